@@ -1,0 +1,148 @@
+//! Nodes on tokio: a gate in front of every task that was spawned through one.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+
+use futures_util::FutureExt as _;
+use tokio::task::AbortHandle;
+
+use super::{Panicked, panic_message};
+
+thread_local! {
+    /// The first panic of a task of this run, and who waits for one.
+    static PANIC: RefCell<(Option<Panicked>, Option<Waker>)> = const { RefCell::new((None, None)) };
+}
+
+/// Runs `body`, but stops as soon as a task panics: on tokio a panic ends only
+/// its own task, and a test that goes on after one would prove nothing.
+pub(super) async fn until_panic<T>(body: impl Future<Output = T>) -> Result<T, Panicked> {
+    let mut body = pin!(body);
+    std::future::poll_fn(|context| {
+        let panicked = PANIC.with_borrow_mut(|(panicked, waker)| {
+            *waker = Some(context.waker().clone());
+            panicked.take()
+        });
+        match panicked {
+            Some(panicked) => Poll::Ready(Err(panicked)),
+            None => body.as_mut().poll(context).map(Ok),
+        }
+    })
+    .await
+}
+
+fn report_panic(panicked: Panicked) {
+    PANIC.with_borrow_mut(|(slot, waker)| {
+        slot.get_or_insert(panicked);
+        if let Some(waker) = waker.take() {
+            waker.wake();
+        }
+    });
+}
+
+/// The tasks of one node.
+#[derive(Default)]
+pub(super) struct TokioNode {
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    killed: bool,
+    paused: bool,
+    /// Tasks that were to run while the node was paused.
+    parked: Vec<Waker>,
+    tasks: Vec<AbortHandle>,
+    /// Finished tasks are forgotten when the list has grown this long.
+    sweep_at: usize,
+}
+
+impl State {
+    fn remember(&mut self, task: AbortHandle) {
+        if self.tasks.len() >= self.sweep_at {
+            self.tasks.retain(|task| !task.is_finished());
+            self.sweep_at = 64.max(self.tasks.len() * 2);
+        }
+        self.tasks.push(task);
+    }
+}
+
+impl TokioNode {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the module that the others ask"
+    )]
+    pub(super) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
+        if self.lock().killed {
+            return;
+        }
+        let gated = Gated {
+            state: Arc::clone(&self.state),
+            future: Box::pin(future),
+        };
+        let task = tokio::task::spawn(async move {
+            if let Err(payload) = AssertUnwindSafe(gated).catch_unwind().await {
+                report_panic(Panicked {
+                    message: panic_message(payload.as_ref()),
+                });
+            }
+        });
+        self.lock().remember(task.abort_handle());
+    }
+
+    pub(super) fn kill(&self) {
+        let tasks = {
+            let mut state = self.lock();
+            state.killed = true;
+            state.parked.clear();
+            std::mem::take(&mut state.tasks)
+        };
+        for task in tasks {
+            task.abort();
+        }
+    }
+
+    pub(super) fn pause(&self) {
+        self.lock().paused = true;
+    }
+
+    pub(super) fn resume(&self) {
+        let parked = {
+            let mut state = self.lock();
+            state.paused = false;
+            std::mem::take(&mut state.parked)
+        };
+        parked.into_iter().for_each(Waker::wake);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().expect("no task panics while it holds a node's state")
+    }
+}
+
+/// A task that runs only while its node does.
+struct Gated<F> {
+    state: Arc<Mutex<State>>,
+    future: Pin<Box<F>>,
+}
+
+impl<F: Future<Output = ()>> Future for Gated<F> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        {
+            let mut state = self.state.lock().expect("no task panics while it holds a node's state");
+            if state.killed {
+                return Poll::Ready(());
+            }
+            if state.paused {
+                state.parked.push(context.waker().clone());
+                return Poll::Pending;
+            }
+        }
+        self.future.as_mut().poll(context)
+    }
+}
