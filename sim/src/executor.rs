@@ -38,7 +38,7 @@ impl SimTime {
 
     /// The time that lies `millis` milliseconds after the start of the run.
     pub const fn from_millis(millis: u64) -> Self {
-        SimTime(millis * 1_000_000)
+        SimTime(millis.saturating_mul(1_000_000))
     }
 
     /// Nanoseconds since the start of the run.

@@ -3,5 +3,10 @@
 
 pub mod cluster;
 pub mod executor;
+pub mod fault;
+pub mod network;
+pub mod plan;
+pub mod seed;
 pub mod service;
+pub mod simulation;
 pub mod store;

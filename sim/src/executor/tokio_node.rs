@@ -119,7 +119,9 @@ impl TokioNode {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().expect("no task panics while it holds a node's state")
+        self.state
+            .lock()
+            .expect("no task panics while it holds a node's state")
     }
 }
 
@@ -134,7 +136,10 @@ impl<F: Future<Output = ()>> Future for Gated<F> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         {
-            let mut state = self.state.lock().expect("no task panics while it holds a node's state");
+            let mut state = self
+                .state
+                .lock()
+                .expect("no task panics while it holds a node's state");
             if state.killed {
                 return Poll::Ready(());
             }

@@ -1,0 +1,317 @@
+//! The client's end of the wire: the channel that `etcd_client` is built on.
+
+use std::collections::VecDeque;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body as _, Frame};
+use tonic::Status;
+use tonic::body::Body;
+use tower::BoxError;
+use tower::util::BoxCloneSyncService;
+
+use super::exchange::{Arrival, Broken, Down, Exchange, Up};
+use super::{Direction, Fate, Network, member};
+use crate::executor::{Node, now, sleep, timer};
+use crate::fault::ClientId;
+
+/// The timeouts of a simulated channel.
+///
+/// `etcd_client::ConnectOptions` has timeouts too, but they act only on the
+/// channels that the crate opens by itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ChannelOptions {
+    /// How long a call may take until its response begins. Then it fails with
+    /// `Cancelled`, "Timeout expired", as on tonic's own channel; the request
+    /// stays sent. None: for ever.
+    pub timeout: Option<Duration>,
+}
+
+/// The connection of one client process to the simulated member.
+///
+/// Cheap to clone; clones share the connection.
+#[derive(Clone)]
+pub struct Channel {
+    network: Network,
+    client: ClientId,
+    incarnation: u64,
+    /// The process that sends: its node relays what it streams.
+    node: Node,
+    options: ChannelOptions,
+}
+
+type Request = http::Request<Body>;
+type Response = http::Response<Body>;
+
+impl Channel {
+    pub(crate) fn new(
+        network: Network,
+        client: ClientId,
+        incarnation: u64,
+        node: Node,
+        options: ChannelOptions,
+    ) -> Self {
+        Channel {
+            network,
+            client,
+            incarnation,
+            node,
+            options,
+        }
+    }
+
+    /// The channel in the form that [`etcd_client::Client::from_channel`] takes.
+    pub fn into_etcd_channel(self) -> etcd_client::Channel {
+        let service = tower::service_fn(move |request: Request| self.clone().call(request));
+        etcd_client::Channel::Custom(BoxCloneSyncService::new(service))
+    }
+
+    async fn call(self, request: Request) -> Result<Response, BoxError> {
+        let Some(timeout) = self.options.timeout else {
+            return self.open(request).await;
+        };
+        let mut timer = pin!(timer(now() + timeout));
+        let mut call = pin!(self.open(request));
+        std::future::poll_fn(|context| {
+            if let Poll::Ready(response) = call.as_mut().poll(context) {
+                return Poll::Ready(response);
+            }
+            timer
+                .as_mut()
+                .poll(context)
+                .map(|()| Err(Status::cancelled("Timeout expired").into()))
+        })
+        .await
+    }
+
+    /// Sends the first message and waits for the head of the response.
+    async fn open(self, request: Request) -> Result<Response, BoxError> {
+        let (parts, body) = request.into_parts();
+        let mut body = Box::pin(body);
+        let first = std::future::poll_fn(|context| poll_first(body.as_mut(), context)).await?;
+        let call = parts.uri.path().to_owned();
+        let exchange = Arc::new(Exchange::new(self.network.clone(), self.client, call));
+        let end = ClientEnd {
+            exchange: Arc::clone(&exchange),
+            closed: false,
+        };
+        if let Err(refused) = self.send_first(&exchange, parts, first.messages) {
+            sleep(REFUSED_AFTER).await;
+            return Err(refused.into());
+        }
+        if first.end {
+            exchange.push_up(Fate::Arrives(now()), Up::End);
+        } else {
+            self.node.spawn(relay(body, Relay::new(&exchange)));
+        }
+        end.response().await
+    }
+
+    fn send_first(
+        &self,
+        exchange: &Arc<Exchange>,
+        parts: http::request::Parts,
+        messages: Vec<Bytes>,
+    ) -> Result<(), Status> {
+        let accepted = self.network.connect(self, exchange)?;
+        let fate = exchange.fate(Direction::Request);
+        for message in messages {
+            exchange.push_up(fate, Up::Message(message));
+        }
+        if let (Some(member), Fate::Arrives(at)) = (accepted, fate) {
+            member.accept(Arc::clone(exchange), parts, at);
+        }
+        Ok(())
+    }
+}
+
+impl Network {
+    /// Opens a call on a client's connection.
+    ///
+    /// None when the calling process has long been dead: it reaches nobody.
+    fn connect(
+        &self,
+        channel: &Channel,
+        exchange: &Arc<Exchange>,
+    ) -> Result<Option<member::Up>, Status> {
+        let mut state = self.lock();
+        state.report.calls += 1;
+        let member = state.member.clone();
+        let link = state.links.entry(channel.client).or_default();
+        if link.incarnation != channel.incarnation {
+            return Ok(None);
+        }
+        link.remember(exchange);
+        if member.is_none() && now() >= link.partitioned_until {
+            // What tonic reports when nobody listens.
+            return Err(Status::unavailable("tcp connect error"));
+        }
+        Ok(member)
+    }
+}
+
+/// How long it takes to learn that nobody listens. Not nothing: a client that
+/// tries again at once would otherwise stop the clock.
+const REFUSED_AFTER: Duration = Duration::from_millis(1);
+
+/// The part of a request that is ready at once.
+struct First {
+    messages: Vec<Bytes>,
+    end: bool,
+}
+
+/// Waits for the first message and takes what else is ready with it.
+fn poll_first(mut body: Pin<&mut Body>, context: &mut Context<'_>) -> Poll<Result<First, Status>> {
+    let mut messages = Vec::new();
+    loop {
+        match body.as_mut().poll_frame(context) {
+            Poll::Ready(Some(Ok(frame))) => {
+                if let Ok(data) = frame.into_data() {
+                    messages.push(data);
+                }
+            }
+            Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(error)),
+            Poll::Ready(None) => {
+                return Poll::Ready(Ok(First {
+                    messages,
+                    end: true,
+                }));
+            }
+            Poll::Pending if messages.is_empty() => return Poll::Pending,
+            Poll::Pending => {
+                return Poll::Ready(Ok(First {
+                    messages,
+                    end: false,
+                }));
+            }
+        }
+    }
+}
+
+/// Sends the rest of a stream, message by message. Runs on the client's node:
+/// a paused or dead client sends nothing.
+async fn relay(mut body: Pin<Box<Body>>, mut relay: Relay) {
+    while !relay.exchange.is_over() {
+        let frame = std::future::poll_fn(|context| body.as_mut().poll_frame(context)).await;
+        match frame {
+            Some(Ok(frame)) => {
+                for message in frame.into_data().into_iter().flat_map(member::split) {
+                    relay.exchange.send_up(Up::Message(message));
+                }
+            }
+            Some(Err(_)) => return,
+            None => {
+                relay.exchange.send_up(Up::End);
+                relay.ended = true;
+                return;
+            }
+        }
+    }
+}
+
+/// Tells the member when the sending half of a stream disappears.
+struct Relay {
+    exchange: Arc<Exchange>,
+    ended: bool,
+}
+
+impl Relay {
+    fn new(exchange: &Arc<Exchange>) -> Self {
+        Relay {
+            exchange: Arc::clone(exchange),
+            ended: false,
+        }
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.exchange.cancel_up();
+        }
+    }
+}
+
+/// The client's hold on a call; dropping it tells the member so.
+struct ClientEnd {
+    exchange: Arc<Exchange>,
+    /// The response has ended: there is nothing left to cancel.
+    closed: bool,
+}
+
+impl ClientEnd {
+    async fn response(mut self) -> Result<Response, BoxError> {
+        let mut arrival = Arrival::default();
+        let down = std::future::poll_fn(|context| self.exchange.poll_down(&mut arrival, context));
+        let Down { head, frames, end } = down.await.map_err(broken_status)?;
+        let head = head.expect("the first message carries the head");
+        self.closed = end;
+        let body = Body::new(ResponseBody {
+            end: self,
+            arrival,
+            frames,
+        });
+        Ok(http::Response::from_parts(head, body))
+    }
+}
+
+impl Drop for ClientEnd {
+    fn drop(&mut self) {
+        self.exchange.client_left();
+        if !self.closed {
+            self.exchange.cancel_up();
+        }
+    }
+}
+
+/// The body of a response as the client reads it.
+struct ResponseBody {
+    end: ClientEnd,
+    arrival: Arrival,
+    frames: VecDeque<Frame<Bytes>>,
+}
+
+impl http_body::Body for ResponseBody {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let this = &mut *self;
+        loop {
+            if let Some(frame) = this.frames.pop_front() {
+                return Poll::Ready(Some(Ok(frame)));
+            }
+            if this.end.closed {
+                return Poll::Ready(None);
+            }
+            match this.end.exchange.poll_down(&mut this.arrival, context) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(down)) => {
+                    this.frames = down.frames;
+                    this.end.closed = down.end;
+                }
+                Poll::Ready(Err(broken)) => {
+                    this.end.closed = true;
+                    return Poll::Ready(Some(Err(broken_status(broken))));
+                }
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.end.closed && self.frames.is_empty()
+    }
+}
+
+/// What tonic reports when the connection of a call breaks.
+fn broken_status(broken: Broken) -> Status {
+    match broken {
+        Broken::Reset => Status::unknown("transport error: connection reset by peer"),
+    }
+}

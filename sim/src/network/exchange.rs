@@ -1,0 +1,284 @@
+//! One call on the wire: a queue of messages each way, and what broke it.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::{Mutex, MutexGuard};
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use http_body::Frame;
+
+use super::{Fate, Network};
+use crate::executor::{SimTime, Sleep, now, timer};
+use crate::fault::ClientId;
+
+/// Why a call ended early.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Broken {
+    /// The connection was reset, or the member's process died.
+    Reset,
+}
+
+/// A message to the member.
+pub(super) enum Up {
+    /// One gRPC message.
+    Message(Bytes),
+    /// The client has sent everything.
+    End,
+    /// The client has gone: it dropped the call, or its process died.
+    Cancel,
+}
+
+/// A message to the client: the head of the response travels with the first
+/// one, as in etcd's server, and the trailers with the last one.
+pub(super) struct Down {
+    pub(super) head: Option<http::response::Parts>,
+    pub(super) frames: VecDeque<Frame<Bytes>>,
+    pub(super) end: bool,
+}
+
+/// One call on the wire.
+pub(super) struct Exchange {
+    pub(super) client: ClientId,
+    pub(super) call: String,
+    network: Network,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    up: Lane<Up>,
+    down: Lane<Down>,
+    broken: Option<Broken>,
+    client_gone: bool,
+    /// The member has applied what the call asked for.
+    applied: bool,
+    answered: bool,
+}
+
+/// The messages of one direction, in order.
+struct Lane<T> {
+    messages: VecDeque<(SimTime, T)>,
+    last: SimTime,
+    /// A message was lost: nothing after it arrives.
+    stalled: bool,
+    reader: Option<Waker>,
+}
+
+impl<T> Default for Lane<T> {
+    fn default() -> Self {
+        Lane {
+            messages: VecDeque::new(),
+            last: SimTime::ZERO,
+            stalled: false,
+            reader: None,
+        }
+    }
+}
+
+impl<T> Lane<T> {
+    fn push(&mut self, fate: Fate, message: T) -> Option<Waker> {
+        match fate {
+            Fate::Lost => {
+                self.stalled = true;
+                None
+            }
+            Fate::Arrives(_) if self.stalled => None,
+            Fate::Arrives(at) => {
+                self.last = self.last.max(at);
+                self.messages.push_back((self.last, message));
+                self.reader.take()
+            }
+        }
+    }
+
+    /// The next message, or when it will be there, or nothing yet.
+    fn take(&mut self, context: &Context<'_>) -> Taken<T> {
+        match self.messages.front() {
+            Some((at, _)) if *at <= now() => match self.messages.pop_front() {
+                Some((_, message)) => Taken::Message(message),
+                None => unreachable!("the queue has a front"),
+            },
+            Some((at, _)) => {
+                self.reader = Some(context.waker().clone());
+                Taken::Later(*at)
+            }
+            None => {
+                self.reader = Some(context.waker().clone());
+                Taken::Nothing
+            }
+        }
+    }
+}
+
+enum Taken<T> {
+    Message(T),
+    Later(SimTime),
+    Nothing,
+}
+
+/// Waits for the next message of a lane.
+#[derive(Default)]
+pub(super) struct Arrival {
+    timer: Option<(SimTime, Sleep)>,
+}
+
+impl Arrival {
+    fn poll<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        mut take: impl FnMut(&Context<'_>) -> Result<Taken<T>, Broken>,
+    ) -> Poll<Result<T, Broken>> {
+        loop {
+            let at = match take(context) {
+                Err(broken) => return Poll::Ready(Err(broken)),
+                Ok(Taken::Message(message)) => return Poll::Ready(Ok(message)),
+                Ok(Taken::Nothing) => return Poll::Pending,
+                Ok(Taken::Later(at)) => at,
+            };
+            if self.timer.as_ref().is_none_or(|(set, _)| *set != at) {
+                self.timer = Some((at, timer(at)));
+            }
+            let Some((_, sleep)) = &mut self.timer else {
+                unreachable!("the timer was just set")
+            };
+            if Pin::new(sleep).poll(context).is_pending() {
+                return Poll::Pending;
+            }
+            self.timer = None;
+        }
+    }
+}
+
+impl Exchange {
+    pub(super) fn new(network: Network, client: ClientId, call: String) -> Self {
+        Exchange {
+            client,
+            call,
+            network,
+            state: Mutex::default(),
+        }
+    }
+
+    /// Sends a message to the member.
+    pub(super) fn send_up(&self, message: Up) {
+        let fate = self.fate(super::Direction::Request);
+        self.push_up(fate, message);
+    }
+
+    /// Sends a message to the member whose fate is known.
+    pub(super) fn push_up(&self, fate: Fate, message: Up) {
+        wake(self.lock().up.push(fate, message));
+    }
+
+    /// Tells the member that the client has gone.
+    pub(super) fn cancel_up(&self) {
+        let fate = self.network.fate_of_cancellation(self.client, now());
+        self.push_up(fate, Up::Cancel);
+    }
+
+    /// Sends a message to the client; false when nobody is there to read it.
+    pub(super) fn send_down(&self, message: Down) -> bool {
+        if self.is_over() {
+            return false;
+        }
+        let fate = self.fate(super::Direction::Response);
+        wake(self.lock().down.push(fate, message));
+        true
+    }
+
+    pub(super) fn fate(&self, direction: super::Direction) -> Fate {
+        self.network.fate(self.client, direction, now(), &self.call)
+    }
+
+    pub(super) fn poll_up(
+        &self,
+        arrival: &mut Arrival,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Up, Broken>> {
+        arrival.poll(context, |context| {
+            let mut state = self.lock();
+            if let Some(broken) = state.broken {
+                state.up.reader = Some(context.waker().clone());
+                return Err(broken);
+            }
+            Ok(state.up.take(context))
+        })
+    }
+
+    pub(super) fn poll_down(
+        &self,
+        arrival: &mut Arrival,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Down, Broken>> {
+        arrival.poll(context, |context| {
+            let mut state = self.lock();
+            if let Some(broken) = state.broken {
+                return Err(broken);
+            }
+            let taken = state.down.take(context);
+            state.answered |= matches!(taken, Taken::Message(_));
+            Ok(taken)
+        })
+    }
+
+    /// The member applied what was asked for; from now on a missing answer
+    /// means an outcome that the client does not know.
+    pub(super) fn applied(&self) {
+        self.lock().applied = true;
+    }
+
+    /// The client reads no more.
+    pub(super) fn client_left(&self) {
+        self.lock().client_gone = true;
+    }
+
+    /// Whether an answer would reach nobody.
+    pub(super) fn is_over(&self) -> bool {
+        let state = self.lock();
+        state.client_gone || state.broken.is_some()
+    }
+
+    pub(super) fn broken(&self) -> Option<Broken> {
+        self.lock().broken
+    }
+
+    /// Ends the call at both ends at once; true when it was still open.
+    pub(super) fn break_off(&self, broken: Broken) -> bool {
+        let (up, down) = {
+            let mut state = self.lock();
+            if state.broken.is_some() || state.client_gone {
+                return false;
+            }
+            state.broken = Some(broken);
+            (state.up.reader.take(), state.down.reader.take())
+        };
+        wake(up);
+        wake(down);
+        true
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state
+            .lock()
+            .expect("nothing panics while it holds a call's state")
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        let unanswered = {
+            let state = self.lock();
+            state.applied && !state.answered
+        };
+        if unanswered {
+            self.network.lock().report.applied_unanswered += 1;
+        }
+    }
+}
+
+fn wake(waker: Option<Waker>) {
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}

@@ -1,0 +1,395 @@
+//! A run: a member, a network, client processes and the faults of a plan.
+//!
+//! ```
+//! use etcd_sim::plan::Plan;
+//! use etcd_sim::simulation::{Options, run};
+//!
+//! let revision = run(Options::new(Plan::quiet(7)), |simulation| async move {
+//!     let mut client = simulation.client(0).await.unwrap();
+//!     client.put("key", "value", None).await.unwrap();
+//!     let answer = client.get("key", None).await.unwrap();
+//!     answer.kvs()[0].mod_revision()
+//! });
+//! assert_eq!(revision.unwrap(), 2);
+//! ```
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::cluster::{Member, MemberOptions};
+use crate::executor::{self, Executor, Node, Panicked};
+use crate::fault::ClientId;
+use crate::network::{Channel, ChannelOptions, Network, NetworkOptions, NetworkReport, Observer};
+use crate::plan::Plan;
+use crate::seed::Stream;
+
+mod injector;
+
+/// How to run a simulation.
+#[derive(Clone)]
+pub struct Options {
+    /// What it runs on; default: [`Executor::BEST`].
+    pub executor: Executor,
+    /// Seed and faults.
+    pub plan: Plan,
+    /// A run that has sent more messages than this is in a busy loop: from
+    /// then on nothing is answered. Default: two million.
+    pub messages_max: u64,
+    /// A client process that was polled more often than this is in a busy
+    /// loop: it is stopped. Default: ten million.
+    pub polls_max: u64,
+    /// Told of each fault as it takes effect.
+    pub observer: Option<Observer>,
+}
+
+impl Options {
+    /// The defaults for a plan.
+    pub fn new(plan: Plan) -> Self {
+        Options {
+            executor: Executor::BEST,
+            plan,
+            messages_max: 2_000_000,
+            polls_max: 10_000_000,
+            observer: None,
+        }
+    }
+}
+
+/// Runs a simulation to the end of `body`, in a thread of its own.
+///
+/// # Errors
+///
+/// [`Panicked`] when `body` or a process of the run panics.
+pub fn run<T, F, Fut>(options: Options, body: F) -> Result<T, Panicked>
+where
+    F: FnOnce(Simulation) -> Fut + Send + 'static,
+    Fut: Future<Output = T>,
+    T: Send + 'static,
+{
+    let seed = Stream::Schedule.seed(options.plan.seed);
+    executor::block_on(options.executor, seed, move || async move {
+        body(Simulation::start(options)).await
+    })
+}
+
+/// A running simulation. Cheap to clone; clones are the same run.
+#[derive(Clone)]
+pub struct Simulation {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    options: Options,
+    network: Network,
+    member: Member,
+    processes: Mutex<BTreeMap<ClientId, Process>>,
+    /// Rises with everything that [`Simulation::settle`] waits for.
+    progress: watch::Sender<u64>,
+    healed: watch::Sender<bool>,
+}
+
+/// A client process.
+struct Process {
+    program: Program,
+    node: Node,
+    state: ProcessState,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ProcessState {
+    Running,
+    Finished,
+    /// Killed; when it will be started again a restart is still to come.
+    Dead {
+        restarts: bool,
+    },
+    /// Stopped because it was polled too often.
+    BusyLoop,
+}
+
+type ProgramFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
+type Program = Arc<dyn Fn(Incarnation) -> ProgramFuture + Send + Sync>;
+
+/// One life of a client process: what its program is started with.
+#[derive(Clone)]
+pub struct Incarnation {
+    simulation: Simulation,
+    client: ClientId,
+    number: u64,
+    node: Node,
+}
+
+impl Incarnation {
+    /// Which client this is.
+    pub fn client(&self) -> ClientId {
+        self.client
+    }
+
+    /// Which life of it: 1 for the first.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// The run that it belongs to.
+    pub fn simulation(&self) -> &Simulation {
+        &self.simulation
+    }
+
+    /// A channel to the member that lives and dies with this process.
+    pub fn channel(&self, options: ChannelOptions) -> Channel {
+        Channel::new(
+            self.simulation.shared.network.clone(),
+            self.client,
+            self.number,
+            self.node.clone(),
+            options,
+        )
+    }
+
+    /// The ordinary etcd client on a channel without timeouts.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`etcd_client::Client::from_channel`]; without a user name
+    /// there are none.
+    pub async fn connect(&self) -> Result<etcd_client::Client, etcd_client::Error> {
+        let channel = self.channel(ChannelOptions::default());
+        etcd_client::Client::from_channel(channel.into_etcd_channel(), None).await
+    }
+}
+
+/// How the processes of a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Settled {
+    /// Every process that lived to the end has finished.
+    Finished,
+    /// After the faults had passed and the stated time had gone by, some had
+    /// not finished.
+    Stuck,
+    /// A process or the network was in a busy loop.
+    BusyLoop,
+}
+
+impl Simulation {
+    fn start(options: Options) -> Self {
+        let network = Network::new(NetworkOptions {
+            seed: options.plan.seed,
+            latency: options.plan.latency,
+            messages_max: options.messages_max,
+            observer: options.observer.clone(),
+        });
+        let member = Member::new(MemberOptions::default());
+        let simulation = Simulation {
+            shared: Arc::new(Shared {
+                options,
+                network,
+                member,
+                processes: Mutex::default(),
+                progress: watch::Sender::new(0),
+                healed: watch::Sender::new(false),
+            }),
+        };
+        simulation.start_member();
+        injector::start(&simulation);
+        simulation
+    }
+
+    /// The plan of this run.
+    pub fn plan(&self) -> &Plan {
+        &self.shared.options.plan
+    }
+
+    /// The simulated etcd, to look into.
+    pub fn member(&self) -> &Member {
+        &self.shared.member
+    }
+
+    /// What has happened on the wire so far.
+    pub fn report(&self) -> NetworkReport {
+        self.shared.network.report()
+    }
+
+    /// Starts a client process that runs `program`; a restart starts it anew.
+    ///
+    /// # Panics
+    ///
+    /// When there is such a client already.
+    pub fn spawn<Fut>(
+        &self,
+        client: ClientId,
+        program: impl Fn(Incarnation) -> Fut + Send + Sync + 'static,
+    ) where
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        let program: Program = Arc::new(move |incarnation| Box::pin(program(incarnation)));
+        let node = self.launch(client, &program);
+        let process = Process {
+            program,
+            node,
+            state: ProcessState::Running,
+        };
+        let before = self.processes().insert(client, process);
+        assert!(before.is_none(), "client {client} was started twice");
+    }
+
+    /// A client for code that runs outside every client process, such as the
+    /// body of the run: nothing kills or pauses it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Incarnation::connect`].
+    ///
+    /// # Panics
+    ///
+    /// When a process of that number exists.
+    pub async fn client(
+        &self,
+        client: ClientId,
+    ) -> Result<etcd_client::Client, etcd_client::Error> {
+        assert!(
+            !self.processes().contains_key(&client),
+            "client {client} is a process of the run"
+        );
+        self.incarnation(client).connect().await
+    }
+
+    /// Waits until the last fault of the plan has passed and the network is
+    /// whole again.
+    pub async fn healed(&self) {
+        let mut healed = self.shared.healed.subscribe();
+        healed
+            .wait_for(|healed| *healed)
+            .await
+            .expect("the sender lives as long as the run");
+    }
+
+    /// Waits until every process has finished, for no longer than `bound`
+    /// after the network has healed.
+    pub async fn settle(&self, bound: Duration) -> Settled {
+        let finished = self.until(|state| !matches!(state, ProcessState::Running));
+        let limit = async {
+            self.healed().await;
+            executor::sleep(bound).await;
+        };
+        match futures_util::future::select(Box::pin(finished), Box::pin(limit)).await {
+            futures_util::future::Either::Left((settled, _)) => settled,
+            futures_util::future::Either::Right(_) if self.in_busy_loop() => Settled::BusyLoop,
+            futures_util::future::Either::Right(_) => Settled::Stuck,
+        }
+    }
+
+    /// The clients whose processes run.
+    pub fn running(&self) -> Vec<ClientId> {
+        let processes = self.processes();
+        let running = processes
+            .iter()
+            .filter(|(_, process)| process.state == ProcessState::Running);
+        running.map(|(client, _)| *client).collect()
+    }
+
+    async fn until(&self, done: impl Fn(ProcessState) -> bool) -> Settled {
+        let mut progress = self.shared.progress.subscribe();
+        loop {
+            progress.mark_unchanged();
+            if self.in_busy_loop() {
+                return Settled::BusyLoop;
+            }
+            let waits = |process: &Process| {
+                process.state == ProcessState::Dead { restarts: true } || !done(process.state)
+            };
+            if !self.processes().values().any(waits) {
+                return Settled::Finished;
+            }
+            progress
+                .changed()
+                .await
+                .expect("the sender lives as long as the run");
+        }
+    }
+
+    fn in_busy_loop(&self) -> bool {
+        let looping = |process: &Process| process.state == ProcessState::BusyLoop;
+        self.shared.network.exhausted() || self.processes().values().any(looping)
+    }
+
+    fn incarnation(&self, client: ClientId) -> Incarnation {
+        Incarnation {
+            simulation: self.clone(),
+            client,
+            number: self.shared.network.new_incarnation(client),
+            node: Node::new(&format!("client-{client}")),
+        }
+    }
+
+    fn launch(&self, client: ClientId, program: &Program) -> Node {
+        let incarnation = self.incarnation(client);
+        let node = incarnation.node.clone();
+        let simulation = self.clone();
+        let budgeted = Budgeted {
+            polls_left: self.shared.options.polls_max,
+            future: program(incarnation),
+        };
+        node.spawn(async move {
+            let state = match budgeted.await {
+                Ok(()) => ProcessState::Finished,
+                Err(BusyLoop) => ProcessState::BusyLoop,
+            };
+            simulation.set_state(client, state);
+        });
+        node
+    }
+
+    fn set_state(&self, client: ClientId, state: ProcessState) {
+        if let Some(process) = self.processes().get_mut(&client) {
+            process.state = state;
+        }
+        self.progressed();
+    }
+
+    fn progressed(&self) {
+        self.shared.progress.send_modify(|count| *count += 1);
+    }
+
+    fn start_member(&self) {
+        let node = Node::new("member-0");
+        self.shared.member.start(&node);
+        self.shared
+            .network
+            .member_up(node, self.shared.member.router());
+    }
+
+    fn processes(&self) -> MutexGuard<'_, BTreeMap<ClientId, Process>> {
+        self.shared
+            .processes
+            .lock()
+            .expect("nothing panics while it holds the processes")
+    }
+}
+
+/// A program whose polls are counted: one that is always ready to run again
+/// would otherwise stop the clock, and the run with it.
+struct Budgeted {
+    polls_left: u64,
+    future: ProgramFuture,
+}
+
+struct BusyLoop;
+
+impl Future for Budgeted {
+    type Output = Result<(), BusyLoop>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        if self.polls_left == 0 {
+            return Poll::Ready(Err(BusyLoop));
+        }
+        self.polls_left -= 1;
+        self.future.as_mut().poll(context).map(Ok)
+    }
+}
