@@ -1,1 +1,4 @@
 //! Placeholder.
+pub mod history;
+mod liveness;
+pub mod verdict;

@@ -1,0 +1,271 @@
+//! What can be wrong with a history.
+
+use std::io;
+
+use super::event::EventKind;
+use super::header::{FORMAT, VERSION};
+use super::read::{LINE_BYTES_MAX, NESTING_MAX};
+
+/// A history that cannot be checked, because it is malformed or contradicts
+/// itself. This says nothing about the system under test.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}{}: {problem}", at_column(.column))]
+pub struct HistoryError {
+    /// Where, counted from 1.
+    pub line: usize,
+    /// Where in the line, in bytes counted from 1, when known.
+    pub column: Option<usize>,
+    /// What is wrong.
+    pub problem: Problem,
+}
+
+impl HistoryError {
+    pub(crate) fn at(line: usize, problem: Problem) -> Self {
+        let column = match &problem {
+            Problem::Json { column, .. }
+            | Problem::CutOff { column }
+            | Problem::NotUtf8 { column } => Some(*column),
+            _ => None,
+        };
+        Self {
+            line,
+            column,
+            problem,
+        }
+    }
+}
+
+fn at_column(column: &Option<usize>) -> String {
+    column.map_or_else(String::new, |column| format!(", column {column}"))
+}
+
+/// Why a history could not be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// The bytes could not be read.
+    #[error("line {line}: cannot read: {source}")]
+    Io {
+        /// The line that was being read, counted from 1.
+        line: usize,
+        /// What the reader said.
+        source: io::Error,
+    },
+    /// The bytes are no history.
+    #[error(transparent)]
+    History(#[from] HistoryError),
+}
+
+/// What is wrong with a line of a history.
+///
+/// Each text says what was found and, where that helps, what to do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Problem {
+    /// There is no line at all.
+    #[error("the file is empty; a history begins with a header line")]
+    Empty,
+    /// The first line is not a header.
+    #[error(
+        "this is not a history: the first line must be a header, a JSON object with \"format\":\"{FORMAT}\""
+    )]
+    NoHeader,
+    /// The header is of another version.
+    #[error(
+        "the history has format version {found}, but only version {VERSION} is understood; check it with a release that knows that version"
+    )]
+    Version {
+        /// What the header says.
+        found: String,
+    },
+    /// The header's source is of an unknown kind.
+    #[error("unknown kind of source {kind:?}; it must be \"simulation\", \"live\" or \"other\"")]
+    SourceKind {
+        /// What the header says.
+        kind: String,
+    },
+    /// The header's source lacks a field.
+    #[error("a source of kind {kind:?} needs the field {field:?}")]
+    SourceField {
+        /// The kind of source.
+        kind: String,
+        /// The field.
+        field: &'static str,
+    },
+    /// The header's parameters are not an object.
+    #[error("\"parameters\" must be a JSON object")]
+    ParametersNoObject,
+    /// A parameter that the model needs is missing or malformed.
+    #[error("the model needs other parameters in the header: {detail}")]
+    Parameters {
+        /// What is missing or wrong.
+        detail: String,
+    },
+    /// The header names no known model.
+    #[error(
+        "the header names the unknown model {name:?}; known are {known}; give the model explicitly to check it all the same"
+    )]
+    UnknownModel {
+        /// What the header says.
+        name: String,
+        /// The names that are known.
+        known: String,
+    },
+    /// The line is not the JSON that is expected.
+    #[error("{detail}")]
+    Json {
+        /// Where in the line.
+        column: usize,
+        /// What the parser says.
+        detail: String,
+    },
+    /// The line ends too early.
+    #[error(
+        "the line ends in the middle of its JSON object; the file was probably cut off while it was written"
+    )]
+    CutOff {
+        /// Where in the line.
+        column: usize,
+    },
+    /// The line is not text.
+    #[error("the line is not valid UTF-8, so this is not a history or it was damaged")]
+    NotUtf8 {
+        /// The first byte that is wrong.
+        column: usize,
+    },
+    /// The line is longer than any event.
+    #[error("the line is longer than {} MiB, which no event needs", LINE_BYTES_MAX >> 20)]
+    LineTooLong,
+    /// The line is nested deeper than any event.
+    #[error("the line is nested more than {NESTING_MAX} levels deep")]
+    NestedTooDeep,
+    /// Time went back.
+    #[error(
+        "time goes back: {time} ns after {before} ns; events must be in the order in which they happened"
+    )]
+    TimeGoesBack {
+        /// Time of this event in nanoseconds.
+        time: u64,
+        /// Time of the event before it in nanoseconds.
+        before: u64,
+    },
+    /// A completion without an invocation.
+    #[error("process {process} completes an operation ({kind}) but has none open")]
+    NothingOpen {
+        /// The process.
+        process: u64,
+        /// The kind of completion.
+        kind: EventKind,
+    },
+    /// A completion of another operation.
+    #[error("process {process} completes {found:?} but has {open:?} open since line {since}")]
+    OtherOperation {
+        /// The process.
+        process: u64,
+        /// What it completes.
+        found: String,
+        /// What it has open.
+        open: String,
+        /// Line of the open invocation.
+        since: usize,
+    },
+    /// Two operations open at once.
+    #[error(
+        "process {process} invokes an operation while that of line {since} is still open; give each concurrent operation its own process"
+    )]
+    AlreadyOpen {
+        /// The process.
+        process: u64,
+        /// Line of the open invocation.
+        since: usize,
+    },
+    /// A process that ended is used again.
+    #[error(
+        "process {process} is used again after its unknown outcome in line {since}; give the client a new process"
+    )]
+    ProcessReused {
+        /// The process.
+        process: u64,
+        /// Line of the `info`.
+        since: usize,
+    },
+    /// The nemesis invokes or completes.
+    #[error("an event of the nemesis must have the type \"info\", not \"{kind}\"")]
+    NemesisKind {
+        /// What the line says.
+        kind: EventKind,
+    },
+    /// A revision below zero.
+    #[error("the revision {revision} is negative")]
+    NegativeRevision {
+        /// What the line says.
+        revision: i64,
+    },
+    /// An operation that the model does not know.
+    #[error("the model {model} knows no operation {f:?}; it knows {known}")]
+    UnknownOperation {
+        /// The model.
+        model: &'static str,
+        /// What the line says.
+        f: String,
+        /// What the model knows.
+        known: &'static str,
+    },
+    /// A value of the wrong shape.
+    #[error("the value of {f:?} must be {expected}: {detail}")]
+    Value {
+        /// The operation.
+        f: String,
+        /// What was expected.
+        expected: &'static str,
+        /// What was found.
+        detail: String,
+    },
+    /// A completion that contradicts its invocation.
+    #[error("{f:?} was invoked with {invoked} in line {since} but completes with {found}")]
+    ValueChanged {
+        /// The operation.
+        f: String,
+        /// The value of the invocation.
+        invoked: String,
+        /// Line of the invocation.
+        since: usize,
+        /// The value of the completion.
+        found: String,
+    },
+    /// The same value is enqueued twice.
+    #[error(
+        "the value {value:?} was already enqueued in line {since}; the queue checker needs distinct values, so make them unique, for instance client and number"
+    )]
+    EnqueuedTwice {
+        /// The value.
+        value: String,
+        /// Line of the first invocation.
+        since: usize,
+    },
+    /// A read that contradicts itself.
+    #[error("the read of {key:?} contradicts itself: {detail}")]
+    Read {
+        /// The key.
+        key: String,
+        /// How.
+        detail: &'static str,
+    },
+}
+
+impl Problem {
+    pub(super) fn json(error: &serde_json::Error) -> Self {
+        let column = error.column().max(1);
+        if error.is_eof() {
+            return Self::CutOff { column };
+        }
+        let text = error.to_string();
+        let detail = text.split(" at line ").next().unwrap_or(&text).to_owned();
+        let detail = if error.is_syntax() {
+            format!("this is not valid JSON: {detail}")
+        } else {
+            detail
+        };
+        Self::Json { column, detail }
+    }
+}

@@ -1,0 +1,98 @@
+//! Events: one line of a history each.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::Json;
+
+/// One event of a run: an operation begins, an operation ends, or the
+/// environment did something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Line of the file, counted from 1. The header is line 1.
+    pub line: usize,
+    /// Nanoseconds since the start of the run.
+    pub time: u64,
+    /// Who.
+    pub process: Process,
+    /// The logical client behind the process, when known. It survives the
+    /// change of process that follows an unknown outcome.
+    pub client: Option<u64>,
+    /// Which end of an operation this is.
+    pub kind: EventKind,
+    /// The operation, such as `enqueue`, or the kind of fault.
+    pub f: Cow<'static, str>,
+    /// Argument or result; its shape depends on the model.
+    pub value: Json,
+    /// The etcd revision that the operation took, or read at.
+    pub revision: Option<i64>,
+    /// Queue: the mod revision of the item that was dequeued.
+    pub mod_revision: Option<i64>,
+    /// Why the operation failed, or why its outcome is unknown.
+    pub error: Option<String>,
+}
+
+/// Who does an operation: a thread of control with at most one operation open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Process {
+    /// A client's process. Never used again after an unknown outcome.
+    Number(u64),
+    /// The environment: faults, and marks such as
+    /// [`LIVENESS_DEADLINE`].
+    Nemesis,
+}
+
+impl fmt::Display for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => write!(f, "process {number}"),
+            Self::Nemesis => f.write_str("the nemesis"),
+        }
+    }
+}
+
+/// Which end of an operation an event is, in Jepsen's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EventKind {
+    /// The operation begins.
+    Invoke,
+    /// It happened, between the two events.
+    Ok,
+    /// It certainly did not happen, and never will.
+    Fail,
+    /// Nobody knows: it may have happened, may happen later, or never.
+    /// Also the kind of every event of the nemesis.
+    Info,
+}
+
+impl fmt::Display for EventKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Invoke => "invoke",
+            Self::Ok => "ok",
+            Self::Fail => "fail",
+            Self::Info => "info",
+        })
+    }
+}
+
+/// Name of the nemesis event that says: every operation invoked before this
+/// mark has had the time to finish. What is still open at the end of the
+/// history then breaks liveness.
+///
+/// Its value may be an object with `bound_ns`, the time that was allowed since
+/// the last fault healed.
+pub const LIVENESS_DEADLINE: &str = "liveness-deadline";
+
+/// The names that occur on almost every line, kept without an allocation.
+pub(super) fn known_name(name: Cow<'_, str>) -> Cow<'static, str> {
+    match name.as_ref() {
+        "enqueue" => Cow::Borrowed("enqueue"),
+        "dequeue" => Cow::Borrowed("dequeue"),
+        "txn" => Cow::Borrowed("txn"),
+        _ => Cow::Owned(name.into_owned()),
+    }
+}

@@ -1,0 +1,98 @@
+//! Histories: what clients asked, what they were told, and when.
+//!
+//! An operation is two events, an invocation and a completion, and the system
+//! acts on it at some instant between them:
+//!
+//! ```text
+//! process 0   |---- enqueue a ----| ok
+//! process 1        |---------- dequeue ----------| ok a
+//! process 2            |---- enqueue b ----| info         nobody knows
+//! process 3                |---- enqueue c ----| fail     it did not happen
+//! process 4                     |---- dequeue ------ ...  still open
+//!             ------------------------------------------> time
+//! ```
+//!
+//! A completion is `ok`, `fail` or `info`. An operation that ended in `info` may
+//! take effect at any later time, so its process is never used again; what it did
+//! is *pending* for ever, exactly like an operation that is still open. These are
+//! [Jepsen's](https://github.com/jepsen-io/history) words and field names.
+//!
+//! The order of the events is the order of real time. Equal times are fine: the
+//! order of the lines decides. Checkers use nothing else, so clocks need not be
+//! finer than the events are apart.
+//!
+//! On disk a history is JSON Lines; `docs/history-format.md` in the repository
+//! describes it for those who write it with other programs.
+//!
+//! - [`Recorder`] builds a history during a run.
+//! - [`History::read_from`] and [`History::write_to`] do what they say.
+//! - [`History::operations`] pairs the events.
+//! - [`HistoryError`] says what is wrong with a history, and in which line.
+
+mod error;
+mod event;
+mod header;
+mod json;
+mod micro;
+mod operation;
+mod read;
+mod recorder;
+mod validate;
+mod write;
+
+pub use error::{HistoryError, Problem, ReadError};
+pub use event::{Event, EventKind, LIVENESS_DEADLINE, Process};
+pub use header::{FORMAT, Header, Source, VERSION};
+pub use json::Json;
+pub use micro::MicroOperation;
+pub use operation::{Operation, Outcome};
+pub use recorder::{Evidence, OperationId, Recorder};
+
+/// A recorded run.
+///
+/// Invariants, which every way to make one enforces:
+/// - times never decrease;
+/// - each completion belongs to an open invocation of the same process and the
+///   same `f`;
+/// - a process has at most one operation open, and none after an `info`;
+/// - events of the nemesis are `info`;
+/// - revisions are not negative.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct History {
+    header: Header,
+    events: Vec<Event>,
+}
+
+impl History {
+    /// A history of these events. Their lines are numbered anew.
+    ///
+    /// # Errors
+    /// When the events break a rule of histories; the error names the line that
+    /// the event would have in a file.
+    pub fn new(header: Header, mut events: Vec<Event>) -> Result<Self, HistoryError> {
+        let mut validator = validate::Validator::default();
+        for (index, event) in events.iter_mut().enumerate() {
+            event.line = index + 2;
+            validator
+                .accept(event)
+                .map_err(|problem| HistoryError::at(event.line, problem))?;
+        }
+        Ok(Self { header, events })
+    }
+
+    /// Where the history comes from.
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// The events in the order in which they happened.
+    pub fn events(&self) -> &[Event] {
+        &self.events
+    }
+
+    /// Header and events by value, for instance to change some and make a
+    /// [`History::new`] of them.
+    pub fn into_parts(self) -> (Header, Vec<Event>) {
+        (self.header, self.events)
+    }
+}

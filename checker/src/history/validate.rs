@@ -1,0 +1,80 @@
+//! The rules that the events of every history keep, whatever its model.
+
+use std::borrow::Cow;
+
+use rustc_hash::FxHashMap;
+
+use super::error::Problem;
+use super::{Event, EventKind, Process};
+
+/// Takes the events one by one and refuses the first that breaks a rule.
+#[derive(Default)]
+pub(super) struct Validator {
+    /// Time of the event before.
+    time: u64,
+    processes: FxHashMap<u64, State>,
+}
+
+/// What a process was last seen doing.
+enum State {
+    Idle,
+    Open { f: Cow<'static, str>, line: usize },
+    Ended { line: usize },
+}
+
+impl Validator {
+    pub(super) fn accept(&mut self, event: &Event) -> Result<(), Problem> {
+        if event.time < self.time {
+            return Err(Problem::TimeGoesBack {
+                time: event.time,
+                before: self.time,
+            });
+        }
+        self.time = event.time;
+        for revision in [event.revision, event.mod_revision].into_iter().flatten() {
+            if revision < 0 {
+                return Err(Problem::NegativeRevision { revision });
+            }
+        }
+        match event.process {
+            Process::Nemesis if event.kind == EventKind::Info => Ok(()),
+            Process::Nemesis => Err(Problem::NemesisKind { kind: event.kind }),
+            Process::Number(process) => self.step(process, event),
+        }
+    }
+
+    fn step(&mut self, process: u64, event: &Event) -> Result<(), Problem> {
+        let state = self.processes.entry(process).or_insert(State::Idle);
+        *state = match (&*state, event.kind) {
+            (State::Ended { line }, _) => {
+                return Err(Problem::ProcessReused {
+                    process,
+                    since: *line,
+                });
+            }
+            (State::Idle, EventKind::Invoke) => State::Open {
+                f: event.f.clone(),
+                line: event.line,
+            },
+            (State::Idle, kind) => return Err(Problem::NothingOpen { process, kind }),
+            (State::Open { line, .. }, EventKind::Invoke) => {
+                return Err(Problem::AlreadyOpen {
+                    process,
+                    since: *line,
+                });
+            }
+            (State::Open { f, line }, _) if *f != event.f => {
+                let (found, open) = (event.f.to_string(), f.to_string());
+                return Err(Problem::OtherOperation {
+                    process,
+                    found,
+                    open,
+                    since: *line,
+                });
+            }
+            (State::Open { .. }, EventKind::Info) => State::Ended { line: event.line },
+            (State::Open { .. }, EventKind::Ok | EventKind::Fail) => State::Idle,
+        };
+        Ok(())
+    }
+}

@@ -1,0 +1,328 @@
+//! What a checker says about a history.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::history::{Operation, Outcome};
+
+/// The answer of a checker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "verdict", rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Verdict {
+    /// There is an order of the operations that explains everything that the
+    /// clients saw.
+    Valid(Summary),
+    /// There is none, and this is why.
+    Violation(Violation),
+    /// The checker cannot tell.
+    Unknown {
+        /// What is missing, as a sentence.
+        reason: String,
+    },
+}
+
+impl Verdict {
+    /// Whether the history keeps its model's promise.
+    pub fn is_valid(&self) -> bool {
+        matches!(self, Self::Valid(_))
+    }
+
+    /// The violation, if that is the verdict.
+    pub fn violation(&self) -> Option<&Violation> {
+        match self {
+            Self::Violation(violation) => Some(violation),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Valid(summary) => write!(f, "valid: {summary}"),
+            Self::Violation(violation) => violation.fmt(f),
+            Self::Unknown { reason } => write!(f, "unknown: {reason}"),
+        }
+    }
+}
+
+/// What a valid history consists of.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Summary {
+    /// The number of operations.
+    pub operations: u64,
+    /// How they ended, by operation.
+    pub by_operation: BTreeMap<String, Counts>,
+}
+
+/// How operations of one kind ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// They happened.
+    pub ok: u64,
+    /// They did not happen.
+    pub fail: u64,
+    /// Nobody knows.
+    pub info: u64,
+    /// Their clients were still waiting at the end.
+    pub open: u64,
+}
+
+impl Summary {
+    pub(crate) fn of(operations: &[Operation<'_>]) -> Self {
+        let mut summary = Self {
+            operations: operations.len() as u64,
+            ..Self::default()
+        };
+        for operation in operations {
+            let f = operation.invoke.f.as_ref();
+            if !summary.by_operation.contains_key(f) {
+                summary.by_operation.insert(f.to_owned(), Counts::default());
+            }
+            let counts = summary
+                .by_operation
+                .get_mut(f)
+                .expect("it was inserted above");
+            match operation.outcome() {
+                Outcome::Ok => counts.ok += 1,
+                Outcome::Fail => counts.fail += 1,
+                Outcome::Info => counts.info += 1,
+                Outcome::Open => counts.open += 1,
+            }
+        }
+        summary
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", count(self.operations, "operation"))?;
+        for (index, (name, counts)) in self.by_operation.iter().enumerate() {
+            write!(f, "{} {name}: {counts}", if index == 0 { ";" } else { "," })?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            ok,
+            fail,
+            info,
+            open,
+        } = self;
+        write!(f, "{ok} ok")?;
+        for (number, name) in [(fail, "failed"), (info, "unknown"), (open, "open")] {
+            if *number > 0 {
+                write!(f, " {number} {name}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A broken promise, with the operations that prove it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Violation {
+    /// What sort of promise is broken.
+    pub class: Class,
+    /// The name of the violation.
+    pub kind: Kind,
+    /// What happened, in plain words.
+    pub sentence: String,
+    /// The operations that prove it, in the order of their invocations. They alone
+    /// break the promise; without any one of those that completed, the others
+    /// would not.
+    pub witness: Vec<WitnessOperation>,
+    /// What else is wrong in the same history, each a sentence.
+    pub also: Vec<String>,
+}
+
+impl Violation {
+    pub(crate) fn new<'h>(
+        class: Class,
+        kind: Kind,
+        sentence: String,
+        witness: impl IntoIterator<Item = &'h Operation<'h>>,
+    ) -> Self {
+        let mut witness: Vec<WitnessOperation> =
+            witness.into_iter().map(WitnessOperation::of).collect();
+        witness.sort_by_key(|operation| operation.invoked.line);
+        witness.dedup_by_key(|operation| operation.invoked.line);
+        Self {
+            class,
+            kind,
+            sentence,
+            witness,
+            also: Vec::new(),
+        }
+    }
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{} violation: {}", self.class, self.kind)?;
+        write!(f, "{}", self.sentence)?;
+        for sentence in &self.also {
+            write!(f, "\nalso: {sentence}")?;
+        }
+        for operation in &self.witness {
+            write!(f, "\n  {operation}")?;
+        }
+        Ok(())
+    }
+}
+
+/// What sort of promise is broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Class {
+    /// Something happened that must not.
+    Safety,
+    /// Something that must happen did not, in the time that was allowed.
+    Liveness,
+}
+
+impl fmt::Display for Class {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Safety => "safety",
+            Self::Liveness => "liveness",
+        })
+    }
+}
+
+/// The name of a violation, as the literature has it, and what it means.
+///
+/// Names are stable: programs may compare them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+pub struct Kind {
+    /// The name, such as `VOrd` or `lost-update`.
+    pub name: &'static str,
+    /// What it means, in a few words.
+    pub meaning: &'static str,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.name, self.meaning)
+    }
+}
+
+/// An operation that proves a violation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct WitnessOperation {
+    /// The process.
+    pub process: u64,
+    /// The client behind it, when the history says.
+    pub client: Option<u64>,
+    /// When it was invoked.
+    pub invoked: Moment,
+    /// When it completed; none when it was still open at the end.
+    pub completed: Option<Moment>,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What it did and what came of it.
+    pub description: String,
+}
+
+/// A place in the history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Moment {
+    /// Line of the file, counted from 1.
+    pub line: usize,
+    /// Nanoseconds since the start of the run.
+    pub time_ns: u64,
+}
+
+impl WitnessOperation {
+    fn of(operation: &Operation<'_>) -> Self {
+        let moment = |event: &crate::history::Event| Moment {
+            line: event.line,
+            time_ns: event.time,
+        };
+        Self {
+            process: operation.process(),
+            client: operation.invoke.client,
+            invoked: moment(operation.invoke),
+            completed: operation.completion.map(moment),
+            outcome: operation.outcome(),
+            description: describe(operation),
+        }
+    }
+}
+
+impl fmt::Display for WitnessOperation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let end = |moment: Moment| {
+            (
+                format!("{}", moment.line),
+                Seconds(moment.time_ns).to_string(),
+            )
+        };
+        let (line, time) = self
+            .completed
+            .map_or_else(|| ("end".to_owned(), "...".to_owned()), end);
+        write!(
+            f,
+            "lines {}-{line}  {} - {time}",
+            self.invoked.line,
+            Seconds(self.invoked.time_ns)
+        )?;
+        write!(f, "  process {}", self.process)?;
+        if let Some(client) = self.client {
+            write!(f, " (client {client})")?;
+        }
+        write!(f, "  {}", self.description)
+    }
+}
+
+/// A time of the run in seconds, to the microsecond.
+pub(crate) struct Seconds(pub(crate) u64);
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}.{:06} s",
+            self.0 / 1_000_000_000,
+            self.0 % 1_000_000_000 / 1_000
+        )
+    }
+}
+
+/// `1 value`, `2 values`.
+pub(crate) fn count(number: u64, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
+/// What an operation did, in one line.
+fn describe(operation: &Operation<'_>) -> String {
+    let mut text = operation.invoke.f.to_string();
+    if !operation.invoke.value.is_null() {
+        text += &format!(" {}", operation.invoke.value);
+    }
+    let Some(completion) = operation.completion else {
+        return text + " -> still open at the end";
+    };
+    text += &format!(" -> {}", completion.kind);
+    let repeats = completion.value == operation.invoke.value;
+    // A dequeue that returns null found the queue empty; other nulls say nothing.
+    if operation.outcome() == Outcome::Ok && completion.f == "dequeue" && completion.value.is_null()
+    {
+        text += " (empty)";
+    } else if !completion.value.is_null() && !repeats {
+        text += &format!(" {}", completion.value);
+    }
+    if let Some(revision) = completion.revision {
+        text += &format!(" @{revision}");
+    }
+    if let Some(error) = &completion.error {
+        text += &format!(" ({error})");
+    }
+    text
+}
