@@ -1,0 +1,227 @@
+//! All versions of all keys, by key.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+
+use super::key_range::KeyRange;
+use super::record::Record;
+
+/// At which point in history a read looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum At {
+    /// Now, with what the running transaction has done so far.
+    Now,
+    /// After all mutations of this revision.
+    Revision(i64),
+}
+
+/// The place of a key in [`Index::histories`].
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Slot(usize);
+
+/// Every version of one key since the last compaction, oldest first.
+#[derive(Debug)]
+struct History {
+    latest: Arc<Record>,
+    older: Vec<Arc<Record>>,
+}
+
+impl History {
+    /// The version that was valid after `revision`, tombstones included.
+    fn at(&self, revision: i64) -> Option<&Arc<Record>> {
+        if self.latest.mod_revision() <= revision {
+            return Some(&self.latest);
+        }
+        let newer = self.older.partition_point(|r| r.mod_revision() <= revision);
+        newer.checked_sub(1).map(|i| &self.older[i])
+    }
+}
+
+/// All versions of all keys.
+///
+/// Points are found through a hash table, ranges through ordered maps, of which
+/// one holds the keys that exist and one those that were deleted and not yet
+/// compacted: a read of the present steps over no tombstones, however many a
+/// queue has left behind.
+///
+/// # Invariants
+/// - Each key of `by_key` is in exactly one of `live` and `dead`, with the same
+///   slot; in `dead` if and only if its latest record is a tombstone.
+#[derive(Debug, Default)]
+pub(super) struct Index {
+    by_key: FxHashMap<Arc<[u8]>, Slot>,
+    live: BTreeMap<Arc<[u8]>, Slot>,
+    dead: BTreeMap<Arc<[u8]>, Slot>,
+    histories: Vec<Option<History>>,
+    free: Vec<Slot>,
+}
+
+impl Index {
+    /// Where the key's versions are, if it has any.
+    pub(super) fn find(&self, key: &[u8]) -> Option<Slot> {
+        self.by_key.get(key).copied()
+    }
+
+    /// The version of a found key that exists now.
+    pub(super) fn live(&self, slot: Slot) -> Option<&Arc<Record>> {
+        let latest = &self.history(slot).latest;
+        (!latest.tombstone).then_some(latest)
+    }
+
+    /// The version of a key that existed at a point in history.
+    pub(super) fn get(&self, key: &[u8], at: At) -> Option<&Arc<Record>> {
+        self.existing(self.find(key)?, at)
+    }
+
+    /// Calls `visit` with each existing version in the range, in order of keys.
+    pub(super) fn visit<'a>(
+        &'a self,
+        range: KeyRange<'_>,
+        at: At,
+        mut visit: impl FnMut(&'a Arc<Record>),
+    ) {
+        if let KeyRange::One(key) = range {
+            if let Some(record) = self.get(key, at) {
+                visit(record);
+            }
+            return;
+        }
+        let Some(bounds) = range.bounds() else { return };
+        let live = self.live.range::<[u8], _>(bounds);
+        if at == At::Now {
+            live.for_each(|(_, &slot)| visit(&self.history(slot).latest));
+            return;
+        }
+        let mut live = live.peekable();
+        let mut dead = self.dead.range::<[u8], _>(bounds).peekable();
+        loop {
+            let next = match (live.peek(), dead.peek()) {
+                (Some((a, _)), Some((b, _))) if a < b => live.next(),
+                (Some(_), None) => live.next(),
+                _ => dead.next(),
+            };
+            let Some((_, &slot)) = next else { return };
+            if let Some(record) = self.existing(slot, at) {
+                visit(record);
+            }
+        }
+    }
+
+    /// How many keys of the range existed at a point in history.
+    pub(super) fn count(&self, range: KeyRange<'_>, at: At) -> usize {
+        match (range, range.bounds()) {
+            (KeyRange::One(_), _) | (_, None) => {}
+            (_, Some(bounds)) if at == At::Now => {
+                return self.live.range::<[u8], _>(bounds).count();
+            }
+            _ => {}
+        }
+        let mut count = 0;
+        self.visit(range, at, |_| count += 1);
+        count
+    }
+
+    /// Adds the newest version of a key; `slot` is where [`Index::find`] found it.
+    pub(super) fn append(&mut self, slot: Option<Slot>, record: Arc<Record>) {
+        let Some(slot) = slot else {
+            return self.insert(record);
+        };
+        let tombstone = record.tombstone;
+        let history = self.histories[slot.0]
+            .as_mut()
+            .expect("a found key has a history");
+        let was_tombstone = history.latest.tombstone;
+        history
+            .older
+            .push(std::mem::replace(&mut history.latest, record));
+        if tombstone != was_tombstone {
+            let key = &history.latest.key_value.key;
+            let (from, to) = if tombstone {
+                (&mut self.live, &mut self.dead)
+            } else {
+                (&mut self.dead, &mut self.live)
+            };
+            let (key, slot) = from
+                .remove_entry(key.as_slice())
+                .expect("a key is live or dead");
+            to.insert(key, slot);
+        }
+    }
+
+    /// Forgets the versions of a key that no read at `revision` or later needs.
+    ///
+    /// Kept is what exists at `revision`; a tombstone there is no longer needed
+    /// (`keyIndex.compact` in etcd's `server/storage/mvcc/key_index.go`).
+    pub(super) fn compact(&mut self, key: &[u8], revision: i64) {
+        let Some(slot) = self.find(key) else { return };
+        let history = self.histories[slot.0]
+            .as_mut()
+            .expect("a found key has a history");
+        if history.latest.mod_revision() <= revision {
+            history.older = Vec::new();
+            if history.latest.tombstone {
+                self.remove(key, slot);
+            }
+            return;
+        }
+        let newer = history
+            .older
+            .partition_point(|r| r.mod_revision() <= revision);
+        let keeps_one = newer > 0 && !history.older[newer - 1].tombstone;
+        history.older.drain(..newer - usize::from(keeps_one));
+    }
+
+    /// How many keys exist.
+    pub(super) fn len(&self) -> usize {
+        self.live.len()
+    }
+
+    fn insert(&mut self, record: Arc<Record>) {
+        assert!(
+            !record.tombstone,
+            "a key without versions cannot be deleted"
+        );
+        let key: Arc<[u8]> = Arc::from(record.key());
+        let history = Some(History {
+            latest: record,
+            older: Vec::new(),
+        });
+        let slot = match self.free.pop() {
+            Some(slot) => {
+                self.histories[slot.0] = history;
+                slot
+            }
+            None => {
+                self.histories.push(history);
+                Slot(self.histories.len() - 1)
+            }
+        };
+        self.by_key.insert(Arc::clone(&key), slot);
+        self.live.insert(key, slot);
+    }
+
+    fn remove(&mut self, key: &[u8], slot: Slot) {
+        self.by_key.remove(key);
+        self.dead.remove(key);
+        self.histories[slot.0] = None;
+        self.free.push(slot);
+    }
+
+    fn existing(&self, slot: Slot, at: At) -> Option<&Arc<Record>> {
+        match at {
+            At::Now => self.live(slot),
+            At::Revision(revision) => self
+                .history(slot)
+                .at(revision)
+                .filter(|record| !record.tombstone),
+        }
+    }
+
+    fn history(&self, slot: Slot) -> &History {
+        self.histories[slot.0]
+            .as_ref()
+            .expect("a found key has a history")
+    }
+}

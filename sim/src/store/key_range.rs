@@ -1,0 +1,49 @@
+//! Which keys a request means.
+
+use std::ops::Bound;
+
+/// The keys that a pair of `key` and `range_end` stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyRange<'a> {
+    /// One key: `range_end` is empty.
+    One(&'a [u8]),
+    /// The keys from the first (included) to the second (excluded). None at
+    /// all when the second does not lie behind the first.
+    Between(&'a [u8], &'a [u8]),
+    /// All keys from this one on: `range_end` is a single zero byte.
+    From(&'a [u8]),
+}
+
+impl<'a> KeyRange<'a> {
+    /// Reads the two fields as etcd does: the comments of `RangeRequest` in
+    /// `api/etcdserverpb/rpc.proto`, and `mkGteRange` in
+    /// `server/etcdserver/txn/delete.go`.
+    pub fn new(key: &'a [u8], range_end: &'a [u8]) -> Self {
+        match range_end {
+            [] => KeyRange::One(key),
+            [0] => KeyRange::From(key),
+            _ => KeyRange::Between(key, range_end),
+        }
+    }
+
+    /// Whether `key` is one of them.
+    pub fn contains(&self, key: &[u8]) -> bool {
+        match *self {
+            KeyRange::One(one) => one == key,
+            KeyRange::Between(start, end) => start <= key && key < end,
+            KeyRange::From(start) => start <= key,
+        }
+    }
+
+    /// The bounds for an ordered map; `None` when no key can lie between.
+    pub(super) fn bounds(&self) -> Option<(Bound<&'a [u8]>, Bound<&'a [u8]>)> {
+        match *self {
+            KeyRange::One(key) => Some((Bound::Included(key), Bound::Included(key))),
+            KeyRange::Between(start, end) if start < end => {
+                Some((Bound::Included(start), Bound::Excluded(end)))
+            }
+            KeyRange::Between(..) => None,
+            KeyRange::From(start) => Some((Bound::Included(start), Bound::Unbounded)),
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! Transactions.
+//!
+//! Follows etcd's `server/etcdserver/txn/txn.go`; the order of the checks is
+//! that of release 3.5 (`server/etcdserver/apply.go` there): first all puts,
+//! then all reads.
+
+use std::cmp::Ordering;
+
+use etcd_client::proto::{
+    PbCompare, PbKeyValue, PbRangeRequest, PbResponseHeader, PbResponseOp, PbTargetUnion,
+    PbTxnOpRequest, PbTxnOpResponse, PbTxnRequest, PbTxnRequestOp, PbTxnResponse,
+};
+
+use super::index::At;
+use super::key_range::KeyRange;
+use super::{Store, StoreError, check};
+
+const TARGET_VALUE: i32 = 3;
+
+/// Which branch each transaction takes: the outer one first, then those nested
+/// in the branch that it takes, in order.
+type Path = std::vec::IntoIter<bool>;
+
+impl Store {
+    /// Compares, then does one of two lists of operations. All of it or nothing,
+    /// in one revision; none when it writes nothing.
+    ///
+    /// # Errors
+    ///
+    /// Those of its operations, [`StoreError::TooManyOps`],
+    /// [`StoreError::DuplicateKey`], [`StoreError::RequestTooLarge`].
+    pub fn txn(&mut self, request: PbTxnRequest) -> Result<PbTxnResponse, StoreError> {
+        check::check_txn(&request, self.options.txn_ops_max)?;
+        if !is_read_only(&request) {
+            check::check_size(&request, self.options.request_bytes_max)?;
+        }
+        let mut path = Vec::new();
+        self.choose(&request, &mut path);
+        self.check_taken(
+            &request,
+            &mut path.clone().into_iter(),
+            &|store, op| match op {
+                PbTxnOpRequest::RequestPut(put) => {
+                    store.check_previous(put)?;
+                    store.check_lease(put)
+                }
+                _ => Ok(()),
+            },
+        )?;
+        self.check_taken(
+            &request,
+            &mut path.clone().into_iter(),
+            &|store, op| match op {
+                PbTxnOpRequest::RequestRange(range) => store.check_revision(range),
+                _ => Ok(()),
+            },
+        )?;
+        let mut response = self.apply_txn(request, &mut path.into_iter());
+        self.commit();
+        if let Some(header) = &mut response.header {
+            header.revision = self.revision;
+        }
+        Ok(response)
+    }
+
+    /// All comparisons look at the state before the transaction.
+    fn choose(&self, request: &PbTxnRequest, path: &mut Vec<bool>) {
+        let succeeded = request.compare.iter().all(|compare| self.holds(compare));
+        path.push(succeeded);
+        for op in branch(request, succeeded) {
+            if let Some(PbTxnOpRequest::RequestTxn(txn)) = &op.request {
+                self.choose(txn, path);
+            }
+        }
+    }
+
+    /// A comparison holds if it does for each key of its range. An absent key
+    /// has the version, revisions and lease 0, and no value: a comparison of
+    /// its value never holds.
+    fn holds(&self, compare: &PbCompare) -> bool {
+        let range = KeyRange::new(&compare.key, &compare.range_end);
+        let (mut any, mut all) = (false, true);
+        self.index.visit(range, At::Now, |record| {
+            any = true;
+            all = all && key_holds(compare, &record.key_value);
+        });
+        if any {
+            return all;
+        }
+        compare.target != TARGET_VALUE && key_holds(compare, &PbKeyValue::default())
+    }
+
+    /// Applies a check to the operations of the branches that are taken.
+    fn check_taken(
+        &self,
+        request: &PbTxnRequest,
+        path: &mut Path,
+        check: &impl Fn(&Store, &PbTxnOpRequest) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let succeeded = path
+            .next()
+            .expect("each transaction has its place in the path");
+        for op in branch(request, succeeded)
+            .iter()
+            .filter_map(|op| op.request.as_ref())
+        {
+            match op {
+                PbTxnOpRequest::RequestTxn(txn) => self.check_taken(txn, path, check)?,
+                op => check(self, op)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a transaction may read at a revision. Differs from a plain read
+    /// in that a negative revision can be too old (`checkRange`).
+    fn check_revision(&self, request: &PbRangeRequest) -> Result<(), StoreError> {
+        match request.revision {
+            0 => Ok(()),
+            revision if revision > self.revision => Err(StoreError::FutureRevision),
+            revision if revision < self.compacted => Err(StoreError::Compacted),
+            _ => Ok(()),
+        }
+    }
+
+    /// Does the operations of the branches that are taken. The header of a
+    /// nested transaction stays empty, as in etcd.
+    fn apply_txn(&mut self, request: PbTxnRequest, path: &mut Path) -> PbTxnResponse {
+        let succeeded = path
+            .next()
+            .expect("each transaction has its place in the path");
+        let ops = if succeeded {
+            request.success
+        } else {
+            request.failure
+        };
+        let responses = ops.into_iter().map(|op| self.apply_op(op, path)).collect();
+        PbTxnResponse {
+            header: Some(PbResponseHeader::default()),
+            succeeded,
+            responses,
+        }
+    }
+
+    fn apply_op(&mut self, op: PbTxnRequestOp, path: &mut Path) -> PbResponseOp {
+        let response = op.request.map(|request| match request {
+            PbTxnOpRequest::RequestRange(range) => {
+                let response = self
+                    .read(&range)
+                    .expect("the revision of a read is checked");
+                PbTxnOpResponse::ResponseRange(response)
+            }
+            PbTxnOpRequest::RequestPut(put) => PbTxnOpResponse::ResponsePut(self.apply_put(put)),
+            PbTxnOpRequest::RequestDeleteRange(delete) => {
+                PbTxnOpResponse::ResponseDeleteRange(self.apply_delete(&delete))
+            }
+            PbTxnOpRequest::RequestTxn(txn) => {
+                PbTxnOpResponse::ResponseTxn(self.apply_txn(txn, path))
+            }
+        });
+        PbResponseOp { response }
+    }
+}
+
+/// Whether both branches hold nothing but reads. A nested transaction counts as
+/// a write, whatever it holds (`IsTxnReadonly`).
+fn is_read_only(request: &PbTxnRequest) -> bool {
+    let mut ops = request.success.iter().chain(&request.failure);
+    ops.all(|op| matches!(op.request, Some(PbTxnOpRequest::RequestRange(_))))
+}
+
+fn branch(request: &PbTxnRequest, succeeded: bool) -> &[PbTxnRequestOp] {
+    if succeeded {
+        &request.success
+    } else {
+        &request.failure
+    }
+}
+
+/// Compares one key. A target that does not match the kind of value sent with
+/// it compares with zero or nothing, an unknown target finds equality, and an
+/// unknown result holds (`compareKV`).
+fn key_holds(compare: &PbCompare, kv: &PbKeyValue) -> bool {
+    let ordering = match (compare.target, &compare.target_union) {
+        (0, Some(PbTargetUnion::Version(version))) => kv.version.cmp(version),
+        (0, _) => kv.version.cmp(&0),
+        (1, Some(PbTargetUnion::CreateRevision(revision))) => kv.create_revision.cmp(revision),
+        (1, _) => kv.create_revision.cmp(&0),
+        (2, Some(PbTargetUnion::ModRevision(revision))) => kv.mod_revision.cmp(revision),
+        (2, _) => kv.mod_revision.cmp(&0),
+        (TARGET_VALUE, Some(PbTargetUnion::Value(value))) => kv.value.cmp(value),
+        (TARGET_VALUE, _) => kv.value.as_slice().cmp(&[]),
+        (4, Some(PbTargetUnion::Lease(lease))) => kv.lease.cmp(lease),
+        (4, _) => kv.lease.cmp(&0),
+        _ => Ordering::Equal,
+    };
+    match compare.result {
+        0 => ordering.is_eq(),
+        1 => ordering.is_gt(),
+        2 => ordering.is_lt(),
+        3 => ordering.is_ne(),
+        _ => true,
+    }
+}
