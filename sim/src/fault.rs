@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 /// killed and started again.
 pub type ClientId = u32;
 
+const LOSS_WAITS_MS: u64 = 1_000;
+
 /// One fault of a plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -25,14 +27,16 @@ pub struct Fault {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 #[non_exhaustive]
 pub enum FaultKind {
-    /// The client's next message to the member never arrives, nor does
-    /// anything later on the same stream.
+    /// The client's next message to the member, if it sends one before the
+    /// network heals, never arrives, nor does anything later on the same
+    /// stream.
     LoseRequest {
         /// Whose message.
         client: ClientId,
     },
-    /// The member's next message to the client never arrives, nor does
-    /// anything later on the same stream. What was asked for has happened.
+    /// The member's next message to the client, if it sends one before the
+    /// network heals, never arrives, nor does anything later on the same
+    /// stream. What was asked for has happened.
     LoseResponse {
         /// Whose answer.
         client: ClientId,
@@ -131,6 +135,7 @@ impl FaultKind {
     }
 
     /// How long it lasts, in milliseconds; zero for what happens at an instant.
+    /// A loss waits a second for its message before the network can heal.
     pub fn lasts_ms(&self) -> u64 {
         match *self {
             FaultKind::Delay { for_ms, .. }
@@ -139,10 +144,8 @@ impl FaultKind {
             FaultKind::RestartMember { down_ms } | FaultKind::RestartClient { down_ms, .. } => {
                 down_ms
             }
-            FaultKind::LoseRequest { .. }
-            | FaultKind::LoseResponse { .. }
-            | FaultKind::Reset { .. }
-            | FaultKind::KillClient { .. } => 0,
+            FaultKind::LoseRequest { .. } | FaultKind::LoseResponse { .. } => LOSS_WAITS_MS,
+            FaultKind::Reset { .. } | FaultKind::KillClient { .. } => 0,
         }
     }
 }

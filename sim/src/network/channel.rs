@@ -145,7 +145,7 @@ impl Network {
             return Ok(None);
         }
         link.remember(exchange);
-        if member.is_none() && now() >= link.partitioned_until {
+        if member.is_none() && !link.is_partitioned(now()) {
             // What tonic reports when nobody listens.
             return Err(Status::unavailable("tcp connect error"));
         }

@@ -19,15 +19,23 @@ pub(super) struct Link {
     /// How many of the next messages are lost, per direction.
     pub(super) lose_requests: u32,
     pub(super) lose_responses: u32,
-    pub(super) partitioned_until: SimTime,
+    partitioned_until: SimTime,
     delay_by: Duration,
     delay_until: SimTime,
+    /// A fault that lasts is told once, when it first strikes a message.
+    told: Told,
     /// Messages so far: each draws its delay by its number.
     messages: u64,
     /// Calls that a reset would break.
     exchanges: Vec<Weak<Exchange>>,
     /// Ended calls are forgotten when the list has grown this long.
     sweep_at: usize,
+}
+
+#[derive(Default)]
+struct Told {
+    partition: bool,
+    delay: bool,
 }
 
 /// The fate of a message, and the fault that decided it.
@@ -52,8 +60,18 @@ impl Link {
     }
 
     pub(super) fn delay_until(&mut self, until: SimTime, by_ms: u64) {
+        self.told.delay = false;
         self.delay_until = until;
         self.delay_by = Duration::from_millis(by_ms);
+    }
+
+    pub(super) fn partition_until(&mut self, until: SimTime) {
+        self.told.partition = false;
+        self.partitioned_until = until;
+    }
+
+    pub(super) fn is_partitioned(&self, now: SimTime) -> bool {
+        now < self.partitioned_until
     }
 
     pub(super) fn heal(&mut self) {
@@ -71,10 +89,11 @@ impl Link {
         shared: &Shared,
     ) -> Struck {
         self.messages += 1;
-        if now < self.partitioned_until {
+        if self.is_partitioned(now) {
+            let told = std::mem::replace(&mut self.told.partition, true);
             return Struck {
                 fate: Fate::Lost,
-                fault: Some("partition"),
+                fault: (!told).then_some("partition"),
             };
         }
         let (armed, name) = match direction {
@@ -108,7 +127,7 @@ impl Link {
         shared: &Shared,
     ) -> Fate {
         self.messages += 1;
-        if now < self.partitioned_until {
+        if self.is_partitioned(now) {
             Fate::Lost
         } else {
             Fate::Arrives(now + self.usual_delay(client, shared))

@@ -183,7 +183,7 @@ impl Network {
                 FaultKind::LoseRequest { .. } => link.lose_requests += 1,
                 FaultKind::LoseResponse { .. } => link.lose_responses += 1,
                 FaultKind::Delay { by_ms, .. } => link.delay_until(until, by_ms),
-                FaultKind::Partition { .. } => link.partitioned_until = until,
+                FaultKind::Partition { .. } => link.partition_until(until),
                 _ => {}
             }
             match kind {
