@@ -14,31 +14,51 @@ const ROUNDS: u64 = 1_000_000;
 
 fn main() {
     let mut store = Store::default();
-    let keys: Vec<Vec<u8>> = (0..KEYS).map(|i| format!("bench/key/{i:08}").into_bytes()).collect();
-    measure("put, new keys in order", KEYS, |i| put(&mut store, &keys[index(i)]));
-    measure("put, keys at random", ROUNDS, |i| put(&mut store, &keys[index(scatter(i))]));
+    let keys: Vec<Vec<u8>> = (0..KEYS)
+        .map(|i| format!("bench/key/{i:08}").into_bytes())
+        .collect();
+    measure("put, new keys in order", KEYS, |i| {
+        put(&mut store, &keys[index(i)])
+    });
+    measure("put, keys at random", ROUNDS, |i| {
+        put(&mut store, &keys[index(scatter(i))])
+    });
     measure("get, keys at random", ROUNDS, |i| {
         let key = keys[index(scatter(i))].clone();
-        let read = store.range(&PbRangeRequest { key, ..Default::default() });
+        let read = store.range(&PbRangeRequest {
+            key,
+            ..Default::default()
+        });
         assert_eq!(read.expect("a present key can be read").kvs.len(), 1);
     });
     measure("get 10 keys in order", ROUNDS / 10, |i| {
         let key = keys[index(scatter(i)) / 10 * 10].clone();
         let mut range_end = key.clone();
         *range_end.last_mut().expect("the key is not empty") = b':';
-        let read = store.range(&PbRangeRequest { key, range_end, ..Default::default() });
+        let read = store.range(&PbRangeRequest {
+            key,
+            range_end,
+            ..Default::default()
+        });
         assert_eq!(read.expect("present keys can be read").kvs.len(), 10);
     });
     measure("delete and put", ROUNDS / 10, |i| {
         let key = keys[index(scatter(i))].clone();
-        let delete = PbDeleteRequest { key: key.clone(), ..Default::default() };
+        let delete = PbDeleteRequest {
+            key: key.clone(),
+            ..Default::default()
+        };
         store.delete_range(&delete).expect("a delete succeeds");
         put(&mut store, &key);
     });
 }
 
 fn put(store: &mut Store, key: &[u8]) {
-    let put = PbPutRequest { key: key.to_vec(), value: vec![7; 16], ..Default::default() };
+    let put = PbPutRequest {
+        key: key.to_vec(),
+        value: vec![7; 16],
+        ..Default::default()
+    };
     store.put(put).expect("a put succeeds");
 }
 

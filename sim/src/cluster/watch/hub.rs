@@ -1,0 +1,513 @@
+//! All watches of a member and how they keep up.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::task::{Context, Poll};
+
+use etcd_client::proto::PbWatchResponse;
+use prost::Message as _;
+
+use super::batch::{Batch, WatchSpec};
+use super::interest::Interest;
+use super::stream::{Outbox, StreamId, WatchKey};
+use crate::cluster::state::Identity;
+use crate::store::{KeyRange, Record, Store};
+
+/// How many watches that lag behind are served at a time (`maxWatchersPerSync`
+/// in etcd's `server/storage/mvcc/watchable_store.go`).
+const SYNC_MAX: usize = 512;
+
+/// The id in answers that belong to no watch (`InvalidWatchID` in etcd's
+/// `client/v3/watch.go`).
+const NO_WATCH: i64 = -1;
+
+#[derive(Debug)]
+enum Progress {
+    Synced,
+    Unsynced,
+    /// The stream was full; this is still to be sent.
+    Victim(Batch),
+    /// Has been told that what it asked for is compacted. It hears nothing any
+    /// more, but keeps its id until the client cancels it.
+    Compacted,
+}
+
+#[derive(Debug)]
+struct Watch {
+    spec: WatchSpec,
+    progress: Progress,
+    /// The first revision that it has not been told about.
+    next_revision: i64,
+    /// Whether it hears of progress at the next tick: it asked for that, and
+    /// has heard of no event since the last one.
+    notice_due: bool,
+}
+
+/// All watches of a member.
+///
+/// # Invariants
+/// - `synced` holds the watches that are [`Progress::Synced`], `unsynced` and
+///   `victims` the ids of those that are that.
+/// - A synced watch has been told everything up to the revision of the store.
+#[derive(Debug)]
+pub(crate) struct WatchHub {
+    identity: Identity,
+    /// Where answers are split for those that want it, in bytes.
+    fragment_bytes: usize,
+    streams: BTreeMap<StreamId, Outbox>,
+    streams_opened: u64,
+    watches: BTreeMap<WatchKey, Watch>,
+    synced: Interest,
+    unsynced: BTreeSet<WatchKey>,
+    victims: BTreeSet<WatchKey>,
+}
+
+impl WatchHub {
+    pub(crate) fn new(identity: Identity, fragment_bytes: usize) -> Self {
+        WatchHub {
+            identity,
+            fragment_bytes,
+            streams: BTreeMap::new(),
+            streams_opened: 0,
+            watches: BTreeMap::new(),
+            synced: Interest::default(),
+            unsynced: BTreeSet::new(),
+            victims: BTreeSet::new(),
+        }
+    }
+
+    /// Opens a stream without watches.
+    pub(crate) fn open(&mut self) -> StreamId {
+        self.streams_opened += 1;
+        let id = StreamId(self.streams_opened);
+        self.streams.insert(id, Outbox::default());
+        id
+    }
+
+    /// Ends a stream and its watches.
+    pub(crate) fn close(&mut self, stream: StreamId) {
+        if let Some(outbox) = self.streams.remove(&stream) {
+            outbox.close();
+        }
+        let ids: Vec<WatchKey> = self
+            .watches
+            .range(WatchKey::of(stream))
+            .map(|(&id, _)| id)
+            .collect();
+        for id in ids {
+            self.remove(id);
+        }
+    }
+
+    /// Ends all streams, for the process that held them is gone.
+    pub(crate) fn close_all(&mut self, identity: Identity) {
+        self.identity = identity;
+        self.watches.clear();
+        self.synced = Interest::default();
+        self.unsynced.clear();
+        self.victims.clear();
+        std::mem::take(&mut self.streams)
+            .into_values()
+            .for_each(Outbox::close);
+    }
+
+    /// Takes the next answer of a stream; `None` when the stream has ended.
+    pub(crate) fn poll_next(
+        &mut self,
+        stream: StreamId,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<PbWatchResponse>> {
+        match self.streams.get_mut(&stream) {
+            Some(outbox) => outbox.poll_next(context).map(Some),
+            None => Poll::Ready(None),
+        }
+    }
+
+    /// Is ready when the stream can take the answer to another request; with
+    /// false when the stream has ended.
+    pub(crate) fn poll_room(&mut self, stream: StreamId, context: &mut Context<'_>) -> Poll<bool> {
+        match self.streams.get_mut(&stream) {
+            Some(outbox) => outbox.poll_room(context).map(|()| true),
+            None => Poll::Ready(false),
+        }
+    }
+
+    /// Answers a request to watch (`recvLoop` in etcd's
+    /// `server/etcdserver/api/v3rpc/watch.go`).
+    pub(crate) fn create(&mut self, stream: StreamId, mut spec: WatchSpec, store: &Store) {
+        if spec.key.is_empty() {
+            spec.key = vec![0];
+        }
+        if let Err(reason) = self.admit(stream, &mut spec) {
+            let refusal = PbWatchResponse {
+                watch_id: NO_WATCH,
+                created: true,
+                canceled: true,
+                cancel_reason: reason.to_owned(),
+                ..self.answer(store.revision())
+            };
+            return self.control(stream, refusal);
+        }
+        let created = PbWatchResponse {
+            watch_id: spec.watch_id,
+            created: true,
+            ..self.answer(store.revision())
+        };
+        self.control(stream, created);
+        self.insert(stream, spec, store.revision());
+    }
+
+    /// Ends one watch; silent when there is none with this id, as etcd is.
+    pub(crate) fn cancel(&mut self, stream: StreamId, watch_id: i64, store: &Store) {
+        if self.remove(WatchKey { stream, watch_id }) {
+            let answer = self.answer(store.revision());
+            let canceled = PbWatchResponse {
+                watch_id,
+                canceled: true,
+                ..answer
+            };
+            self.control(stream, canceled);
+        }
+    }
+
+    /// Answers a request for progress, on behalf of all watches of the stream:
+    /// only when each of them is synced (`progressIfSync` in etcd's
+    /// `server/storage/mvcc/watchable_store.go`).
+    pub(crate) fn report_progress(&mut self, stream: StreamId, store: &Store) {
+        let revision = store.revision();
+        let mut watches = self.watches.range(WatchKey::of(stream)).peekable();
+        if watches.peek().is_some() && watches.all(|(_, watch)| watch.is_at(revision)) {
+            self.notice(stream, NO_WATCH, revision);
+        }
+    }
+
+    /// The periodic notices of progress of a stream.
+    pub(crate) fn tick_progress(&mut self, stream: StreamId, store: &Store) {
+        let revision = store.revision();
+        let mut due = Vec::new();
+        for (id, watch) in self.watches.range_mut(WatchKey::of(stream)) {
+            if !watch.spec.progress_notify {
+                continue;
+            }
+            if watch.notice_due && watch.is_at(revision) {
+                due.push(id.watch_id);
+            }
+            watch.notice_due = true;
+        }
+        for watch_id in due {
+            self.notice(stream, watch_id, revision);
+        }
+    }
+
+    /// Whether a stream has a watch that wants periodic notices.
+    pub(crate) fn wants_progress(&self, stream: StreamId) -> bool {
+        self.watches
+            .range(WatchKey::of(stream))
+            .any(|(_, watch)| watch.spec.progress_notify)
+    }
+
+    /// Tells the synced watches what happened at `revision`, the newest one.
+    pub(crate) fn notify(&mut self, store: &Store, revision: i64) {
+        if self.synced.is_empty() {
+            return;
+        }
+        let events = store.events(revision);
+        let batches = batches(&self.synced, &self.watches, store, events);
+        for (id, batch) in batches {
+            let watch = self.watch(id);
+            watch.next_revision = revision + 1;
+            self.deliver(id, batch, revision, revision);
+        }
+    }
+
+    /// Whether a watch could not be served because its stream was full.
+    pub(crate) fn has_victims(&self) -> bool {
+        !self.victims.is_empty()
+    }
+
+    /// How many watches lag behind.
+    pub(crate) fn unsynced_len(&self) -> usize {
+        self.unsynced.len()
+    }
+
+    /// Serves watches that lag behind; how many still do. (`syncWatchers` in
+    /// etcd's `server/storage/mvcc/watchable_store.go`.)
+    pub(crate) fn sync(&mut self, store: &Store) -> usize {
+        let chosen: Vec<WatchKey> = self.unsynced.iter().copied().take(SYNC_MAX).collect();
+        let mut lagging = Interest::default();
+        let mut oldest = i64::MAX;
+        let mut late = Vec::new();
+        for id in chosen {
+            let watch = &self.watches[&id];
+            if watch.next_revision < store.compacted_revision() {
+                self.tell_compacted(id, store.compacted_revision());
+                continue;
+            }
+            oldest = oldest.min(watch.next_revision);
+            lagging.insert(id, &watch.spec);
+            late.push(id);
+        }
+        let current = store.revision();
+        let mut batches = batches(&lagging, &self.watches, store, store.events(oldest));
+        for id in late {
+            let batch = batches.remove(&id).unwrap_or_default();
+            let watch = self.watch(id);
+            watch.next_revision = batch
+                .more_from
+                .unwrap_or(watch.next_revision.max(current + 1));
+            self.deliver(id, batch, current, current);
+        }
+        self.unsynced.len()
+    }
+
+    /// Tries again to serve the watches whose streams were full; how many
+    /// still are. (`moveVictims`, same file.)
+    pub(crate) fn move_victims(&mut self, store: &Store) -> usize {
+        for id in std::mem::take(&mut self.victims) {
+            let watch = self.watch(id);
+            let header_revision = watch.next_revision - 1;
+            match std::mem::replace(&mut watch.progress, Progress::Unsynced) {
+                Progress::Victim(batch) => {
+                    self.deliver(id, batch, header_revision, store.revision());
+                }
+                other => watch.progress = other,
+            }
+        }
+        self.victims.len()
+    }
+
+    /// Sends a batch and decides how the watch goes on.
+    fn deliver(&mut self, id: WatchKey, batch: Batch, header_revision: i64, current: i64) {
+        let sent = batch.events.is_empty() || self.streams[&id.stream].has_room();
+        let progress = if !sent {
+            Progress::Victim(batch)
+        } else {
+            if !batch.events.is_empty() {
+                self.send(id, batch, header_revision);
+            }
+            match self.watches[&id].next_revision <= current {
+                true => Progress::Unsynced,
+                false => Progress::Synced,
+            }
+        };
+        self.set_progress(id, progress);
+    }
+
+    fn send(&mut self, id: WatchKey, batch: Batch, header_revision: i64) {
+        let answer = PbWatchResponse {
+            watch_id: id.watch_id,
+            events: batch.events,
+            ..self.answer(header_revision)
+        };
+        let watch = self.watch(id);
+        watch.notice_due = false;
+        let parts = match watch.spec.fragment {
+            true => fragments(answer, self.fragment_bytes),
+            false => vec![answer],
+        };
+        self.outbox(id.stream).events(parts);
+    }
+
+    fn tell_compacted(&mut self, id: WatchKey, compact_revision: i64) {
+        if !self.streams[&id.stream].has_room() {
+            return;
+        }
+        // This answer carries no revision in its header (`chooseAll` in etcd's
+        // `server/storage/mvcc/watcher_group.go`).
+        let answer = PbWatchResponse {
+            watch_id: id.watch_id,
+            canceled: true,
+            compact_revision,
+            ..self.answer(0)
+        };
+        self.outbox(id.stream).events(vec![answer]);
+        self.set_progress(id, Progress::Compacted);
+    }
+
+    fn notice(&mut self, stream: StreamId, watch_id: i64, revision: i64) {
+        let answer = PbWatchResponse {
+            watch_id,
+            ..self.answer(revision)
+        };
+        let outbox = self.outbox(stream);
+        if outbox.has_room() {
+            outbox.events(vec![answer]);
+        }
+    }
+
+    /// Checks a request and settles its id. The texts are those of etcd's
+    /// `server/storage/mvcc/watcher.go`.
+    fn admit(&mut self, stream: StreamId, spec: &mut WatchSpec) -> Result<(), &'static str> {
+        if spec.start_revision < 0 {
+            return Err("etcdserver: mvcc: required revision has been compacted");
+        }
+        if let KeyRange::Between(start, end) = spec.range()
+            && start >= end
+        {
+            return Err("mvcc: watcher range is empty");
+        }
+        let taken = |watch_id| self.watches.contains_key(&WatchKey { stream, watch_id });
+        if spec.watch_id != 0 {
+            let reason = "mvcc: duplicate watch ID provided on the WatchStream";
+            return if taken(spec.watch_id) {
+                Err(reason)
+            } else {
+                Ok(())
+            };
+        }
+        let next = self
+            .streams
+            .get(&stream)
+            .map_or(0, |outbox| outbox.next_watch_id);
+        spec.watch_id = (next..)
+            .find(|&id| !taken(id))
+            .expect("not all ids are taken");
+        self.outbox(stream).next_watch_id = spec.watch_id + 1;
+        Ok(())
+    }
+
+    fn insert(&mut self, stream: StreamId, spec: WatchSpec, current: i64) {
+        let id = WatchKey {
+            stream,
+            watch_id: spec.watch_id,
+        };
+        let start = spec.start_revision;
+        let synced = start == 0 || start > current;
+        let next_revision = if synced {
+            start.max(current + 1)
+        } else {
+            start
+        };
+        let notice_due = spec.progress_notify;
+        let progress = Progress::Unsynced;
+        self.watches.insert(
+            id,
+            Watch {
+                spec,
+                progress,
+                next_revision,
+                notice_due,
+            },
+        );
+        self.set_progress(
+            id,
+            if synced {
+                Progress::Synced
+            } else {
+                Progress::Unsynced
+            },
+        );
+    }
+
+    fn remove(&mut self, id: WatchKey) -> bool {
+        let Some(watch) = self.watches.remove(&id) else {
+            return false;
+        };
+        self.synced.remove(id, &watch.spec);
+        self.unsynced.remove(&id);
+        self.victims.remove(&id);
+        true
+    }
+
+    fn set_progress(&mut self, id: WatchKey, progress: Progress) {
+        let watch = self.watches.get_mut(&id).expect("a watch in use exists");
+        let was_synced = matches!(watch.progress, Progress::Synced);
+        let is_synced = matches!(progress, Progress::Synced);
+        let moved = std::mem::discriminant(&watch.progress) != std::mem::discriminant(&progress);
+        watch.progress = progress;
+        if was_synced && !is_synced {
+            self.synced.remove(id, &watch.spec);
+        } else if is_synced && !was_synced {
+            self.synced.insert(id, &watch.spec);
+        }
+        let progress = &watch.progress;
+        if moved {
+            self.unsynced.remove(&id);
+            self.victims.remove(&id);
+        }
+        match progress {
+            Progress::Unsynced => drop(self.unsynced.insert(id)),
+            Progress::Victim(_) => drop(self.victims.insert(id)),
+            Progress::Synced | Progress::Compacted => {}
+        }
+    }
+
+    fn answer(&self, revision: i64) -> PbWatchResponse {
+        PbWatchResponse {
+            header: Some(self.identity.header(revision)),
+            ..Default::default()
+        }
+    }
+
+    fn control(&mut self, stream: StreamId, answer: PbWatchResponse) {
+        self.outbox(stream).control(answer);
+    }
+
+    fn outbox(&mut self, stream: StreamId) -> &mut Outbox {
+        self.streams
+            .get_mut(&stream)
+            .expect("a stream in use is open")
+    }
+
+    fn watch(&mut self, id: WatchKey) -> &mut Watch {
+        self.watches.get_mut(&id).expect("a watch in use exists")
+    }
+}
+
+impl Watch {
+    /// Whether everything up to `revision` has been told, and the watch has
+    /// begun.
+    fn is_at(&self, revision: i64) -> bool {
+        matches!(self.progress, Progress::Synced) && self.spec.start_revision <= revision
+    }
+}
+
+/// What each watch of a set is to be told of some records.
+fn batches<'a>(
+    interest: &Interest,
+    watches: &BTreeMap<WatchKey, Watch>,
+    store: &Store,
+    records: impl Iterator<Item = &'a Record>,
+) -> BTreeMap<WatchKey, Batch> {
+    let mut batches: BTreeMap<WatchKey, Batch> = BTreeMap::new();
+    for record in records {
+        interest.of(record.key(), |id| {
+            let watch = &watches[&id];
+            if record.mod_revision() >= watch.next_revision {
+                batches
+                    .entry(id)
+                    .or_default()
+                    .add(&watch.spec, store, record);
+            }
+        });
+    }
+    batches
+}
+
+/// Splits an answer that is too large, between events (`sendFragments` in
+/// etcd's `server/etcdserver/api/v3rpc/watch.go`).
+fn fragments(mut answer: PbWatchResponse, bytes_max: usize) -> Vec<PbWatchResponse> {
+    if answer.encoded_len() < bytes_max || answer.events.len() < 2 {
+        return vec![answer];
+    }
+    let events = std::mem::take(&mut answer.events);
+    let mut parts = Vec::new();
+    let mut part = PbWatchResponse {
+        fragment: true,
+        ..answer.clone()
+    };
+    for event in events {
+        part.events.push(event);
+        if part.events.len() > 1 && part.encoded_len() >= bytes_max {
+            let event = part.events.pop().expect("an event was added");
+            parts.push(part);
+            part = PbWatchResponse {
+                fragment: true,
+                ..answer.clone()
+            };
+            part.events.push(event);
+        }
+    }
+    part.fragment = false;
+    parts.push(part);
+    parts
+}

@@ -1,0 +1,113 @@
+//! What a member says about itself.
+
+use etcd_client::proto::{
+    PbAlarmRequest, PbAlarmResponse, PbDefragmentRequest, PbDefragmentResponse, PbDowngradeRequest,
+    PbDowngradeResponse, PbHashKvRequest, PbHashKvResponse, PbHashRequest, PbHashResponse,
+    PbMaintenanceService, PbMoveLeaderRequest, PbMoveLeaderResponse, PbSnapshotRequest,
+    PbSnapshotResponse, PbStatusRequest, PbStatusResponse,
+};
+use tonic::{Request, Response, Status};
+
+use super::{left_out, refusal};
+use crate::cluster::Member;
+
+const NAME: &str = "etcdserverpb.Maintenance";
+
+/// The service `etcdserverpb.Maintenance`: status, hash and empty answers about
+/// alarms and defragmentation.
+#[derive(Debug)]
+pub(super) struct MaintenanceService {
+    member: Member,
+}
+
+impl MaintenanceService {
+    pub(super) fn new(member: Member) -> Self {
+        MaintenanceService { member }
+    }
+}
+
+#[tonic::async_trait]
+impl PbMaintenanceService for MaintenanceService {
+    async fn alarm(&self, _: Request<PbAlarmRequest>) -> Result<Response<PbAlarmResponse>, Status> {
+        let header = Some(self.member.lock().header());
+        Ok(Response::new(PbAlarmResponse {
+            header,
+            alarms: Vec::new(),
+        }))
+    }
+
+    async fn status(
+        &self,
+        _: Request<PbStatusRequest>,
+    ) -> Result<Response<PbStatusResponse>, Status> {
+        let state = self.member.lock();
+        Ok(Response::new(PbStatusResponse {
+            header: Some(state.header()),
+            version: self.member.options().version.clone(),
+            leader: state.identity.member_id,
+            raft_index: state.raft_index,
+            raft_applied_index: state.raft_index,
+            raft_term: state.identity.term,
+            ..Default::default()
+        }))
+    }
+
+    async fn defragment(
+        &self,
+        _: Request<PbDefragmentRequest>,
+    ) -> Result<Response<PbDefragmentResponse>, Status> {
+        let header = Some(self.member.lock().header());
+        Ok(Response::new(PbDefragmentResponse { header }))
+    }
+
+    async fn hash(&self, _: Request<PbHashRequest>) -> Result<Response<PbHashResponse>, Status> {
+        let state = self.member.lock();
+        let hash = state.store.hash(0).map_err(refusal)?;
+        Ok(Response::new(PbHashResponse {
+            header: Some(state.header()),
+            hash,
+        }))
+    }
+
+    async fn hash_kv(
+        &self,
+        request: Request<PbHashKvRequest>,
+    ) -> Result<Response<PbHashKvResponse>, Status> {
+        let revision = request.into_inner().revision;
+        let state = self.member.lock();
+        let hash_revision = if revision == 0 {
+            state.store.revision()
+        } else {
+            revision
+        };
+        Ok(Response::new(PbHashKvResponse {
+            header: Some(state.header()),
+            hash: state.store.hash(revision).map_err(refusal)?,
+            compact_revision: state.store.compacted_revision(),
+            hash_revision,
+        }))
+    }
+
+    type SnapshotStream = tokio_stream::Empty<Result<PbSnapshotResponse, Status>>;
+
+    async fn snapshot(
+        &self,
+        _: Request<PbSnapshotRequest>,
+    ) -> Result<Response<Self::SnapshotStream>, Status> {
+        Err(left_out(NAME, "Snapshot"))
+    }
+
+    async fn move_leader(
+        &self,
+        _: Request<PbMoveLeaderRequest>,
+    ) -> Result<Response<PbMoveLeaderResponse>, Status> {
+        Err(left_out(NAME, "MoveLeader"))
+    }
+
+    async fn downgrade(
+        &self,
+        _: Request<PbDowngradeRequest>,
+    ) -> Result<Response<PbDowngradeResponse>, Status> {
+        Err(left_out(NAME, "Downgrade"))
+    }
+}

@@ -1,0 +1,42 @@
+//! etcd's gRPC services on top of a member.
+//!
+//! They implement the server traits that are generated from etcd's own proto
+//! files, one file per service; [`Router`] hands each request to its service.
+//! Nothing here knows of networks or faults.
+//!
+//! Left out, with the answer "unimplemented": users and roles, changes of
+//! membership, snapshots, the streaming range read, and the election and lock
+//! services, of which the recipes of this project take the place.
+
+mod cluster;
+mod kv;
+mod lease;
+mod maintenance;
+mod router;
+mod watch;
+
+pub use router::Router;
+
+use tonic::{Response, Status};
+
+use crate::cluster::Applied;
+use crate::store::StoreError;
+
+/// A refusal as gRPC sends it.
+fn refusal(error: StoreError) -> Status {
+    Status::new(error.code(), error.to_string())
+}
+
+/// What etcd's Go library answers to a method that a server does not have.
+fn left_out(service: &str, method: &str) -> Status {
+    Status::unimplemented(format!("method {method} of {service} is not simulated"))
+}
+
+/// An answer that tells the network whether the call changed something.
+fn answer<T>(message: T, applied: Option<i64>) -> Response<T> {
+    let mut response = Response::new(message);
+    if let Some(revision) = applied {
+        response.extensions_mut().insert(Applied { revision });
+    }
+    response
+}

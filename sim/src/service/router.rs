@@ -1,0 +1,83 @@
+//! From the path of a request to the service that answers it.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use etcd_client::proto::{
+    PbClusterServer, PbKvServer, PbLeaseServer, PbMaintenanceServer, PbWatchServer,
+};
+use tonic::Status;
+use tonic::body::Body;
+use tower::Service;
+
+use super::cluster::ClusterService;
+use super::kv::KvService;
+use super::lease::LeaseService;
+use super::maintenance::MaintenanceService;
+use super::watch::WatchService;
+use crate::cluster::Member;
+
+/// The services of one member: a gRPC server without a transport.
+///
+/// Errors travel inside the response, as gRPC statuses. A path that no service
+/// knows is answered with "unimplemented".
+#[derive(Clone, Debug)]
+pub struct Router {
+    services: Arc<Services>,
+}
+
+#[derive(Debug)]
+struct Services {
+    kv: PbKvServer<KvService>,
+    watch: PbWatchServer<WatchService>,
+    lease: PbLeaseServer<LeaseService>,
+    maintenance: PbMaintenanceServer<MaintenanceService>,
+    cluster: PbClusterServer<ClusterService>,
+}
+
+impl Router {
+    pub(crate) fn new(member: Member) -> Router {
+        // The services check sizes themselves, to refuse in etcd's words.
+        let services = Services {
+            kv: PbKvServer::new(KvService::new(member.clone()))
+                .max_decoding_message_size(usize::MAX),
+            watch: PbWatchServer::new(WatchService::new(member.clone()))
+                .max_decoding_message_size(usize::MAX),
+            lease: PbLeaseServer::new(LeaseService::new(member.clone())),
+            maintenance: PbMaintenanceServer::new(MaintenanceService::new(member.clone())),
+            cluster: PbClusterServer::new(ClusterService::new(member)),
+        };
+        Router {
+            services: Arc::new(services),
+        }
+    }
+}
+
+impl Service<http::Request<Body>> for Router {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let services = &self.services;
+        let service = request.uri().path().split('/').nth(1).unwrap_or_default();
+        match service {
+            "etcdserverpb.KV" => services.kv.clone().call(request),
+            "etcdserverpb.Watch" => services.watch.clone().call(request),
+            "etcdserverpb.Lease" => services.lease.clone().call(request),
+            "etcdserverpb.Maintenance" => services.maintenance.clone().call(request),
+            "etcdserverpb.Cluster" => services.cluster.clone().call(request),
+            unknown => {
+                let status = Status::unimplemented(format!("unknown service {unknown}"));
+                Box::pin(std::future::ready(Ok(status.into_http())))
+            }
+        }
+    }
+}

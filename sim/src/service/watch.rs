@@ -1,0 +1,191 @@
+//! Watches: many of them on one stream.
+
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+
+use etcd_client::proto::{PbWatchRequest, PbWatchRequestUnion, PbWatchResponse, PbWatchService};
+use futures_util::future::{AbortHandle, Either, abortable, pending, poll_fn, select};
+use tokio_stream::Stream;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::cluster::{Member, State, StreamId, WatchSpec};
+use crate::executor::{self, SimTime};
+
+/// The filter against puts, `NOPUT` in etcd's `rpc.proto`.
+const NO_PUT: i32 = 0;
+/// The filter against deletes, `NODELETE` in etcd's `rpc.proto`.
+const NO_DELETE: i32 = 1;
+
+/// The service `etcdserverpb.Watch`.
+#[derive(Debug)]
+pub(super) struct WatchService {
+    member: Member,
+}
+
+impl WatchService {
+    pub(super) fn new(member: Member) -> Self {
+        WatchService { member }
+    }
+}
+
+#[tonic::async_trait]
+impl PbWatchService for WatchService {
+    type WatchStream = WatchAnswers;
+
+    async fn watch(
+        &self,
+        request: Request<Streaming<PbWatchRequest>>,
+    ) -> Result<Response<WatchAnswers>, Status> {
+        let member = self.member.clone();
+        let stream = member.lock().watches.open();
+        let requests = Requests {
+            member: member.clone(),
+            stream,
+            requests: request.into_inner(),
+            half_closed: false,
+            next_tick: executor::now() + member.options().progress_notify_interval,
+        };
+        let (receive, receiver) = abortable(requests.serve());
+        member.spawn(async move {
+            let _aborted = receive.await;
+        });
+        Ok(Response::new(WatchAnswers {
+            member,
+            stream,
+            receiver,
+        }))
+    }
+}
+
+/// What the client receives on one stream. The watches end with it.
+#[derive(Debug)]
+pub(super) struct WatchAnswers {
+    member: Member,
+    stream: StreamId,
+    receiver: AbortHandle,
+}
+
+impl Stream for WatchAnswers {
+    type Item = Result<PbWatchResponse, Status>;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let answer = self.member.lock().watches.poll_next(self.stream, context);
+        answer.map(|answer| answer.map(Ok))
+    }
+}
+
+impl Drop for WatchAnswers {
+    fn drop(&mut self) {
+        self.receiver.abort();
+        self.member.lock().watches.close(self.stream);
+    }
+}
+
+/// What the client sends on one stream.
+struct Requests {
+    member: Member,
+    stream: StreamId,
+    requests: Streaming<PbWatchRequest>,
+    /// The client will send no more, but goes on listening.
+    half_closed: bool,
+    next_tick: SimTime,
+}
+
+enum Step {
+    Request(PbWatchRequest),
+    HalfClosed,
+    Tick,
+    Gone,
+}
+
+impl Requests {
+    /// Handles requests until the stream is gone. A client that has sent its
+    /// last request still hears of events (`recvLoop` in etcd's
+    /// `server/etcdserver/api/v3rpc/watch.go`).
+    async fn serve(mut self) {
+        loop {
+            let (member, stream) = (self.member.clone(), self.stream);
+            if !poll_fn(|context| member.lock().watches.poll_room(stream, context)).await {
+                return;
+            }
+            match self.step().await {
+                Step::Request(request) => self.handle(request),
+                Step::HalfClosed => self.half_closed = true,
+                Step::Tick => self.tick(),
+                Step::Gone => return self.member.lock().watches.close(stream),
+            }
+        }
+    }
+
+    async fn step(&mut self) -> Step {
+        let tick = self
+            .member
+            .lock()
+            .watches
+            .wants_progress(self.stream)
+            .then_some(self.next_tick);
+        let requests = &mut self.requests;
+        let half_closed = self.half_closed;
+        let request = pin!(async {
+            if half_closed {
+                return pending().await;
+            }
+            match requests.message().await {
+                Ok(Some(request)) => Step::Request(request),
+                Ok(None) => Step::HalfClosed,
+                Err(_) => Step::Gone,
+            }
+        });
+        let Some(tick) = tick else {
+            return request.await;
+        };
+        match select(request, pin!(executor::sleep_until(tick))).await {
+            Either::Left((step, _)) => step,
+            Either::Right(_) => Step::Tick,
+        }
+    }
+
+    fn handle(&mut self, request: PbWatchRequest) {
+        self.skip_ticks();
+        let mut state = self.member.lock();
+        let State { store, watches, .. } = &mut *state;
+        match request.request_union {
+            Some(PbWatchRequestUnion::CreateRequest(create)) => {
+                let spec = WatchSpec {
+                    key: create.key,
+                    range_end: create.range_end,
+                    start_revision: create.start_revision,
+                    watch_id: create.watch_id,
+                    no_put: create.filters.contains(&NO_PUT),
+                    no_delete: create.filters.contains(&NO_DELETE),
+                    prev_kv: create.prev_kv,
+                    progress_notify: create.progress_notify,
+                    fragment: create.fragment,
+                };
+                watches.create(self.stream, spec, store);
+            }
+            Some(PbWatchRequestUnion::CancelRequest(cancel)) => {
+                watches.cancel(self.stream, cancel.watch_id, store);
+            }
+            Some(PbWatchRequestUnion::ProgressRequest(_)) => {
+                watches.report_progress(self.stream, store);
+            }
+            None => {}
+        }
+    }
+
+    fn tick(&mut self) {
+        let mut state = self.member.lock();
+        let State { store, watches, .. } = &mut *state;
+        watches.tick_progress(self.stream, store);
+        drop(state);
+        self.next_tick = self.next_tick + self.member.options().progress_notify_interval;
+    }
+
+    /// Ticks pass unheard while no watch wants them.
+    fn skip_ticks(&mut self) {
+        while self.next_tick <= executor::now() {
+            self.next_tick = self.next_tick + self.member.options().progress_notify_interval;
+        }
+    }
+}
