@@ -1,4 +1,54 @@
-//! Placeholder.
+//! Histories of concurrent operations, and checkers that decide from a history
+//! alone whether the system kept its promise.
+//!
+//! A checker is a pure function from [`History`] to [`Verdict`]: *valid*, or a
+//! *violation* with the few operations that prove it and a sentence that says what
+//! happened, or *unknown* with the reason. It knows nothing of etcd's client, of
+//! clocks or of threads, and a verdict of violation holds from what the clients saw.
+//!
+//! | model | promise | module |
+//! |---|---|---|
+//! | `fifo-queue` | linearizable first-in first-out queue | [`queue`] |
+//! | `transactions` | strict serializability | [`txn`] |
+//! | `bank` | the same, and the accounts always add up | [`txn`] |
+//!
+//! ```
+//! use etcd_checker::history::{Evidence, Header, Json, Recorder, Source};
+//! use etcd_checker::{Model, check};
+//!
+//! let source = Source::Other { description: "by hand".to_owned() };
+//! let mut recorder = Recorder::new(Header::new("example", "fifo-queue", source));
+//! for (time, value) in [(0, "a"), (20, "b")] {
+//!     let enqueue = recorder.invoke(time, 1, "enqueue", value);
+//!     recorder.ok(enqueue, time + 10, value, Evidence::NONE);
+//! }
+//! for (time, value) in [(40, "b"), (60, "a")] {
+//!     let dequeue = recorder.invoke(time, 2, "dequeue", Json::NULL);
+//!     recorder.ok(dequeue, time + 10, value, Evidence::NONE);
+//! }
+//! let history = recorder.finish();
+//!
+//! let verdict = check(&history, Model::of(&history)?)?;
+//! let violation = verdict.violation().expect("b overtook a");
+//! assert_eq!(violation.kind.name, "VOrd");
+//! assert_eq!(violation.sentence, "`b` was enqueued only after `a` was acknowledged, yet left first");
+//! # Ok::<(), etcd_checker::HistoryError>(())
+//! ```
+//!
+//! Modules:
+//! - [`history`]: events, the recorder, reading and writing JSON Lines;
+//! - [`verdict`]: what checkers say;
+//! - [`queue`] and [`txn`]: the checkers, each with its algorithm and why it is
+//!   right;
+//! - [`Model`] and [`check`]: a checker by its name.
+
 pub mod history;
 mod liveness;
+mod model;
+pub mod queue;
+pub mod txn;
 pub mod verdict;
+
+pub use history::{History, HistoryError, ReadError};
+pub use model::{Model, UnknownModel, check};
+pub use verdict::{Verdict, Violation};

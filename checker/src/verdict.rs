@@ -135,8 +135,7 @@ pub struct Violation {
     /// What happened, in plain words.
     pub sentence: String,
     /// The operations that prove it, in the order of their invocations. They alone
-    /// break the promise; without any one of those that completed, the others
-    /// would not.
+    /// break the promise, and none of them can be spared.
     pub witness: Vec<WitnessOperation>,
     /// What else is wrong in the same history, each a sentence.
     pub also: Vec<String>,

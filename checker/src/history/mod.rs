@@ -45,6 +45,7 @@ pub use event::{Event, EventKind, LIVENESS_DEADLINE, Process};
 pub use header::{FORMAT, Header, Source, VERSION};
 pub use json::Json;
 pub use micro::MicroOperation;
+pub(crate) use micro::Text;
 pub use operation::{Operation, Outcome};
 pub use recorder::{Evidence, OperationId, Recorder};
 

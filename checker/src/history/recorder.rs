@@ -73,7 +73,8 @@ impl Recorder {
         Self {
             header,
             events: Vec::new(),
-            open: Vec::new(),
+            open: BTreeMap::new(),
+            operations: 0,
             idle: BTreeMap::new(),
             processes: 0,
         }

@@ -1,0 +1,99 @@
+//! Checkers by name.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::history::{History, HistoryError, Problem};
+use crate::verdict::Verdict;
+use crate::{queue, txn};
+
+/// What a history is checked against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Model {
+    /// A linearizable first-in first-out queue of distinct values.
+    FifoQueue,
+    /// Strictly serializable transactions.
+    Transactions,
+    /// Strictly serializable transactions between accounts that always add up.
+    Bank,
+}
+
+impl Model {
+    /// All models.
+    pub fn all() -> &'static [Self] {
+        &[Self::FifoQueue, Self::Transactions, Self::Bank]
+    }
+
+    /// The name, as it stands in headers.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::FifoQueue => "fifo-queue",
+            Self::Transactions => "transactions",
+            Self::Bank => "bank",
+        }
+    }
+
+    /// The model that the history's header names.
+    ///
+    /// # Errors
+    /// When there is no model of that name.
+    pub fn of(history: &History) -> Result<Self, HistoryError> {
+        let name = &history.header().model;
+        name.parse().map_err(|_: UnknownModel| {
+            HistoryError::at(
+                1,
+                Problem::UnknownModel {
+                    name: name.clone(),
+                    known: names(),
+                },
+            )
+        })
+    }
+}
+
+impl fmt::Display for Model {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Model {
+    type Err = UnknownModel;
+
+    fn from_str(name: &str) -> Result<Self, UnknownModel> {
+        let found = Self::all().iter().find(|model| model.name() == name);
+        found.copied().ok_or_else(|| UnknownModel {
+            name: name.to_owned(),
+        })
+    }
+}
+
+/// There is no model of this name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown model {name:?}; known are {}", names())]
+pub struct UnknownModel {
+    /// What was asked for.
+    pub name: String,
+}
+
+/// Decides whether the history keeps the model's promise.
+///
+/// # Errors
+/// When the history is not one of this model, or contradicts itself. That says
+/// nothing about the system under test.
+pub fn check(history: &History, model: Model) -> Result<Verdict, HistoryError> {
+    match model {
+        Model::FifoQueue => queue::check(history),
+        Model::Transactions => txn::check(history),
+        Model::Bank => txn::check_bank(history),
+    }
+}
+
+fn names() -> String {
+    Model::all()
+        .iter()
+        .map(|model| model.name())
+        .collect::<Vec<_>>()
+        .join(", ")
+}

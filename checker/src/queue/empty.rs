@@ -1,0 +1,211 @@
+//! Empty answers: a dequeue that finds nothing needs an instant at which the queue
+//! may be empty.
+//!
+//! Instants are the gaps between events; gap `k` lies right after event `k`.
+
+use super::extract::{Queue, Role};
+use super::order::{excuse, first_lost, list};
+use crate::verdict::{Class, Kind, Violation};
+
+const WITNESS: Kind = Kind {
+    name: "VWit",
+    meaning: "a dequeue found the queue empty although it never was",
+};
+const LOST: Kind = Kind {
+    name: "VWit-lost",
+    meaning: "the queue was empty although acknowledged values never left it",
+};
+
+/// A dequeue that found nothing although at each of its instants some value was
+/// inside. One pass over the events.
+pub(super) fn find_wrong_empty(queue: &Queue<'_>) -> Option<Violation> {
+    let mut state = State::default();
+    let mut last_empty_gap = None;
+    for (index, role) in queue.roles.iter().enumerate() {
+        if let Role::EmptyReturned(empty) = *role {
+            let invoked = queue.operations[queue.empties[empty as usize]].invoked;
+            if last_empty_gap.is_none_or(|gap| gap < invoked) {
+                return Some(wrong_empty(queue, empty as usize));
+            }
+        }
+        state.step(queue, index);
+        if state.may_be_empty() {
+            last_empty_gap = Some(index);
+        }
+    }
+    None
+}
+
+/// What is definitely inside.
+#[derive(Default)]
+struct State {
+    /// Values that have been acknowledged and that somebody asks for later.
+    present: usize,
+    /// Values that have been acknowledged and that nobody gets: A(t).
+    lost: usize,
+    /// Dequeues of unknown outcome that have been invoked: P(t).
+    pending: usize,
+}
+
+impl State {
+    fn step(&mut self, queue: &Queue<'_>, index: usize) {
+        match queue.roles[index] {
+            Role::EnqueueReturned(item) if queue.items[item as usize].dequeue.is_none() => {
+                self.lost += 1
+            }
+            Role::EnqueueReturned(item) if index < queue.dequeue_invoked(item as usize) => {
+                self.present += 1
+            }
+            Role::DequeueInvoked(item) if queue.enqueue_returned(item as usize) < index => {
+                self.present -= 1
+            }
+            Role::PendingDequeueInvoked => self.pending += 1,
+            _ => {}
+        }
+    }
+
+    fn may_be_empty(&self) -> bool {
+        self.present == 0 && self.lost <= self.pending
+    }
+}
+
+fn wrong_empty(queue: &Queue<'_>, empty: usize) -> Violation {
+    let operation = &queue.operations[queue.empties[empty]];
+    let cover = Cover::of(queue, operation.invoked, operation.completed);
+    let lost = first_lost(queue, cover.lost);
+    let mut sentence = format!(
+        "the dequeue by process {} found the queue empty",
+        operation.process()
+    );
+    let names = |items: &[usize]| {
+        list(
+            &items
+                .iter()
+                .map(|item| queue.show(*item))
+                .collect::<Vec<_>>(),
+        )
+    };
+    match (cover.present.as_slice(), lost.as_slice()) {
+        ([item], []) => sentence += &format!(", but {} was inside all the time", queue.show(*item)),
+        (items, []) => {
+            sentence += &format!(
+                ", but at each instant of it one of {} was inside",
+                names(items)
+            )
+        }
+        ([], [item]) => {
+            sentence += &format!(
+                ", but {} had been acknowledged before, and nobody ever got it",
+                queue.show(*item)
+            );
+        }
+        ([], items) => {
+            sentence += &format!(
+                ", but {} had been acknowledged and nobody ever got them",
+                names(items)
+            )
+        }
+        (items, lost) => {
+            sentence += &format!(
+                ", but at each instant of it one of {} was inside, or one of {}, which nobody ever got",
+                names(items),
+                names(lost)
+            );
+        }
+    }
+    sentence += &excuse(cover.pending.min(cover.lost));
+    let kind = if cover.present.is_empty() {
+        LOST
+    } else {
+        WITNESS
+    };
+    let present = cover
+        .present
+        .iter()
+        .flat_map(|item| [Some(queue.enqueue(*item)), queue.dequeue(*item)])
+        .flatten();
+    let lost = lost.iter().map(|item| queue.enqueue(*item));
+    let pending = queue
+        .pending_dequeues
+        .iter()
+        .take(cover.pending)
+        .map(|operation| &queue.operations[*operation]);
+    Violation::new(
+        Class::Safety,
+        kind,
+        sentence,
+        present.chain(lost).chain(pending).chain([operation]),
+    )
+}
+
+/// Values that together are inside at each gap of an interval.
+#[derive(Default)]
+struct Cover {
+    /// Values that somebody gets later.
+    present: Vec<usize>,
+    /// How many of the values that nobody gets are needed, the first ones.
+    lost: usize,
+    /// How many of the dequeues of unknown outcome have to be named, the first
+    /// ones.
+    pending: usize,
+}
+
+impl Cover {
+    /// The greedy cover: at the first gap that is not covered take what reaches
+    /// farthest. For intervals that is a smallest cover.
+    fn of(queue: &Queue<'_>, invoked: usize, completed: usize) -> Self {
+        let mut cover = Self::default();
+        let reach_of_lost = reach_of_lost(queue, invoked, completed);
+        let mut best = (0, 0);
+        let mut events = 0;
+        let mut gap = invoked;
+        while gap < completed {
+            while events <= gap {
+                if let Role::EnqueueReturned(item) = queue.roles[events]
+                    && queue.items[item as usize].dequeue.is_some()
+                {
+                    best = best.max((queue.dequeue_invoked(item as usize), item as usize));
+                }
+                events += 1;
+            }
+            let (lost_reach, pending) = reach_of_lost[gap - invoked];
+            if lost_reach >= completed.min(best.0) {
+                gap = lost_reach;
+                (cover.lost, cover.pending) = (pending + 1, pending);
+            } else {
+                cover.present.push(best.1);
+                gap = best.0;
+            }
+            assert!(
+                gap > events - 1,
+                "gap {} of {invoked}..{completed} is not covered",
+                events - 1
+            );
+        }
+        cover
+    }
+}
+
+/// For each gap of the interval: the first gap from there on at which the lost
+/// values do not outnumber the dequeues that may have taken them, and how many of
+/// these have been invoked just before it.
+fn reach_of_lost(queue: &Queue<'_>, invoked: usize, completed: usize) -> Vec<(usize, usize)> {
+    let mut state = State::default();
+    let mut counts = Vec::with_capacity(completed - invoked);
+    for index in 0..completed {
+        state.step(queue, index);
+        if index >= invoked {
+            counts.push((state.lost, state.pending));
+        }
+    }
+    let mut reach = (completed, state.pending);
+    let mut reaches = vec![(0, 0); counts.len()];
+    for (offset, (lost, pending)) in counts.iter().enumerate().rev() {
+        if lost <= pending {
+            let before = offset.checked_sub(1).map_or(0, |offset| counts[offset].1);
+            reach = (invoked + offset, before);
+        }
+        reaches[offset] = reach;
+    }
+    reaches
+}

@@ -1,0 +1,143 @@
+//! The certificate of the good case: the order of the revisions explains all.
+
+use super::extract::Txns;
+use super::model::{Model, What};
+
+/// Whether the order of the revisions is an order that explains everything: each
+/// transaction that wrote stands at its revision, each that only read after the
+/// first revision at which all that it saw was current and that real time allows.
+///
+/// Instants are `2R` for the commit of revision R and `2R + 1` for right after it.
+/// `floor` is the latest instant of what had returned when a transaction was
+/// invoked; the transaction must come after it. To choose the earliest instant for
+/// each reader, in the order of the invocations, is best for all later ones.
+pub(super) fn holds(txns: &Txns<'_>, model: &Model) -> bool {
+    let mut moments: Vec<(usize, Moment)> = Vec::with_capacity(model.nodes.len() * 2);
+    for (at, node) in model
+        .nodes
+        .iter()
+        .enumerate()
+        .filter(|(_, node)| node.txn.is_some())
+    {
+        moments.push((node.invoked, Moment::Invoked(at)));
+        if node.returned != usize::MAX {
+            moments.push((node.returned, Moment::Returned(at)));
+        }
+    }
+    moments.extend(
+        txns.blank
+            .iter()
+            .map(|operation| (txns.operations[*operation].invoked, Moment::BlankInvoked)),
+    );
+    moments.sort_unstable_by_key(|(index, _)| *index);
+
+    let reads = Reads::of(model);
+    let mut instants = vec![0; model.nodes.len()];
+    let mut blank_floors = Vec::new();
+    let mut floor = 0;
+    for (_, moment) in moments {
+        match moment {
+            Moment::Invoked(at) => match place(txns, model, &reads, at, floor) {
+                Some(instant) => instants[at] = instant,
+                None => return false,
+            },
+            Moment::Returned(at) => floor = floor.max(instants[at]),
+            Moment::BlankInvoked => blank_floors.push(floor),
+        }
+    }
+    stand_ins_fit(model, &blank_floors)
+}
+
+enum Moment {
+    Invoked(usize),
+    Returned(usize),
+    BlankInvoked,
+}
+
+/// The reads of each node.
+struct Reads {
+    /// Index of the first read of each node, and the end.
+    starts: Vec<usize>,
+}
+
+impl Reads {
+    fn of(model: &Model) -> Self {
+        let mut starts = vec![0; model.nodes.len() + 1];
+        for read in &model.reads {
+            starts[read.node + 1] += 1;
+        }
+        for index in 1..starts.len() {
+            starts[index] += starts[index - 1];
+        }
+        Self { starts }
+    }
+}
+
+/// The instant of a node, or none when there is none.
+fn place(txns: &Txns<'_>, model: &Model, reads: &Reads, at: usize, floor: i64) -> Option<i64> {
+    let node = &model.nodes[at];
+    let reads = &model.reads[reads.starts[at]..reads.starts[at + 1]];
+    let (mut first, mut last) = (floor / 2, i64::MAX - 1);
+    if let Some(revision) = node.revision {
+        if revision.checked_mul(2)? <= floor {
+            return None;
+        }
+        (first, last) = (revision - 1, revision - 1);
+    } else if node
+        .txn
+        .is_some_and(|txn| !txns.txns[txn].writes.is_empty())
+    {
+        // It wrote, but nobody knows when.
+        return None;
+    }
+    for read in reads {
+        if let What::Version(version) = read.what {
+            let window = model.window(read.key, version);
+            (first, last) = (first.max(window.0), last.min(window.1));
+        }
+    }
+    first = all_absent_from(model, reads, first, last)?;
+    match node.revision {
+        _ if first > last => None,
+        Some(revision) => revision.checked_mul(2),
+        None => first.checked_mul(2)?.checked_add(1),
+    }
+}
+
+/// The first revision of the range at which all keys were absent that the reads
+/// found absent.
+fn all_absent_from(
+    model: &Model,
+    reads: &[super::model::Seen],
+    mut first: i64,
+    last: i64,
+) -> Option<i64> {
+    loop {
+        let mut moved = false;
+        for read in reads
+            .iter()
+            .filter(|read| matches!(read.what, What::Absent))
+        {
+            let (start, _) = model.absent_from(read.key, first)?;
+            if start > last {
+                return None;
+            }
+            moved |= start > first;
+            first = first.max(start);
+        }
+        if !moved {
+            return Some(first);
+        }
+    }
+}
+
+/// Whether each unexplained revision has a blank transaction of its own that was
+/// invoked early enough. Both are thresholds, so the earliest go together.
+fn stand_ins_fit(model: &Model, blank_floors: &[i64]) -> bool {
+    let revisions = model.unexplained.keys();
+    // The floors come in the order of the invocations and never decrease.
+    revisions.len() <= blank_floors.len()
+        && revisions
+            .zip(blank_floors)
+            .all(|(revision, floor)| revision.saturating_mul(2) > *floor)
+}

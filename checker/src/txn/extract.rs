@@ -1,0 +1,403 @@
+//! From events to transactions.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use rustc_hash::FxHashMap;
+use serde::Deserialize;
+
+use crate::history::{Event, History, HistoryError, MicroOperation, Operation, Outcome, Problem};
+use crate::verdict::{Class, Kind, Violation};
+
+const INTERNAL: Kind = Kind {
+    name: "internal",
+    meaning: "a transaction did not see its own write",
+};
+
+/// The transactions of a history. Keys and transactions are named by their index.
+pub(super) struct Txns<'h> {
+    pub(super) operations: Vec<Operation<'h>>,
+    pub(super) keys: Vec<Cow<'h, str>>,
+    /// Those that committed or may have, in the order of their invocations.
+    pub(super) txns: Vec<Txn<'h>>,
+    /// Operations of which nothing is known but that they were invoked. Each may
+    /// have written anything, once.
+    pub(super) blank: Vec<usize>,
+    /// What the store held before the run.
+    pub(super) initial: Vec<Initial>,
+    /// Writes that certainly did not happen.
+    pub(super) failed: Vec<(usize, Write<'h>)>,
+}
+
+pub(super) struct Txn<'h> {
+    /// Index of the operation.
+    pub(super) operation: usize,
+    /// Whether its client knows that it committed.
+    pub(super) committed: bool,
+    /// What it read of others' writes.
+    pub(super) reads: Vec<Read<'h>>,
+    /// What it left behind, one for each key.
+    pub(super) writes: Vec<Write<'h>>,
+    /// What it wrote and then overwrote itself.
+    pub(super) intermediate: Vec<Write<'h>>,
+    /// The revision of its writes.
+    pub(super) revision: Option<i64>,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Read<'h> {
+    pub(super) key: usize,
+    pub(super) value: Option<Cow<'h, str>>,
+    /// The revision that wrote what was read; 0 when absent.
+    pub(super) revision: Option<i64>,
+}
+
+#[derive(Clone)]
+pub(super) struct Write<'h> {
+    pub(super) key: usize,
+    pub(super) value: Option<Cow<'h, str>>,
+}
+
+pub(super) struct Initial {
+    pub(super) key: usize,
+    pub(super) value: String,
+    pub(super) revision: i64,
+}
+
+impl<'h> Txns<'h> {
+    /// Sorts the operations out, and finds the first transaction that contradicts
+    /// its own writes.
+    pub(super) fn of(history: &'h History) -> Result<(Self, Option<Violation>), HistoryError> {
+        let mut extraction = Extraction::default();
+        let mut txns = Self {
+            operations: history.operations(),
+            keys: Vec::new(),
+            txns: Vec::new(),
+            blank: Vec::new(),
+            initial: extraction.initial(history)?,
+            failed: Vec::new(),
+        };
+        for index in 0..txns.operations.len() {
+            extraction.take(&mut txns, index)?;
+        }
+        txns.keys = extraction.keys;
+        txns.forget_deletions_of_nothing();
+        Ok((txns, extraction.fault))
+    }
+
+    pub(super) fn operation(&self, txn: usize) -> &Operation<'h> {
+        &self.operations[self.txns[txn].operation]
+    }
+
+    /// The index of the event by which the transaction had certainly committed.
+    pub(super) fn returned(&self, txn: usize) -> usize {
+        self.operation(txn).returned()
+    }
+
+    /// The key as it is shown to people.
+    pub(super) fn show_key(&self, key: usize) -> String {
+        format!("`{}`", self.keys[key])
+    }
+
+    /// A transaction that only deletes keys that are absent changes nothing: etcd
+    /// gives it no revision of its own, but answers with that of the store, which
+    /// belongs to someone else. It is read-only then.
+    fn forget_deletions_of_nothing(&mut self) {
+        let only_deletes = |txn: &Txn<'_>| {
+            !txn.writes.is_empty() && txn.writes.iter().all(|write| write.value.is_none())
+        };
+        let mut deleting: Vec<usize> = (0..self.txns.len())
+            .filter(|index| only_deletes(&self.txns[*index]))
+            .collect();
+        if deleting.is_empty() {
+            return;
+        }
+        let mut present = self.known_presence();
+        let taken: std::collections::BTreeSet<i64> = self
+            .txns
+            .iter()
+            .filter(|txn| !only_deletes(txn))
+            .filter_map(writing_revision)
+            .collect();
+        deleting.sort_by_key(|index| self.txns[*index].revision);
+        let mut last = None;
+        for index in deleting {
+            let txn = &mut self.txns[index];
+            let Some(revision) = txn.revision else {
+                continue;
+            };
+            let held = |key: usize| {
+                present
+                    .range(..(key, revision))
+                    .next_back()
+                    .filter(|(at, _)| at.0 == key)
+            };
+            let deletes = txn
+                .writes
+                .iter()
+                .any(|write| held(write.key).is_some_and(|(_, present)| *present));
+            if !deletes || taken.contains(&revision) || last == Some(revision) {
+                txn.writes.clear();
+                txn.revision = None;
+                continue;
+            }
+            last = Some(revision);
+            for write in &txn.writes {
+                present.insert((write.key, revision), false);
+            }
+        }
+    }
+
+    /// For each key and revision that is known to have written it: whether the key
+    /// was present afterwards.
+    fn known_presence(&self) -> BTreeMap<(usize, i64), bool> {
+        let mut present = BTreeMap::new();
+        for initial in &self.initial {
+            present.insert((initial.key, initial.revision), true);
+        }
+        for txn in &self.txns {
+            for read in txn.reads.iter().filter(|read| read.value.is_some()) {
+                present.extend(read.revision.map(|revision| ((read.key, revision), true)));
+            }
+            if txn.writes.iter().any(|write| write.value.is_some()) {
+                let Some(revision) = txn.revision else {
+                    continue;
+                };
+                present.extend(
+                    txn.writes
+                        .iter()
+                        .map(|write| ((write.key, revision), write.value.is_some())),
+                );
+            }
+        }
+        present
+    }
+}
+
+fn writing_revision(txn: &Txn<'_>) -> Option<i64> {
+    txn.revision.filter(|_| !txn.writes.is_empty())
+}
+
+#[derive(Default)]
+struct Extraction<'h> {
+    keys: Vec<Cow<'h, str>>,
+    by_name: FxHashMap<Cow<'h, str>, usize>,
+    fault: Option<Violation>,
+}
+
+#[derive(Deserialize)]
+struct Parameters {
+    initial: Option<Vec<(String, String, i64)>>,
+}
+
+impl<'h> Extraction<'h> {
+    fn initial(&mut self, history: &History) -> Result<Vec<Initial>, HistoryError> {
+        let parameters: Parameters = history.header().parameters.parse().map_err(|error| {
+            let detail =
+                format!("\"initial\" must be a list of [key, value, mod_revision]: {error}");
+            HistoryError::at(1, Problem::Parameters { detail })
+        })?;
+        let initial = parameters.initial.unwrap_or_default().into_iter();
+        Ok(initial
+            .map(|(key, value, revision)| Initial {
+                key: self.key(Cow::Owned(key)),
+                value,
+                revision,
+            })
+            .collect())
+    }
+
+    fn key(&mut self, name: Cow<'h, str>) -> usize {
+        if let Some(key) = self.by_name.get(&name) {
+            return *key;
+        }
+        self.keys.push(name.clone());
+        self.by_name.insert(name, self.keys.len() - 1);
+        self.keys.len() - 1
+    }
+
+    fn take(&mut self, txns: &mut Txns<'h>, index: usize) -> Result<(), HistoryError> {
+        let operation = txns.operations[index];
+        if operation.invoke.f != "txn" {
+            let problem = Problem::UnknownOperation {
+                model: "transactions",
+                f: operation.invoke.f.to_string(),
+                known: "txn",
+            };
+            return Err(HistoryError::at(operation.invoke.line, problem));
+        }
+        let Some(event) = telling_event(&operation)? else {
+            if operation.outcome() != Outcome::Fail {
+                txns.blank.push(index);
+            }
+            return Ok(());
+        };
+        let is_invocation = std::ptr::eq(event, operation.invoke);
+        let mut txn = self.replay(index, &operation, event)?;
+        if is_invocation {
+            // Nothing was read yet.
+            txn.reads.clear();
+        }
+        match operation.outcome() {
+            Outcome::Fail => txns
+                .failed
+                .extend(txn.writes.into_iter().map(|write| (index, write))),
+            // A read-only transaction whose client learnt nothing says nothing.
+            Outcome::Info | Outcome::Open if txn.writes.is_empty() => {}
+            _ => txns.txns.push(txn),
+        }
+        Ok(())
+    }
+
+    /// Runs the micro-operations against the transaction's own writes.
+    fn replay(
+        &mut self,
+        index: usize,
+        operation: &Operation<'h>,
+        event: &'h Event,
+    ) -> Result<Txn<'h>, HistoryError> {
+        let micro_operations = parse(event)?;
+        let mut txn = Txn {
+            operation: index,
+            committed: operation.outcome() == Outcome::Ok,
+            reads: Vec::new(),
+            writes: Vec::new(),
+            intermediate: Vec::new(),
+            revision: operation
+                .completion
+                .and_then(|event| event.revision)
+                .filter(|revision| *revision > 0),
+        };
+        for micro_operation in micro_operations {
+            match micro_operation {
+                MicroOperation::Write { key, value } => txn.write(Write {
+                    key: self.key(key),
+                    value,
+                }),
+                MicroOperation::Read {
+                    key,
+                    value,
+                    mod_revision,
+                } => {
+                    let key = self.key(key);
+                    if let Some(own) = txn.writes.iter().find(|write| write.key == key) {
+                        if own.value != value && operation.outcome() == Outcome::Ok {
+                            let keys = &self.keys;
+                            self.fault.get_or_insert_with(|| {
+                                internal(&keys[key], own, value.as_deref(), operation)
+                            });
+                        }
+                        continue;
+                    }
+                    let read = Read {
+                        key,
+                        revision: seen_revision(event, &self.keys[key], &value, mod_revision)?,
+                        value,
+                    };
+                    if !txn.reads.contains(&read) {
+                        txn.reads.push(read);
+                    }
+                }
+            }
+        }
+        if txn.writes.is_empty() {
+            txn.revision = None;
+        }
+        txn.committed |= txn.revision.is_some();
+        Ok(txn)
+    }
+}
+
+impl<'h> Txn<'h> {
+    fn write(&mut self, write: Write<'h>) {
+        match self.writes.iter_mut().find(|own| own.key == write.key) {
+            Some(own) => self.intermediate.push(std::mem::replace(own, write)),
+            None => self.writes.push(write),
+        }
+    }
+}
+
+/// The event that says what the transaction did: its completion, or else its
+/// invocation, or none.
+fn telling_event<'h>(operation: &Operation<'h>) -> Result<Option<&'h Event>, HistoryError> {
+    if let Some(completion) = operation.completion {
+        if !completion.value.is_null() {
+            return Ok(Some(completion));
+        }
+        if operation.outcome() == Outcome::Ok {
+            let detail = "a transaction that happened must say what it read and wrote".to_owned();
+            return Err(HistoryError::at(
+                completion.line,
+                Problem::Value {
+                    f: "txn".to_owned(),
+                    expected: EXPECTED,
+                    detail,
+                },
+            ));
+        }
+    }
+    Ok(Some(operation.invoke).filter(|event| !event.value.is_null()))
+}
+
+const EXPECTED: &str = r#"a list of ["r", key, value, mod_revision] and ["w", key, value]"#;
+
+fn parse(event: &Event) -> Result<Vec<MicroOperation<'_>>, HistoryError> {
+    event.value.parse_borrowed().map_err(|error| {
+        let detail = error
+            .to_string()
+            .split(" at line ")
+            .next()
+            .unwrap_or_default()
+            .to_owned();
+        HistoryError::at(
+            event.line,
+            Problem::Value {
+                f: event.f.to_string(),
+                expected: EXPECTED,
+                detail,
+            },
+        )
+    })
+}
+
+/// The revision that wrote what was read, 0 when the key was absent.
+fn seen_revision(
+    event: &Event,
+    key: &str,
+    value: &Option<Cow<'_, str>>,
+    mod_revision: Option<i64>,
+) -> Result<Option<i64>, HistoryError> {
+    let detail = match (value, mod_revision) {
+        (None, None | Some(0)) => return Ok(Some(0)),
+        (None, Some(_)) => "the key was absent, so its mod revision must be 0 or left out",
+        (Some(_), Some(0)) => {
+            "the key was present, so its mod revision cannot be 0; leave it out when unknown"
+        }
+        (_, Some(revision)) if revision < 0 => "its mod revision is negative",
+        (Some(_), revision) => return Ok(revision),
+    };
+    Err(HistoryError::at(
+        event.line,
+        Problem::Read {
+            key: key.to_owned(),
+            detail,
+        },
+    ))
+}
+
+fn internal(
+    key: &str,
+    own: &Write<'_>,
+    value: Option<&str>,
+    operation: &Operation<'_>,
+) -> Violation {
+    let show =
+        |value: Option<&str>| value.map_or("absent".to_owned(), |value| format!("`{value}`"));
+    let sentence = format!(
+        "a transaction by process {} read `{key}` as {} after it had itself made it {}",
+        operation.process(),
+        show(value),
+        show(own.value.as_deref())
+    );
+    Violation::new(Class::Safety, INTERNAL, sentence, [operation])
+}

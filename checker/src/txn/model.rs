@@ -1,0 +1,341 @@
+//! Versions: what each key held after which revision, who wrote it and who saw it.
+
+use std::collections::BTreeMap;
+
+use super::explain;
+use super::extract::{Read, Txns};
+use super::graph::Deletable;
+use crate::verdict::Violation;
+
+/// Revision by transaction: at which revision each is taken to have committed.
+/// None for those that only read, whose revision is unknown, or that are taken not
+/// to have committed.
+pub(super) type Commits = Vec<Option<i64>>;
+
+/// What a set of commits means.
+pub(super) struct Model {
+    /// Transactions that take part, then one node for each unexplained revision.
+    pub(super) nodes: Vec<Node>,
+    /// The versions of each key in the order of their revisions.
+    pub(super) versions: Vec<Vec<Version>>,
+    /// Reads of one version that is known, or of an absent key.
+    pub(super) reads: Vec<Seen>,
+    /// Revisions that somebody saw and that no transaction is known to have made.
+    pub(super) unexplained: BTreeMap<i64, Unexplained>,
+}
+
+/// A transaction, or a stand-in for one that nobody reported.
+#[derive(Clone, Copy)]
+pub(super) struct Node {
+    pub(super) txn: Option<usize>,
+    /// Revision of its writes.
+    pub(super) revision: Option<i64>,
+    /// Index of the event before which it cannot have happened.
+    pub(super) invoked: usize,
+    /// Index of the event by which it had happened, or [`usize::MAX`].
+    pub(super) returned: usize,
+}
+
+#[derive(Clone, Copy)]
+pub(super) struct Version {
+    pub(super) revision: i64,
+    /// None for what was there before the run.
+    pub(super) writer: Option<usize>,
+    /// Whether the key was present.
+    pub(super) present: bool,
+}
+
+/// A read that is tied to the versions of its key.
+#[derive(Clone, Copy)]
+pub(super) struct Seen {
+    pub(super) node: usize,
+    pub(super) key: usize,
+    pub(super) what: What,
+}
+
+#[derive(Clone, Copy)]
+pub(super) enum What {
+    /// Index among the key's versions.
+    Version(usize),
+    Absent,
+}
+
+/// What is known of a revision that no transaction is known to have made.
+#[derive(Default)]
+pub(super) struct Unexplained {
+    /// Key, and transaction that read it and index of its read, for each key.
+    pub(super) seen: Vec<(usize, usize, usize)>,
+    /// Index of the first event by which somebody had seen it.
+    pub(super) seen_by: usize,
+}
+
+impl Model {
+    /// Builds the versions, or finds what no order can explain.
+    pub(super) fn of(txns: &Txns<'_>, commits: &Commits) -> Result<Self, Box<Violation>> {
+        let mut model = Self {
+            nodes: Vec::with_capacity(txns.txns.len()),
+            versions: vec![Vec::new(); txns.keys.len()],
+            reads: Vec::new(),
+            unexplained: BTreeMap::new(),
+        };
+        model.add_nodes(txns, commits);
+        let by_revision = model.add_versions(txns)?;
+        model.find_unexplained(txns, &by_revision)?;
+        model.add_stand_ins();
+        model.sort_versions();
+        model.tie_reads(txns);
+        model.check_absences(txns, commits)?;
+        Ok(model)
+    }
+
+    /// The gap-free range of store revisions at which this version was current.
+    pub(super) fn window(&self, key: usize, version: usize) -> (i64, i64) {
+        let versions = &self.versions[key];
+        let next = versions
+            .get(version + 1)
+            .map_or(i64::MAX, |next| next.revision);
+        (versions[version].revision, next - 1)
+    }
+
+    /// The first version of the key that is later than `revision`.
+    pub(super) fn next_after(&self, key: usize, revision: i64) -> Option<&Version> {
+        let versions = &self.versions[key];
+        versions.get(versions.partition_point(|version| version.revision <= revision))
+    }
+
+    /// The first range of store revisions, from `revision` on, at which the key was
+    /// absent.
+    pub(super) fn absent_from(&self, key: usize, revision: i64) -> Option<(i64, i64)> {
+        let versions = &self.versions[key];
+        let mut index = versions.partition_point(|version| version.revision <= revision);
+        let current = index.checked_sub(1).map(|index| &versions[index]);
+        if current.is_none_or(|version| !version.present) {
+            let end = versions.get(index).map_or(i64::MAX, |next| next.revision);
+            return Some((revision, end - 1));
+        }
+        index += versions[index..]
+            .iter()
+            .position(|version| !version.present)?;
+        Some(self.window(key, index))
+    }
+
+    fn add_nodes(&mut self, txns: &Txns<'_>, commits: &Commits) {
+        for (index, txn) in txns.txns.iter().enumerate() {
+            if !txn.committed && commits[index].is_none() {
+                continue;
+            }
+            let (invoked, returned) = (txns.operation(index).invoked, txns.returned(index));
+            self.nodes.push(Node {
+                txn: Some(index),
+                revision: commits[index],
+                invoked,
+                returned,
+            });
+        }
+    }
+
+    /// Adds what is known to have been written. Returns who made each revision.
+    fn add_versions(&mut self, txns: &Txns<'_>) -> Result<BTreeMap<i64, usize>, Box<Violation>> {
+        for initial in &txns.initial {
+            self.versions[initial.key].push(Version {
+                revision: initial.revision,
+                writer: None,
+                present: true,
+            });
+        }
+        let mut writers: Vec<(i64, usize)> = (0..)
+            .zip(&self.nodes)
+            .filter_map(|(at, node)| Some((node.revision?, at)))
+            .collect();
+        writers.sort_unstable();
+        for pair in writers.windows(2) {
+            if pair[0].0 == pair[1].0 {
+                return Err(Box::new(explain::same_revision(
+                    txns,
+                    pair[0].0,
+                    [self.nodes[pair[0].1], self.nodes[pair[1].1]],
+                )));
+            }
+        }
+        for (revision, at) in &writers {
+            let txn = self.nodes[*at].txn.expect("stand-ins come later");
+            for write in &txns.txns[txn].writes {
+                let version = Version {
+                    revision: *revision,
+                    writer: Some(*at),
+                    present: write.value.is_some(),
+                };
+                self.versions[write.key].push(version);
+            }
+        }
+        self.sort_versions();
+        Ok(writers.into_iter().collect())
+    }
+
+    /// Compares what was read with what was written, and notes the revisions that
+    /// nobody is known to have made.
+    fn find_unexplained(
+        &mut self,
+        txns: &Txns<'_>,
+        by_revision: &BTreeMap<i64, usize>,
+    ) -> Result<(), Box<Violation>> {
+        for node in &self.nodes {
+            let txn = node.txn.expect("stand-ins come later");
+            for (index, read) in txns.txns[txn].reads.iter().enumerate() {
+                let Some(revision) = read.revision.filter(|revision| *revision > 0) else {
+                    continue;
+                };
+                if let Some(version) = find(&self.versions[read.key], revision) {
+                    let version = &self.versions[read.key][version];
+                    let writer = version.writer.and_then(|writer| self.nodes[writer].txn);
+                    if writer == Some(txn)
+                        || written(txns, &self.nodes, version, read) != read.value.as_deref()
+                    {
+                        return Err(Box::new(explain::other_value(txns, txn, read, writer)));
+                    }
+                } else if let Some(writer) = by_revision.get(&revision) {
+                    let writer = self.nodes[*writer].txn;
+                    return Err(Box::new(explain::other_value(txns, txn, read, writer)));
+                } else {
+                    let entry = self
+                        .unexplained
+                        .entry(revision)
+                        .or_insert_with(|| Unexplained {
+                            seen: Vec::new(),
+                            seen_by: usize::MAX,
+                        });
+                    entry.see(txns, read, (txn, index))?;
+                    entry.seen_by = entry.seen_by.min(node.returned);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn add_stand_ins(&mut self) {
+        for (revision, unexplained) in &self.unexplained {
+            let writer = self.nodes.len();
+            self.nodes.push(Node {
+                txn: None,
+                revision: Some(*revision),
+                invoked: 0,
+                returned: usize::MAX,
+            });
+            for (key, ..) in &unexplained.seen {
+                let at =
+                    self.versions[*key].partition_point(|version| version.revision < *revision);
+                self.versions[*key].insert(
+                    at,
+                    Version {
+                        revision: *revision,
+                        writer: Some(writer),
+                        present: true,
+                    },
+                );
+            }
+        }
+    }
+
+    fn sort_versions(&mut self) {
+        for versions in &mut self.versions {
+            versions.sort_by_key(|version| version.revision);
+        }
+    }
+
+    fn tie_reads(&mut self, txns: &Txns<'_>) {
+        for (at, node) in self.nodes.iter().enumerate() {
+            let Some(txn) = node.txn else { continue };
+            for read in &txns.txns[txn].reads {
+                let what = match read.revision {
+                    None => continue,
+                    Some(0) => What::Absent,
+                    Some(revision) => {
+                        let version = find(&self.versions[read.key], revision);
+                        What::Version(
+                            version.expect("each version that was read has a writer or a stand-in"),
+                        )
+                    }
+                };
+                self.reads.push(Seen {
+                    node: at,
+                    key: read.key,
+                    what,
+                });
+            }
+        }
+    }
+}
+
+impl Model {
+    /// A key that was there before the run can only be absent if somebody may have
+    /// deleted it.
+    fn check_absences(&self, txns: &Txns<'_>, commits: &Commits) -> Result<(), Box<Violation>> {
+        let deletable = Deletable::of(txns, commits);
+        for read in self
+            .reads
+            .iter()
+            .filter(|read| matches!(read.what, What::Absent))
+        {
+            let versions = &self.versions[read.key];
+            let was_there = versions.first().is_some_and(|first| first.writer.is_none());
+            if was_there
+                && versions.iter().all(|version| version.present)
+                && !deletable.may_be(read.key)
+            {
+                let reader = self.nodes[read.node].txn.expect("only transactions read");
+                return Err(Box::new(explain::never_absent(txns, reader, read.key)));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Unexplained {
+    fn see(
+        &mut self,
+        txns: &Txns<'_>,
+        read: &Read<'_>,
+        by: (usize, usize),
+    ) -> Result<(), Box<Violation>> {
+        let Some((_, txn, index)) = self.seen.iter().find(|(key, ..)| *key == read.key) else {
+            self.seen.push((read.key, by.0, by.1));
+            return Ok(());
+        };
+        if txns.txns[*txn].reads[*index].value == read.value {
+            return Ok(());
+        }
+        Err(Box::new(explain::two_values(txns, read, *txn, by.0)))
+    }
+}
+
+fn find(versions: &[Version], revision: i64) -> Option<usize> {
+    versions
+        .binary_search_by_key(&revision, |version| version.revision)
+        .ok()
+}
+
+/// What the version of the read's key holds.
+fn written<'t>(
+    txns: &'t Txns<'_>,
+    nodes: &[Node],
+    version: &Version,
+    read: &Read<'_>,
+) -> Option<&'t str> {
+    match version.writer.and_then(|writer| nodes[writer].txn) {
+        Some(txn) => txns.txns[txn]
+            .writes
+            .iter()
+            .find(|write| write.key == read.key)?
+            .value
+            .as_deref(),
+        None => {
+            let is_it = |initial: &&super::extract::Initial| {
+                initial.key == read.key && initial.revision == version.revision
+            };
+            txns.initial
+                .iter()
+                .find(is_it)
+                .map(|initial| initial.value.as_str())
+        }
+    }
+}
