@@ -1,1 +1,66 @@
-//! Placeholder.
+//! Coordination recipes for [etcd](https://etcd.io): the building blocks that
+//! programs on several machines need to work together, on the ordinary
+//! [`etcd_client`].
+//!
+//! - [`Queue`]: first in, first out, any number of producers and consumers;
+//! - [`Stm`]: transactions over any keys, written like ordinary code;
+//! - [`Session`]: a lease that is kept alive, and the signal that it is lost;
+//! - [`PrefixWatch`](watch::PrefixWatch): one lasting watch that recipes share.
+//!
+//! Keys are laid out as etcd's Go recipes lay them out, so programs in both
+//! languages can share them.
+//!
+//! ```no_run
+//! use etcd_recipes::{Queue, etcd_client::Client};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let client = Client::connect(["127.0.0.1:2379"], None).await?;
+//! let queue = Queue::new(&client, "jobs")?;
+//! queue.enqueue("clean up").await?;
+//! let item = queue.dequeue().await?;
+//! println!("{}", String::from_utf8_lossy(&item.value));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What all recipes have in common
+//!
+//! - **They say what they know.** A request whose answer is lost may have been
+//!   applied. [`Error::is_outcome_unknown`] tells such an error from one that
+//!   means that nothing happened. No write is sent twice where a second one
+//!   could do something else than the first.
+//! - **Every request has a deadline**, and every wait can be cancelled by
+//!   dropping its future.
+//! - **They run where you run them**: on tokio, and unchanged in a simulation
+//!   ([`runtime`]).
+//! - **They log through [`tracing`]**: waits, claims, retries and losses, with
+//!   keys, leases and revisions; values never.
+//!
+//! # Map
+//!
+//! One recipe, one module: [`queue`], [`stm`], [`session`]. What they share:
+//! [`error`] (outcomes), [`watch`], [`runtime`] (time, tasks, randomness), and
+//! inside the crate `request` (deadlines) and `keys` (names and layouts).
+
+#[cfg(feature = "harness")]
+pub mod campaign;
+pub mod error;
+mod keys;
+pub mod queue;
+mod request;
+pub mod runtime;
+pub mod session;
+pub mod stm;
+pub mod watch;
+#[cfg(feature = "harness")]
+pub mod workload;
+
+#[doc(no_inline)]
+pub use etcd_client;
+
+pub use error::Error;
+pub use queue::{Enqueued, Item, Queue, QueueOptions};
+pub use request::DEFAULT_REQUEST_DEADLINE;
+pub use session::{Session, SessionOptions};
+pub use stm::{Committed, Isolation, Stm, StmError, Transaction};

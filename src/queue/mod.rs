@@ -1,0 +1,467 @@
+//! A queue, first in first out, for any number of producers and consumers.
+//!
+//! An item is a key `name/<decimal>`, as in etcd's Go recipes, and its place in
+//! the queue is its modification revision: the order in which etcd committed
+//! the items, whatever the clocks of the producers say.
+//!
+//! - `chain`: claiming the first item that is still there, in one transaction;
+//! - `heads`: which items a claim tries;
+//! - `receipt`: claims that survive a lost answer or a crash.
+
+mod chain;
+#[cfg(feature = "harness")]
+mod fault;
+mod heads;
+mod receipt;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use etcd_client::{Client, Compare, CompareOp, GetOptions, Txn, TxnOp};
+
+use self::chain::{Claim, Heads, LONGEST_CHAIN};
+#[cfg(feature = "harness")]
+#[doc(hidden)]
+pub use self::fault::QueueFault;
+use self::heads::Known;
+use crate::error::Error;
+use crate::keys::Name;
+use crate::request::{DEFAULT_REQUEST_DEADLINE, Purpose, Requests, revision_of};
+use crate::watch::{PrefixWatch, PrefixWatchOptions};
+
+/// A first-in-first-out queue of byte strings.
+///
+/// Clones share what they know of the queue and one watch; any number of them,
+/// in any number of processes, may enqueue and dequeue. Go programs may take
+/// part.
+///
+/// # Promise
+///
+/// Enqueues and dequeues take effect one after the other, each between its call
+/// and its return: items come out in the order in which etcd committed them,
+/// and none comes out twice.
+///
+/// A dequeue deletes its item before the caller has it. So **a
+/// [`dequeue`](Self::dequeue) that is cancelled (its future dropped), or ends
+/// with an unknown outcome, can lose the item at the head**, as in Go. A
+/// [`dequeue_with_receipt`](Self::dequeue_with_receipt) loses none.
+///
+/// Items have no lease: they stay until somebody takes them.
+///
+/// # Cost
+///
+/// etcd sorts the whole queue to find the oldest item, so a dequeue reads the
+/// first 32 keys at once and takes items from that list with one transaction
+/// each. A blocked dequeue costs nothing until an item arrives.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), etcd_recipes::Error> {
+/// # let client: etcd_recipes::etcd_client::Client = unimplemented!();
+/// use etcd_recipes::Queue;
+///
+/// let queue = Queue::new(&client, "jobs")?;
+/// queue.enqueue("clean up").await?;
+/// let item = queue.dequeue().await?;
+/// assert_eq!(item.value, b"clean up");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Queue {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    name: Name,
+    requests: Requests,
+    watch: PrefixWatch,
+    receipts: Option<Name>,
+    known: Known,
+    #[cfg(feature = "harness")]
+    fault: Option<fault::Broken>,
+}
+
+/// An item that was put into the queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Enqueued {
+    /// The item's key.
+    pub key: String,
+    /// The revision at which it joined the queue: its place.
+    pub revision: i64,
+}
+
+/// An item that was taken from the queue, or looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Item {
+    /// What was enqueued.
+    pub value: Vec<u8>,
+    /// The item's key in the queue.
+    pub key: String,
+    /// The revision at which it joined the queue: its place.
+    pub mod_revision: i64,
+    /// The revision at which it was taken; for [`Queue::peek`], at which it was
+    /// read.
+    pub revision: i64,
+    receipt: Option<String>,
+}
+
+impl Item {
+    /// The id of the receipt that this item was taken with.
+    pub fn receipt_id(&self) -> Option<&str> {
+        self.receipt.as_deref()
+    }
+}
+
+/// How a [`Queue`] behaves.
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct QueueOptions {
+    request_deadline: Duration,
+    receipts: Option<String>,
+    watch: Option<PrefixWatch>,
+    #[cfg(feature = "harness")]
+    fault: Option<QueueFault>,
+}
+
+impl Default for QueueOptions {
+    fn default() -> Self {
+        Self {
+            request_deadline: DEFAULT_REQUEST_DEADLINE,
+            receipts: None,
+            watch: None,
+            #[cfg(feature = "harness")]
+            fault: None,
+        }
+    }
+}
+
+impl QueueOptions {
+    /// The defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How long to wait for the answer to one request. A write that takes longer
+    /// ends with an unknown outcome. A blocking dequeue waits for items as long
+    /// as it takes; this limits its requests only. Default: 5 s.
+    pub fn request_deadline(mut self, deadline: Duration) -> Self {
+        self.request_deadline = deadline;
+        self
+    }
+
+    /// Where receipts are kept: the receipt with an id is the key
+    /// `prefix/id`. Needed for [`Queue::dequeue_with_receipt`]. The prefix must
+    /// lie outside the queue, also as a Go program sees it, which takes every
+    /// key that begins with the queue's bare name for an item.
+    pub fn receipts(mut self, prefix: impl Into<String>) -> Self {
+        self.receipts = Some(prefix.into());
+        self
+    }
+
+    /// Shares a watch with other recipes. Its prefix must be the queue's name
+    /// and a `/`. Without one, the queue makes its own, which leaves out
+    /// deletions.
+    pub fn watch(mut self, watch: PrefixWatch) -> Self {
+        self.watch = Some(watch);
+        self
+    }
+}
+
+impl Queue {
+    /// The queue called `name`, with default options. Nothing is sent.
+    ///
+    /// # Errors
+    ///
+    /// As [`with_options`](Self::with_options).
+    pub fn new(client: &Client, name: impl Into<String>) -> Result<Self, Error> {
+        Self::with_options(client, name, QueueOptions::default())
+    }
+
+    /// The queue called `name`. Nothing is sent.
+    ///
+    /// # Errors
+    ///
+    /// [Invalid name](Error::is_invalid_name) if the name is empty, ends with
+    /// `/`, has an empty part or a NUL; or if the receipts' prefix does, or
+    /// overlaps with the queue. Invalid option if the shared watch has another
+    /// prefix.
+    pub fn with_options(
+        client: &Client,
+        name: impl Into<String>,
+        options: QueueOptions,
+    ) -> Result<Self, Error> {
+        let name = Name::new(name)?;
+        let watch = match options.watch {
+            Some(watch) if watch.prefix() == name.children() => watch,
+            Some(watch) => {
+                return Err(Error::invalid_option(
+                    "make the queue",
+                    name.as_str(),
+                    &format!("the watch is on {:?}", watch.prefix()),
+                ));
+            }
+            None => {
+                let options = PrefixWatchOptions::new().puts_only();
+                PrefixWatch::with_options(client, name.children(), options)
+            }
+        };
+        Ok(Self {
+            inner: Arc::new(Inner {
+                receipts: receipts_outside(&name, options.receipts)?,
+                requests: Requests::new(client, options.request_deadline),
+                watch,
+                known: Known::default(),
+                #[cfg(feature = "harness")]
+                fault: options.fault.map(|f| fault::Broken::new(f, client)),
+                name,
+            }),
+        })
+    }
+
+    /// The queue's name.
+    pub fn name(&self) -> &str {
+        self.inner.name.as_str()
+    }
+
+    /// Puts an item at the tail.
+    ///
+    /// Not to be repeated blindly: after an [unknown
+    /// outcome](Error::is_outcome_unknown) the item may be in the queue, and a
+    /// second one would be a duplicate. Give items an identity if that matters.
+    ///
+    /// # Errors
+    ///
+    /// [Refused](Error::is_refused) (no permission, too large, no space), [not
+    /// sent](Error::is_not_sent), or an [unknown
+    /// outcome](Error::is_outcome_unknown). Dropping the future leaves the
+    /// outcome unknown too.
+    pub async fn enqueue(&self, value: impl Into<Vec<u8>>) -> Result<Enqueued, Error> {
+        let inner = &*self.inner;
+        let why = Purpose {
+            operation: "enqueue into",
+            target: inner.name.as_str(),
+        };
+        let value = value.into();
+        loop {
+            let key = inner.name.new_item_key();
+            let txn = Txn::new()
+                .when([Compare::version(key.as_str(), CompareOp::Equal, 0)])
+                .and_then([TxnOp::put(key.as_str(), value.clone(), None)]);
+            let answer = match inner.requests.write(why, txn).await {
+                Ok(answer) => answer,
+                #[cfg(feature = "harness")]
+                Err(error) if inner.takes_for_done(&error) => {
+                    return Ok(Enqueued { key, revision: 0 });
+                }
+                Err(error) => return Err(error),
+            };
+            if answer.succeeded() {
+                let revision = revision_of(answer.header());
+                tracing::debug!(key, revision, "enqueued");
+                return Ok(Enqueued { key, revision });
+            }
+            tracing::debug!(key, "the key is taken; another one is drawn");
+        }
+    }
+
+    /// Takes the item at the head, waiting for one as long as it takes.
+    ///
+    /// Can be cancelled by dropping it. If that happens while a claim is on its
+    /// way, the item may be lost; see the promise of [`Queue`].
+    ///
+    /// # Errors
+    ///
+    /// An [unknown outcome](Error::is_outcome_unknown) means that the item at
+    /// the head may be gone: what it was cannot be found out. Any other error
+    /// means that nothing was taken.
+    pub async fn dequeue(&self) -> Result<Item, Error> {
+        loop {
+            match self.inner.claim().await? {
+                Taken::Item(item) => return Ok(item),
+                Taken::Empty { revision } => self.inner.wait_for_item(revision).await?,
+            }
+        }
+    }
+
+    /// Takes the item at the head, or none if the queue is empty at some moment
+    /// during the call.
+    ///
+    /// # Errors
+    ///
+    /// As [`dequeue`](Self::dequeue).
+    pub async fn try_dequeue(&self) -> Result<Option<Item>, Error> {
+        match self.inner.claim().await? {
+            Taken::Item(item) => Ok(Some(item)),
+            Taken::Empty { .. } => Ok(None),
+        }
+    }
+
+    /// Looks at the item at the head and leaves it there.
+    ///
+    /// # Errors
+    ///
+    /// Definite ones only: it changes nothing.
+    pub async fn peek(&self) -> Result<Option<Item>, Error> {
+        let inner = &*self.inner;
+        let heads = heads::read_with_values(&inner.requests, &inner.name).await?;
+        let revision = heads.revision;
+        Ok(heads.candidates.into_iter().next().map(|head| Item {
+            value: head.value.unwrap_or_default(),
+            key: head.key,
+            mod_revision: head.mod_revision,
+            revision,
+            receipt: None,
+        }))
+    }
+
+    /// How many items the queue holds. Keys below the queue's name that begin
+    /// with a digit and are no items are counted too, if somebody wrote any.
+    ///
+    /// # Errors
+    ///
+    /// Definite ones only: it changes nothing.
+    pub async fn len(&self) -> Result<u64, Error> {
+        let inner = &*self.inner;
+        let why = Purpose {
+            operation: "count the items of",
+            target: inner.name.as_str(),
+        };
+        let (start, end) = inner.name.item_range();
+        let options = GetOptions::new().with_range(end).with_count_only();
+        let answer = inner.requests.range(why, start.as_bytes(), options).await?;
+        Ok(u64::try_from(answer.count()).unwrap_or(0))
+    }
+
+    /// Whether the queue holds no item.
+    ///
+    /// # Errors
+    ///
+    /// Definite ones only: it changes nothing.
+    pub async fn is_empty(&self) -> Result<bool, Error> {
+        let inner = &*self.inner;
+        let heads = heads::read(&inner.requests, &inner.name).await?;
+        Ok(heads.candidates.is_empty())
+    }
+}
+
+impl std::fmt::Debug for Queue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Queue")
+            .field("name", &self.inner.name.as_str())
+            .field("receipts", &self.inner.receipts.as_ref().map(Name::as_str))
+            .finish_non_exhaustive()
+    }
+}
+
+/// What an attempt to take an item came to.
+enum Taken {
+    Item(Item),
+    /// The queue was empty at this revision.
+    Empty {
+        revision: i64,
+    },
+}
+
+impl Inner {
+    /// Takes the head, without waiting for one.
+    async fn claim(&self) -> Result<Taken, Error> {
+        #[cfg(feature = "harness")]
+        if self.deletes_without_comparing() {
+            return self.claim_without_comparing().await;
+        }
+        let mut heads = self.known.heads();
+        let mut just_read = false;
+        loop {
+            if heads.candidates.is_empty() {
+                if just_read {
+                    let revision = heads.revision;
+                    return Ok(Taken::Empty { revision });
+                }
+                heads = heads::read(&self.requests, &self.name).await?;
+                just_read = true;
+                self.known.learn(&heads);
+                continue;
+            }
+            match self.try_chain(heads).await? {
+                Ok(item) => return Ok(Taken::Item(item)),
+                // What the innermost branch has read, if it was of use.
+                Err(next) => {
+                    just_read = next.is_some();
+                    heads = next.unwrap_or_default();
+                    self.known.learn(&heads);
+                }
+            }
+        }
+    }
+
+    /// Tries the candidates in one transaction. All gone: the next heads.
+    async fn try_chain(&self, heads: Heads) -> Result<Result<Item, Option<Heads>>, Error> {
+        let why = Purpose {
+            operation: "dequeue from",
+            target: self.name.as_str(),
+        };
+        let (start, options) = chain::page_request(&self.name, LONGEST_CHAIN, false);
+        let next = TxnOp::get(start, Some(options));
+        let mut candidates = heads.candidates;
+        let txn = chain::chain(&candidates, |_| None, next);
+        let answer = self.requests.write(why, txn).await?;
+        let revision = revision_of(answer.header());
+        match chain::read_answer(&self.name, answer, candidates.len(), revision) {
+            Some(Claim::Taken {
+                index,
+                value,
+                revision,
+            }) => {
+                let taken = candidates.swap_remove(index);
+                self.known.taken(&taken);
+                tracing::debug!(key = taken.key, revision, tried = index + 1, "dequeued");
+                Ok(Ok(Item {
+                    value,
+                    key: taken.key,
+                    mod_revision: taken.mod_revision,
+                    revision,
+                    receipt: None,
+                }))
+            }
+            Some(Claim::AllGone(page)) => {
+                tracing::debug!(
+                    queue = self.name.as_str(),
+                    revision,
+                    tried = candidates.len(),
+                    "all candidates were taken by others"
+                );
+                Ok(Err(heads::complete(page)))
+            }
+            None => Err(Error::unreadable_answer(why.operation, why.target)),
+        }
+    }
+
+    /// Waits until something was enqueued after `revision`, at which the queue
+    /// was empty, or may have been.
+    async fn wait_for_item(&self, revision: i64) -> Result<(), Error> {
+        tracing::trace!(queue = self.name.as_str(), revision, "waiting for an item");
+        #[cfg(feature = "harness")]
+        if self.waits_from_now() {
+            return self.wait_from_now().await;
+        }
+        self.watch.wait_for_put_after(revision).await.map(drop)
+    }
+}
+
+/// The checked prefix of the receipts.
+fn receipts_outside(queue: &Name, prefix: Option<String>) -> Result<Option<Name>, Error> {
+    let Some(prefix) = prefix else {
+        return Ok(None);
+    };
+    let receipts = Name::new(prefix)?;
+    if queue.overlaps(&receipts) {
+        return Err(Error::invalid_name(
+            receipts.as_str(),
+            &format!(
+                "receipts there could be taken for items of the queue {:?}",
+                queue.as_str()
+            ),
+        ));
+    }
+    Ok(Some(receipts))
+}

@@ -1,0 +1,531 @@
+//! One lasting watch for a prefix, shared by everything that waits for it.
+//!
+//! etcd serves a watch that starts in the past from a loop that runs every
+//! 100 ms (`watchResyncPeriod` in `server/storage/mvcc/watchable_store.go`), so
+//! a recipe that opens a new watch for each wait waits for that loop nearly
+//! every time. A [`PrefixWatch`] is opened at the first wait and kept.
+//!
+//! It remembers no events, only the revisions of the latest ones, so it takes
+//! the same memory however much happens.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use etcd_client::{
+    Client, EventType, WatchClient, WatchFilterType, WatchOptions, WatchResponse, WatchStream,
+};
+use tokio::sync::Notify;
+
+use crate::error::{self, Error};
+use crate::runtime;
+
+/// A lasting watch on all keys that begin with a prefix.
+///
+/// Clones share the watch. It is opened by the first wait, re-opened whenever
+/// it breaks or falls silent, and closed when the last clone is dropped.
+///
+/// # Promise
+///
+/// A recipe reads, finds nothing to do, and waits for an event after the
+/// revision of its read. No such event is missed, whatever happens to the
+/// connection: where the watch cannot be sure (history was compacted, or the
+/// watch was opened after the revision asked for) it says [`Wake::Reread`].
+/// A wake-up may come without need; the recipe reads again in any case.
+///
+/// # Limits
+///
+/// A member that is cut off from the rest of its cluster answers a watch but
+/// has no news. Connect with `ConnectOptions::with_require_leader(true)`, and
+/// etcd ends such a stream, which is then opened again elsewhere.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use etcd_recipes::etcd_client::Client;
+/// use etcd_recipes::watch::PrefixWatch;
+///
+/// let mut client = Client::connect(["127.0.0.1:2379"], None).await?;
+/// let watch = PrefixWatch::new(&client, "config/");
+/// let read = client.get("config/colour", None).await?;
+/// let revision = read.header().map_or(0, |header| header.revision());
+/// watch.wait_for_put_after(revision).await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct PrefixWatch {
+    inner: Arc<Inner>,
+}
+
+/// Why a wait ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wake {
+    /// There was an event of the kind waited for; the latest one seen has this
+    /// modification revision.
+    Event(i64),
+    /// Events may have been missed: read again to know.
+    Reread,
+}
+
+/// How a [`PrefixWatch`] behaves.
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct PrefixWatchOptions {
+    progress_interval: Duration,
+    silence_limit: Duration,
+    puts_only: bool,
+}
+
+impl Default for PrefixWatchOptions {
+    fn default() -> Self {
+        Self {
+            progress_interval: Duration::from_secs(2),
+            silence_limit: Duration::from_secs(5),
+            puts_only: false,
+        }
+    }
+}
+
+impl PrefixWatchOptions {
+    /// The defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// After how long without news to ask etcd for a sign of life. Default: 2 s.
+    pub fn progress_interval(mut self, interval: Duration) -> Self {
+        self.progress_interval = interval;
+        self
+    }
+
+    /// After how long without any sign of life to give the stream up and open
+    /// another one. Should be more than twice the progress interval, because
+    /// etcd may leave one request for progress unanswered while a watch catches
+    /// up. Default: 5 s.
+    pub fn silence_limit(mut self, limit: Duration) -> Self {
+        self.silence_limit = limit;
+        self
+    }
+
+    /// Leaves deletions out, at the server. Waiting for one is then an error.
+    pub fn puts_only(mut self) -> Self {
+        self.puts_only = true;
+        self
+    }
+}
+
+impl PrefixWatch {
+    /// A watch on the keys that begin with `prefix`, with default options.
+    /// Nothing is sent before the first wait.
+    pub fn new(client: &Client, prefix: impl Into<String>) -> Self {
+        Self::with_options(client, prefix, PrefixWatchOptions::default())
+    }
+
+    /// A watch on the keys that begin with `prefix`.
+    pub fn with_options(
+        client: &Client,
+        prefix: impl Into<String>,
+        options: PrefixWatchOptions,
+    ) -> Self {
+        let shared = Shared {
+            client: client
+                .watch_client()
+                // How large an answer may be is for etcd to decide.
+                .max_decoding_message_size(usize::MAX),
+            prefix: prefix.into(),
+            options,
+            state: Mutex::default(),
+            changed: Notify::new(),
+        };
+        Self {
+            inner: Arc::new(Inner {
+                shared: Arc::new(shared),
+                task: Mutex::new(None),
+            }),
+        }
+    }
+
+    /// The prefix that is watched.
+    pub fn prefix(&self) -> &str {
+        &self.inner.shared.prefix
+    }
+
+    /// Waits until a key under the prefix has been put at a revision above
+    /// `revision`, or until that can no longer be ruled out.
+    ///
+    /// Can be cancelled by dropping it; nothing is left behind.
+    ///
+    /// # Errors
+    ///
+    /// [Refused](Error::is_refused) when the user may not watch the prefix. The
+    /// next wait tries again. Broken connections are no errors: the watch is
+    /// opened again for as long as it takes.
+    pub async fn wait_for_put_after(&self, revision: i64) -> Result<Wake, Error> {
+        self.wait(Kind::Put, revision).await
+    }
+
+    /// Waits until a key under the prefix has been deleted at a revision above
+    /// `revision`, or until that can no longer be ruled out.
+    ///
+    /// # Errors
+    ///
+    /// As [`wait_for_put_after`](Self::wait_for_put_after), and an invalid
+    /// option on a watch that leaves deletions out.
+    pub async fn wait_for_delete_after(&self, revision: i64) -> Result<Wake, Error> {
+        self.wait(Kind::Delete, revision).await
+    }
+
+    /// Waits until a key under the prefix has been put or deleted at a revision
+    /// above `revision`, or until that can no longer be ruled out.
+    ///
+    /// # Errors
+    ///
+    /// As [`wait_for_delete_after`](Self::wait_for_delete_after).
+    pub async fn wait_for_event_after(&self, revision: i64) -> Result<Wake, Error> {
+        self.wait(Kind::Any, revision).await
+    }
+
+    async fn wait(&self, kind: Kind, revision: i64) -> Result<Wake, Error> {
+        let shared = &self.inner.shared;
+        if shared.options.puts_only && kind != Kind::Put {
+            return Err(Error::invalid_option(
+                "wait for deletions under",
+                &shared.prefix,
+                "the watch was made with puts_only",
+            ));
+        }
+        let interruptions = self.start(revision);
+        loop {
+            // Made before the state is looked at: it sees every change since.
+            let changed = shared.changed.notified();
+            if let Some(wake) = shared.lock().wake(kind, revision, interruptions) {
+                return wake;
+            }
+            changed.await;
+        }
+    }
+
+    /// Sees to it that the watch runs. Returns how often it was interrupted so
+    /// far.
+    fn start(&self, revision: i64) -> u64 {
+        let mut state = self.inner.shared.lock();
+        if !state.running {
+            state.running = true;
+            state.covered_after = state.covered_after.max(revision);
+            state.resume_at = state.covered_after + 1;
+            let task = runtime::spawn(run(self.inner.shared.clone()));
+            *lock(&self.inner.task) = Some(task);
+        }
+        state.interruptions
+    }
+}
+
+/// What the handles own: the watch ends with the last of them.
+#[derive(Debug)]
+struct Inner {
+    shared: Arc<Shared>,
+    task: Mutex<Option<runtime::Task>>,
+}
+
+/// What the handles share with the task.
+struct Shared {
+    client: WatchClient,
+    prefix: String,
+    options: PrefixWatchOptions,
+    state: Mutex<State>,
+    // Not tokio's watch channel, which draws the order of wake-ups from a
+    // generator that the whole process shares.
+    changed: Notify,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared")
+            .field("prefix", &self.prefix)
+            .field("state", &*self.lock())
+            .finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Put,
+    Delete,
+    Any,
+}
+
+/// What the watch knows.
+///
+/// Invariant: every event above `covered_after` and below `resume_at` is
+/// counted in `last_put` and `last_delete`.
+#[derive(Debug, Default)]
+struct State {
+    running: bool,
+    last_put: i64,
+    last_delete: i64,
+    covered_after: i64,
+    resume_at: i64,
+    interruptions: u64,
+    /// Why it was last interrupted; `None` asks for a new read.
+    failure: Option<Error>,
+}
+
+impl State {
+    fn wake(&self, kind: Kind, revision: i64, interruptions: u64) -> Option<Result<Wake, Error>> {
+        let seen = match kind {
+            Kind::Put => self.last_put,
+            Kind::Delete => self.last_delete,
+            Kind::Any => self.last_put.max(self.last_delete),
+        };
+        if seen > revision {
+            Some(Ok(Wake::Event(seen)))
+        } else if self.covered_after > revision {
+            Some(Ok(Wake::Reread))
+        } else if self.interruptions != interruptions {
+            Some(self.failure.clone().map_or(Ok(Wake::Reread), Err))
+        } else {
+            None
+        }
+    }
+
+    fn note(&mut self, kind: EventType, mod_revision: i64) {
+        let last = match kind {
+            EventType::Put => &mut self.last_put,
+            EventType::Delete => &mut self.last_delete,
+        };
+        *last = mod_revision.max(*last);
+        // Only events move the position, never the revision in a header or in a
+        // notice of progress: etcd has sent those ahead of events (issue 15220
+        // of etcd-io/etcd). And not beyond the event itself, because etcd may
+        // split the events of one revision over several answers; to see one
+        // twice does no harm.
+        self.resume_at = self.resume_at.max(mod_revision);
+    }
+
+    fn note_compaction(&mut self, compact_revision: i64) {
+        self.covered_after = self.covered_after.max(compact_revision - 1);
+        self.resume_at = self.resume_at.max(compact_revision);
+    }
+
+    fn interrupt(&mut self, failure: Option<Error>) {
+        self.running = failure.is_none();
+        self.failure = failure;
+        self.interruptions += 1;
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.lock());
+        self.changed.notify_waiters();
+    }
+}
+
+/// Why a stream ended.
+enum End {
+    /// Open another one.
+    Again { heard: bool, why: String },
+    /// It makes no sense to open another one.
+    Refused(Error),
+}
+
+impl End {
+    fn again(heard: bool, why: impl Into<String>) -> Self {
+        let why = why.into();
+        Self::Again { heard, why }
+    }
+}
+
+/// Keeps a watch open until it is refused.
+async fn run(shared: Arc<Shared>) {
+    const FIRST_PAUSE: Duration = Duration::from_millis(10);
+    const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+    let mut pause = FIRST_PAUSE;
+    loop {
+        match follow(&shared).await {
+            End::Refused(error) => {
+                tracing::warn!(prefix = shared.prefix, %error, "the watch was refused");
+                shared.change(|state| state.interrupt(Some(error)));
+                return;
+            }
+            End::Again { heard, why } => {
+                if heard {
+                    pause = FIRST_PAUSE;
+                }
+                let revision = shared.lock().resume_at;
+                tracing::debug!(
+                    prefix = shared.prefix,
+                    why,
+                    revision,
+                    "the watch ended and is opened again"
+                );
+                runtime::sleep(runtime::jittered(pause)).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+        }
+    }
+}
+
+/// Opens one stream and follows it to its end.
+async fn follow(shared: &Shared) -> End {
+    let limit = shared.options.silence_limit;
+    let revision = shared.lock().resume_at;
+    let mut stream = match runtime::timeout(limit, open(shared, revision)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return end_of(shared, false, error),
+        Err(runtime::Elapsed) => return End::again(false, "no answer when opening it"),
+    };
+    tracing::trace!(prefix = shared.prefix, revision, "the watch was opened");
+    let mut heard_anything = false;
+    let mut last_heard = runtime::now();
+    loop {
+        let interval = shared.options.progress_interval;
+        match runtime::timeout(interval, stream.message()).await {
+            Ok(Ok(Some(response))) => {
+                heard_anything = true;
+                last_heard = runtime::now();
+                if let Some(end) = take(shared, &response) {
+                    return end;
+                }
+            }
+            Ok(Ok(None)) => return End::again(heard_anything, "etcd closed it"),
+            Ok(Err(error)) => return end_of(shared, heard_anything, error),
+            Err(runtime::Elapsed) => {
+                let silent = runtime::now().saturating_duration_since(last_heard);
+                if silent >= limit {
+                    return End::again(heard_anything, "silence");
+                }
+                // A stream that takes no more requests is noticed as silence.
+                let asked = runtime::timeout(limit - silent, stream.request_progress()).await;
+                if let Ok(Err(error)) = asked {
+                    return end_of(shared, heard_anything, error);
+                }
+            }
+        }
+    }
+}
+
+async fn open(shared: &Shared, revision: i64) -> Result<WatchStream, etcd_client::Error> {
+    let mut options = WatchOptions::new()
+        .with_prefix()
+        .with_fragment()
+        .with_start_revision(revision);
+    if shared.options.puts_only {
+        options = options.with_filters([WatchFilterType::NoDelete]);
+    }
+    let mut client = shared.client.clone();
+    client.watch(shared.prefix.as_str(), Some(options)).await
+}
+
+/// Takes note of an answer. Returns the end of the stream if it is one.
+fn take(shared: &Shared, response: &WatchResponse) -> Option<End> {
+    if response.canceled() {
+        return Some(cancelled(shared, response));
+    }
+    if !response.events().is_empty() {
+        shared.change(|state| {
+            for event in response.events() {
+                if let Some(kv) = event.kv() {
+                    state.note(event.event_type(), kv.mod_revision());
+                }
+            }
+        });
+    }
+    None
+}
+
+fn cancelled(shared: &Shared, response: &WatchResponse) -> End {
+    let compacted = response.compact_revision();
+    if compacted > 0 {
+        tracing::debug!(
+            prefix = shared.prefix,
+            revision = compacted,
+            "the watch fell behind a compaction; everybody reads again"
+        );
+        shared.change(|state| state.note_compaction(compacted));
+        return End::again(true, "compacted");
+    }
+    let reason = response.cancel_reason();
+    if is_permission_denied(reason) {
+        return End::Refused(Error::watch_refused(&shared.prefix, reason));
+    }
+    // An expired token, for one, is renewed by the client at the next read.
+    shared.change(|state| state.interrupt(None));
+    End::again(false, reason)
+}
+
+fn end_of(shared: &Shared, heard: bool, error: etcd_client::Error) -> End {
+    let text = error::brief(&error);
+    if is_permission_denied(&text) {
+        return End::Refused(Error::read("watch", &shared.prefix, error));
+    }
+    End::again(heard, text)
+}
+
+fn is_permission_denied(text: &str) -> bool {
+    // Watch puts the whole status into its reason, so the text is a part.
+    text.contains("etcdserver: permission denied")
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // The state is a few numbers, whole at every moment.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn covering_after(revision: i64) -> State {
+        State {
+            running: true,
+            covered_after: revision,
+            resume_at: revision + 1,
+            ..State::default()
+        }
+    }
+
+    #[test]
+    fn only_events_after_the_revision_and_of_the_kind_wake() {
+        let mut state = covering_after(10);
+        assert!(state.wake(Kind::Put, 10, 0).is_none());
+        state.note(EventType::Delete, 12);
+        assert!(state.wake(Kind::Put, 10, 0).is_none());
+        let woken = |w: Option<Result<Wake, Error>>| w.unwrap().unwrap();
+        assert_eq!(woken(state.wake(Kind::Any, 10, 0)), Wake::Event(12));
+        state.note(EventType::Put, 13);
+        assert_eq!(woken(state.wake(Kind::Put, 12, 0)), Wake::Event(13));
+        assert!(state.wake(Kind::Put, 13, 0).is_none());
+    }
+
+    #[test]
+    fn a_revision_from_before_the_watch_asks_for_a_read() {
+        let state = covering_after(10);
+        let wake = state.wake(Kind::Put, 9, 0).unwrap().unwrap();
+        assert_eq!(wake, Wake::Reread);
+    }
+
+    #[test]
+    fn a_compaction_asks_those_behind_it_to_read() {
+        let mut state = covering_after(10);
+        state.note_compaction(20);
+        assert_eq!(state.resume_at, 20);
+        assert_eq!(state.wake(Kind::Put, 18, 0).unwrap().unwrap(), Wake::Reread);
+        // Everything from 20 on will still be delivered.
+        assert!(state.wake(Kind::Put, 19, 0).is_none());
+    }
+
+    #[test]
+    fn an_interruption_reaches_those_who_wait_and_not_those_who_come_later() {
+        let mut state = covering_after(10);
+        state.interrupt(Some(Error::watch_refused("jobs/", "permission denied")));
+        assert!(state.wake(Kind::Put, 10, 0).unwrap().is_err());
+        assert!(state.wake(Kind::Put, 10, 1).is_none());
+        assert!(!state.running);
+        state.interrupt(None);
+        assert_eq!(state.wake(Kind::Put, 10, 1).unwrap().unwrap(), Wake::Reread);
+    }
+}
