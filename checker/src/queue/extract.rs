@@ -68,13 +68,11 @@ impl<'h> Queue<'h> {
         let mut by_value = queue.take_enqueues()?;
         let fault = queue.take_dequeues(&mut by_value)?;
         drop(by_value);
-        if fault.is_some() {
-            return Ok((queue, fault));
+        if fault.is_none() {
+            queue.drop_unseen();
+            queue.assign_roles(history.events().len());
         }
-        let early = queue.find_early();
-        queue.drop_unseen();
-        queue.assign_roles(history.events().len());
-        Ok((queue, early))
+        Ok((queue, fault))
     }
 
     pub(super) fn enqueue(&self, item: usize) -> &Operation<'h> {
@@ -158,33 +156,22 @@ impl<'h> Queue<'h> {
                 continue;
             }
             let value = text(completion)?;
-            match by_value.get(&value).map(|item| &mut self.items[*item]) {
-                None => {
-                    fault =
-                        fault.or_else(|| Some(never_enqueued(&self.operations, operation, &value)))
-                }
-                Some(Item {
-                    dequeue: Some(first),
-                    ..
-                }) => {
-                    let first = &self.operations[*first];
-                    fault = fault.or_else(|| Some(repeated(first, operation, &value)));
-                }
-                Some(item) => item.dequeue = Some(index),
+            let item = by_value.get(&value).map(|item| &mut self.items[*item]);
+            let Some(item) = item else {
+                fault = fault.or_else(|| Some(never_enqueued(&self.operations, operation, &value)));
+                continue;
+            };
+            let enqueue = &self.operations[item.enqueue];
+            if operation.completed < enqueue.invoked {
+                fault = fault.or_else(|| Some(too_early(enqueue, operation, &value)));
+            } else if let Some(first) = item.dequeue {
+                let dequeues = [&self.operations[first], operation];
+                fault = fault.or_else(|| Some(repeated(enqueue, dequeues, &value)));
+            } else {
+                item.dequeue = Some(index);
             }
         }
         Ok(fault)
-    }
-
-    fn find_early(&self) -> Option<Violation> {
-        let is_early = |item: &usize| self.dequeue_returned(*item) < self.enqueue(*item).invoked;
-        let item = (0..self.items.len()).find(is_early)?;
-        let sentence = format!(
-            "{} had been dequeued before its enqueue began",
-            self.show(item)
-        );
-        let witness = self.dequeue(item).into_iter().chain([self.enqueue(item)]);
-        Some(Violation::new(Class::Safety, FRESH, sentence, witness))
     }
 
     /// Forgets enqueues that need not have happened.
@@ -303,12 +290,17 @@ fn never_enqueued<'h>(
     )
 }
 
-fn repeated<'h>(first: &Operation<'h>, second: &Operation<'h>, value: &str) -> Violation {
+fn too_early<'h>(enqueue: &Operation<'h>, dequeue: &Operation<'h>, value: &str) -> Violation {
+    let sentence = format!("{} had been dequeued before its enqueue began", show(value));
+    Violation::new(Class::Safety, FRESH, sentence, [dequeue, enqueue])
+}
+
+fn repeated<'h>(enqueue: &Operation<'h>, dequeues: [&Operation<'h>; 2], value: &str) -> Violation {
+    let [first, second] = dequeues.map(Operation::process);
     let sentence = format!(
-        "{} was enqueued once but dequeued twice, by process {} and by process {}",
-        show(value),
-        first.process(),
-        second.process()
+        "{} was enqueued once but dequeued twice, by process {first} and by process {second}",
+        show(value)
     );
-    Violation::new(Class::Safety, REPEAT, sentence, [first, second])
+    let witness = [enqueue, dequeues[0], dequeues[1]];
+    Violation::new(Class::Safety, REPEAT, sentence, witness)
 }

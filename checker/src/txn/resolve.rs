@@ -212,8 +212,7 @@ impl Search<'_, '_> {
             .iter()
             .filter(|(revision, _)| !blank.contains(revision));
         open.map(|(revision, unexplained)| {
-            let mut options: Vec<usize> =
-                self.candidates(*revision, unexplained, commits).collect();
+            let mut options = self.candidates(*revision, unexplained, commits);
             options.sort_by_key(|txn| {
                 let likely = read_what_was_current(self.txns, model, *txn, *revision);
                 std::cmp::Reverse((likely, self.txns.operation(*txn).invoked))
