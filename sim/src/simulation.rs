@@ -270,6 +270,11 @@ impl Simulation {
             .expect("the sender lives as long as the run");
     }
 
+    /// Whether the last fault of the plan has passed.
+    pub fn is_healed(&self) -> bool {
+        *self.shared.healed.borrow()
+    }
+
     /// Waits until every process has finished, for no longer than `bound`
     /// after the network has healed.
     pub async fn settle(&self, bound: Duration) -> Settled {

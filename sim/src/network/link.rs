@@ -114,9 +114,10 @@ impl Link {
         } else {
             Duration::ZERO
         };
+        let first_delayed = delayed && !std::mem::replace(&mut self.told.delay, true);
         Struck {
             fate: Fate::Arrives(now + usual + extra),
-            fault: delayed.then_some("delay"),
+            fault: first_delayed.then_some("delay"),
         }
     }
 

@@ -1,0 +1,222 @@
+//! One run on a real cluster: the same workload, the same checker.
+//!
+//! A run keeps to keys below its prefix and removes them at the end. It uses
+//! nothing but reads, writes, transactions and watches on those keys, so a user
+//! whose role is limited to the prefix can run it, and it never compacts,
+//! defragments or moves a leader.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use etcd_checker::Verdict;
+use etcd_checker::history::{Header, History, Recorder, Source};
+use etcd_client::{Client, DeleteOptions};
+
+use crate::runtime;
+use crate::workload::{
+    Connect, Ended, Environment, Live, Parameters, Stage, StageOptions, Workload,
+};
+
+/// How long each request of set-up and clean-up may take.
+const REQUEST_DEADLINE: Duration = Duration::from_secs(10);
+
+/// A cluster, and where a run may write.
+#[derive(Clone)]
+pub struct Cluster {
+    /// Makes a new connection, with everything that it needs: endpoints, user,
+    /// certificates.
+    pub connect: Connect,
+    /// `host:port` of the members, for the record.
+    pub endpoints: Vec<String>,
+    /// What every key of the run begins with, such as `etcd-recipes/5f3a/`.
+    pub prefix: String,
+    /// Decides what clients do, as far as the cluster's timing allows.
+    pub seed: u64,
+}
+
+/// What a run gave.
+#[derive(Debug)]
+pub struct LiveReport {
+    /// What the clients saw.
+    pub history: History,
+    /// What the checker says about that.
+    pub verdict: Verdict,
+    /// The version that the cluster reported.
+    pub etcd_version: String,
+    /// Whether the run was interrupted; then the history ends early.
+    pub interrupted: bool,
+    /// Why keys of the run are left on the cluster, if so.
+    pub left_behind: Option<String>,
+}
+
+/// Why a run gave nothing.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LiveError {
+    /// The cluster did not answer, or refused.
+    #[error("cannot use the cluster at {endpoints}: {reason}")]
+    Unusable {
+        /// Where it was looked for.
+        endpoints: String,
+        /// What came back.
+        reason: String,
+    },
+    /// There are keys below the prefix already.
+    #[error("there are already keys below `{prefix}`; choose another prefix with --prefix")]
+    Occupied {
+        /// Where the run was to write.
+        prefix: String,
+    },
+    /// The recorded history contradicts itself.
+    #[error("the recorded history cannot be checked: {0}")]
+    History(#[from] etcd_checker::HistoryError),
+}
+
+/// Runs a workload with these parameters until it ends or `interrupt` is done.
+///
+/// # Errors
+///
+/// When the cluster cannot be used; see [`LiveError`]. Errors in the middle of
+/// the run are part of the history instead.
+pub async fn run(
+    cluster: &Cluster,
+    workload: &dyn Workload,
+    parameters: &Parameters,
+    interrupt: impl Future<Output = ()>,
+) -> Result<LiveReport, LiveError> {
+    let etcd_version = cluster.prepare().await?;
+    let header = header(cluster, workload, parameters, &etcd_version);
+    let recorder = Arc::new(Mutex::new(Recorder::new(header)));
+    let stage = cluster.stage(&recorder);
+    let ended = {
+        let run = std::pin::pin!(play(workload, parameters, stage.clone()));
+        let interrupt = std::pin::pin!(interrupt);
+        match futures_util::future::select(run, interrupt).await {
+            futures_util::future::Either::Left((ended, _)) => Some(ended),
+            futures_util::future::Either::Right(((), _)) => None,
+        }
+    };
+    // Clients that are still at work would write below the prefix again.
+    stage.stop();
+    let left_behind = cluster.clean_up().await.err();
+    let interrupted = ended.is_none();
+    ended
+        .unwrap_or(Ok(()))
+        .map_err(|error| cluster.unusable(error))?;
+    let history = super::simulate::take_history(&recorder);
+    let verdict = etcd_checker::check(&history, workload.model())?;
+    Ok(LiveReport {
+        history,
+        verdict,
+        etcd_version,
+        interrupted,
+        left_behind,
+    })
+}
+
+async fn play(
+    workload: &dyn Workload,
+    parameters: &Parameters,
+    stage: Stage,
+) -> Result<(), crate::Error> {
+    match workload.run(stage.clone(), parameters.clone()).await? {
+        Ended::Finished => {}
+        Ended::Stuck => stage.record_stuck("nothing happened any more"),
+        Ended::BusyLoop => stage.record_stuck("a busy loop"),
+    }
+    Ok(())
+}
+
+fn header(
+    cluster: &Cluster,
+    workload: &dyn Workload,
+    parameters: &Parameters,
+    etcd_version: &str,
+) -> Header {
+    let source = Source::Live {
+        endpoints: cluster.endpoints.clone(),
+        etcd_version: etcd_version.to_owned(),
+        prefix: cluster.prefix.clone(),
+    };
+    super::header(workload, parameters, source)
+}
+
+impl Cluster {
+    fn stage(&self, recorder: &Arc<Mutex<Recorder>>) -> Stage {
+        let options = StageOptions {
+            seed: self.seed,
+            prefix: self.prefix.clone(),
+            bug: None,
+        };
+        let live = Live::new(Arc::clone(&self.connect));
+        Stage::new(Environment::Live(live), Arc::clone(recorder), options)
+    }
+
+    /// Finds out whether the cluster can be used, and its version.
+    ///
+    /// # Errors
+    ///
+    /// [`LiveError::Unusable`] and [`LiveError::Occupied`].
+    pub async fn prepare(&self) -> Result<String, LiveError> {
+        let mut client = self.client().await?;
+        let range = etcd_client::GetOptions::new()
+            .with_prefix()
+            .with_count_only();
+        let count = client.get(self.prefix.as_str(), Some(range));
+        let count = within_deadline(count)
+            .await
+            .map_err(|reason| self.unusable(reason))?;
+        if count.count() > 0 {
+            return Err(LiveError::Occupied {
+                prefix: self.prefix.clone(),
+            });
+        }
+        // A user without any other permission may be refused this.
+        Ok(match within_deadline(client.status()).await {
+            Ok(status) => status.version().to_owned(),
+            Err(_) => "unknown".to_owned(),
+        })
+    }
+
+    /// Removes the keys of the run, until none are found: a request that was
+    /// on its way when its client was stopped may still land.
+    async fn clean_up(&self) -> Result<(), String> {
+        const ATTEMPTS_MAX: u32 = 20;
+        let mut client = self.client().await.map_err(|error| error.to_string())?;
+        for _ in 0..ATTEMPTS_MAX {
+            let all = DeleteOptions::new().with_prefix();
+            let delete = client.delete(self.prefix.as_str(), Some(all));
+            if within_deadline(delete).await?.deleted() == 0 {
+                return Ok(());
+            }
+            runtime::sleep(Duration::from_millis(100)).await;
+        }
+        Err("someone else keeps writing there".to_owned())
+    }
+
+    async fn client(&self) -> Result<Client, LiveError> {
+        within_deadline((self.connect)())
+            .await
+            .map_err(|reason| self.unusable(reason))
+    }
+
+    fn unusable(&self, reason: impl ToString) -> LiveError {
+        LiveError::Unusable {
+            endpoints: self.endpoints.join(","),
+            reason: reason.to_string(),
+        }
+    }
+}
+
+async fn within_deadline<T>(
+    request: impl Future<Output = Result<T, etcd_client::Error>>,
+) -> Result<T, String> {
+    match runtime::timeout(REQUEST_DEADLINE, request).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(runtime::Elapsed) => Err(format!(
+            "no answer within {} s; is etcd running there?",
+            REQUEST_DEADLINE.as_secs()
+        )),
+    }
+}

@@ -1,0 +1,294 @@
+//! The plan of a run: everything that determines it, as a JSON file.
+
+use std::fmt;
+
+use etcd_sim::executor::Executor;
+use etcd_sim::fault::Fault;
+use etcd_sim::plan::{Latency, Plan, Profile};
+use etcd_sim::seed::Stream;
+use serde::{Deserialize, Serialize};
+
+use crate::workload::{self, Bug, Parameters, Workload};
+
+/// What the field `format` of a plan says.
+pub const FORMAT: &str = "etcd-recipes-plan";
+
+/// The version of the format that this crate writes, and the only one it reads.
+pub const VERSION: u32 = 1;
+
+/// Everything that determines a simulated run.
+///
+/// The same plan gives the same history, byte for byte, on the same executor
+/// and version of this crate.
+#[derive(Clone)]
+pub struct RunPlan {
+    /// What the clients do.
+    pub workload: &'static dyn Workload,
+    /// How much of it.
+    pub parameters: Parameters,
+    /// The mistake that is put in.
+    pub bug: Option<Bug>,
+    /// What it runs on.
+    pub executor: Executor,
+    /// The seed and the faults.
+    pub environment: Plan,
+}
+
+/// A plan as it is saved.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Saved {
+    format: String,
+    version: u32,
+    workload: String,
+    parameters: Parameters,
+    bug: Option<String>,
+    executor: String,
+    seed: u64,
+    latency: Latency,
+    faults: Vec<Fault>,
+}
+
+/// What is wrong with a plan.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WrongPlan {
+    /// It is not a plan in JSON.
+    #[error("not a plan: {0}")]
+    Json(#[from] serde_json::Error),
+    /// It is another kind of file.
+    #[error("the field `format` is {found:?}, but a plan has {FORMAT:?}")]
+    Format {
+        /// What it says.
+        found: String,
+    },
+    /// It was written by another version.
+    #[error("the plan has version {found}; this program reads version {VERSION}")]
+    Version {
+        /// What it says.
+        found: u32,
+    },
+    /// There is no such workload.
+    #[error("there is no workload `{name}`; there are: {known}")]
+    Workload {
+        /// What it says.
+        name: String,
+        /// The workloads that exist.
+        known: String,
+    },
+    /// The workload has no such bug.
+    #[error("the workload `{workload}` has no bug `{name}`; it has: {known}")]
+    Bug {
+        /// What it says.
+        name: String,
+        /// The workload.
+        workload: &'static str,
+        /// The bugs that exist.
+        known: String,
+    },
+    /// A parameter does not fit.
+    #[error(transparent)]
+    Parameter(#[from] workload::WrongParameter),
+    /// There is no such executor in this build.
+    #[error(
+        "the plan wants the executor `{name}`, which this build does not have; \
+         build with RUSTFLAGS=\"--cfg madsim\", or set `executor` to `tokio` (another run)"
+    )]
+    Executor {
+        /// What it says.
+        name: String,
+    },
+    /// A fault strikes a client that the run does not have.
+    #[error("a fault at {at_ms} ms strikes client {client}, but the run has {clients} clients")]
+    Client {
+        /// When it strikes.
+        at_ms: u64,
+        /// Which client it names.
+        client: u32,
+        /// How many there are, counted from 0.
+        clients: u32,
+    },
+}
+
+impl RunPlan {
+    /// Draws the plan of a seed.
+    pub fn draw(workload: &'static dyn Workload, seed: u64) -> Self {
+        Self::draw_adjusted(workload, seed, |parameters| parameters)
+    }
+
+    /// Draws the plan of a seed with parameters that `adjust` makes of those
+    /// that the seed draws. Faults are drawn to fit them.
+    pub fn draw_adjusted(
+        workload: &'static dyn Workload,
+        seed: u64,
+        adjust: impl FnOnce(Parameters) -> Parameters,
+    ) -> Self {
+        let mut rng = Stream::Workload.rng(seed);
+        let parameters = adjust(Parameters::draw(workload.parameters(), &mut rng));
+        let profile = Profile {
+            clients: workload.clients(&parameters),
+            until_ms: workload.lasts_ms(&parameters),
+            faults_max: 12,
+        };
+        RunPlan {
+            environment: Plan::draw(seed, &profile),
+            workload,
+            parameters,
+            bug: None,
+            executor: Executor::BEST,
+        }
+    }
+
+    /// The same run with a mistake put into the recipe.
+    #[must_use]
+    pub fn with_bug(mut self, bug: Option<Bug>) -> Self {
+        self.bug = bug;
+        self
+    }
+
+    /// Reads a saved plan and checks that it can be run.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, for people.
+    pub fn from_json(text: &str) -> Result<Self, WrongPlan> {
+        let saved: Saved = serde_json::from_str(text)?;
+        if saved.format != FORMAT {
+            return Err(WrongPlan::Format {
+                found: saved.format,
+            });
+        }
+        if saved.version != VERSION {
+            return Err(WrongPlan::Version {
+                found: saved.version,
+            });
+        }
+        let workload = find_workload(&saved.workload)?;
+        saved.parameters.check(workload.parameters())?;
+        let plan = RunPlan {
+            workload,
+            bug: find_bug(workload, saved.bug)?,
+            executor: find_executor(&saved.executor)?,
+            parameters: saved.parameters,
+            environment: Plan {
+                seed: saved.seed,
+                latency: saved.latency,
+                faults: saved.faults,
+            },
+        };
+        plan.check_clients()?;
+        Ok(plan)
+    }
+
+    /// The plan as it is saved: indented JSON that ends with a line break.
+    pub fn to_json(&self) -> String {
+        let mut text = serde_json::to_string_pretty(&self.saved()).expect("plans have a JSON form");
+        text.push('\n');
+        text
+    }
+
+    /// The plan on one line, as the header of a history has it.
+    pub(crate) fn to_json_value(&self) -> etcd_checker::history::Json {
+        etcd_checker::history::Json::new(&self.saved()).expect("plans have a JSON form")
+    }
+
+    fn saved(&self) -> Saved {
+        Saved {
+            format: FORMAT.to_owned(),
+            version: VERSION,
+            workload: self.workload.name().to_owned(),
+            parameters: self.parameters.clone(),
+            bug: self.bug.map(|bug| bug.name.to_owned()),
+            executor: self.executor.name().to_owned(),
+            seed: self.environment.seed,
+            latency: self.environment.latency,
+            faults: self.environment.faults.clone(),
+        }
+    }
+
+    fn check_clients(&self) -> Result<(), WrongPlan> {
+        let clients = self.workload.clients(&self.parameters);
+        for fault in &self.environment.faults {
+            if let Some(client) = fault.kind.client().filter(|client| *client >= clients) {
+                return Err(WrongPlan::Client {
+                    at_ms: fault.at_ms,
+                    client,
+                    clients,
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for RunPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.to_json())
+    }
+}
+
+fn find_workload(name: &str) -> Result<&'static dyn Workload, WrongPlan> {
+    workload::find(name).ok_or_else(|| WrongPlan::Workload {
+        name: name.to_owned(),
+        known: names(workload::all().iter().map(|workload| workload.name())),
+    })
+}
+
+fn find_bug(workload: &dyn Workload, name: Option<String>) -> Result<Option<Bug>, WrongPlan> {
+    let Some(name) = name else { return Ok(None) };
+    let bugs = workload.bugs();
+    match bugs.iter().find(|bug| bug.name == name) {
+        Some(bug) => Ok(Some(*bug)),
+        None => Err(WrongPlan::Bug {
+            name,
+            workload: workload.name(),
+            known: names(bugs.iter().map(|bug| bug.name)),
+        }),
+    }
+}
+
+fn find_executor(name: &str) -> Result<Executor, WrongPlan> {
+    [Executor::BEST, Executor::Tokio]
+        .into_iter()
+        .find(|executor| executor.name() == name)
+        .ok_or_else(|| WrongPlan::Executor {
+            name: name.to_owned(),
+        })
+}
+
+fn names<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    names.collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_survives_being_saved_and_loaded() {
+        for workload in workload::all() {
+            for seed in 0..20 {
+                let plan = RunPlan::draw(workload, seed).with_bug(workload.bugs().first().copied());
+                let loaded = RunPlan::from_json(&plan.to_json()).unwrap();
+                assert_eq!(loaded.to_json(), plan.to_json());
+            }
+        }
+    }
+
+    #[test]
+    fn a_plan_that_cannot_be_run_is_refused_with_the_reason() {
+        let good = RunPlan::draw(workload::all()[0], 1).to_json();
+        let refused = |from: &str, to: &str| {
+            let bad = good.replacen(from, to, 1);
+            assert_ne!(bad, good);
+            RunPlan::from_json(&bad).unwrap_err().to_string()
+        };
+        assert!(refused("{", "[").starts_with("not a plan"));
+        assert!(refused("etcd-recipes-plan", "other").contains("\"other\""));
+        assert!(refused("\"version\": 1", "\"version\": 2").contains("version 2"));
+        assert!(refused("\"queue\"", "\"quux\"").contains("no workload `quux`"));
+        assert!(refused("\"bug\": null", "\"bug\": \"x\"").contains("no bug `x`"));
+        assert!(refused("\"items\"", "\"itemz\"").contains("`itemz`"));
+        assert!(refused("\"executor\": \"", "\"executor\": \"un").contains("does not have"));
+    }
+}

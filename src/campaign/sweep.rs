@@ -1,0 +1,140 @@
+//! Many runs in parallel, reported in order, with one summary.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc;
+
+use etcd_checker::Verdict;
+use etcd_checker::history::{EventKind, Process};
+use etcd_checker::verdict::Class;
+use etcd_sim::fault::FaultKind;
+
+use super::plan::RunPlan;
+use super::simulate::{RunError, RunReport, simulate};
+
+/// Runs all plans on `jobs` threads and hands each result over in the order of
+/// the plans, as soon as it and all before it are there.
+///
+/// `each` returns whether to go on. The results do not depend on `jobs`.
+pub fn sweep(
+    plans: &[RunPlan],
+    jobs: usize,
+    mut each: impl FnMut(&RunPlan, Result<RunReport, RunError>) -> bool,
+) {
+    let next = AtomicUsize::new(0);
+    let stop = AtomicBool::new(false);
+    // Bounded, so that one slow run does not pile up the others' histories.
+    let (sender, receiver) = mpsc::sync_channel(jobs.max(1) * 4);
+    std::thread::scope(|scope| {
+        for _ in 0..jobs.max(1) {
+            let (sender, next, stop) = (sender.clone(), &next, &stop);
+            scope.spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(plan) = plans.get(index) else { return };
+                    if sender.send((index, simulate(plan))).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(sender);
+        let mut waiting = BTreeMap::new();
+        let mut turn = 0;
+        for (index, result) in receiver {
+            waiting.insert(index, result);
+            while let Some(result) = waiting.remove(&turn) {
+                if !each(&plans[turn], result) {
+                    stop.store(true, Ordering::Relaxed);
+                    return;
+                }
+                turn += 1;
+            }
+        }
+    });
+}
+
+/// What a number of runs of one workload amount to.
+#[derive(Clone, Debug, Default)]
+pub struct Summary {
+    /// Runs.
+    pub runs: u64,
+    /// Operations that clients began.
+    pub operations: u64,
+    /// Operations whose outcome the client never learned.
+    pub unknown_outcomes: u64,
+    /// Mutations that the member applied although the client got no answer.
+    pub applied_unanswered: u64,
+    /// Runs with at least one of those.
+    pub runs_with_applied_unanswered: u64,
+    /// How often each kind of fault took effect; every kind is there.
+    pub faults: BTreeMap<&'static str, u64>,
+    /// Runs whose verdict was valid.
+    pub valid: u64,
+    /// Runs with a safety violation, or that panicked.
+    pub safety_violations: u64,
+    /// Runs with a liveness violation.
+    pub liveness_violations: u64,
+    /// Runs that the checker could not decide.
+    pub unknown: u64,
+    /// Simulated time in all, in nanoseconds.
+    pub simulated_ns: u128,
+}
+
+impl Summary {
+    /// Adds one run.
+    pub fn add(&mut self, result: &Result<RunReport, RunError>) {
+        self.runs += 1;
+        let report = match result {
+            Ok(report) => report,
+            Err(_) => {
+                self.safety_violations += 1;
+                return;
+            }
+        };
+        for event in report.history.events() {
+            let by_client = event.process != Process::Nemesis;
+            self.operations += u64::from(by_client && event.kind == EventKind::Invoke);
+            self.unknown_outcomes += u64::from(by_client && event.kind == EventKind::Info);
+        }
+        let network = &report.network;
+        self.applied_unanswered += network.applied_unanswered;
+        self.runs_with_applied_unanswered += u64::from(network.applied_unanswered > 0);
+        for kind in FaultKind::NAMES {
+            let count = network.faults.get(kind).copied().unwrap_or_default();
+            *self.faults.entry(kind).or_default() += count;
+        }
+        self.simulated_ns += u128::from(report.simulated_ns);
+        match &report.verdict {
+            Verdict::Valid(_) => self.valid += 1,
+            Verdict::Violation(violation) => match violation.class {
+                Class::Liveness => self.liveness_violations += 1,
+                _ => self.safety_violations += 1,
+            },
+            _ => self.unknown += 1,
+        }
+    }
+
+    /// Adds the runs of another summary.
+    pub fn merge(&mut self, other: &Summary) {
+        self.runs += other.runs;
+        self.operations += other.operations;
+        self.unknown_outcomes += other.unknown_outcomes;
+        self.applied_unanswered += other.applied_unanswered;
+        self.runs_with_applied_unanswered += other.runs_with_applied_unanswered;
+        for (kind, count) in &other.faults {
+            *self.faults.entry(kind).or_default() += count;
+        }
+        self.valid += other.valid;
+        self.safety_violations += other.safety_violations;
+        self.liveness_violations += other.liveness_violations;
+        self.unknown += other.unknown;
+        self.simulated_ns += other.simulated_ns;
+    }
+
+    /// The kinds of fault that never took effect.
+    pub fn missing_faults(&self) -> Vec<&'static str> {
+        let missing = |kind: &&str| self.faults.get(kind).copied().unwrap_or_default() == 0;
+        FaultKind::NAMES.into_iter().filter(missing).collect()
+    }
+}

@@ -1,0 +1,130 @@
+//! The numbers that size a run: named, bounded, saved with the plan.
+
+use std::collections::BTreeMap;
+
+use rand::RngExt as _;
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+/// A number that sizes a workload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parameter {
+    /// Its name in plans and histories.
+    pub name: &'static str,
+    /// What it counts, with its unit.
+    pub about: &'static str,
+    /// The smallest and the largest value that makes sense.
+    pub bounds: (u64, u64),
+    /// The smallest and the largest value that a seed draws.
+    pub drawn: (u64, u64),
+    /// The value on a real cluster.
+    pub live: u64,
+}
+
+/// The values of a workload's parameters.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Parameters(BTreeMap<String, u64>);
+
+/// A plan has a parameter that the workload cannot run with.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WrongParameter {
+    /// The workload has no such parameter.
+    #[error("there is no parameter `{name}`; there are: {known}")]
+    Unknown {
+        /// What was given.
+        name: String,
+        /// The names that exist.
+        known: String,
+    },
+    /// The value makes no sense.
+    #[error("parameter `{name}` is {value}, but must lie between {min} and {max}")]
+    OutOfBounds {
+        /// The parameter.
+        name: &'static str,
+        /// What was given.
+        value: u64,
+        /// The smallest possible value.
+        min: u64,
+        /// The largest possible value.
+        max: u64,
+    },
+    /// A value is not given.
+    #[error("parameter `{name}` is missing")]
+    Missing {
+        /// The parameter.
+        name: &'static str,
+    },
+}
+
+impl Parameters {
+    pub(super) fn from_values(values: BTreeMap<String, u64>) -> Self {
+        Parameters(values)
+    }
+
+    /// Draws a value for each.
+    pub fn draw(parameters: &[Parameter], rng: &mut ChaCha8Rng) -> Self {
+        let draw = |parameter: &Parameter| {
+            let (min, max) = parameter.drawn;
+            (parameter.name.to_owned(), rng.random_range(min..=max))
+        };
+        Parameters(parameters.iter().map(draw).collect())
+    }
+
+    /// The value of a parameter.
+    ///
+    /// # Panics
+    ///
+    /// When there is none: plans are checked when they are loaded.
+    pub fn get(&self, name: &str) -> u64 {
+        match self.0.get(name) {
+            Some(value) => *value,
+            None => panic!("the plan was checked to have a parameter `{name}`"),
+        }
+    }
+
+    /// The value of a parameter that counts clients or items.
+    ///
+    /// # Panics
+    ///
+    /// As [`get`](Parameters::get).
+    pub fn count(&self, name: &str) -> u32 {
+        u32::try_from(self.get(name)).expect("every parameter's bounds fit into 32 bits")
+    }
+
+    /// Gives a parameter another value.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: u64) -> Self {
+        self.0.insert(name.to_owned(), value);
+        self
+    }
+
+    /// Whether a workload with these parameters can run with these values.
+    ///
+    /// # Errors
+    ///
+    /// The first value that is unknown, missing or out of bounds.
+    pub fn check(&self, parameters: &[Parameter]) -> Result<(), WrongParameter> {
+        let is_known = |name: &str| parameters.iter().any(|known| known.name == name);
+        if let Some(name) = self.0.keys().find(|name| !is_known(name)) {
+            let known: Vec<_> = parameters.iter().map(|parameter| parameter.name).collect();
+            return Err(WrongParameter::Unknown {
+                name: name.clone(),
+                known: known.join(", "),
+            });
+        }
+        for &Parameter { name, bounds, .. } in parameters {
+            let (min, max) = bounds;
+            let value = *self.0.get(name).ok_or(WrongParameter::Missing { name })?;
+            if value < min || max < value {
+                return Err(WrongParameter::OutOfBounds {
+                    name,
+                    value,
+                    min,
+                    max,
+                });
+            }
+        }
+        Ok(())
+    }
+}

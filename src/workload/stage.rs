@@ -1,0 +1,381 @@
+//! The stage of a run: starts clients and records what they do, in a
+//! simulation or on a real cluster.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use etcd_checker::history::{Evidence, Json, OperationId, Recorder};
+use etcd_client::Client;
+use etcd_sim::fault::ClientId;
+use etcd_sim::seed::Stream;
+use etcd_sim::simulation::{Incarnation, Settled, Simulation};
+use rand::{RngExt as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
+use serde::Serialize;
+
+use super::{Bug, Ended, LIVENESS_BOUND};
+use crate::{Error, runtime};
+
+/// Where a workload runs. Cheap to clone; clones are the same stage.
+#[derive(Clone)]
+pub struct Stage {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    environment: Environment,
+    recorder: Arc<Mutex<Recorder>>,
+    options: StageOptions,
+    start: Instant,
+}
+
+/// What a stage is made with.
+pub(crate) struct StageOptions {
+    pub(crate) seed: u64,
+    /// Every key of the run begins with this.
+    pub(crate) prefix: String,
+    pub(crate) bug: Option<Bug>,
+}
+
+/// What lies under a stage.
+pub(crate) enum Environment {
+    Simulated(Simulation),
+    Live(Live),
+}
+
+/// Clients of a real cluster: tasks of this process.
+pub(crate) struct Live {
+    connect: Connect,
+    tasks: Mutex<BTreeMap<ClientId, runtime::Task>>,
+    finished: tokio::sync::watch::Sender<std::collections::BTreeSet<ClientId>>,
+}
+
+/// Makes a new connection to a cluster.
+pub type Connect = Arc<
+    dyn Fn() -> Pin<Box<dyn Future<Output = Result<Client, etcd_client::Error>> + Send>>
+        + Send
+        + Sync,
+>;
+
+impl Live {
+    pub(crate) fn new(connect: Connect) -> Self {
+        Live {
+            connect,
+            tasks: Mutex::default(),
+            finished: tokio::sync::watch::Sender::default(),
+        }
+    }
+}
+
+/// One client at work: its etcd client, its randomness, its record.
+pub struct Actor {
+    stage: Stage,
+    client: ClientId,
+    etcd: Client,
+    rng: ChaCha8Rng,
+}
+
+/// An operation that was recorded as begun.
+///
+/// Dropped without an end it stays open in the history: nobody knows.
+#[must_use]
+pub struct OpenOperation {
+    stage: Stage,
+    id: OperationId,
+}
+
+impl Stage {
+    pub(crate) fn new(
+        environment: Environment,
+        recorder: Arc<Mutex<Recorder>>,
+        options: StageOptions,
+    ) -> Self {
+        Stage {
+            shared: Arc::new(Shared {
+                environment,
+                recorder,
+                options,
+                start: runtime::now(),
+            }),
+        }
+    }
+
+    /// What every key of the run begins with.
+    pub fn prefix(&self) -> &str {
+        &self.shared.options.prefix
+    }
+
+    /// Whether the mistake of this name is put in.
+    pub fn has_bug(&self, name: &str) -> bool {
+        self.shared.options.bug.is_some_and(|bug| bug.name == name)
+    }
+
+    /// Nanoseconds since the start of the run.
+    pub fn now_ns(&self) -> u64 {
+        match &self.shared.environment {
+            Environment::Simulated(_) => etcd_sim::executor::now().as_nanos(),
+            Environment::Live(_) => {
+                let elapsed = runtime::now().saturating_duration_since(self.shared.start);
+                u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX)
+            }
+        }
+    }
+
+    /// Starts a client: `program` runs in a process of its own and begins anew
+    /// when that is restarted.
+    pub fn start<Fut>(
+        &self,
+        client: ClientId,
+        program: impl Fn(Actor) -> Fut + Send + Sync + 'static,
+    ) where
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        match &self.shared.environment {
+            Environment::Simulated(simulation) => {
+                let stage = self.clone();
+                let program = Arc::new(program);
+                simulation.spawn(client, move |incarnation| {
+                    let (stage, program) = (stage.clone(), Arc::clone(&program));
+                    async move {
+                        let actor = stage.simulated_actor(&incarnation).await;
+                        program(actor).await;
+                    }
+                });
+            }
+            Environment::Live(live) => live.start(self, client, program),
+        }
+    }
+
+    /// A client for the workload itself, outside of every process.
+    ///
+    /// # Errors
+    ///
+    /// When the cluster cannot be reached.
+    pub async fn actor(&self, client: ClientId) -> Result<Actor, Error> {
+        let etcd = match &self.shared.environment {
+            Environment::Simulated(simulation) => simulation.client(client).await,
+            Environment::Live(live) => (live.connect)().await,
+        };
+        let etcd = etcd.map_err(|error| Error::read("connect to", "the cluster", error))?;
+        Ok(self.make_actor(client, 0, etcd))
+    }
+
+    /// Waits for all clients, no longer than [`LIVENESS_BOUND`] after the last
+    /// fault.
+    pub async fn settle(&self) -> Ended {
+        match &self.shared.environment {
+            Environment::Simulated(simulation) => match simulation.settle(LIVENESS_BOUND).await {
+                Settled::Finished => Ended::Finished,
+                Settled::BusyLoop => Ended::BusyLoop,
+                _ => Ended::Stuck,
+            },
+            Environment::Live(live) => live.settle(|| self.recorder().len()).await,
+        }
+    }
+
+    /// Waits until no client of those that `which` names is at work.
+    pub async fn finished(&self, which: impl Fn(ClientId) -> bool) {
+        while self.running().into_iter().any(&which) {
+            runtime::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// The clients that are at work.
+    pub fn running(&self) -> Vec<ClientId> {
+        match &self.shared.environment {
+            Environment::Simulated(simulation) => simulation.running(),
+            Environment::Live(live) => live.running(),
+        }
+    }
+
+    /// Whether more clients will come to work: some are down and restart.
+    pub fn awaits_restart(&self) -> bool {
+        match &self.shared.environment {
+            Environment::Simulated(simulation) => !simulation.is_healed(),
+            Environment::Live(_) => false,
+        }
+    }
+
+    /// Stops every client of a real cluster where it stands; what it was doing
+    /// stays open. The simulation ends its clients with the run.
+    pub(crate) fn stop(&self) {
+        if let Environment::Live(live) = &self.shared.environment {
+            live.tasks().clear();
+        }
+    }
+
+    /// Marks that the run was given up with operations still open.
+    pub(crate) fn record_stuck(&self, why: &'static str) {
+        #[derive(Serialize)]
+        struct Mark {
+            bound_ns: u128,
+            why: &'static str,
+        }
+        let now = self.now_ns();
+        let mark = Json::new(&Mark {
+            bound_ns: LIVENESS_BOUND.as_nanos(),
+            why,
+        })
+        .expect("numbers and text have a JSON form");
+        let name = etcd_checker::history::LIVENESS_DEADLINE;
+        self.recorder().nemesis(now, name, mark);
+    }
+
+    async fn simulated_actor(&self, incarnation: &Incarnation) -> Actor {
+        let etcd = incarnation
+            .connect()
+            .await
+            .expect("a simulated channel without a user is always made");
+        self.make_actor(incarnation.client(), incarnation.number(), etcd)
+    }
+
+    fn make_actor(&self, client: ClientId, life: u64, etcd: Client) -> Actor {
+        let mut rng = Stream::Workload.rng(self.shared.options.seed);
+        rng.set_stream(u64::from(client) << 32 | life);
+        Actor {
+            stage: self.clone(),
+            client,
+            etcd,
+            rng: ChaCha8Rng::from_rng(&mut rng),
+        }
+    }
+
+    fn recorder(&self) -> MutexGuard<'_, Recorder> {
+        self.shared
+            .recorder
+            .lock()
+            .expect("nothing panics while it holds the recorder")
+    }
+}
+
+impl Live {
+    fn start<Fut>(
+        &self,
+        stage: &Stage,
+        client: ClientId,
+        program: impl Fn(Actor) -> Fut + Send + Sync + 'static,
+    ) where
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        let (stage, connect) = (stage.clone(), Arc::clone(&self.connect));
+        let task = runtime::spawn(async move {
+            let etcd = loop {
+                match connect().await {
+                    Ok(etcd) => break etcd,
+                    Err(error) => {
+                        tracing::warn!(client, %error, "cannot connect, will try again");
+                        runtime::sleep(Duration::from_millis(200)).await;
+                    }
+                }
+            };
+            program(stage.make_actor(client, 1, etcd)).await;
+            if let Environment::Live(live) = &stage.shared.environment {
+                live.finished.send_modify(|finished| {
+                    finished.insert(client);
+                });
+            }
+        });
+        self.tasks().insert(client, task);
+    }
+
+    fn running(&self) -> Vec<ClientId> {
+        let finished = self.finished.borrow();
+        let tasks = self.tasks();
+        let running = tasks.keys().filter(|client| !finished.contains(client));
+        running.copied().collect()
+    }
+
+    /// On a real cluster nobody knows when the last fault has passed: given up
+    /// is when nothing at all has happened for the whole bound.
+    async fn settle(&self, events: impl Fn() -> usize) -> Ended {
+        let mut finished = self.finished.subscribe();
+        let all = self.tasks().len();
+        loop {
+            let before = events();
+            let done = finished.wait_for(|finished| finished.len() == all);
+            match runtime::timeout(LIVENESS_BOUND, done).await {
+                Ok(_) => return Ended::Finished,
+                Err(_) if events() == before => return Ended::Stuck,
+                Err(_) => {}
+            }
+        }
+    }
+
+    fn tasks(&self) -> MutexGuard<'_, BTreeMap<ClientId, runtime::Task>> {
+        self.tasks
+            .lock()
+            .expect("nothing panics while it holds the tasks")
+    }
+}
+
+impl Actor {
+    /// Its number.
+    pub fn client(&self) -> ClientId {
+        self.client
+    }
+
+    /// The ordinary etcd client that it works with.
+    pub fn etcd(&self) -> &Client {
+        &self.etcd
+    }
+
+    /// Its randomness: a function of the seed, the client and its life.
+    pub fn rng(&mut self) -> &mut ChaCha8Rng {
+        &mut self.rng
+    }
+
+    /// Does nothing for a while, at most `max_ms` milliseconds.
+    pub async fn think(&mut self, max_ms: u64) {
+        let micros = self.rng.random_range(0..=max_ms * 1_000);
+        if micros >= 1_000 {
+            runtime::sleep(Duration::from_micros(micros)).await;
+        }
+    }
+
+    /// Waits after an error, so that an outage is not filled with attempts.
+    pub async fn back_off(&mut self) {
+        let millis = self.rng.random_range(20..=200);
+        runtime::sleep(Duration::from_millis(millis)).await;
+    }
+
+    /// Records that an operation begins: before its first request is sent.
+    pub fn invoke(&self, f: &'static str, value: impl Serialize) -> OpenOperation {
+        let now = self.stage.now_ns();
+        let client = u64::from(self.client);
+        let id = self.stage.recorder().invoke(now, client, f, json(value));
+        OpenOperation {
+            stage: self.stage.clone(),
+            id,
+        }
+    }
+}
+
+impl OpenOperation {
+    /// It happened, with this result.
+    pub fn ok(self, value: impl Serialize, evidence: Evidence) {
+        let now = self.stage.now_ns();
+        self.stage
+            .recorder()
+            .ok(self.id, now, json(value), evidence);
+    }
+
+    /// It did not happen, or nobody knows, as the error says. What was
+    /// attempted rides along where nobody knows.
+    pub fn failed(self, error: &Error, attempted: impl Serialize) {
+        let now = self.stage.now_ns();
+        let mut recorder = self.stage.recorder();
+        if error.is_outcome_unknown() {
+            let attempted = json(attempted);
+            recorder.info_attempted(self.id, now, error.to_string(), attempted, Evidence::NONE);
+        } else {
+            recorder.fail(self.id, now, error.to_string());
+        }
+    }
+}
+
+fn json(value: impl Serialize) -> Json {
+    Json::new(&value).expect("what workloads record has a JSON form")
+}

@@ -1,0 +1,47 @@
+//! Each broken twin is caught, and what catches it is a violation of the
+//! promise that it breaks.
+
+use etcd_recipes::campaign::plan::RunPlan;
+use etcd_recipes::campaign::simulate::{RunReport, simulate};
+use etcd_recipes::workload;
+use etcd_sim::executor::Executor;
+
+/// The first of the seeds 0..100 on which the bug shows.
+fn caught(bug: &str, executor: Executor) -> RunReport {
+    let (workload, bug) = workload::find_bug(bug).unwrap();
+    (0..100)
+        .map(|seed| RunPlan::draw(workload, seed).with_bug(Some(bug)))
+        .map(|plan| simulate(&RunPlan { executor, ..plan }).unwrap())
+        .find(|report| report.verdict.violation().is_some())
+        .unwrap_or_else(|| panic!("{bug} passes on {}", executor.name()))
+}
+
+fn kind(report: &RunReport) -> String {
+    report.verdict.violation().unwrap().kind.to_string()
+}
+
+#[test]
+fn every_bug_is_caught_within_100_seeds_on_both_executors() {
+    for workload in workload::all() {
+        for bug in workload.bugs() {
+            for executor in [Executor::BEST, Executor::Tokio] {
+                println!("{bug}: {}", kind(&caught(bug.name, executor)));
+            }
+        }
+    }
+}
+
+#[test]
+fn the_same_seeds_without_a_bug_are_valid() {
+    for workload in workload::all() {
+        for seed in 0..40 {
+            let report = simulate(&RunPlan::draw(workload, seed)).unwrap();
+            assert!(
+                report.verdict.is_valid(),
+                "{} seed {seed}: {}",
+                workload.name(),
+                report.verdict
+            );
+        }
+    }
+}
