@@ -127,17 +127,6 @@ impl Error {
         self.0.source.as_ref()
     }
 
-    fn new(kind: ErrorKind, operation: &'static str, target: &str) -> Inner {
-        Inner {
-            kind,
-            operation,
-            target: target.to_owned(),
-            waited: None,
-            detail: None,
-            source: None,
-        }
-    }
-
     /// A write failed with `source`.
     pub(crate) fn mutation(operation: &'static str, target: &str, source: EtcdError) -> Self {
         let kind = match Outcome::of_mutation(&source) {
@@ -146,7 +135,7 @@ impl Error {
             Outcome::NotSent => ErrorKind::NotSent,
         };
         let source = Some(source);
-        Self::new(kind, operation, target).with(|e| e.source = source)
+        Inner::new(kind, operation, target).with(|e| e.source = source)
     }
 
     /// A read or a watch failed with `source`.
@@ -157,7 +146,7 @@ impl Error {
             Outcome::NotSent => ErrorKind::NotSent,
         };
         let source = Some(source);
-        Self::new(kind, operation, target).with(|e| e.source = source)
+        Inner::new(kind, operation, target).with(|e| e.source = source)
     }
 
     /// A write was not answered within `waited`.
@@ -166,7 +155,7 @@ impl Error {
         target: &str,
         waited: Duration,
     ) -> Self {
-        Self::new(ErrorKind::OutcomeUnknown, operation, target).with(|e| e.waited = Some(waited))
+        Inner::new(ErrorKind::OutcomeUnknown, operation, target).with(|e| e.waited = Some(waited))
     }
 
     /// Time ran out while no write was on its way; `source` is what went wrong
@@ -177,7 +166,7 @@ impl Error {
         waited: Duration,
         source: Option<EtcdError>,
     ) -> Self {
-        Self::new(ErrorKind::DeadlineElapsed, operation, target).with(|e| {
+        Inner::new(ErrorKind::DeadlineElapsed, operation, target).with(|e| {
             e.waited = Some(waited);
             e.source = source;
         })
@@ -185,41 +174,52 @@ impl Error {
 
     /// A write was answered with something that makes no sense.
     pub(crate) fn unreadable_answer(operation: &'static str, target: &str) -> Self {
-        Self::new(ErrorKind::OutcomeUnknown, operation, target)
+        Inner::new(ErrorKind::OutcomeUnknown, operation, target)
             .with(|e| e.detail = Some("the answer does not fit the request".to_owned()))
     }
 
     /// A watch was refused, or ended for a reason that will not go away.
     pub(crate) fn watch_refused(target: &str, reason: &str) -> Self {
-        Self::new(ErrorKind::Refused, "watch", target).with(|e| e.detail = Some(reason.to_owned()))
+        Inner::new(ErrorKind::Refused, "watch", target).with(|e| e.detail = Some(reason.to_owned()))
     }
 
     pub(crate) fn too_many_attempts(attempts: u32) -> Self {
-        Self::new(ErrorKind::TooManyAttempts, "commit", "a transaction")
+        Inner::new(ErrorKind::TooManyAttempts, "commit", "a transaction")
             .with(|e| e.detail = Some(format!("{attempts} attempts met a conflict each")))
     }
 
     pub(crate) fn session_lost(lease: i64, reason: &str) -> Self {
-        Self::new(ErrorKind::SessionLost, "use", &format!("lease {lease:x}"))
+        Inner::new(ErrorKind::SessionLost, "use", &format!("lease {lease:x}"))
             .with(|e| e.detail = Some(reason.to_owned()))
     }
 
     pub(crate) fn invalid_name(name: &str, reason: &str) -> Self {
-        Self::new(ErrorKind::InvalidName, "use", name).with(|e| e.detail = Some(reason.to_owned()))
+        Inner::new(ErrorKind::InvalidName, "use", name).with(|e| e.detail = Some(reason.to_owned()))
     }
 
     pub(crate) fn invalid_option(operation: &'static str, target: &str, reason: &str) -> Self {
-        Self::new(ErrorKind::InvalidOption, operation, target)
+        Inner::new(ErrorKind::InvalidOption, operation, target)
             .with(|e| e.detail = Some(reason.to_owned()))
     }
 
     pub(crate) fn foreign_data(target: &str, reason: &str) -> Self {
-        Self::new(ErrorKind::ForeignData, "read", target)
+        Inner::new(ErrorKind::ForeignData, "read", target)
             .with(|e| e.detail = Some(reason.to_owned()))
     }
 }
 
 impl Inner {
+    fn new(kind: ErrorKind, operation: &'static str, target: &str) -> Self {
+        Self {
+            kind,
+            operation,
+            target: target.to_owned(),
+            waited: None,
+            detail: None,
+            source: None,
+        }
+    }
+
     fn with(mut self, change: impl FnOnce(&mut Self)) -> Error {
         change(&mut self);
         Error(Arc::new(self))

@@ -12,17 +12,12 @@
 //! for these keys and for all others that it reads. So a retry costs one round
 //! trip and still sees one state of the store.
 
-use std::collections::BTreeMap;
-
 use etcd_client::{Compare, CompareOp, Txn, TxnOp, TxnOpResponse, TxnResponse};
 
 use super::Isolation;
-use super::transaction::{Snapshot, Transaction, Version, versions};
+use super::transaction::{Reads, Snapshot, Transaction, Version, Writes, versions};
 use crate::error::Error;
 use crate::request::{Purpose, revision_of};
-
-type Reads = BTreeMap<Vec<u8>, Version>;
-type Writes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 
 /// How a commit ended, if not with an error.
 pub(super) enum Commit {

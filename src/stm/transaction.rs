@@ -39,11 +39,10 @@ struct Inner {
 struct State {
     /// The revision of the snapshot, once something was read.
     base: Option<i64>,
-    reads: BTreeMap<Vec<u8>, Version>,
+    reads: Reads,
     /// What the failed commit before this attempt has read.
-    fetched: BTreeMap<Vec<u8>, Version>,
-    /// None is a deletion.
-    writes: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    fetched: Reads,
+    writes: Writes,
     /// The latest revision that an answer to a read came with.
     last_read_at: Option<i64>,
     is_snapshot_lost: bool,
@@ -58,10 +57,16 @@ pub(super) struct Version {
     pub(super) mod_revision: i64,
 }
 
+/// Keys and what they held.
+pub(super) type Reads = BTreeMap<Vec<u8>, Version>;
+
+/// Keys and what they shall hold; none is a deletion.
+pub(super) type Writes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+
 /// Keys as of one revision.
 pub(super) struct Snapshot {
     pub(super) revision: i64,
-    pub(super) versions: BTreeMap<Vec<u8>, Version>,
+    pub(super) versions: Reads,
 }
 
 /// A key that a transaction has read.
@@ -220,6 +225,12 @@ impl Transaction {
         self.lock().base
     }
 
+    /// Copies of the read and the write set, for the commit.
+    pub(super) fn sets(&self) -> (Reads, Writes) {
+        let state = self.lock();
+        (state.reads.clone(), state.writes.clone())
+    }
+
     /// Resolves once the attempt has to begin anew because its snapshot was
     /// compacted away.
     pub(super) async fn snapshot_lost(&self) {
@@ -366,10 +377,7 @@ impl State {
 }
 
 /// What each key held, from an answer with one range for each, in order.
-pub(super) fn versions(
-    keys: impl IntoIterator<Item = Vec<u8>>,
-    answer: &TxnResponse,
-) -> BTreeMap<Vec<u8>, Version> {
+pub(super) fn versions(keys: impl IntoIterator<Item = Vec<u8>>, answer: &TxnResponse) -> Reads {
     let version = |kv: KeyValue| Version {
         mod_revision: kv.mod_revision(),
         value: Some(kv.into_key_value().1),
@@ -379,19 +387,6 @@ pub(super) fn versions(
         _ => Version::default(),
     });
     keys.into_iter().zip(versions).collect()
-}
-
-impl Transaction {
-    /// Copies of the read and the write set, for the commit.
-    pub(super) fn sets(
-        &self,
-    ) -> (
-        BTreeMap<Vec<u8>, Version>,
-        BTreeMap<Vec<u8>, Option<Vec<u8>>>,
-    ) {
-        let state = self.lock();
-        (state.reads.clone(), state.writes.clone())
-    }
 }
 
 fn purpose(keys: &[Vec<u8>]) -> (&'static str, String) {

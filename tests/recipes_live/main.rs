@@ -37,7 +37,7 @@ where
             let sender = sender.clone();
             runtime::spawn(async move {
                 // Nobody listens any more if the test has failed.
-                drop(sender.send(future.await));
+                sender.send(future.await).ok();
             })
         })
         .collect();

@@ -222,6 +222,7 @@ async fn an_abort_writes_nothing_and_is_handed_back() {
         });
         match aborted.await {
             Err(StmError::Abort(Refusal::Poor(7))) => {}
+            Err(StmError::Abort(Refusal::Etcd(error))) => panic!("{error}"),
             other => panic!("{other:?}"),
         }
     }

@@ -20,7 +20,7 @@ async fn waiting(watch: &PrefixWatch, revision: i64) -> tokio::sync::oneshot::Re
     tokio::task::yield_now().await;
     let task = runtime::spawn(async move {
         let wake = watch.wait_for_put_after(revision).await.unwrap();
-        drop(sender.send(wake));
+        sender.send(wake).ok();
     });
     // Ends by itself, or with the test's runtime.
     std::mem::forget(task);
