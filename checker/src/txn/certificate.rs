@@ -1,7 +1,7 @@
 //! The certificate of the good case: the order of the revisions explains all.
 
 use super::extract::Txns;
-use super::model::{Model, What};
+use super::model::{Model, Seen, What};
 
 /// Whether the order of the revisions is an order that explains everything: each
 /// transaction that wrote stands at its revision, each that only read after the
@@ -77,41 +77,62 @@ impl Reads {
 fn place(txns: &Txns<'_>, model: &Model, reads: &Reads, at: usize, floor: i64) -> Option<i64> {
     let node = &model.nodes[at];
     let reads = &model.reads[reads.starts[at]..reads.starts[at + 1]];
-    let (mut first, mut last) = (floor / 2, i64::MAX - 1);
-    if let Some(revision) = node.revision {
-        if revision.checked_mul(2)? <= floor {
+    let Some(revision) = node.revision else {
+        if node
+            .txn
+            .is_some_and(|txn| !txns.txns[txn].writes.is_empty())
+        {
+            // It wrote, but nobody knows when.
             return None;
         }
-        (first, last) = (revision - 1, revision - 1);
-    } else if node
-        .txn
-        .is_some_and(|txn| !txns.txns[txn].writes.is_empty())
-    {
-        // It wrote, but nobody knows when.
-        return None;
+        let seen = first_seen(model, reads, floor / 2, i64::MAX - 1)?;
+        return seen.checked_mul(2)?.checked_add(1);
+    };
+    let instant = revision.checked_mul(2)?;
+    if instant > floor && first_seen(model, reads, revision - 1, revision - 1).is_some() {
+        return Some(instant);
     }
+    let after = instant.checked_add(1)?;
+    let found_nothing = after >= floor
+        && deleted_nothing(txns, model, at, revision)
+        && first_seen(model, reads, revision, revision).is_some();
+    found_nothing.then_some(after)
+}
+
+/// The first revision of the range at which all that was read was current.
+fn first_seen(model: &Model, reads: &[Seen], mut first: i64, mut last: i64) -> Option<i64> {
     for read in reads {
         if let What::Version(version) = read.what {
             let window = model.window(read.key, version);
             (first, last) = (first.max(window.0), last.min(window.1));
         }
     }
-    first = all_absent_from(model, reads, first, last)?;
-    match node.revision {
-        _ if first > last => None,
-        Some(revision) => revision.checked_mul(2),
-        None => first.checked_mul(2)?.checked_add(1),
-    }
+    all_absent_from(model, reads, first, last).filter(|first| *first <= last)
+}
+
+/// Whether a transaction may have deleted nothing at this revision of the store,
+/// because others had deleted it all.
+fn deleted_nothing(txns: &Txns<'_>, model: &Model, at: usize, revision: i64) -> bool {
+    let Some(txn) = model.nodes[at]
+        .txn
+        .filter(|txn| txns.txns[*txn].only_deletes())
+    else {
+        return false;
+    };
+    txns.txns[txn].writes.iter().all(|write| {
+        let versions = &model.versions[write.key];
+        let until = versions.partition_point(|version| version.revision <= revision);
+        let others = versions[..until]
+            .iter()
+            .rev()
+            .find(|version| version.writer != Some(at));
+        others.is_none_or(|version| !version.present)
+    })
 }
 
 /// The first revision of the range at which all keys were absent that the reads
 /// found absent.
-fn all_absent_from(
-    model: &Model,
-    reads: &[super::model::Seen],
-    mut first: i64,
-    last: i64,
-) -> Option<i64> {
+fn all_absent_from(model: &Model, reads: &[Seen], mut first: i64, last: i64) -> Option<i64> {
     loop {
         let mut moved = false;
         for read in reads

@@ -1,9 +1,8 @@
 //! From events to transactions.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use serde::Deserialize;
 
 use crate::history::{Event, History, HistoryError, MicroOperation, Operation, Outcome, Problem};
@@ -100,82 +99,31 @@ impl<'h> Txns<'h> {
     }
 
     /// A transaction that only deletes keys that are absent changes nothing: etcd
-    /// gives it no revision of its own, but answers with that of the store, which
-    /// belongs to someone else. It is read-only then.
+    /// gives it no revision of its own, but answers with that of the store. Where
+    /// that is known to be someone else's, the transaction found nothing and is
+    /// read-only.
     fn forget_deletions_of_nothing(&mut self) {
-        let only_deletes = |txn: &Txn<'_>| {
-            !txn.writes.is_empty() && txn.writes.iter().all(|write| write.value.is_none())
-        };
-        let mut deleting: Vec<usize> = (0..self.txns.len())
-            .filter(|index| only_deletes(&self.txns[*index]))
-            .collect();
-        if deleting.is_empty() {
+        if !self.txns.iter().any(Txn::only_deletes) {
             return;
         }
-        let mut present = self.known_presence();
-        let taken: std::collections::BTreeSet<i64> = self
+        let reported = self.txns.iter().filter(|txn| !txn.only_deletes());
+        let reported = reported.filter_map(|txn| txn.revision);
+        // A version that somebody read is no deletion's.
+        let read = self
             .txns
             .iter()
-            .filter(|txn| !only_deletes(txn))
-            .filter_map(writing_revision)
-            .collect();
-        deleting.sort_by_key(|index| self.txns[*index].revision);
-        let mut last = None;
-        for index in deleting {
-            let txn = &mut self.txns[index];
-            let Some(revision) = txn.revision else {
-                continue;
-            };
-            let held = |key: usize| {
-                present
-                    .range(..(key, revision))
-                    .next_back()
-                    .filter(|(at, _)| at.0 == key)
-            };
-            let deletes = txn
-                .writes
-                .iter()
-                .any(|write| held(write.key).is_some_and(|(_, present)| *present));
-            if !deletes || taken.contains(&revision) || last == Some(revision) {
-                txn.writes.clear();
-                txn.revision = None;
-                continue;
-            }
-            last = Some(revision);
-            for write in &txn.writes {
-                present.insert((write.key, revision), false);
+            .flat_map(|txn| &txn.reads)
+            .filter_map(|read| read.revision);
+        let taken: FxHashSet<i64> = reported.chain(read).collect();
+        for txn in self.txns.iter_mut().filter(|txn| txn.only_deletes()) {
+            if txn
+                .revision
+                .is_some_and(|revision| taken.contains(&revision))
+            {
+                txn.forget_deletions();
             }
         }
     }
-
-    /// For each key and revision that is known to have written it: whether the key
-    /// was present afterwards.
-    fn known_presence(&self) -> BTreeMap<(usize, i64), bool> {
-        let mut present = BTreeMap::new();
-        for initial in &self.initial {
-            present.insert((initial.key, initial.revision), true);
-        }
-        for txn in &self.txns {
-            for read in txn.reads.iter().filter(|read| read.value.is_some()) {
-                present.extend(read.revision.map(|revision| ((read.key, revision), true)));
-            }
-            if txn.writes.iter().any(|write| write.value.is_some()) {
-                let Some(revision) = txn.revision else {
-                    continue;
-                };
-                present.extend(
-                    txn.writes
-                        .iter()
-                        .map(|write| ((write.key, revision), write.value.is_some())),
-                );
-            }
-        }
-        present
-    }
-}
-
-fn writing_revision(txn: &Txn<'_>) -> Option<i64> {
-    txn.revision.filter(|_| !txn.writes.is_empty())
 }
 
 #[derive(Default)]
@@ -309,6 +257,26 @@ impl<'h> Extraction<'h> {
 }
 
 impl<'h> Txn<'h> {
+    /// Whether it wrote, and all that it wrote were deletions.
+    pub(super) fn only_deletes(&self) -> bool {
+        !self.writes.is_empty() && self.writes.iter().all(|write| write.value.is_none())
+    }
+
+    /// Turns deletions of nothing into reads that found nothing.
+    fn forget_deletions(&mut self) {
+        self.revision = None;
+        for write in std::mem::take(&mut self.writes) {
+            let read = Read {
+                key: write.key,
+                value: None,
+                revision: Some(0),
+            };
+            if !self.reads.contains(&read) {
+                self.reads.push(read);
+            }
+        }
+    }
+
     fn write(&mut self, write: Write<'h>) {
         match self.writes.iter_mut().find(|own| own.key == write.key) {
             Some(own) => self.intermediate.push(std::mem::replace(own, write)),

@@ -58,7 +58,12 @@ impl Graph {
     pub(super) fn of(txns: &Txns<'_>, model: &Model, commits: &[Option<i64>]) -> Self {
         let mut edges = Vec::with_capacity(model.reads.len() * 3);
         for (key, versions) in model.versions.iter().enumerate() {
-            for pair in versions.windows(2) {
+            // Of deletions at one revision only one found something; which, and so
+            // which came first, is not known.
+            for pair in versions
+                .windows(2)
+                .filter(|pair| pair[0].revision < pair[1].revision)
+            {
                 push(
                     &mut edges,
                     pair[0].writer,

@@ -148,13 +148,16 @@ impl Model {
             .filter_map(|(at, node)| Some((node.revision?, at)))
             .collect();
         writers.sort_unstable();
+        let puts = |at: usize| {
+            self.nodes[at]
+                .txn
+                .is_some_and(|txn| !txns.txns[txn].only_deletes())
+        };
         for pair in writers.windows(2) {
-            if pair[0].0 == pair[1].0 {
-                return Err(Box::new(explain::same_revision(
-                    txns,
-                    pair[0].0,
-                    [self.nodes[pair[0].1], self.nodes[pair[1].1]],
-                )));
+            // Of several that only deleted, all but one found nothing to delete.
+            if pair[0].0 == pair[1].0 && (puts(pair[0].1) || puts(pair[1].1)) {
+                let nodes = [self.nodes[pair[0].1], self.nodes[pair[1].1]];
+                return Err(Box::new(explain::same_revision(txns, pair[0].0, nodes)));
             }
         }
         for (revision, at) in &writers {
