@@ -40,12 +40,6 @@ pub(crate) enum Outcome {
     Watches(BTreeMap<i64, Vec<String>>),
 }
 
-impl Outcome {
-    pub(crate) fn is_refusal(&self) -> bool {
-        matches!(self, Outcome::Refusal(_))
-    }
-}
-
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -101,6 +95,10 @@ where
             }
             Step::KeepAlive { id } => self.keep_alive(id).await,
             Step::Watch(script) => self.watch(script).await,
+            Step::Wait(time) => {
+                (self.pause)(time).await;
+                Outcome::Answer("waited".to_owned())
+            }
         }
     }
 

@@ -78,7 +78,7 @@ impl Etcd {
                 ..Default::default()
             });
             for _ in 0..ATTEMPTS {
-                if !api.perform(&ready).await.is_refusal() {
+                if let Outcome::Answer(_) = api.perform(&ready).await {
                     break;
                 }
                 pause(Duration::from_millis(50)).await;
