@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use serde::de::{Deserialize, DeserializeOwned};
+use serde::de::Deserialize;
 use serde::ser::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
@@ -38,16 +38,11 @@ impl Json {
         self.0.is_none()
     }
 
-    /// Parses the text into a type that owns its data.
+    /// Parses the text into a type, which may borrow from it.
     ///
     /// # Errors
     /// When the value has another shape than `T`.
-    pub fn parse<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
-        serde_json::from_str(self.as_str())
-    }
-
-    /// Parses the text into a type that may borrow from it.
-    pub(crate) fn parse_borrowed<'j, T: Deserialize<'j>>(&'j self) -> Result<T, serde_json::Error> {
+    pub fn parse<'j, T: Deserialize<'j>>(&'j self) -> Result<T, serde_json::Error> {
         serde_json::from_str(self.as_str())
     }
 

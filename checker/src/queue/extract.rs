@@ -220,7 +220,7 @@ fn unknown_operation(event: &Event, f: &str) -> HistoryError {
 }
 
 fn text(event: &Event) -> Result<Cow<'_, str>, HistoryError> {
-    let parsed: Result<Text<'_>, _> = event.value.parse_borrowed();
+    let parsed: Result<Text<'_>, _> = event.value.parse();
     parsed.map(|Text(text)| text).map_err(|error| {
         let expected = "a string or a whole number";
         let detail = error

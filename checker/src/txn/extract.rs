@@ -310,7 +310,7 @@ fn telling_event<'h>(operation: &Operation<'h>) -> Result<Option<&'h Event>, His
 const EXPECTED: &str = r#"a list of ["r", key, value, mod_revision] and ["w", key, value]"#;
 
 fn parse(event: &Event) -> Result<Vec<MicroOperation<'_>>, HistoryError> {
-    event.value.parse_borrowed().map_err(|error| {
+    event.value.parse().map_err(|error| {
         let detail = error
             .to_string()
             .split(" at line ")

@@ -3,9 +3,13 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part")]
 
 use std::borrow::Cow;
+use std::collections::VecDeque;
 
 use etcd_checker::History;
-use etcd_checker::history::{Event, EventKind, Header, Json, Outcome, Process, Source};
+use etcd_checker::history::{
+    Event, EventKind, Evidence, Header, Json, MicroOperation, OperationId, Outcome, Process,
+    Recorder, Source,
+};
 
 /// SplitMix64: tests must draw the same histories on every machine.
 pub struct Random(pub u64);
@@ -106,4 +110,142 @@ pub fn intervals(random: &mut Random, count: usize, longest: usize) -> Vec<(u64,
         ));
     }
     intervals
+}
+
+/// A header for a history of this model.
+pub fn header(model: &str) -> Header {
+    Header::new(
+        "test",
+        model,
+        Source::Other {
+            description: "test".to_owned(),
+        },
+    )
+}
+
+/// What a client of a simulated object is doing.
+enum Doing {
+    Nothing,
+    /// Value to enqueue, or none to dequeue.
+    Asked(OperationId, Option<u64>),
+    Done(OperationId, Json),
+}
+
+/// A real queue of about 8 to 32 values, under clients that are never idle.
+pub fn busy_queue(random: &mut Random, operations: usize, clients: usize) -> History {
+    let mut recorder = Recorder::new(header("fifo-queue"));
+    let mut doing: Vec<Doing> = (0..clients).map(|_| Doing::Nothing).collect();
+    let mut queue = VecDeque::new();
+    let (mut begun, mut ended, mut values, mut time) = (0, 0, 0, 0);
+    while ended < operations {
+        time += 100 + random.below(1_000) as u64;
+        let client = random.below(clients);
+        doing[client] = match std::mem::replace(&mut doing[client], Doing::Nothing) {
+            Doing::Nothing if begun == operations => continue,
+            Doing::Nothing => {
+                begun += 1;
+                let enqueue = queue.len() < 8 || queue.len() < 32 && random.one_in(2);
+                values += u64::from(enqueue);
+                let (f, value) = if enqueue {
+                    ("enqueue", Some(values))
+                } else {
+                    ("dequeue", None)
+                };
+                let argument = Json::from(value.map(|value| format!("c{client}-{value}")));
+                Doing::Asked(recorder.invoke(time, client as u64, f, argument), value)
+            }
+            Doing::Asked(id, Some(value)) => {
+                let value = format!("c{client}-{value}");
+                queue.push_back(value.clone());
+                Doing::Done(id, Json::from(value))
+            }
+            Doing::Asked(id, None) => Doing::Done(id, Json::from(queue.pop_front())),
+            Doing::Done(id, result) => {
+                ended += 1;
+                recorder.ok(id, time, result, Evidence::NONE);
+                Doing::Nothing
+            }
+        };
+    }
+    recorder.finish()
+}
+
+/// A bank of five accounts of 100 under transfers and read-all transactions. One
+/// answer in `lost` is lost, after or instead of the effect; none are when it is 0.
+pub fn busy_bank(random: &mut Random, operations: usize, clients: usize, lost: usize) -> History {
+    let parameters: serde_json::Value =
+        serde_json::json!({"accounts": ["a0", "a1", "a2", "a3", "a4"], "total": 500});
+    let mut recorder =
+        Recorder::new(header("bank").with_parameters(Json::new(&parameters).unwrap()));
+    let keys = ["a0", "a1", "a2", "a3", "a4"];
+    let opening = recorder.invoke(0, 99, "txn", Json::NULL);
+    let writes: Vec<_> = keys
+        .iter()
+        .map(|key| MicroOperation::write(*key, "100"))
+        .collect();
+    recorder.ok(opening, 1, &writes[..], Evidence::revision(2));
+    let mut accounts = [(100_i64, 2_i64); 5];
+    let mut revision = 2;
+    let mut doing: Vec<Option<(OperationId, Option<(Json, i64)>)>> = vec![None; clients];
+    let (mut begun, mut ended, mut time) = (0, 0, 0);
+    while ended < operations {
+        time += 100 + random.below(1_000) as u64;
+        let client = random.below(clients);
+        doing[client] = match doing[client].take() {
+            None if begun == operations => continue,
+            None => {
+                begun += 1;
+                Some((
+                    recorder.invoke(time, client as u64, "txn", Json::NULL),
+                    None,
+                ))
+            }
+            Some((id, None)) => {
+                let read = |account: usize| {
+                    let (balance, revision) = accounts[account];
+                    MicroOperation::read(keys[account], balance.to_string(), revision)
+                };
+                if random.one_in(4) {
+                    let reads: Vec<_> = (0..5).map(read).collect();
+                    doing[client] = Some((id, Some((Json::from(&reads[..]), 0))));
+                    continue;
+                }
+                let (from, to) = (random.below(5), random.below(4));
+                let to = (from + 1 + to) % 5;
+                let amount = accounts[from].0 / 2;
+                let (left, right) = (accounts[from].0 - amount, accounts[to].0 + amount);
+                let micro = [
+                    read(from),
+                    read(to),
+                    MicroOperation::write(keys[from], left.to_string()),
+                    MicroOperation::write(keys[to], right.to_string()),
+                ];
+                let value = Json::from(&micro[..]);
+                let is_lost = lost > 0 && random.one_in(lost);
+                if !is_lost || random.one_in(2) {
+                    revision += 1;
+                    (accounts[from], accounts[to]) = ((left, revision), (right, revision));
+                }
+                if is_lost {
+                    let attempted = if random.one_in(4) { Json::NULL } else { value };
+                    recorder.info_attempted(id, time, "no answer", attempted, Evidence::NONE);
+                    ended += 1;
+                    None
+                } else {
+                    Some((id, Some((value, revision))))
+                }
+            }
+            Some((id, Some((value, revision)))) => {
+                ended += 1;
+                let evidence = if revision > 0 {
+                    Evidence::revision(revision)
+                } else {
+                    Evidence::NONE
+                };
+                recorder.ok(id, time, value, evidence);
+                None
+            }
+        };
+    }
+    recorder.finish()
 }
