@@ -1,0 +1,147 @@
+//! `check`: recorded histories against their model.
+
+use std::fs::File;
+use std::io::{self, BufReader};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use etcd_checker::history::Source;
+use etcd_checker::{History, Model, Verdict};
+
+use crate::exit_code::{self, Status};
+use crate::output::{self, Output};
+use crate::report::{json, reproduce, verdict};
+
+const EXAMPLES: &str = "\
+Examples:
+  etcd-recipes check history.jsonl
+  etcd-recipes check histories/*.jsonl
+  etcd-recipes sim queue --seed 7 --history - | etcd-recipes check -
+  etcd-recipes check --model transactions bank.jsonl
+
+A history is a file of JSON Lines, the first of which is a header; see
+docs/history-format.md in the repository for how other programs write one.
+
+";
+
+/// Check recorded histories.
+///
+/// Says for each file whether the operations that it records keep the promise
+/// of their model, and if not, which of them prove it.
+#[derive(Args)]
+#[command(after_help = format!("{EXAMPLES}{}", exit_code::HELP))]
+pub(crate) struct Check {
+    /// The histories; `-` reads standard input
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+
+    /// What to check against, instead of what the header of a history says
+    #[arg(long, value_name = "NAME", value_parser = model_parser())]
+    model: Option<Model>,
+
+    /// Print the verdicts as JSON to standard output
+    #[arg(long)]
+    json: bool,
+}
+
+fn model_parser() -> impl TypedValueParser<Value = Model> {
+    PossibleValuesParser::new(Model::all().iter().map(|model| model.name()))
+        .map(|name| name.parse().expect("only these names are possible"))
+}
+
+impl Check {
+    pub(crate) fn run(self) -> anyhow::Result<Status> {
+        let output = if self.json {
+            Output::Program
+        } else {
+            Output::People
+        };
+        let mut status = Status::Valid;
+        let mut files = Vec::new();
+        for path in &self.files {
+            let (checked, one) = self.check(path, output)?;
+            files.push(checked);
+            status = status.max(one);
+        }
+        if self.json {
+            output::json(&json::Checked {
+                command: "check",
+                files,
+                exit_code: status.code(),
+            })?;
+        }
+        Ok(status)
+    }
+
+    fn check(&self, path: &Path, output: Output) -> anyhow::Result<(json::CheckedFile, Status)> {
+        let name = name(path);
+        let mut file = json::CheckedFile {
+            file: name.clone(),
+            model: None,
+            verdict: None,
+            error: None,
+        };
+        let status = match self.judge(path) {
+            Ok(judged) => {
+                output.result(verdict::text(&name, &judged.verdict))?;
+                if !judged.verdict.is_valid() && judged.is_simulated {
+                    let again =
+                        reproduce::command_line(&format!("replay {}", reproduce::path(path)));
+                    output.result(format_args!("  reproduce: {again}"))?;
+                }
+                file.model = Some(judged.model.name());
+                let status = verdict::status(&judged.verdict);
+                file.verdict = Some(judged.verdict);
+                status
+            }
+            Err(error) => {
+                // The other files are still worth a look.
+                let error = error.context(name);
+                output::error(&error);
+                file.error = Some(format!("{error:#}"));
+                Status::Usage
+            }
+        };
+        Ok((file, status))
+    }
+
+    fn judge(&self, path: &Path) -> anyhow::Result<Judged> {
+        let history = read(path)?;
+        let model = match self.model {
+            Some(model) => model,
+            None => Model::of(&history)?,
+        };
+        Ok(Judged {
+            model,
+            verdict: etcd_checker::check(&history, model)?,
+            is_simulated: path != Path::new("-")
+                && matches!(history.header().source, Source::Simulation { .. }),
+        })
+    }
+}
+
+struct Judged {
+    model: Model,
+    verdict: Verdict,
+    /// Whether `replay` can do the run again.
+    is_simulated: bool,
+}
+
+fn read(path: &Path) -> anyhow::Result<History> {
+    Ok(if path == Path::new("-") {
+        History::read_from(io::stdin().lock())?
+    } else {
+        let file = File::open(path).context("cannot open the file")?;
+        History::read_from(BufReader::with_capacity(1 << 16, file))?
+    })
+}
+
+fn name(path: &Path) -> String {
+    if path == Path::new("-") {
+        "standard input".to_owned()
+    } else {
+        path.display().to_string()
+    }
+}

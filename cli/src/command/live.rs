@@ -1,0 +1,353 @@
+//! `live`: the same workloads on a real etcd.
+
+use std::path::{Path, PathBuf};
+use std::process;
+
+use anyhow::Context as _;
+use clap::Args;
+use etcd_recipes::campaign::live::{self, Cluster, LiveError, LiveReport};
+use etcd_recipes::runtime;
+use etcd_recipes::workload::{self, Workload};
+use tokio::sync::watch;
+
+use super::choice::{self, Chosen, Setting, Settings};
+use crate::connection::{Access, Connection};
+use crate::exit_code::{self, Status};
+use crate::failure::Failure;
+use crate::files::{DEFAULT_OUT, HistoryTarget};
+use crate::output::{self, FAINT, HEADING, Output};
+use crate::report::{json, progress, verdict};
+
+const EXAMPLES: &str = "\
+Examples:
+  etcd-recipes live --dry-run                       what it would do, on 127.0.0.1:2379
+  etcd-recipes live --endpoints 10.0.0.1:2379,10.0.0.2:2379,10.0.0.3:2379
+  etcd-recipes live queue --history queue.jsonl     and `check queue.jsonl` agrees
+  etcd-recipes live --user app --password-file secret --prefix /app/test/
+  etcd-recipes live --set items=20 --set transfers=20   a short run
+
+Writes below its prefix only, and removes the prefix at the end and on Ctrl-C.
+A user needs no more than to read and write below the prefix. Never compacts or
+defragments the cluster, and never moves its leader. Kill members meanwhile, if
+they are yours: outcomes that become unknown are part of the record.
+
+";
+
+/// Run workloads on a real etcd.
+///
+/// Runs the same clients as `sim`, each with a connection of its own, against a
+/// cluster that runs already, records what they see, and checks it.
+#[derive(Args)]
+#[command(after_help = format!("{EXAMPLES}{}", exit_code::HELP))]
+pub(crate) struct Live {
+    /// The workloads to run; without any, all of them, one after the other
+    #[arg(value_name = "WORKLOAD", value_parser = choice::workload_parser())]
+    workloads: Vec<Chosen>,
+
+    #[command(flatten)]
+    connection: Connection,
+
+    /// Keep all keys below this prefix; there must be none yet [default:
+    /// etcd-recipes/ and a random number]
+    #[arg(long, value_name = "P")]
+    prefix: Option<String>,
+
+    /// Give a parameter of the workloads this value
+    #[arg(long, value_name = "NAME=VALUE")]
+    set: Vec<Setting>,
+
+    /// Decides what clients do, as far as the cluster's timing allows
+    /// [default: drawn at random]
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+
+    /// Say what would be done, find out whether the cluster answers, and write
+    /// nothing
+    #[arg(long)]
+    dry_run: bool,
+
+    /// Write the history of the run to this file, `-` is standard output; of
+    /// several workloads: to files WORKLOAD-SEED.jsonl in this folder
+    #[arg(long, value_name = "PATH")]
+    history: Option<PathBuf>,
+
+    /// Print the results as JSON to standard output
+    #[arg(long)]
+    json: bool,
+}
+
+/// What is to be done, once the options are understood.
+struct Campaign {
+    workloads: Vec<Chosen>,
+    settings: Settings,
+    access: Access,
+    cluster: Cluster,
+    history: Option<HistoryTarget>,
+    dry_run: bool,
+    json: bool,
+    output: Output,
+}
+
+/// What came of it.
+struct Results {
+    status: Status,
+    etcd_version: String,
+    runs: Vec<json::LiveRun>,
+}
+
+impl Live {
+    pub(crate) fn run(self) -> anyhow::Result<Status> {
+        let campaign = self.campaign()?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .context("cannot start")?;
+        let results = runtime.block_on(campaign.run())?;
+        if campaign.json {
+            output::json(&json::Live {
+                command: "live",
+                endpoints: campaign.cluster.endpoints.clone(),
+                prefix: campaign.cluster.prefix.clone(),
+                seed: campaign.cluster.seed,
+                dry_run: campaign.dry_run,
+                etcd_version: results.etcd_version,
+                runs: results.runs,
+                exit_code: results.status.code(),
+            })?;
+        }
+        Ok(results.status)
+    }
+
+    fn campaign(self) -> Result<Campaign, Failure> {
+        let workloads = choice::workloads(&self.workloads);
+        let runs = workloads.len() as u64;
+        let history = self
+            .history
+            .as_deref()
+            .map(|path| HistoryTarget::new(path, runs));
+        let history = history.transpose()?;
+        let to_stdout = history.as_ref().is_some_and(HistoryTarget::is_stdout);
+        if to_stdout && self.json {
+            return Err(
+                Failure::usage("--json and --history - both want standard output")
+                    .hint("Write the history to a file."),
+            );
+        }
+        let settings = Settings::new(&self.set, &workloads)?;
+        let access = self.connection.access()?;
+        let seed = self.seed.unwrap_or_else(|| runtime::random_u64() >> 32);
+        Ok(Campaign {
+            workloads,
+            settings,
+            cluster: access.cluster(prefix(self.prefix)?, seed),
+            access,
+            history,
+            dry_run: self.dry_run,
+            json: self.json,
+            output: if to_stdout || self.json {
+                Output::Program
+            } else {
+                Output::People
+            },
+        })
+    }
+}
+
+/// The end of the prefix is a slash, so that the run stays clear of keys that
+/// merely begin alike.
+fn prefix(given: Option<String>) -> Result<String, Failure> {
+    let Some(mut prefix) = given else {
+        return Ok(format!("etcd-recipes/{:016x}/", runtime::random_u64()));
+    };
+    if prefix.chars().all(|c| c == '/') {
+        return Err(
+            Failure::usage(format!("--prefix {prefix:?} is no prefix of the run's own")).hint(
+                "The run removes everything below its prefix; give it a name: --prefix /test/",
+            ),
+        );
+    }
+    if !prefix.ends_with('/') {
+        prefix.push('/');
+    }
+    Ok(prefix)
+}
+
+impl Campaign {
+    async fn run(&self) -> anyhow::Result<Results> {
+        for silent in self.access.find_listeners().await? {
+            output::warning(format_args!("{silent}; going on without"));
+        }
+        if self.dry_run {
+            self.rehearse().await
+        } else {
+            self.perform().await
+        }
+    }
+
+    /// Says what would be done.
+    async fn rehearse(&self) -> anyhow::Result<Results> {
+        let etcd_version = self.cluster.prepare().await.map_err(unusable)?;
+        let mut text = format!(
+            "would use etcd {etcd_version} at {}\nwould keep to keys below {:?} and remove them at the end",
+            self.access, self.cluster.prefix
+        );
+        for workload in &self.workloads {
+            let parameters = self.parameters(*workload);
+            text += &format!(
+                "\nwould run {HEADING}{}{HEADING:#} with {} clients: {parameters}",
+                workload.name(),
+                workload.clients(&parameters)
+            );
+        }
+        self.output.result(text)?;
+        Ok(Results {
+            status: Status::Valid,
+            etcd_version,
+            runs: Vec::new(),
+        })
+    }
+
+    async fn perform(&self) -> anyhow::Result<Results> {
+        output::note(format_args!(
+            "{FAINT}etcd at {}, keys below {}, seed {}{FAINT:#}",
+            self.access, self.cluster.prefix, self.cluster.seed
+        ));
+        let (interrupted, _listener) = on_interrupt(self.cluster.prefix.clone());
+        let mut results = Results {
+            status: Status::Valid,
+            etcd_version: String::new(),
+            runs: Vec::new(),
+        };
+        for workload in &self.workloads {
+            let report = self.one(*workload, interrupted.clone()).await?;
+            let goes_on = !report.interrupted && report.left_behind.is_none();
+            self.tell(*workload, report, &mut results)?;
+            if !goes_on {
+                break;
+            }
+        }
+        Ok(results)
+    }
+
+    async fn one(
+        &self,
+        workload: Chosen,
+        mut interrupted: watch::Receiver<bool>,
+    ) -> anyhow::Result<LiveReport> {
+        let spinner = progress::spinner(format!("{}, Ctrl-C ends it", workload.name()));
+        let interrupt = async {
+            // An error means that nobody can interrupt any more.
+            if interrupted
+                .wait_for(|interrupted| *interrupted)
+                .await
+                .is_err()
+            {
+                std::future::pending::<()>().await;
+            }
+        };
+        let parameters = self.parameters(workload);
+        let report = live::run(&self.cluster, workload, &parameters, interrupt).await;
+        spinner.finish_and_clear();
+        report.map_err(unusable)
+    }
+
+    fn tell(
+        &self,
+        workload: Chosen,
+        report: LiveReport,
+        results: &mut Results,
+    ) -> anyhow::Result<()> {
+        let LiveReport {
+            history,
+            verdict,
+            etcd_version,
+            interrupted,
+            left_behind,
+        } = report;
+        let name = format!("{}-{}", workload.name(), self.cluster.seed);
+        // What breaks a promise on a real cluster cannot be run again.
+        let fallback = HistoryTarget::Folder(Path::new(DEFAULT_OUT).to_owned());
+        let target = self
+            .history
+            .as_ref()
+            .or_else(|| (!verdict.is_valid()).then_some(&fallback));
+        let subject = format!("{} on etcd {etcd_version}", workload.name());
+        if interrupted {
+            output::warning("interrupted; the history ends early");
+        }
+        self.output.result(verdict::text(&subject, &verdict))?;
+        let saved = match target {
+            Some(target) => target.write(&name, &history)?,
+            None => None,
+        };
+        if let Some(saved) = &saved {
+            self.output
+                .result(format_args!("  history: {}", saved.display()))?;
+        }
+        results.status = results.status.max(verdict::status(&verdict));
+        if let Some(why) = &left_behind {
+            output::warning(format_args!("{}: {why}", left(&self.cluster.prefix)));
+            results.status = results.status.max(Status::Cluster);
+        }
+        results.etcd_version = etcd_version;
+        results.runs.push(json::LiveRun {
+            workload: workload.name(),
+            verdict: Some(verdict),
+            history: saved.map(|path| path.display().to_string()),
+            interrupted,
+            left_behind,
+        });
+        Ok(())
+    }
+
+    fn parameters(&self, workload: &dyn Workload) -> workload::Parameters {
+        self.settings
+            .apply(workload, workload::live_parameters(workload))
+    }
+}
+
+fn unusable(error: LiveError) -> anyhow::Error {
+    Failure::cluster(error).into()
+}
+
+fn left(prefix: &str) -> String {
+    format!("keys may be left below {prefix}; `etcdctl del --prefix {prefix}` removes them")
+}
+
+/// Becomes true at the first Ctrl-C or request to terminate; a second one ends
+/// the program where it stands. Listens for as long as the task is kept.
+fn on_interrupt(prefix: String) -> (watch::Receiver<bool>, runtime::Task) {
+    let (sender, receiver) = watch::channel(false);
+    let listen = async move {
+        if signalled().await.is_err() {
+            return;
+        }
+        sender.send_replace(true);
+        output::note("interrupted: removing the keys of the run; once more to leave them");
+        if signalled().await.is_ok() {
+            output::warning(left(&prefix));
+            process::exit(i32::from(exit_code::INTERRUPTED));
+        }
+    };
+    (receiver, runtime::spawn(listen))
+}
+
+#[cfg(unix)]
+async fn signalled() -> std::io::Result<()> {
+    use std::pin::pin;
+
+    use tokio::signal::unix::{SignalKind, signal};
+
+    let (mut interrupt, mut terminate) = (
+        signal(SignalKind::interrupt())?,
+        signal(SignalKind::terminate())?,
+    );
+    let (interrupt, terminate) = (pin!(interrupt.recv()), pin!(terminate.recv()));
+    futures_util::future::select(interrupt, terminate).await;
+    Ok(())
+}
+
+#[cfg(not(unix))]
+async fn signalled() -> std::io::Result<()> {
+    tokio::signal::ctrl_c().await
+}

@@ -1,0 +1,217 @@
+//! What `--json` prints: one document for each command.
+//!
+//! Fields are only ever added. Verdicts have the form that `etcd-checker`
+//! gives them: `{"verdict": "valid" | "violation" | "unknown", ...}`.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use etcd_checker::Verdict;
+use etcd_recipes::campaign::sweep::Summary;
+use etcd_recipes::workload::{self, Parameter, Workload};
+use serde::Serialize;
+
+use super::table;
+
+/// `sim`.
+#[derive(Serialize)]
+pub(crate) struct Sweep {
+    pub(crate) command: &'static str,
+    pub(crate) executor: &'static str,
+    pub(crate) first_seed: u64,
+    /// One past the last.
+    pub(crate) end_seed: u64,
+    pub(crate) bug: Option<&'static str>,
+    pub(crate) workloads: Vec<Runs>,
+    pub(crate) total: Runs,
+    pub(crate) faults_that_never_occurred: Vec<&'static str>,
+    pub(crate) failures: Vec<FailedRun>,
+    pub(crate) exit_code: u8,
+}
+
+/// What a number of runs amount to.
+#[derive(Serialize)]
+pub(crate) struct Runs {
+    workload: String,
+    runs: u64,
+    operations: u64,
+    unknown_outcomes: u64,
+    applied_unanswered: u64,
+    runs_with_applied_unanswered: u64,
+    faults: BTreeMap<&'static str, u64>,
+    verdicts: Verdicts,
+    simulated_seconds: f64,
+    elapsed_seconds: f64,
+    seeds_per_second: f64,
+}
+
+#[derive(Serialize)]
+struct Verdicts {
+    valid: u64,
+    safety_violation: u64,
+    liveness_violation: u64,
+    undecided: u64,
+}
+
+impl Runs {
+    pub(crate) fn new(workload: &str, summary: &Summary, elapsed: Duration) -> Self {
+        Runs {
+            workload: workload.to_owned(),
+            runs: summary.runs,
+            operations: summary.operations,
+            unknown_outcomes: summary.unknown_outcomes,
+            applied_unanswered: summary.applied_unanswered,
+            runs_with_applied_unanswered: summary.runs_with_applied_unanswered,
+            faults: summary.faults.clone(),
+            verdicts: Verdicts {
+                valid: summary.valid,
+                safety_violation: summary.safety_violations,
+                liveness_violation: summary.liveness_violations,
+                undecided: summary.unknown,
+            },
+            simulated_seconds: table::seconds(summary),
+            elapsed_seconds: elapsed.as_secs_f64(),
+            seeds_per_second: table::seeds_per_second(summary, elapsed),
+        }
+    }
+}
+
+/// A run whose verdict is not valid.
+#[derive(Serialize)]
+pub(crate) struct FailedRun {
+    pub(crate) workload: &'static str,
+    pub(crate) seed: u64,
+    /// None when the run broke off.
+    pub(crate) verdict: Option<Verdict>,
+    /// Why the run broke off.
+    pub(crate) error: Option<String>,
+    /// The saved plan, when it could be saved.
+    pub(crate) plan: Option<String>,
+    /// The command line that does the run again.
+    pub(crate) reproduce: String,
+}
+
+/// `replay`.
+#[derive(Serialize)]
+pub(crate) struct Replayed {
+    pub(crate) command: &'static str,
+    pub(crate) file: String,
+    pub(crate) workload: &'static str,
+    pub(crate) seed: u64,
+    pub(crate) bug: Option<&'static str>,
+    pub(crate) verdict: Option<Verdict>,
+    pub(crate) error: Option<String>,
+    /// Whether the run gave the same history as the file, byte for byte; none
+    /// when the file is a plan.
+    pub(crate) same_history: Option<bool>,
+    pub(crate) exit_code: u8,
+}
+
+/// `check`.
+#[derive(Serialize)]
+pub(crate) struct Checked {
+    pub(crate) command: &'static str,
+    pub(crate) files: Vec<CheckedFile>,
+    pub(crate) exit_code: u8,
+}
+
+/// One file of `check`.
+#[derive(Serialize)]
+pub(crate) struct CheckedFile {
+    pub(crate) file: String,
+    pub(crate) model: Option<&'static str>,
+    pub(crate) verdict: Option<Verdict>,
+    /// Why there is no verdict.
+    pub(crate) error: Option<String>,
+}
+
+/// `live`.
+#[derive(Serialize)]
+pub(crate) struct Live {
+    pub(crate) command: &'static str,
+    pub(crate) endpoints: Vec<String>,
+    pub(crate) prefix: String,
+    pub(crate) seed: u64,
+    pub(crate) dry_run: bool,
+    pub(crate) etcd_version: String,
+    pub(crate) runs: Vec<LiveRun>,
+    pub(crate) exit_code: u8,
+}
+
+/// One workload of `live`.
+#[derive(Serialize)]
+pub(crate) struct LiveRun {
+    pub(crate) workload: &'static str,
+    pub(crate) verdict: Option<Verdict>,
+    /// The file with the history, when there is one.
+    pub(crate) history: Option<String>,
+    pub(crate) interrupted: bool,
+    /// Why keys of the run are left on the cluster, if so.
+    pub(crate) left_behind: Option<String>,
+}
+
+/// `sim --list`.
+#[derive(Serialize)]
+pub(crate) struct List {
+    command: &'static str,
+    workloads: Vec<Listed>,
+}
+
+#[derive(Serialize)]
+struct Listed {
+    name: &'static str,
+    about: &'static str,
+    model: String,
+    parameters: Vec<ListedParameter>,
+    bugs: Vec<ListedBug>,
+}
+
+#[derive(Serialize)]
+struct ListedParameter {
+    name: &'static str,
+    about: &'static str,
+    min: u64,
+    max: u64,
+    drawn_min: u64,
+    drawn_max: u64,
+    live: u64,
+}
+
+#[derive(Serialize)]
+struct ListedBug {
+    name: &'static str,
+    about: &'static str,
+}
+
+impl List {
+    /// Everything that there is.
+    pub(crate) fn all() -> Self {
+        List {
+            command: "sim --list",
+            workloads: workload::all().into_iter().map(listed).collect(),
+        }
+    }
+}
+
+fn listed(workload: &dyn Workload) -> Listed {
+    let parameter = |parameter: &Parameter| ListedParameter {
+        name: parameter.name,
+        about: parameter.about,
+        min: parameter.bounds.0,
+        max: parameter.bounds.1,
+        drawn_min: parameter.drawn.0,
+        drawn_max: parameter.drawn.1,
+        live: parameter.live,
+    };
+    let bug = |bug: &workload::Bug| ListedBug {
+        name: bug.name,
+        about: bug.about,
+    };
+    Listed {
+        name: workload.name(),
+        about: workload.about(),
+        model: workload.model().to_string(),
+        parameters: workload.parameters().iter().map(parameter).collect(),
+        bugs: workload.bugs().iter().map(bug).collect(),
+    }
+}

@@ -1,0 +1,75 @@
+//! What a checker found, for people.
+
+use std::fmt::Write as _;
+
+use etcd_checker::verdict::Class;
+use etcd_checker::{Verdict, Violation};
+
+use crate::exit_code::Status;
+use crate::output::{BAD, DOUBT, FAINT, GOOD, plain};
+
+/// What the shell is told about a verdict.
+pub(crate) fn status(verdict: &Verdict) -> Status {
+    match verdict {
+        Verdict::Valid(_) => Status::Valid,
+        Verdict::Violation(violation) => match violation.class {
+            Class::Safety => Status::Safety,
+            Class::Liveness => Status::Liveness,
+        },
+        // Also what a later checker may answer beside these.
+        _ => Status::Undecided,
+    }
+}
+
+/// The verdict on `subject`, with its evidence.
+pub(crate) fn text(subject: &str, verdict: &Verdict) -> String {
+    match verdict {
+        Verdict::Valid(summary) => {
+            let summary = plain(&summary.to_string());
+            format!("{subject}: {GOOD}valid{GOOD:#}: {summary}")
+        }
+        Verdict::Violation(violation) => violated(subject, violation),
+        Verdict::Unknown { reason } => {
+            format!("{subject}: {DOUBT}undecided{DOUBT:#}: {}", plain(reason))
+        }
+        other => format!(
+            "{subject}: {DOUBT}undecided{DOUBT:#}: {}",
+            plain(&other.to_string())
+        ),
+    }
+}
+
+/// What replaces the verdict on a run that gave none.
+pub(crate) fn broken(subject: &str, error: &str) -> String {
+    format!(
+        "{subject}: {BAD}safety violation: no verdict{BAD:#}\n  {}",
+        plain(error)
+    )
+}
+
+fn violated(subject: &str, violation: &Violation) -> String {
+    let Violation {
+        class,
+        kind,
+        sentence,
+        witness,
+        also,
+    } = violation;
+    let mut text = format!(
+        "{subject}: {BAD}{class} violation: {}{BAD:#} {FAINT}({}){FAINT:#}\n  {}",
+        kind.name,
+        kind.meaning,
+        plain(sentence)
+    );
+    let mut line = |line: &str| {
+        write!(text, "\n{}", plain(line)).expect("a string takes everything");
+    };
+    for sentence in also {
+        line(&format!("  also: {sentence}"));
+    }
+    line("  the operations that prove it:");
+    for operation in witness {
+        line(&format!("    {operation}"));
+    }
+    text
+}
