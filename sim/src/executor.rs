@@ -315,7 +315,7 @@ impl Node {
                     killed: false.into(),
                 })
             }
-            Clock::Tokio(_) => Inner::Tokio(tokio_node::TokioNode::default()),
+            Clock::Tokio(_) => Inner::Tokio(tokio_node::TokioNode::new(name)),
         });
         Node {
             inner: Arc::new(inner),

@@ -16,11 +16,12 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use crate::cluster::{Member, MemberOptions};
 use crate::executor::{self, Executor, Node, Panicked};
@@ -89,9 +90,10 @@ struct Shared {
     network: Network,
     member: Member,
     processes: Mutex<BTreeMap<ClientId, Process>>,
-    /// Rises with everything that [`Simulation::settle`] waits for.
-    progress: watch::Sender<u64>,
-    healed: watch::Sender<bool>,
+    healed: AtomicBool,
+    /// Something happened that [`Simulation::settle`] or
+    /// [`Simulation::healed`] waits for.
+    progress: Notify,
 }
 
 /// A client process.
@@ -99,6 +101,16 @@ struct Process {
     program: Program,
     node: Node,
     state: ProcessState,
+}
+
+impl Process {
+    /// Whether it is at work, or will be again.
+    fn is_awaited(&self) -> bool {
+        matches!(
+            self.state,
+            ProcessState::Running | ProcessState::Dead { restarts: true }
+        )
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -192,8 +204,8 @@ impl Simulation {
                 network,
                 member,
                 processes: Mutex::default(),
-                progress: watch::Sender::new(0),
-                healed: watch::Sender::new(false),
+                healed: AtomicBool::new(false),
+                progress: Notify::new(),
             }),
         };
         simulation.start_member();
@@ -263,22 +275,25 @@ impl Simulation {
     /// Waits until the last fault of the plan has passed and the network is
     /// whole again.
     pub async fn healed(&self) {
-        let mut healed = self.shared.healed.subscribe();
-        healed
-            .wait_for(|healed| *healed)
-            .await
-            .expect("the sender lives as long as the run");
+        loop {
+            // Made before the state is looked at: it sees every change since.
+            let progress = self.shared.progress.notified();
+            if self.is_healed() {
+                return;
+            }
+            progress.await;
+        }
     }
 
     /// Whether the last fault of the plan has passed.
     pub fn is_healed(&self) -> bool {
-        *self.shared.healed.borrow()
+        self.shared.healed.load(Ordering::Relaxed)
     }
 
     /// Waits until every process has finished, for no longer than `bound`
     /// after the network has healed.
     pub async fn settle(&self, bound: Duration) -> Settled {
-        let finished = self.until(|state| !matches!(state, ProcessState::Running));
+        let finished = self.done();
         let limit = async {
             self.healed().await;
             executor::sleep(bound).await;
@@ -299,23 +314,17 @@ impl Simulation {
         running.map(|(client, _)| *client).collect()
     }
 
-    async fn until(&self, done: impl Fn(ProcessState) -> bool) -> Settled {
-        let mut progress = self.shared.progress.subscribe();
+    /// Waits until every process is done, or one is in a busy loop.
+    async fn done(&self) -> Settled {
         loop {
-            progress.mark_unchanged();
+            let progress = self.shared.progress.notified();
             if self.in_busy_loop() {
                 return Settled::BusyLoop;
             }
-            let waits = |process: &Process| {
-                process.state == ProcessState::Dead { restarts: true } || !done(process.state)
-            };
-            if !self.processes().values().any(waits) {
+            if !self.processes().values().any(Process::is_awaited) {
                 return Settled::Finished;
             }
-            progress
-                .changed()
-                .await
-                .expect("the sender lives as long as the run");
+            progress.await;
         }
     }
 
@@ -359,7 +368,7 @@ impl Simulation {
     }
 
     fn progressed(&self) {
-        self.shared.progress.send_modify(|count| *count += 1);
+        self.shared.progress.notify_waiters();
     }
 
     fn start_member(&self) {

@@ -393,3 +393,163 @@ fn the_same_seed_gives_the_same_run() {
         assert_ne!(trace(executor, 7), trace(executor, 8));
     }
 }
+
+mod streams {
+    //! The same on streams: message by message, in order.
+
+    use etcd_client::WatchOptions;
+
+    use super::*;
+
+    /// Watches `key` as client 0 while somebody else puts `1` to `9`, one every
+    /// 100 ms; what the watch brought and when, and how it ended.
+    async fn watched(simulation: Simulation) -> (Vec<(String, SimTime)>, Option<String>) {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let end = Arc::new(Mutex::new(None));
+        let shared = (Arc::clone(&seen), Arc::clone(&end));
+        simulation.spawn(0, move |incarnation| {
+            let (seen, end) = shared.clone();
+            async move {
+                let mut client = incarnation.connect().await.unwrap();
+                let mut stream = client.watch("key", None).await.unwrap();
+                loop {
+                    match stream.message().await {
+                        Ok(Some(response)) => {
+                            for event in response.events() {
+                                let value = event.kv().unwrap().value_str().unwrap();
+                                seen.lock().unwrap().push((value.to_owned(), now()));
+                            }
+                        }
+                        Ok(None) => break,
+                        Err(error) => {
+                            *end.lock().unwrap() = Some(error.to_string());
+                            break;
+                        }
+                    }
+                }
+            }
+        });
+        let mut writer = simulation.client(OBSERVER).await.unwrap();
+        for number in 1..10 {
+            sleep_until(at_ms(number * 100 + 100)).await;
+            writer.put("key", number.to_string(), None).await.unwrap();
+        }
+        simulation.settle(Duration::from_secs(1)).await;
+        let seen = seen.lock().unwrap().clone();
+        (seen, end.lock().unwrap().take())
+    }
+
+    fn values(seen: &[(String, SimTime)]) -> String {
+        seen.iter().map(|(value, _)| value.as_str()).collect()
+    }
+
+    #[test]
+    fn a_delay_strikes_each_message_and_keeps_the_order() {
+        let delay = FaultKind::Delay {
+            client: 0,
+            by_ms: 250,
+            for_ms: 300,
+        };
+        let plan = slow_plan(vec![fault(320, delay)]);
+        for (seen, _) in on_each_executor(&plan, watched) {
+            assert_eq!(values(&seen), "123456789");
+            assert!(seen.is_sorted_by_key(|(_, at)| *at));
+            // Committed at 250 ms and 350 ms: the second one is late.
+            assert!(
+                at_ms(300) <= seen[0].1 && seen[0].1 < at_ms(310),
+                "{}",
+                seen[0].1
+            );
+            assert!(
+                at_ms(650) <= seen[1].1 && seen[1].1 < at_ms(660),
+                "{}",
+                seen[1].1
+            );
+        }
+    }
+
+    #[test]
+    fn after_a_lost_message_a_stream_is_silent() {
+        let plan = slow_plan(vec![fault(420, FaultKind::LoseResponse { client: 0 })]);
+        for (seen, end) in on_each_executor(&plan, watched) {
+            assert_eq!((values(&seen).as_str(), end), ("12", None));
+        }
+    }
+
+    #[test]
+    fn a_partition_silences_a_stream_for_good() {
+        let partition = FaultKind::Partition {
+            client: 0,
+            for_ms: 200,
+        };
+        let plan = slow_plan(vec![fault(420, partition)]);
+        for (seen, end) in on_each_executor(&plan, watched) {
+            assert_eq!((values(&seen).as_str(), end), ("12", None));
+        }
+    }
+
+    #[test]
+    fn a_reset_ends_a_stream_with_an_error() {
+        let plan = slow_plan(vec![fault(420, FaultKind::Reset { client: 0 })]);
+        for (seen, end) in on_each_executor(&plan, watched) {
+            assert_eq!(values(&seen), "12");
+            assert!(end.unwrap().contains("connection reset by peer"));
+        }
+    }
+
+    #[test]
+    fn a_crash_of_the_member_ends_a_stream_with_an_error() {
+        let seen = on_each_executor(
+            &slow_plan(vec![fault(200, FaultKind::RestartMember { down_ms: 1 })]),
+            |simulation| async move {
+                let mut client = simulation.client(0).await.unwrap();
+                let mut stream = client.watch("key", None).await.unwrap();
+                assert!(stream.message().await.unwrap().unwrap().created());
+                let end = stream.message().await.unwrap_err().to_string();
+                (end, simulation.member().watchers())
+            },
+        );
+        for (end, watchers) in seen {
+            assert!(end.contains("connection reset by peer"), "{end}");
+            assert_eq!(watchers, 0);
+        }
+    }
+
+    #[test]
+    fn the_member_forgets_the_watches_of_a_dropped_stream_and_of_a_dead_client() {
+        let kill = fault(500, FaultKind::KillClient { client: 0 });
+        let seen = on_each_executor(&slow_plan(vec![kill]), |simulation| async move {
+            simulation.spawn(0, |incarnation| async move {
+                let mut client = incarnation.connect().await.unwrap();
+                let _stream = client.watch("key", None).await.unwrap();
+                std::future::pending::<()>().await;
+            });
+            let mut client = simulation.client(OBSERVER).await.unwrap();
+            let stream = client.watch("key", None).await.unwrap();
+            sleep_until(at_ms(200)).await;
+            let both = simulation.member().watchers();
+            drop(stream);
+            sleep_until(at_ms(400)).await;
+            let one = simulation.member().watchers();
+            sleep_until(at_ms(700)).await;
+            (both, one, simulation.member().watchers())
+        });
+        assert!(seen.iter().all(|seen| *seen == (2, 1, 0)), "{seen:?}");
+    }
+
+    #[test]
+    fn requests_on_an_open_stream_can_be_lost_too() {
+        // The second watch on the stream is asked for at 300 ms.
+        let plan = slow_plan(vec![fault(250, FaultKind::LoseRequest { client: 0 })]);
+        let seen = on_each_executor(&plan, |simulation| async move {
+            let mut client = simulation.client(0).await.unwrap();
+            let mut stream = client.watch("a", None).await.unwrap();
+            sleep_until(at_ms(300)).await;
+            let second = Some(WatchOptions::new());
+            stream.watch("b", second).await.unwrap();
+            sleep_until(at_ms(600)).await;
+            simulation.member().watchers()
+        });
+        assert!(seen.iter().all(|watchers| *watchers == 1), "{seen:?}");
+    }
+}

@@ -1,6 +1,7 @@
 //! The numbers that size a run: named, bounded, saved with the plan.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
@@ -124,6 +125,17 @@ impl Parameters {
                     max,
                 });
             }
+        }
+        Ok(())
+    }
+}
+
+/// `items=5, producers=2`.
+impl fmt::Display for Parameters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, (name, value)) in self.0.iter().enumerate() {
+            let comma = if index == 0 { "" } else { ", " };
+            write!(f, "{comma}{name}={value}")?;
         }
         Ok(())
     }

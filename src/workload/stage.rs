@@ -1,7 +1,7 @@
 //! The stage of a run: starts clients and records what they do, in a
 //! simulation or on a real cluster.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -15,6 +15,7 @@ use etcd_sim::simulation::{Incarnation, Settled, Simulation};
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
+use tokio::sync::Notify;
 
 use super::{Bug, Ended, LIVENESS_BOUND};
 use crate::{Error, runtime};
@@ -50,7 +51,8 @@ pub(crate) enum Environment {
 pub(crate) struct Live {
     connect: Connect,
     tasks: Mutex<BTreeMap<ClientId, runtime::Task>>,
-    finished: tokio::sync::watch::Sender<std::collections::BTreeSet<ClientId>>,
+    finished: Mutex<BTreeSet<ClientId>>,
+    progress: Notify,
 }
 
 /// Makes a new connection to a cluster.
@@ -65,7 +67,8 @@ impl Live {
         Live {
             connect,
             tasks: Mutex::default(),
-            finished: tokio::sync::watch::Sender::default(),
+            finished: Mutex::default(),
+            progress: Notify::new(),
         }
     }
 }
@@ -273,16 +276,15 @@ impl Live {
             };
             program(stage.make_actor(client, 1, etcd)).await;
             if let Environment::Live(live) = &stage.shared.environment {
-                live.finished.send_modify(|finished| {
-                    finished.insert(client);
-                });
+                live.finished().insert(client);
+                live.progress.notify_waiters();
             }
         });
         self.tasks().insert(client, task);
     }
 
     fn running(&self) -> Vec<ClientId> {
-        let finished = self.finished.borrow();
+        let finished = self.finished();
         let tasks = self.tasks();
         let running = tasks.keys().filter(|client| !finished.contains(client));
         running.copied().collect()
@@ -291,17 +293,31 @@ impl Live {
     /// On a real cluster nobody knows when the last fault has passed: given up
     /// is when nothing at all has happened for the whole bound.
     async fn settle(&self, events: impl Fn() -> usize) -> Ended {
-        let mut finished = self.finished.subscribe();
-        let all = self.tasks().len();
         loop {
             let before = events();
-            let done = finished.wait_for(|finished| finished.len() == all);
-            match runtime::timeout(LIVENESS_BOUND, done).await {
-                Ok(_) => return Ended::Finished,
+            match runtime::timeout(LIVENESS_BOUND, self.done()).await {
+                Ok(()) => return Ended::Finished,
                 Err(_) if events() == before => return Ended::Stuck,
                 Err(_) => {}
             }
         }
+    }
+
+    async fn done(&self) {
+        loop {
+            // Made before the state is looked at: it sees every change since.
+            let progress = self.progress.notified();
+            if self.running().is_empty() {
+                return;
+            }
+            progress.await;
+        }
+    }
+
+    fn finished(&self) -> MutexGuard<'_, BTreeSet<ClientId>> {
+        self.finished
+            .lock()
+            .expect("nothing panics while it holds the list")
     }
 
     fn tasks(&self) -> MutexGuard<'_, BTreeMap<ClientId, runtime::Task>> {

@@ -44,8 +44,8 @@ fn report_panic(panicked: Panicked) {
 }
 
 /// The tasks of one node.
-#[derive(Default)]
 pub(super) struct TokioNode {
+    name: Arc<str>,
     state: Arc<Mutex<State>>,
 }
 
@@ -71,6 +71,13 @@ impl State {
 }
 
 impl TokioNode {
+    pub(super) fn new(name: &str) -> Self {
+        TokioNode {
+            name: name.into(),
+            state: Arc::default(),
+        }
+    }
+
     #[expect(
         clippy::disallowed_methods,
         reason = "this is the module that the others ask"
@@ -83,8 +90,10 @@ impl TokioNode {
             state: Arc::clone(&self.state),
             future: Box::pin(future),
         };
+        let name = Arc::clone(&self.name);
         let task = tokio::task::spawn(async move {
             if let Err(payload) = AssertUnwindSafe(gated).catch_unwind().await {
+                tracing::error!(node = &*name, "a task panicked");
                 report_panic(Panicked {
                     message: panic_message(payload.as_ref()),
                 });

@@ -49,6 +49,8 @@ pub(super) struct Exchange {
 struct State {
     up: Lane<Up>,
     down: Lane<Down>,
+    /// The notice that the client has gone, for whoever answers it.
+    over: Lane<()>,
     broken: Option<Broken>,
     client_gone: bool,
     /// The member has applied what the call asked for.
@@ -174,7 +176,19 @@ impl Exchange {
     /// Tells the member that the client has gone.
     pub(super) fn cancel_up(&self) {
         let fate = self.network.fate_of_cancellation(self.client, now());
-        self.push_up(fate, Up::Cancel);
+        let (reader, answerer) = {
+            let mut state = self.lock();
+            let reader = state.up.push(fate, Up::Cancel);
+            // Behind everything that was sent before.
+            let fate = match fate {
+                Fate::Arrives(_) if state.up.stalled => Fate::Lost,
+                Fate::Arrives(_) => Fate::Arrives(state.up.last),
+                Fate::Lost => Fate::Lost,
+            };
+            (reader, state.over.push(fate, ()))
+        };
+        wake(reader);
+        wake(answerer);
     }
 
     /// Sends a message to the client; false when nobody is there to read it.
@@ -198,11 +212,10 @@ impl Exchange {
     ) -> Poll<Result<Up, Broken>> {
         arrival.poll(context, |context| {
             let mut state = self.lock();
-            if let Some(broken) = state.broken {
-                state.up.reader = Some(context.waker().clone());
-                return Err(broken);
+            match state.broken {
+                Some(broken) => Err(broken),
+                None => Ok(state.up.take(context)),
             }
-            Ok(state.up.take(context))
         })
     }
 
@@ -220,6 +233,19 @@ impl Exchange {
             state.answered |= matches!(taken, Taken::Message(_));
             Ok(taken)
         })
+    }
+
+    /// Ready when the member knows that its answers reach nobody.
+    pub(super) fn poll_over(&self, arrival: &mut Arrival, context: &mut Context<'_>) -> Poll<()> {
+        arrival
+            .poll(context, |context| {
+                let mut state = self.lock();
+                match state.broken {
+                    Some(broken) => Err(broken),
+                    None => Ok(state.over.take(context)),
+                }
+            })
+            .map(|_| ())
     }
 
     /// The member applied what was asked for; from now on a missing answer
@@ -245,17 +271,16 @@ impl Exchange {
 
     /// Ends the call at both ends at once; true when it was still open.
     pub(super) fn break_off(&self, broken: Broken) -> bool {
-        let (up, down) = {
+        let (readers, was_open) = {
             let mut state = self.lock();
-            if state.broken.is_some() || state.client_gone {
-                return false;
-            }
+            let was_open = state.broken.is_none() && !state.client_gone;
             state.broken = Some(broken);
-            (state.up.reader.take(), state.down.reader.take())
+            let State { up, down, over, .. } = &mut *state;
+            let readers = [up.reader.take(), down.reader.take(), over.reader.take()];
+            (readers, was_open)
         };
-        wake(up);
-        wake(down);
-        true
+        readers.into_iter().for_each(wake);
+        was_open
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -62,8 +62,14 @@ async fn serve(mut router: Router, exchange: Arc<Exchange>, parts: http::request
 async fn answer(exchange: &Exchange, head: http::response::Parts, body: Body) {
     let mut body = pin!(body);
     let mut head = Some(head);
+    let mut over = Arrival::default();
     loop {
-        let ready = std::future::poll_fn(|context| poll_ready(body.as_mut(), context)).await;
+        let ready = std::future::poll_fn(|context| match poll_ready(body.as_mut(), context) {
+            Poll::Ready(ready) => Poll::Ready(Some(ready)),
+            Poll::Pending => exchange.poll_over(&mut over, context).map(|()| None),
+        })
+        .await;
+        let Some(ready) = ready else { return };
         for down in ready.into_messages(&mut head) {
             let end = down.end;
             if !exchange.send_down(down) || end {

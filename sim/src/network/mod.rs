@@ -139,18 +139,23 @@ impl Network {
         self.lock().member.is_some()
     }
 
-    /// The member is gone: it refuses connections, and those it had are reset.
-    pub(crate) fn member_down(&self) {
-        let exchanges: Vec<Arc<Exchange>> = {
+    /// The member's process dies with every request that it was handling: it
+    /// refuses connections, and those it had are reset. False when it was down.
+    pub(crate) fn member_dies(&self) -> bool {
+        let (member, exchanges) = {
             let mut state = self.lock();
-            state.member = None;
-            state
-                .links
-                .values_mut()
-                .flat_map(Link::take_exchanges)
-                .collect()
+            let Some(member) = state.member.take() else {
+                return false;
+            };
+            let links = state.links.values_mut();
+            (
+                member,
+                links.flat_map(Link::take_exchanges).collect::<Vec<_>>(),
+            )
         };
+        member.node.kill();
         break_all(&exchanges, Broken::Reset);
+        true
     }
 
     /// Starts a new incarnation of a client's process; whatever the old one

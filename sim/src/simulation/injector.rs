@@ -1,5 +1,6 @@
 //! Makes the faults of a plan happen, each at its time.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::{ProcessState, Simulation};
@@ -24,7 +25,8 @@ pub(super) fn start(simulation: &Simulation) {
         }
         sleep_until(SimTime::from_millis(simulation.plan().heals_at_ms())).await;
         simulation.shared.network.heal();
-        simulation.shared.healed.send_replace(true);
+        simulation.shared.healed.store(true, Ordering::Relaxed);
+        simulation.progressed();
     });
 }
 
@@ -76,8 +78,7 @@ fn happened(simulation: &Simulation, kind: &FaultKind) {
 
 /// A crash: the process is gone, what it had committed stays.
 fn stop_member(simulation: &Simulation, kind: &FaultKind) {
-    if simulation.shared.network.member_is_up() {
-        simulation.shared.network.member_down();
+    if simulation.shared.network.member_dies() {
         simulation.shared.member.crash();
         happened(simulation, kind);
     }

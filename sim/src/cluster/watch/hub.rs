@@ -219,6 +219,11 @@ impl WatchHub {
         }
     }
 
+    /// How many watches there are.
+    pub(crate) fn len(&self) -> usize {
+        self.watches.len()
+    }
+
     /// Whether a watch could not be served because its stream was full.
     pub(crate) fn has_victims(&self) -> bool {
         !self.victims.is_empty()
