@@ -82,6 +82,29 @@ fn a_watch_from_long_ago_hears_a_thousand_revisions_at_a_time() {
     compare("old watch", steps, |_| unreachable!("the steps are given"));
 }
 
+#[test]
+fn a_large_answer_is_split_where_a_real_etcd_splits_it() {
+    let put = |size: usize| {
+        let (key, value) = (b"a".to_vec(), vec![0; size]);
+        Step::Put(PbPutRequest {
+            key,
+            value,
+            ..Default::default()
+        })
+    };
+    let sizes = [900_000, 900_000, 100, 900_000, 100, 100];
+    let mut watch = watch_all_from(2);
+    if let Step::Watch(script) = &mut watch
+        && let Some(PbWatchRequestUnion::CreateRequest(create)) =
+            &mut script.creates[0].request_union
+    {
+        create.fragment = true;
+        create.prev_kv = false;
+    }
+    let steps = sizes.into_iter().map(put).chain([watch]).map(Some);
+    compare("fragments", steps, |_| unreachable!("the steps are given"));
+}
+
 fn watch_all_from(start_revision: i64) -> Step {
     let mut create = PbWatchRequestUnion::CreateRequest(Default::default());
     if let PbWatchRequestUnion::CreateRequest(create) = &mut create {
