@@ -18,10 +18,10 @@ fn main() {
         .map(|i| format!("bench/key/{i:08}").into_bytes())
         .collect();
     measure("put, new keys in order", KEYS, |i| {
-        put(&mut store, &keys[index(i)])
+        put(&mut store, &keys[index(i)]);
     });
     measure("put, keys at random", ROUNDS, |i| {
-        put(&mut store, &keys[index(scatter(i))])
+        put(&mut store, &keys[index(scatter(i))]);
     });
     measure("get, keys at random", ROUNDS, |i| {
         let key = keys[index(scatter(i))].clone();

@@ -2,6 +2,9 @@
 
 use std::ops::Bound;
 
+/// The bounds of a range in an ordered map.
+pub(super) type Bounds<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
+
 /// The keys that a pair of `key` and `range_end` stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyRange<'a> {
@@ -36,7 +39,7 @@ impl<'a> KeyRange<'a> {
     }
 
     /// The bounds for an ordered map; `None` when no key can lie between.
-    pub(super) fn bounds(&self) -> Option<(Bound<&'a [u8]>, Bound<&'a [u8]>)> {
+    pub(super) fn bounds(&self) -> Option<Bounds<'a>> {
         match *self {
             KeyRange::One(key) => Some((Bound::Included(key), Bound::Included(key))),
             KeyRange::Between(start, end) if start < end => {

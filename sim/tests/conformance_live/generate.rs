@@ -387,18 +387,7 @@ impl Generator {
         let creates = (0..count).map(|_| self.watch_create(horizon)).collect();
         let count = self.rng.random_range(0..8);
         let mutations = (0..count).map(|_| self.mutation(horizon)).collect();
-        let cancels = (0..2)
-            .map(|_| {
-                let mut request = PbWatchRequest::default();
-                request.request_union =
-                    Some(PbWatchRequestUnion::CancelRequest(Default::default()));
-                if let Some(PbWatchRequestUnion::CancelRequest(cancel)) = &mut request.request_union
-                {
-                    cancel.watch_id = self.rng.random_range(0..5);
-                }
-                request
-            })
-            .collect();
+        let cancels = (0..2).map(|_| self.watch_cancel()).collect();
         WatchScript {
             creates,
             mutations,
@@ -412,6 +401,16 @@ impl Generator {
             4..6 => Step::Delete(self.delete(true)),
             6..9 => Step::Txn(self.nested(horizon, false, 1)),
             _ => Step::Revoke { id: self.lease() },
+        }
+    }
+
+    fn watch_cancel(&mut self) -> PbWatchRequest {
+        let mut cancel = PbWatchRequestUnion::CancelRequest(Default::default());
+        if let PbWatchRequestUnion::CancelRequest(cancel) = &mut cancel {
+            cancel.watch_id = self.rng.random_range(0..5);
+        }
+        PbWatchRequest {
+            request_union: Some(cancel),
         }
     }
 

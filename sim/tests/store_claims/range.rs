@@ -1,5 +1,7 @@
 //! Reads.
 
+use etcd_sim::store::Record;
+
 use crate::*;
 
 /// Five keys: `a` to `d` at revisions 2 to 5, `a` again at 6.
@@ -11,8 +13,8 @@ fn store() -> Store {
     store
 }
 
-fn read(request: PbRangeRequest) -> PbRangeResponse {
-    store().range(&request).unwrap()
+fn read(request: &PbRangeRequest) -> PbRangeResponse {
+    store().range(request).unwrap()
 }
 
 #[test]
@@ -23,23 +25,23 @@ fn an_empty_store_is_at_revision_1() {
 
 #[test]
 fn a_range_excludes_its_end() {
-    assert_eq!(keys(&read(range_request("a", "c"))), ["a", "b"]);
+    assert_eq!(keys(&read(&range_request("a", "c"))), ["a", "b"]);
 }
 
 #[test]
 fn a_range_that_ends_before_it_starts_is_empty() {
-    assert_eq!(read(range_request("c", "a")).count, 0);
-    assert_eq!(read(range_request("c", "c")).count, 0);
+    assert_eq!(read(&range_request("c", "a")).count, 0);
+    assert_eq!(read(&range_request("c", "c")).count, 0);
 }
 
 #[test]
 fn a_zero_byte_as_end_means_all_keys_from_here_on() {
-    assert_eq!(keys(&read(range_request("b", "\0"))), ["b", "c", "d"]);
+    assert_eq!(keys(&read(&range_request("b", "\0"))), ["b", "c", "d"]);
 }
 
 #[test]
 fn a_limit_sets_more_and_leaves_the_count() {
-    let answer = read(PbRangeRequest {
+    let answer = read(&PbRangeRequest {
         limit: 2,
         ..range_request("a", "\0")
     });
@@ -47,7 +49,7 @@ fn a_limit_sets_more_and_leaves_the_count() {
         (keys(&answer), answer.more, answer.count),
         (vec!["a", "b"], true, 4)
     );
-    let answer = read(PbRangeRequest {
+    let answer = read(&PbRangeRequest {
         limit: 4,
         ..range_request("a", "\0")
     });
@@ -61,7 +63,7 @@ fn a_filter_leaves_the_count() {
         limit: 2,
         ..range_request("a", "\0")
     };
-    let answer = read(request);
+    let answer = read(&request);
     assert_eq!(
         (keys(&answer), answer.more, answer.count),
         (vec!["a", "c"], true, 4)
@@ -70,12 +72,12 @@ fn a_filter_leaves_the_count() {
         max_create_revision: 3,
         ..range_request("a", "\0")
     };
-    assert_eq!(keys(&read(request)), ["a", "b"]);
+    assert_eq!(keys(&read(&request)), ["a", "b"]);
     let request = PbRangeRequest {
         max_mod_revision: 5,
         ..range_request("a", "")
     };
-    let answer = read(request);
+    let answer = read(&request);
     assert_eq!((answer.kvs.len(), answer.count), (0, 1));
 }
 
@@ -94,13 +96,9 @@ fn reads_sort_by_each_target_in_both_orders() {
             sort_order: 1,
             ..range_request("a", "\0")
         };
-        assert_eq!(
-            keys(&read(request.clone())),
-            ascending,
-            "target {sort_target}"
-        );
+        assert_eq!(keys(&read(&request)), ascending, "target {sort_target}");
         if sort_target != 1 {
-            let answer = read(PbRangeRequest {
+            let answer = read(&PbRangeRequest {
                 sort_order: 2,
                 ..request
             });
@@ -117,7 +115,7 @@ fn equals_stay_in_order_of_keys_when_sorted() {
         sort_order: 2,
         ..range_request("a", "\0")
     };
-    assert_eq!(keys(&read(request)), ["a", "b", "c", "d"]);
+    assert_eq!(keys(&read(&request)), ["a", "b", "c", "d"]);
 }
 
 #[test]
@@ -127,12 +125,12 @@ fn a_sort_target_without_an_order_sorts_only_what_the_limit_let_through() {
         limit: 2,
         ..range_request("a", "\0")
     };
-    assert_eq!(keys(&read(request)), ["c", "b"]);
+    assert_eq!(keys(&read(&request)), ["c", "b"]);
 }
 
 #[test]
 fn keys_only_keeps_everything_but_the_value() {
-    let answer = read(PbRangeRequest {
+    let answer = read(&PbRangeRequest {
         keys_only: true,
         ..range_request("a", "")
     });
@@ -147,13 +145,13 @@ fn count_only_returns_no_keys() {
         limit: 1,
         ..range_request("a", "\0")
     };
-    let answer = read(request);
+    let answer = read(&request);
     assert_eq!((answer.kvs.len(), answer.count, answer.more), (0, 4, false));
 }
 
 #[test]
 fn a_past_revision_shows_the_past_under_the_present_header() {
-    let answer = read(PbRangeRequest {
+    let answer = read(&PbRangeRequest {
         revision: 3,
         ..range_request("a", "\0")
     });
@@ -182,7 +180,7 @@ fn a_deleted_key_is_still_found_in_the_past() {
 #[test]
 fn a_negative_revision_means_now() {
     assert_eq!(
-        read(PbRangeRequest {
+        read(&PbRangeRequest {
             revision: -1,
             ..range_request("a", "\0")
         })
@@ -207,7 +205,7 @@ fn compaction_keeps_what_is_needed_at_its_revision() {
     assert_eq!(
         store
             .events(0)
-            .map(|r| r.mod_revision())
+            .map(Record::mod_revision)
             .collect::<Vec<_>>(),
         [7]
     );
