@@ -79,7 +79,8 @@ impl<R: BufRead> Lines<R> {
             if length == 0 {
                 return Ok(None);
             }
-            if !self.buffer.trim_ascii().is_empty() {
+            let is_blank = self.buffer.trim_ascii().is_empty();
+            if !is_blank || self.buffer.len() > LINE_BYTES_MAX {
                 break;
             }
         }
