@@ -4,9 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
 
 use super::key_range::KeyRange;
 use super::record::Record;
+
+/// A key as the maps hold it: in place up to 24 bytes, which spares most look-ups
+/// a walk to another part of the memory.
+type Key = SmallVec<[u8; 24]>;
 
 /// At which point in history a read looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +24,17 @@ pub(super) enum At {
 
 /// The place of a key in [`Index::histories`].
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Slot(usize);
+pub(super) struct Slot(u32);
+
+impl Slot {
+    fn place(self) -> usize {
+        self.0 as usize
+    }
+
+    fn last_of(histories: &[Option<History>]) -> Slot {
+        Slot(u32::try_from(histories.len() - 1).expect("there are fewer than 2^32 keys"))
+    }
+}
 
 /// Every version of one key since the last compaction, oldest first.
 #[derive(Debug)]
@@ -51,9 +66,9 @@ impl History {
 ///   slot; in `dead` if and only if its latest record is a tombstone.
 #[derive(Debug, Default)]
 pub(super) struct Index {
-    by_key: FxHashMap<Arc<[u8]>, Slot>,
-    live: BTreeMap<Arc<[u8]>, Slot>,
-    dead: BTreeMap<Arc<[u8]>, Slot>,
+    by_key: FxHashMap<Key, Slot>,
+    live: BTreeMap<Key, Slot>,
+    dead: BTreeMap<Key, Slot>,
     histories: Vec<Option<History>>,
     free: Vec<Slot>,
 }
@@ -129,7 +144,7 @@ impl Index {
             return self.insert(record);
         };
         let tombstone = record.tombstone;
-        let history = self.histories[slot.0]
+        let history = self.histories[slot.place()]
             .as_mut()
             .expect("a found key has a history");
         let was_tombstone = history.latest.tombstone;
@@ -156,7 +171,7 @@ impl Index {
     /// (`keyIndex.compact` in etcd's `server/storage/mvcc/key_index.go`).
     pub(super) fn compact(&mut self, key: &[u8], revision: i64) {
         let Some(slot) = self.find(key) else { return };
-        let history = self.histories[slot.0]
+        let history = self.histories[slot.place()]
             .as_mut()
             .expect("a found key has a history");
         if history.latest.mod_revision() <= revision {
@@ -183,29 +198,29 @@ impl Index {
             !record.tombstone,
             "a key without versions cannot be deleted"
         );
-        let key: Arc<[u8]> = Arc::from(record.key());
+        let key = Key::from_slice(record.key());
         let history = Some(History {
             latest: record,
             older: Vec::new(),
         });
         let slot = match self.free.pop() {
             Some(slot) => {
-                self.histories[slot.0] = history;
+                self.histories[slot.place()] = history;
                 slot
             }
             None => {
                 self.histories.push(history);
-                Slot(self.histories.len() - 1)
+                Slot::last_of(&self.histories)
             }
         };
-        self.by_key.insert(Arc::clone(&key), slot);
+        self.by_key.insert(key.clone(), slot);
         self.live.insert(key, slot);
     }
 
     fn remove(&mut self, key: &[u8], slot: Slot) {
         self.by_key.remove(key);
         self.dead.remove(key);
-        self.histories[slot.0] = None;
+        self.histories[slot.place()] = None;
         self.free.push(slot);
     }
 
@@ -220,7 +235,7 @@ impl Index {
     }
 
     fn history(&self, slot: Slot) -> &History {
-        self.histories[slot.0]
+        self.histories[slot.place()]
             .as_ref()
             .expect("a found key has a history")
     }

@@ -37,7 +37,7 @@ impl Store {
             if let Some(record) = self.index.get(key, at) {
                 response.count = 1;
                 if passes(record, request) {
-                    response.kvs.push(copy(record, request.keys_only));
+                    response.kvs = vec![copy(key, record, request.keys_only)];
                 }
             }
             return Ok(response);
@@ -54,7 +54,7 @@ impl Store {
         response.count = count;
         response.kvs = records
             .into_iter()
-            .map(|r| copy(r, request.keys_only))
+            .map(|r| copy(r.key(), r, request.keys_only))
             .collect();
         Ok(response)
     }
@@ -153,17 +153,20 @@ fn sort(records: &mut [&Arc<Record>], request: &PbRangeRequest) {
     });
 }
 
-fn copy(record: &Record, keys_only: bool) -> PbKeyValue {
-    if !keys_only {
-        return record.key_value.clone();
-    }
+/// A record as an answer. The key, which is that of the record, may come from
+/// the request: that one is at hand.
+fn copy(key: &[u8], record: &Record, keys_only: bool) -> PbKeyValue {
     let kv = &record.key_value;
     PbKeyValue {
-        key: kv.key.clone(),
+        key: key.to_vec(),
         create_revision: kv.create_revision,
         mod_revision: kv.mod_revision,
         version: kv.version,
-        value: Vec::new(),
+        value: if keys_only {
+            Vec::new()
+        } else {
+            kv.value.clone()
+        },
         lease: kv.lease,
     }
 }
