@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use etcd_client::{Client, Compare, CompareOp, GetOptions, Txn, TxnOp};
+use tokio::sync::Semaphore;
 
 use self::chain::{Claim, Heads, LONGEST_CHAIN};
 #[cfg(feature = "harness")]
@@ -28,6 +29,10 @@ use crate::error::Error;
 use crate::keys::Name;
 use crate::request::{DEFAULT_REQUEST_DEADLINE, Purpose, Requests, revision_of};
 use crate::watch::{PrefixWatch, PrefixWatchOptions};
+
+/// How many of a handle's waiting dequeues an item wakes. More than one, so that
+/// several items are taken side by side.
+const WAITERS_AT_A_TIME: usize = 2;
 
 /// A first-in-first-out queue of byte strings.
 ///
@@ -52,7 +57,9 @@ use crate::watch::{PrefixWatch, PrefixWatchOptions};
 ///
 /// etcd sorts the whole queue to find the oldest item, so a dequeue reads the
 /// first 32 keys at once and takes items from that list with one transaction
-/// each. A blocked dequeue costs nothing until an item arrives.
+/// each. A blocked dequeue costs nothing until an item arrives; an item wakes a
+/// few of the consumers of each [`Queue`] and its clones, so let the consumers of
+/// a process share one.
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), etcd_recipes::Error> {
@@ -77,6 +84,9 @@ struct Inner {
     watch: PrefixWatch,
     receipts: Option<Name>,
     known: Known,
+    /// Of the dequeues that wait, these many look out for an item at a time;
+    /// the others stand in line. An item then wakes these few, however many wait.
+    turns: Semaphore,
     #[cfg(feature = "harness")]
     fault: Option<fault::Broken>,
 }
@@ -211,6 +221,7 @@ impl Queue {
                 requests: Requests::new(client, options.request_deadline),
                 watch,
                 known: Known::default(),
+                turns: Semaphore::new(WAITERS_AT_A_TIME),
                 #[cfg(feature = "harness")]
                 fault: options.fault.map(|f| fault::Broken::new(f, client)),
                 name,
@@ -275,10 +286,21 @@ impl Queue {
     /// the head may be gone: what it was cannot be found out. Any other error
     /// means that nothing was taken.
     pub async fn dequeue(&self) -> Result<Item, Error> {
+        let turns = &self.inner.turns;
+        let mut turn = None;
         loop {
-            match self.inner.claim().await? {
+            let revision = match self.inner.claim().await? {
                 Taken::Item(item) => return Ok(item),
-                Taken::Empty { revision } => self.inner.wait_for_item(revision).await?,
+                Taken::Empty { revision } => revision,
+            };
+            if turn.is_none() {
+                turn = turns.try_acquire().ok();
+            }
+            if turn.is_some() {
+                self.inner.wait_for_item(revision).await?;
+            } else {
+                // Items may have come and gone before it is this one's turn.
+                turn = turns.acquire().await.ok();
             }
         }
     }
@@ -403,6 +425,7 @@ impl Inner {
         let (start, options) = chain::page_request(&self.name, LONGEST_CHAIN, false);
         let next = TxnOp::get(start, Some(options));
         let mut candidates = heads.candidates;
+        candidates.truncate(self.known.chain_length());
         let txn = chain::chain(&candidates, |_| None, next);
         let answer = self.requests.write(why, txn).await?;
         let revision = revision_of(answer.header());
@@ -414,6 +437,7 @@ impl Inner {
             }) => {
                 let taken = candidates.swap_remove(index);
                 self.known.taken(&taken);
+                self.known.adapt(Some(index));
                 tracing::debug!(key = taken.key, revision, tried = index + 1, "dequeued");
                 Ok(Ok(Item {
                     value,
@@ -424,6 +448,7 @@ impl Inner {
                 }))
             }
             Some(Claim::AllGone(page)) => {
+                self.known.adapt(None);
                 tracing::debug!(
                     queue = self.name.as_str(),
                     revision,
