@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use comfy_table::{Cell, CellAlignment, Row, Table, presets};
 use etcd_recipes::campaign::sweep::Summary;
+use etcd_sim::fault::FaultKind;
 
 use super::grouped;
 
@@ -43,14 +44,8 @@ pub(crate) fn text(columns: &[Column<'_>]) -> String {
     numbers("faults that occurred", &|summary| {
         summary.faults.values().sum()
     });
-    for (kind, _) in columns
-        .iter()
-        .flat_map(|column| &column.summary.faults)
-        .take(kinds(columns))
-    {
-        numbers(&format!("  {kind}"), &|summary| {
-            summary.faults.get(kind).copied().unwrap_or_default()
-        });
+    for kind in kinds(columns) {
+        numbers(&format!("  {kind}"), &|summary| occurred(summary, kind));
     }
     numbers("verdict valid", &|summary| summary.valid);
     numbers("  safety violation", &|summary| summary.safety_violations);
@@ -81,10 +76,22 @@ pub(crate) fn seeds_per_second(summary: &Summary, elapsed: Duration) -> f64 {
     summary.runs as f64 / elapsed.as_secs_f64().max(1e-9)
 }
 
-fn kinds(columns: &[Column<'_>]) -> usize {
-    columns
-        .first()
-        .map_or(0, |column| column.summary.faults.len())
+/// The kinds of fault that are worth a row: of a single run those that occurred,
+/// of a sweep all, because one that never occurred was not tried.
+fn kinds(columns: &[Column<'_>]) -> impl Iterator<Item = &'static str> {
+    let runs: u64 = columns.iter().map(|column| column.summary.runs).sum();
+    let has_any = |kind: &&str| {
+        columns
+            .iter()
+            .any(|column| occurred(column.summary, kind) > 0)
+    };
+    FaultKind::NAMES
+        .into_iter()
+        .filter(move |kind| runs > 1 || has_any(kind))
+}
+
+fn occurred(summary: &Summary, kind: &str) -> u64 {
+    summary.faults.get(kind).copied().unwrap_or_default()
 }
 
 fn row(name: &str, values: impl Iterator<Item = String>) -> Row {

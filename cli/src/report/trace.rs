@@ -84,7 +84,7 @@ fn done_to_clients(event: &Event) -> String {
         call: String,
     }
     if event.f == LIVENESS_DEADLINE {
-        return format!("{BAD}given up{BAD:#}   {}", plain(event.value.as_str()));
+        return format!("{BAD}given up{BAD:#}   {}", given_up(event));
     }
     let mut text = format!(
         "{FAULT}fault{FAULT:#}      {}",
@@ -101,4 +101,15 @@ fn done_to_clients(event: &Event) -> String {
         Err(_) => text += &format!(" {}", plain(event.value.as_str())),
     }
     text
+}
+
+fn given_up(event: &Event) -> String {
+    #[derive(Deserialize)]
+    struct Mark {
+        why: String,
+    }
+    match event.value.parse::<Mark>() {
+        Ok(Mark { why }) => plain(&why),
+        Err(_) => plain(event.value.as_str()),
+    }
 }

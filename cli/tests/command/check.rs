@@ -1,0 +1,265 @@
+//! `check`.
+
+use crate::support::Folder;
+
+const HEADER: &str = r#"{"format":"etcd-recipes-history","version":1,"workload":"by hand","model":"MODEL","source":{"kind":"other","description":"a test"}}"#;
+
+/// A history of this model with these lines, numbered from 2.
+fn history(model: &str, lines: &[&str]) -> String {
+    let mut text = HEADER.replace("MODEL", model);
+    for line in lines {
+        text.push('\n');
+        text.push_str(line);
+    }
+    text.push('\n');
+    text
+}
+
+const VALID: [&str; 4] = [
+    r#"{"time":1,"process":0,"type":"invoke","f":"enqueue","value":"a"}"#,
+    r#"{"time":2,"process":0,"type":"ok","f":"enqueue","value":"a"}"#,
+    r#"{"time":3,"process":1,"type":"invoke","f":"dequeue"}"#,
+    r#"{"time":4,"process":1,"type":"ok","f":"dequeue","value":"a"}"#,
+];
+
+fn valid() -> String {
+    history("fifo-queue", &VALID)
+}
+
+fn unsafe_() -> String {
+    let lines = [
+        VALID[0],
+        VALID[1],
+        VALID[2],
+        r#"{"time":4,"process":1,"type":"ok","f":"dequeue","value":"b"}"#,
+    ];
+    history("fifo-queue", &lines)
+}
+
+fn stuck() -> String {
+    let mark = r#"{"time":9,"process":"nemesis","type":"info","f":"liveness-deadline"}"#;
+    history("fifo-queue", &[VALID[0], VALID[1], VALID[2], mark])
+}
+
+fn undecided() -> String {
+    let lines = [
+        r#"{"time":1,"process":0,"type":"invoke","f":"txn"}"#,
+        r#"{"time":2,"process":0,"type":"ok","f":"txn","value":[["w","x","1"]]}"#,
+    ];
+    history("transactions", &lines)
+}
+
+#[test]
+fn each_verdict_has_its_exit_code() {
+    let folder = Folder::new();
+    let cases = [
+        ("valid", valid(), 0, "valid: valid: 2 operations"),
+        ("unsafe", unsafe_(), 1, "safety violation: VFresh"),
+        ("stuck", stuck(), 3, "liveness violation: stuck"),
+        ("undecided", undecided(), 4, "undecided: undecided"),
+    ];
+    for (name, content, code, verdict) in cases {
+        folder.write(name, &content);
+        folder
+            .run(&format!("check {name}"))
+            .exits_with(code)
+            .says(verdict);
+        let mut piped = folder.command();
+        piped
+            .args(["check", "-"])
+            .write_stdin(content)
+            .assert()
+            .code(code);
+    }
+}
+
+#[test]
+fn of_several_files_the_gravest_decides() {
+    let folder = Folder::new();
+    folder.write("valid", valid());
+    folder.write("unsafe", unsafe_());
+    folder.write("stuck", stuck());
+    folder.write("undecided", undecided());
+    folder.write("broken", "x");
+    let cases = [
+        ("valid undecided", 4),
+        ("undecided broken valid", 2),
+        ("broken stuck", 3),
+        ("stuck broken unsafe missing", 1),
+    ];
+    for (files, code) in cases {
+        folder.run(&format!("check {files}")).exits_with(code);
+    }
+    let ran = folder.run("check broken valid unsafe").exits_with(1);
+    assert!(ran.stdout.contains("valid: valid") && ran.stdout.contains("unsafe: safety"));
+    assert!(ran.stderr.contains("broken: line 1"), "{}", ran.stderr);
+}
+
+#[test]
+fn the_evidence_names_lines_of_the_file() {
+    let folder = Folder::new();
+    folder.write("unsafe", unsafe_());
+    folder
+        .run("check unsafe")
+        .exits_with(1)
+        .says("lines 4-5")
+        .says("dequeue -> ok \"b\"");
+}
+
+#[test]
+fn the_model_can_be_chosen() {
+    let folder = Folder::new();
+    folder.write("h", history("stack", &VALID));
+    folder
+        .run("check h")
+        .exits_with(2)
+        .notes("h: line 1")
+        .notes("fifo-queue, transactions, bank");
+    folder.run("check --model fifo-queue h").exits_with(0);
+    folder
+        .run("check --model transactions h")
+        .exits_with(2)
+        .notes("h: line 2");
+}
+
+#[test]
+fn json_has_one_entry_for_each_file() {
+    let folder = Folder::new();
+    folder.write("valid", valid());
+    folder.write("unsafe", unsafe_());
+    folder.write("broken", "x");
+    let json = folder
+        .run("check --json valid unsafe broken")
+        .exits_with(1)
+        .json();
+    let files = json["files"].as_array().unwrap();
+    assert_eq!(files[0]["verdict"]["operations"], 2);
+    assert_eq!(files[1]["model"], "fifo-queue");
+    assert_eq!(files[1]["verdict"]["witness"][0]["invoked"]["line"], 4);
+    assert!(files[2]["verdict"].is_null());
+    assert!(
+        files[2]["error"]
+            .as_str()
+            .unwrap()
+            .starts_with("broken: line 1")
+    );
+    assert_eq!(json["exit_code"], 1);
+}
+
+#[test]
+fn what_is_no_history_is_exit_2_with_file_and_line() {
+    let folder = Folder::new();
+    let good = valid();
+    let replaced = |from: &str, to: &str| good.replacen(from, to, 1);
+    let cases: [(&str, Vec<u8>, usize); 17] = [
+        ("empty", Vec::new(), 1),
+        ("blank", b"\n\n\n".to_vec(), 1),
+        ("garbled", replaced("\"time\":3", "\"time\":3x").into(), 4),
+        ("binary", [b"\x00\xff\xfe", good.as_bytes()].concat(), 1),
+        ("binary-later", [good.as_bytes(), b"\xff\xfe\n"].concat(), 6),
+        ("truncated", good[..good.len() - 20].into(), 5),
+        ("headless", VALID.join("\n").into(), 1),
+        ("deep", "[".repeat(100_000).into(), 1),
+        (
+            "deep-later",
+            format!("{good}{}\n", "[".repeat(100_000)).into(),
+            6,
+        ),
+        (
+            "deep-value",
+            replaced(
+                "\"value\":\"a\"",
+                &format!("\"value\":{}", "{\"a\":".repeat(100_000)),
+            )
+            .into(),
+            2,
+        ),
+        (
+            "huge-line",
+            format!("{good}{}", "x".repeat(17 << 20)).into(),
+            6,
+        ),
+        (
+            "version",
+            replaced("\"version\":1", "\"version\":2").into(),
+            1,
+        ),
+        ("completed-twice", format!("{good}{}\n", VALID[3]).into(), 6),
+        (
+            "time-goes-back",
+            replaced("\"time\":3", "\"time\":1").into(),
+            4,
+        ),
+        (
+            "value-changed",
+            replaced(
+                "\"ok\",\"f\":\"enqueue\",\"value\":\"a\"",
+                "\"ok\",\"f\":\"enqueue\",\"value\":\"b\"",
+            )
+            .into(),
+            3,
+        ),
+        (
+            "other-operation",
+            replaced("\"ok\",\"f\":\"enqueue\"", "\"ok\",\"f\":\"dequeue\"").into(),
+            3,
+        ),
+        (
+            "huge-number",
+            replaced("\"time\":4", "\"time\":99999999999999999999999").into(),
+            5,
+        ),
+    ];
+    for (name, content, line) in cases {
+        folder.write(name, content);
+        let ran = folder.run(&format!("check {name}")).exits_with(2);
+        let place = format!("error: {name}: line {line}");
+        assert!(
+            ran.stderr.starts_with(&place),
+            "no {place:?} in {}",
+            ran.stderr
+        );
+        assert_eq!(ran.stdout, "");
+        assert!(
+            ran.stderr.len() < 1_000,
+            "{} bytes of message",
+            ran.stderr.len()
+        );
+    }
+    folder
+        .run("check missing")
+        .exits_with(2)
+        .notes("missing: cannot open the file");
+    folder
+        .run("check .")
+        .exits_with(2)
+        .notes(".: line 1: cannot read");
+}
+
+#[test]
+fn text_from_a_file_cannot_command_the_terminal() {
+    let folder = Folder::new();
+    let evil = r#"{"time":4,"process":1,"type":"info","f":"dequeue","error":"\u001b[2Jgone"}"#;
+    let lines = [VALID[0], VALID[1], VALID[2], evil];
+    folder.write(
+        "evil",
+        history("fifo-queue", &lines).replace("\"f\":\"dequeue\"", "\"f\":\"\\u001b[2J\""),
+    );
+    let mut command = folder.command();
+    let ran = command
+        .env("CLICOLOR_FORCE", "1")
+        .args(["check", "evil"])
+        .output()
+        .unwrap();
+    let printed = [ran.stdout, ran.stderr].concat();
+    assert!(!printed.windows(4).any(|window| window == b"\x1b[2J"));
+}
+
+#[test]
+fn a_simulated_violation_says_how_to_do_it_again() {
+    let folder = Folder::new();
+    let line = "sim --bug stm-read-committed --seed 0 --history h.jsonl";
+    folder.run(line).exits_with(1);
+    let ran = folder.run("check h.jsonl").exits_with(1);
+    folder.shell(ran.labelled("reproduce:")).exits_with(1);
+}

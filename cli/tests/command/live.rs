@@ -1,0 +1,207 @@
+//! `live`, on a real etcd.
+
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use etcd_client::Permission;
+
+use crate::cluster::Etcd;
+use crate::support::Folder;
+
+const SHORT: &str = "--set items=5 --set transfers=5";
+
+#[test]
+fn a_run_is_valid_saved_checked_alike_and_leaves_nothing_behind() {
+    let (etcd, folder) = (Etcd::start(), Folder::new());
+    let endpoint = etcd.endpoint();
+    let ran = folder
+        .run(&format!(
+            "live --endpoints {endpoint} {SHORT} --seed 3 --history runs"
+        ))
+        .exits_with(0)
+        .says("queue on etcd 3.")
+        .says("bank on etcd 3.");
+    assert!(ran.stderr.contains(endpoint), "{}", ran.stderr);
+    assert_eq!(etcd.keys(), 0);
+    let verdict = |line: &str| line.split(": valid: ").nth(1).map(str::to_owned);
+    for workload in ["queue", "bank"] {
+        let checked = folder
+            .run(&format!("check runs/{workload}-3.jsonl"))
+            .exits_with(0);
+        let live = ran
+            .stdout
+            .lines()
+            .find(|line| line.starts_with(workload))
+            .unwrap();
+        assert_eq!(verdict(checked.stdout.trim()), verdict(live));
+    }
+}
+
+#[test]
+fn the_environment_of_etcdctl_is_read_and_the_history_can_go_to_standard_output() {
+    let (etcd, folder) = (Etcd::start(), Folder::new());
+    let mut command = folder.command();
+    command.env("ETCDCTL_ENDPOINTS", etcd.endpoint());
+    command
+        .args(["live", "queue", "--history", "-", "--prefix", "here"])
+        .args(SHORT.split(' ').take(2));
+    let ran = command.assert().code(0);
+    let history = String::from_utf8(ran.get_output().stdout.clone()).unwrap();
+    assert!(
+        history
+            .lines()
+            .next()
+            .unwrap()
+            .contains("\"prefix\":\"here/\""),
+        "{history}"
+    );
+    folder.write("h.jsonl", history);
+    folder.run("check h.jsonl").exits_with(0);
+}
+
+#[test]
+fn a_dry_run_writes_nothing_and_says_what_it_would_do() {
+    let (etcd, folder) = (Etcd::start(), Folder::new());
+    let revision = || {
+        etcd.with_client(async |mut client| {
+            client
+                .get("any", None)
+                .await
+                .unwrap()
+                .header()
+                .unwrap()
+                .revision()
+        })
+    };
+    let before = revision();
+    folder
+        .run(&format!(
+            "live --dry-run --endpoints {} --prefix /app/ --set items=9",
+            etcd.endpoint()
+        ))
+        .exits_with(0)
+        .says("\"/app/\"")
+        .says("items=9")
+        .says("transfers=100");
+    assert_eq!(revision(), before);
+}
+
+#[test]
+fn keys_that_are_already_there_are_not_touched() {
+    let (etcd, folder) = (Etcd::start(), Folder::new());
+    etcd.with_client(async |mut client| client.put("mine/1", "precious", None).await.unwrap());
+    folder
+        .run(&format!(
+            "live --endpoints {} --prefix mine {SHORT}",
+            etcd.endpoint()
+        ))
+        .exits_with(5)
+        .notes("already keys below `mine/`");
+    assert_eq!(etcd.keys(), 1);
+}
+
+#[test]
+fn where_nobody_listens_is_exit_5() {
+    let folder = Folder::new();
+    for dry_run in ["", "--dry-run"] {
+        folder
+            .run(&format!("live {dry_run} --endpoints 127.0.0.1:1"))
+            .exits_with(5)
+            .notes("127.0.0.1:1")
+            .notes("Is etcd running there?");
+    }
+}
+
+#[test]
+fn a_member_that_is_down_is_left_out() {
+    let (etcd, folder) = (Etcd::start(), Folder::new());
+    folder
+        .run(&format!(
+            "live queue --set items=5 --endpoints 127.0.0.1:1,{}",
+            etcd.endpoint()
+        ))
+        .exits_with(0)
+        .notes("127.0.0.1:1");
+}
+
+#[test]
+fn a_user_whose_role_ends_at_the_prefix_can_run_it() {
+    let (etcd, folder) = (Etcd::start(), Folder::new());
+    etcd.with_client(async |mut client| {
+        client.user_add("root", "r", None).await.unwrap();
+        client.user_grant_role("root", "root").await.unwrap();
+        client.role_add("app").await.unwrap();
+        let below = Permission::read_write("/app/").with_prefix();
+        client.role_grant_permission("app", below).await.unwrap();
+        client.user_add("app", "hunter2", None).await.unwrap();
+        client.user_grant_role("app", "app").await.unwrap();
+        client.auth_enable().await.unwrap();
+    });
+    folder.write("secret", "hunter2\n");
+    folder.write("wrong", "hunter3\n");
+    let live = |options: &str| {
+        folder.run(&format!(
+            "live --endpoints {} {SHORT} {options}",
+            etcd.endpoint()
+        ))
+    };
+    live("--user app --password-file secret --prefix /app/")
+        .exits_with(0)
+        .says("bank on etcd");
+    // A second time, so the first one has removed its keys.
+    let mut command = folder.command();
+    command
+        .env("ETCDCTL_USER", "app:hunter2")
+        .env("ETCDCTL_ENDPOINTS", etcd.endpoint());
+    command
+        .args(["live", "queue", "--prefix", "/app", "--set", "items=3"])
+        .assert()
+        .code(0);
+
+    let elsewhere = live("--user app --password-file secret --prefix /other/").exits_with(5);
+    assert!(
+        elsewhere
+            .stderr
+            .to_lowercase()
+            .contains("permission denied"),
+        "{}",
+        elsewhere.stderr
+    );
+    let refused = live("--user app --password-file wrong --prefix /app/").exits_with(5);
+    assert!(!refused.stderr.contains("hunter3"), "{}", refused.stderr);
+    live("--prefix /app/").exits_with(5);
+}
+
+#[test]
+#[cfg(unix)]
+#[expect(clippy::disallowed_methods, reason = "waits for a real process")]
+fn an_interrupted_run_removes_its_prefix_and_still_checks_and_saves() {
+    let (etcd, folder) = (Etcd::start(), Folder::new());
+    let child = Command::new(assert_cmd::cargo::cargo_bin!("etcd-recipes"))
+        .args([
+            "live",
+            "queue",
+            "--set",
+            "items=100000",
+            "--endpoints",
+            etcd.endpoint(),
+        ])
+        .arg("--history")
+        .arg(folder.path("h.jsonl"))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    while etcd.keys() == 0 {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let interrupt = Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status();
+    assert!(interrupt.unwrap().success());
+    let ran: crate::support::Ran = child.wait_with_output().unwrap().into();
+    let ran = ran.exits_with(0).notes("interrupted").says("valid");
+    assert!(ran.stdout.contains("h.jsonl"));
+    assert_eq!(etcd.keys(), 0);
+    folder.run("check h.jsonl").exits_with(0);
+}
