@@ -178,7 +178,7 @@ fn stale_read(history: &History, random: &mut Random, read_only: bool) -> Option
     })?;
     micro[0] = MicroOperation::read(key, value, older.revision.unwrap());
     Some(verdict_after(history, |events| {
-        events[reader].value = Json::from(&micro[..])
+        events[reader].value = Json::from(&micro[..]);
     }))
 }
 

@@ -150,7 +150,7 @@ fn falsify(random: &mut Random, ops: &mut [Op]) {
             }
             3 if is_dequeue(&ops[first]) && random.one_in(2) => ops[first].result = Json::NULL,
             4 if ops[first].outcome != Outcome::Ok && random.one_in(4) => {
-                ops[first].outcome = Outcome::Ok
+                ops[first].outcome = Outcome::Ok;
             }
             _ => {}
         }

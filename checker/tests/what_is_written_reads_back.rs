@@ -132,7 +132,7 @@ fn record(workload: &str, source: Source, calls: Vec<(u64, Call)>) -> History {
             |index: prop::sample::Index| (!operations.is_empty()).then(|| *index.get(&operations));
         match call {
             Call::Invoke { client, f, value } => {
-                operations.push(recorder.invoke(time, client, Cow::Owned(f), value))
+                operations.push(recorder.invoke(time, client, Cow::Owned(f), value));
             }
             Call::Ok {
                 operation,

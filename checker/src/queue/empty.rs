@@ -51,13 +51,13 @@ impl State {
     fn step(&mut self, queue: &Queue<'_>, index: usize) {
         match queue.roles[index] {
             Role::EnqueueReturned(item) if queue.items[item as usize].dequeue.is_none() => {
-                self.lost += 1
+                self.lost += 1;
             }
             Role::EnqueueReturned(item) if index < queue.dequeue_invoked(item as usize) => {
-                self.present += 1
+                self.present += 1;
             }
             Role::DequeueInvoked(item) if queue.enqueue_returned(item as usize) < index => {
-                self.present -= 1
+                self.present -= 1;
             }
             Role::PendingDequeueInvoked => self.pending += 1,
             _ => {}
@@ -91,7 +91,7 @@ fn wrong_empty(queue: &Queue<'_>, empty: usize) -> Violation {
             sentence += &format!(
                 ", but at each instant of it one of {} was inside",
                 names(items)
-            )
+            );
         }
         ([], [item]) => {
             sentence += &format!(
@@ -103,7 +103,7 @@ fn wrong_empty(queue: &Queue<'_>, empty: usize) -> Violation {
             sentence += &format!(
                 ", but {} had been acknowledged and nobody ever got them",
                 names(items)
-            )
+            );
         }
         (items, lost) => {
             sentence += &format!(

@@ -61,7 +61,7 @@ pub(super) fn find_lost(queue: &Queue<'_>) -> Option<Violation> {
     for (index, role) in queue.roles.iter().enumerate() {
         match *role {
             Role::EnqueueReturned(item) if queue.items[item as usize].dequeue.is_none() => {
-                lost += 1
+                lost += 1;
             }
             Role::EnqueueInvoked(item) => lost_before_enqueue[item as usize] = lost,
             Role::PendingDequeueInvoked => pending += 1,

@@ -148,7 +148,7 @@ impl Graph {
         for node in order.into_iter().rev() {
             let mut deadline = deadlines[node];
             self.successors(&chain, model, node, |next| {
-                deadline = deadline.min(deadlines[next])
+                deadline = deadline.min(deadlines[next]);
             });
             deadlines[node] = deadline;
         }

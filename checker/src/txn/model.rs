@@ -43,6 +43,8 @@ pub(super) struct Version {
     pub(super) writer: Option<usize>,
     /// Whether the key was present.
     pub(super) present: bool,
+    /// The last revision of the store at which somebody who committed saw it.
+    pub(super) seen_until: i64,
 }
 
 /// A read that is tied to the versions of its key.
@@ -103,6 +105,16 @@ impl Model {
         versions.get(versions.partition_point(|version| version.revision <= revision))
     }
 
+    /// Whether the key was still seen as it was before `revision` at that revision or
+    /// later.
+    pub(super) fn seen_unchanged(&self, key: usize, revision: i64) -> bool {
+        let versions = &self.versions[key];
+        let before = versions
+            .partition_point(|version| version.revision < revision)
+            .checked_sub(1);
+        before.is_some_and(|before| versions[before].seen_until >= revision)
+    }
+
     /// The first range of store revisions, from `revision` on, at which the key was
     /// absent.
     pub(super) fn absent_from(&self, key: usize, revision: i64) -> Option<(i64, i64)> {
@@ -141,6 +153,7 @@ impl Model {
                 revision: initial.revision,
                 writer: None,
                 present: true,
+                seen_until: 0,
             });
         }
         let mut writers: Vec<(i64, usize)> = (0..)
@@ -167,6 +180,7 @@ impl Model {
                     revision: *revision,
                     writer: Some(*at),
                     present: write.value.is_some(),
+                    seen_until: 0,
                 };
                 self.versions[write.key].push(version);
             }
@@ -233,6 +247,7 @@ impl Model {
                         revision: *revision,
                         writer: Some(writer),
                         present: true,
+                        seen_until: 0,
                     },
                 );
             }
@@ -253,10 +268,13 @@ impl Model {
                     None => continue,
                     Some(0) => What::Absent,
                     Some(revision) => {
-                        let version = find(&self.versions[read.key], revision);
-                        What::Version(
-                            version.expect("each version that was read has a writer or a stand-in"),
-                        )
+                        let versions = &mut self.versions[read.key];
+                        let version = find(versions, revision);
+                        let version =
+                            version.expect("each version that was read has a writer or a stand-in");
+                        let seen_until = &mut versions[version].seen_until;
+                        *seen_until = node.revision.map_or(0, |own| own - 1).max(*seen_until);
+                        What::Version(version)
                     }
                 };
                 self.reads.push(Seen {

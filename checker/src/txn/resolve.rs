@@ -20,14 +20,14 @@ use rustc_hash::FxHashMap;
 use super::certificate;
 use super::cycle;
 use super::explain;
-use super::extract::Txns;
+use super::extract::{Read, Txns};
 use super::graph::{self, Graph};
 use super::model::{Commits, Model, Unexplained};
 use crate::verdict::Violation;
 
 /// How many choices are tried, and how many transactions are looked at on the way.
 const TRIALS_MAX: usize = 1_000;
-const TRIAL_NODES_MAX: usize = 20_000_000;
+const TRIAL_NODES_MAX: usize = 5_000_000;
 
 /// What is known about all choices together.
 pub(super) enum Finding {
@@ -109,15 +109,15 @@ impl Search<'_, '_> {
             let model = Model::of(self.txns, &commits).ok()?;
             let mut chosen = false;
             for (revision, unexplained) in model.unexplained.iter().rev() {
-                let best = self
-                    .candidates(*revision, unexplained, &commits)
-                    .into_iter()
-                    .max_by_key(|txn| {
-                        (
-                            read_what_was_current(self.txns, &model, *txn, *revision),
-                            self.txns.operation(*txn).invoked,
-                        )
-                    });
+                let mut candidates = self.candidates(*revision, unexplained, &commits);
+                // What nobody likely made, a blank transaction made.
+                let only_likely = !self.txns.blank.is_empty();
+                candidates
+                    .retain(|txn| !only_likely || is_likely(self.txns, &model, *txn, *revision));
+                let best = candidates.into_iter().max_by_key(|txn| {
+                    let invoked = self.txns.operation(*txn).invoked;
+                    (is_likely(self.txns, &model, *txn, *revision), invoked)
+                });
                 if let Some(best) = best {
                     commits[best] = Some(*revision);
                     chosen = true;
@@ -214,7 +214,7 @@ impl Search<'_, '_> {
         open.map(|(revision, unexplained)| {
             let mut options = self.candidates(*revision, unexplained, commits);
             options.sort_by_key(|txn| {
-                let likely = read_what_was_current(self.txns, model, *txn, *revision);
+                let likely = is_likely(self.txns, model, *txn, *revision);
                 std::cmp::Reverse((likely, self.txns.operation(*txn).invoked))
             });
             (*revision, options)
@@ -336,20 +336,25 @@ fn read_itself(txns: &Txns<'_>, txn: usize, revision: i64) -> bool {
         .any(|read| read.revision == Some(revision))
 }
 
-/// Whether all that the transaction read was current just before `revision`.
-fn read_what_was_current(txns: &Txns<'_>, model: &Model, txn: usize, revision: i64) -> bool {
-    txns.txns[txn].reads.iter().all(|read| match read.revision {
+/// Whether all that the transaction read was current just before `revision`, and
+/// nothing that it wrote was seen unchanged later.
+fn is_likely(txns: &Txns<'_>, model: &Model, txn: usize, revision: i64) -> bool {
+    let was_current = |read: &Read<'_>| match read.revision {
         None => true,
         Some(0) => model
             .absent_from(read.key, revision - 1)
-            .is_some_and(|(first, _)| first == revision - 1),
+            .is_some_and(|(first, _)| first < revision),
         Some(seen) => {
-            seen < revision
-                && model
-                    .next_after(read.key, seen)
-                    .is_none_or(|next| next.revision >= revision)
+            let next = model.next_after(read.key, seen);
+            seen < revision && next.is_none_or(|next| next.revision >= revision)
         }
-    })
+    };
+    let txn = &txns.txns[txn];
+    txn.reads.iter().all(was_current)
+        && !txn
+            .writes
+            .iter()
+            .any(|write| model.seen_unchanged(write.key, revision))
 }
 
 /// The first unexplained revision for which no blank transaction was invoked early

@@ -170,6 +170,9 @@ pub fn busy_queue(random: &mut Random, operations: usize, clients: usize) -> His
     recorder.finish()
 }
 
+/// What a transaction read and wrote, and its revision, 0 when it only read.
+type Answer = (Json, i64);
+
 /// A bank of five accounts of 100 under transfers and read-all transactions. One
 /// answer in `lost` is lost, after or instead of the effect; none are when it is 0.
 pub fn busy_bank(random: &mut Random, operations: usize, clients: usize, lost: usize) -> History {
@@ -186,7 +189,7 @@ pub fn busy_bank(random: &mut Random, operations: usize, clients: usize, lost: u
     recorder.ok(opening, 1, &writes[..], Evidence::revision(2));
     let mut accounts = [(100_i64, 2_i64); 5];
     let mut revision = 2;
-    let mut doing: Vec<Option<(OperationId, Option<(Json, i64)>)>> = vec![None; clients];
+    let mut doing: Vec<Option<(OperationId, Option<Answer>)>> = vec![None; clients];
     let (mut begun, mut ended, mut time) = (0, 0, 0);
     while ended < operations {
         time += 100 + random.below(1_000) as u64;
