@@ -1,6 +1,5 @@
 //! The client's end of the wire: the channel that `etcd_client` is built on.
 
-use std::collections::VecDeque;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -8,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body as _, Frame};
+use smallvec::SmallVec;
 use tonic::Status;
 use tonic::body::Body;
 use tower::BoxError;
@@ -92,8 +92,8 @@ impl Channel {
         let (parts, body) = request.into_parts();
         let mut body = Box::pin(body);
         let first = std::future::poll_fn(|context| poll_first(body.as_mut(), context)).await?;
-        let call = parts.uri.path().to_owned();
-        let exchange = Arc::new(Exchange::new(self.network.clone(), self.client, call));
+        let exchange = Exchange::new(self.network.clone(), self.client, parts.uri.clone());
+        let exchange = Arc::new(exchange);
         let end = ClientEnd {
             exchange: Arc::clone(&exchange),
             closed: false,
@@ -114,7 +114,7 @@ impl Channel {
         &self,
         exchange: &Arc<Exchange>,
         parts: http::request::Parts,
-        messages: Vec<Bytes>,
+        messages: SmallVec<[Bytes; 1]>,
     ) -> Result<(), Status> {
         let accepted = self.network.connect(self, exchange)?;
         let fate = exchange.fate(Direction::Request);
@@ -159,13 +159,13 @@ const REFUSED_AFTER: Duration = Duration::from_millis(1);
 
 /// The part of a request that is ready at once.
 struct First {
-    messages: Vec<Bytes>,
+    messages: SmallVec<[Bytes; 1]>,
     end: bool,
 }
 
 /// Waits for the first message and takes what else is ready with it.
 fn poll_first(mut body: Pin<&mut Body>, context: &mut Context<'_>) -> Poll<Result<First, Status>> {
-    let mut messages = Vec::new();
+    let mut messages = SmallVec::new();
     loop {
         match body.as_mut().poll_frame(context) {
             Poll::Ready(Some(Ok(frame))) => {
@@ -246,13 +246,16 @@ impl ClientEnd {
     async fn response(mut self) -> Result<Response, BoxError> {
         let mut arrival = Arrival::default();
         let down = std::future::poll_fn(|context| self.exchange.poll_down(&mut arrival, context));
-        let Down { head, frames, end } = down.await.map_err(broken_status)?;
-        let head = head.expect("the first message carries the head");
-        self.closed = end;
+        let mut down = down.await.map_err(broken_status)?;
+        let head = down
+            .head
+            .take()
+            .expect("the first message carries the head");
+        self.closed = down.end;
         let body = Body::new(ResponseBody {
             end: self,
             arrival,
-            frames,
+            current: down,
         });
         Ok(http::Response::from_parts(head, body))
     }
@@ -271,7 +274,8 @@ impl Drop for ClientEnd {
 struct ResponseBody {
     end: ClientEnd,
     arrival: Arrival,
-    frames: VecDeque<Frame<Bytes>>,
+    /// What has arrived and was not read yet.
+    current: Down,
 }
 
 impl http_body::Body for ResponseBody {
@@ -284,8 +288,11 @@ impl http_body::Body for ResponseBody {
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let this = &mut *self;
         loop {
-            if let Some(frame) = this.frames.pop_front() {
-                return Poll::Ready(Some(Ok(frame)));
+            if let Some(data) = this.current.data.take() {
+                return Poll::Ready(Some(Ok(Frame::data(data))));
+            }
+            if let Some(trailers) = this.current.trailers.take() {
+                return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
             }
             if this.end.closed {
                 return Poll::Ready(None);
@@ -293,8 +300,8 @@ impl http_body::Body for ResponseBody {
             match this.end.exchange.poll_down(&mut this.arrival, context) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(down)) => {
-                    this.frames = down.frames;
                     this.end.closed = down.end;
+                    this.current = down;
                 }
                 Poll::Ready(Err(broken)) => {
                     this.end.closed = true;
@@ -305,7 +312,7 @@ impl http_body::Body for ResponseBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.end.closed && self.frames.is_empty()
+        self.end.closed && self.current.data.is_none() && self.current.trailers.is_none()
     }
 }
 

@@ -6,7 +6,6 @@ use std::sync::{Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use http_body::Frame;
 
 use super::{Fate, Network};
 use crate::executor::{SimTime, Sleep, now, timer};
@@ -31,16 +30,18 @@ pub(super) enum Up {
 
 /// A message to the client: the head of the response travels with the first
 /// one, as in etcd's server, and the trailers with the last one.
+#[derive(Default)]
 pub(super) struct Down {
     pub(super) head: Option<http::response::Parts>,
-    pub(super) frames: VecDeque<Frame<Bytes>>,
+    pub(super) data: Option<Bytes>,
+    pub(super) trailers: Option<http::HeaderMap>,
     pub(super) end: bool,
 }
 
 /// One call on the wire.
 pub(super) struct Exchange {
     pub(super) client: ClientId,
-    pub(super) call: String,
+    pub(super) call: http::Uri,
     network: Network,
     state: Mutex<State>,
 }
@@ -88,6 +89,8 @@ impl<T> Lane<T> {
             Fate::Arrives(_) if self.stalled => None,
             Fate::Arrives(at) => {
                 self.last = self.last.max(at);
+                // Most calls have one message each way.
+                self.messages.reserve_exact(1);
                 self.messages.push_back((self.last, message));
                 self.reader.take()
             }
@@ -153,7 +156,7 @@ impl Arrival {
 }
 
 impl Exchange {
-    pub(super) fn new(network: Network, client: ClientId, call: String) -> Self {
+    pub(super) fn new(network: Network, client: ClientId, call: http::Uri) -> Self {
         Exchange {
             client,
             call,
@@ -202,7 +205,8 @@ impl Exchange {
     }
 
     pub(super) fn fate(&self, direction: super::Direction) -> Fate {
-        self.network.fate(self.client, direction, now(), &self.call)
+        self.network
+            .fate(self.client, direction, now(), self.call.path())
     }
 
     pub(super) fn poll_up(

@@ -1,12 +1,12 @@
 //! The member's end of a call: a task of the member's node.
 
-use std::collections::VecDeque;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::{Buf as _, Bytes};
 use http_body::{Body as _, Frame};
+use smallvec::SmallVec;
 use tonic::body::Body;
 use tower::Service as _;
 
@@ -70,8 +70,9 @@ async fn answer(exchange: &Exchange, head: http::response::Parts, body: Body) {
         })
         .await;
         let Some(ready) = ready else { return };
-        for down in ready.into_messages(&mut head) {
+        for mut down in ready {
             let end = down.end;
+            down.head = head.take();
             if !exchange.send_down(down) || end {
                 return;
             }
@@ -79,76 +80,57 @@ async fn answer(exchange: &Exchange, head: http::response::Parts, body: Body) {
     }
 }
 
-/// What the member has to say at one moment.
-struct Ready {
-    frames: Vec<Frame<Bytes>>,
-    end: bool,
-}
+/// What the member has to say at one moment, message by message.
+type Ready = SmallVec<[Down; 1]>;
 
 /// Collects all frames that are ready.
 fn poll_ready(mut body: Pin<&mut Body>, context: &mut Context<'_>) -> Poll<Ready> {
-    let mut frames = Vec::new();
+    let mut ready = Ready::new();
     loop {
         match body.as_mut().poll_frame(context) {
-            Poll::Ready(Some(Ok(frame))) => frames.push(frame),
+            Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                Ok(data) => ready.extend(split(data).map(|message| Down {
+                    data: Some(message),
+                    ..Down::default()
+                })),
+                Err(frame) => last(&mut ready).trailers = frame.into_trailers().ok(),
+            },
             // The services report errors in trailers; a body that breaks is a
             // stream that ends.
             Poll::Ready(Some(Err(_)) | None) => {
-                return Poll::Ready(Ready { frames, end: true });
+                last(&mut ready).end = true;
+                return Poll::Ready(ready);
             }
-            Poll::Pending if frames.is_empty() => return Poll::Pending,
-            Poll::Pending => return Poll::Ready(Ready { frames, end: false }),
+            Poll::Pending if ready.is_empty() => return Poll::Pending,
+            Poll::Pending => return Poll::Ready(ready),
         }
     }
 }
 
-impl Ready {
-    fn into_messages(self, head: &mut Option<http::response::Parts>) -> Vec<Down> {
-        let mut messages: Vec<Down> = Vec::with_capacity(1);
-        for frame in self.frames {
-            match frame.into_data() {
-                Ok(data) => messages.extend(split(data).into_iter().map(|message| Down {
-                    head: head.take(),
-                    frames: VecDeque::from([Frame::data(message)]),
-                    end: false,
-                })),
-                Err(trailers) => match messages.last_mut() {
-                    Some(last) => last.frames.push_back(trailers),
-                    None => messages.push(Down {
-                        head: head.take(),
-                        frames: VecDeque::from([trailers]),
-                        end: false,
-                    }),
-                },
-            }
-        }
-        if self.end {
-            match messages.last_mut() {
-                Some(last) => last.end = true,
-                None => messages.push(Down {
-                    head: head.take(),
-                    frames: VecDeque::new(),
-                    end: true,
-                }),
-            }
-        }
-        messages
+/// The last message that is ready; an empty one when there is none.
+fn last(ready: &mut Ready) -> &mut Down {
+    if ready.is_empty() {
+        ready.push(Down::default());
     }
+    ready.last_mut().expect("there is one")
 }
 
 /// Cuts a frame into gRPC messages: a flag byte, four bytes of length, the
 /// message (gRPC over HTTP/2, "Length-Prefixed-Message").
-pub(super) fn split(mut data: Bytes) -> Vec<Bytes> {
-    let mut messages = Vec::with_capacity(1);
-    while data.len() > 5 {
-        let length = (&data[1..5]).get_u32() as usize + 5;
-        if length >= data.len() {
-            break;
+pub(super) fn split(data: Bytes) -> impl Iterator<Item = Bytes> {
+    let mut rest = Some(data);
+    std::iter::from_fn(move || {
+        let mut data = rest.take()?;
+        if data.len() > 5 {
+            let length = (&data[1..5]).get_u32() as usize + 5;
+            if length < data.len() {
+                let message = data.split_to(length);
+                rest = Some(data);
+                return Some(message);
+            }
         }
-        messages.push(data.split_to(length));
-    }
-    messages.push(data);
-    messages
+        Some(data)
+    })
 }
 
 /// The body of a request as the member reads it.
@@ -198,13 +180,13 @@ mod tests {
     #[test]
     fn a_frame_is_cut_into_its_messages() {
         let all = [message("one"), message(""), message("three")];
-        let parts = split(Bytes::from(all.concat()));
+        let parts: Vec<_> = split(Bytes::from(all.concat())).collect();
         assert_eq!(parts, all.map(Bytes::from).to_vec());
     }
 
     #[test]
     fn what_is_no_whole_message_is_kept_as_it_is() {
         let bytes = Bytes::from_static(b"\0\0\0\0\x09abc");
-        assert_eq!(split(bytes.clone()), vec![bytes]);
+        assert_eq!(split(bytes.clone()).collect::<Vec<_>>(), vec![bytes]);
     }
 }

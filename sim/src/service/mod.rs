@@ -13,6 +13,7 @@ mod kv;
 mod lease;
 mod maintenance;
 mod router;
+mod unary;
 mod watch;
 
 pub use router::Router;

@@ -77,7 +77,7 @@ impl Stream for WatchAnswers {
 impl Drop for WatchAnswers {
     fn drop(&mut self) {
         self.receiver.abort();
-        self.member.lock().watches.close(self.stream);
+        self.member.close_watches(self.stream);
     }
 }
 
@@ -112,7 +112,7 @@ impl Requests {
                 Step::Request(request) => self.handle(request),
                 Step::HalfClosed => self.half_closed = true,
                 Step::Tick => self.tick(),
-                Step::Gone => return self.member.lock().watches.close(stream),
+                Step::Gone => return self.member.close_watches(stream),
             }
         }
     }
