@@ -16,6 +16,7 @@ use etcd_recipes::campaign::live::Cluster;
 use etcd_recipes::runtime;
 
 use crate::failure::Failure;
+use crate::output;
 
 /// A connection whose other end says nothing for so long is dead: pings go out
 /// after the first, and wait for an answer for the second.
@@ -81,7 +82,6 @@ enum Scheme {
 
 /// Everything that a client connects with.
 pub(crate) struct Access {
-    endpoints: Vec<String>,
     addresses: Vec<String>,
     options: ConnectOptions,
     user: Option<String>,
@@ -93,9 +93,7 @@ impl Connection {
     pub(crate) fn access(self) -> Result<Access, Failure> {
         let tls = self.tls()?;
         let user = self.credentials()?;
-        let scheme = if tls.is_some() { "https" } else { "http" };
         let addresses: Vec<String> = self.endpoints.into_iter().map(|e| e.address).collect();
-        let with_scheme = |address: &String| format!("{scheme}://{address}");
         let (interval, timeout) = KEEP_ALIVE;
         let mut options = ConnectOptions::new()
             .with_connect_timeout(CONNECT_DEADLINE)
@@ -110,7 +108,6 @@ impl Connection {
             options = options.with_user(name, password);
         }
         Ok(Access {
-            endpoints: addresses.iter().map(with_scheme).collect(),
             addresses,
             options,
             user: name,
@@ -196,14 +193,33 @@ impl Connection {
 }
 
 impl Access {
-    /// Whether anyone listens at the endpoints; returns what is wrong with those
-    /// where nobody does.
-    pub(crate) async fn find_listeners(&self) -> Result<Vec<String>, Failure> {
-        let mut silent = Vec::new();
+    /// The cluster as a run uses it: each client with its own connection, to the
+    /// members that answer now. A client that knows of one that is down would
+    /// send it every second request.
+    pub(crate) async fn cluster(&self, prefix: &str, seed: u64) -> Result<Cluster, Failure> {
+        let answering = self.find_listeners().await?;
+        let scheme = if self.tls { "https" } else { "http" };
+        let url = |address: &String| format!("{scheme}://{address}");
+        let urls: Vec<String> = answering.iter().map(url).collect();
+        let options = self.options.clone();
+        Ok(Cluster {
+            connect: Arc::new(move || {
+                let (urls, options) = (urls.clone(), options.clone());
+                Box::pin(async move { Client::connect(urls, Some(options)).await })
+            }),
+            endpoints: answering,
+            prefix: prefix.to_owned(),
+            seed,
+        })
+    }
+
+    /// The endpoints where someone listens. Warns of the others.
+    async fn find_listeners(&self) -> Result<Vec<String>, Failure> {
+        let (mut answering, mut silent) = (Vec::new(), Vec::new());
         for address in &self.addresses {
             let connect = tokio::net::TcpStream::connect(address);
             match runtime::timeout(CONNECT_DEADLINE, connect).await {
-                Ok(Ok(_)) => {}
+                Ok(Ok(_)) => answering.push(address.clone()),
                 Ok(Err(error)) => silent.push(format!("{address}: {error}")),
                 Err(runtime::Elapsed) => silent.push(format!(
                     "{address}: no connection within {} s",
@@ -211,27 +227,21 @@ impl Access {
                 )),
             }
         }
-        if silent.len() < self.addresses.len() {
-            return Ok(silent);
+        if answering.is_empty() {
+            let what = format!("the cluster cannot be reached: {}", silent.join("; "));
+            return Err(Failure::cluster(what).hint(
+                "Is etcd running there? Other places are given with --endpoints or ETCDCTL_ENDPOINTS.",
+            ));
         }
-        let what = format!("the cluster cannot be reached: {}", silent.join("; "));
-        Err(Failure::cluster(what).hint(
-            "Is etcd running there? Other places are given with --endpoints or ETCDCTL_ENDPOINTS.",
-        ))
+        for why in silent {
+            output::warning(format_args!("{why}; going on without"));
+        }
+        Ok(answering)
     }
 
-    /// The cluster as a run uses it: each client with its own connection.
-    pub(crate) fn cluster(&self, prefix: String, seed: u64) -> Cluster {
-        let (endpoints, options) = (self.endpoints.clone(), self.options.clone());
-        Cluster {
-            connect: Arc::new(move || {
-                let (endpoints, options) = (endpoints.clone(), options.clone());
-                Box::pin(async move { Client::connect(endpoints, Some(options)).await })
-            }),
-            endpoints: self.addresses.clone(),
-            prefix,
-            seed,
-        }
+    /// `host:port` of each member.
+    pub(crate) fn addresses(&self) -> &[String] {
+        &self.addresses
     }
 }
 

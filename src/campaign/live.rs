@@ -20,6 +20,9 @@ use crate::workload::{
 /// How long each request of set-up and clean-up may take.
 const REQUEST_DEADLINE: Duration = Duration::from_secs(10);
 
+/// How long cleaning up may take in all.
+const CLEAN_UP_DEADLINE: Duration = Duration::from_secs(30);
+
 /// A cluster, and where a run may write.
 #[derive(Clone)]
 pub struct Cluster {
@@ -179,19 +182,30 @@ impl Cluster {
     }
 
     /// Removes the keys of the run, until none are found: a request that was
-    /// on its way when its client was stopped may still land.
+    /// on its way when its client was stopped may still land. Tries again after
+    /// an error, because another member may do what one that died cannot.
     async fn clean_up(&self) -> Result<(), String> {
-        const ATTEMPTS_MAX: u32 = 20;
-        let mut client = self.client().await.map_err(|error| error.to_string())?;
-        for _ in 0..ATTEMPTS_MAX {
-            let all = DeleteOptions::new().with_prefix();
-            let delete = client.delete(self.prefix.as_str(), Some(all));
-            if within_deadline(delete).await?.deleted() == 0 {
-                return Ok(());
+        let mut problem = "it takes too long".to_owned();
+        let attempts = async {
+            loop {
+                match self.delete_all().await {
+                    Ok(0) => return,
+                    Ok(_) => {}
+                    Err(error) => problem = error,
+                }
+                runtime::sleep(Duration::from_millis(100)).await;
             }
-            runtime::sleep(Duration::from_millis(100)).await;
-        }
-        Err("someone else keeps writing there".to_owned())
+        };
+        let done = runtime::timeout(CLEAN_UP_DEADLINE, attempts).await;
+        done.map_err(|runtime::Elapsed| problem)
+    }
+
+    /// Returns how many keys there were.
+    async fn delete_all(&self) -> Result<i64, String> {
+        let mut client = within_deadline((self.connect)()).await?;
+        let all = DeleteOptions::new().with_prefix();
+        let delete = client.delete(self.prefix.as_str(), Some(all));
+        Ok(within_deadline(delete).await?.deleted())
     }
 
     async fn client(&self) -> Result<Client, LiveError> {

@@ -21,7 +21,7 @@ pub(crate) fn workload_parser() -> impl TypedValueParser<Value = Chosen> {
 pub(crate) fn bug_parser() -> impl TypedValueParser<Value = (Chosen, Bug)> {
     let bugs = workload::all()
         .into_iter()
-        .flat_map(|workload| workload.bugs())
+        .flat_map(Workload::bugs)
         .map(|bug| PossibleValue::new(bug.name).help(bug.about));
     PossibleValuesParser::new(bugs)
         .map(|name| workload::find_bug(&name).expect("only these names are possible"))

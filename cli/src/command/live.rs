@@ -2,18 +2,19 @@
 
 use std::path::{Path, PathBuf};
 use std::process;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::Args;
-use etcd_recipes::campaign::live::{self, Cluster, LiveError, LiveReport};
+use etcd_recipes::campaign::live::{self, LiveError, LiveReport};
 use etcd_recipes::runtime;
 use etcd_recipes::workload::{self, Workload};
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use super::choice::{self, Chosen, Setting, Settings};
 use crate::connection::{Access, Connection};
 use crate::exit_code::{self, Status};
-use crate::failure::Failure;
+use crate::failure::{self, Failure};
 use crate::files::{DEFAULT_OUT, HistoryTarget};
 use crate::output::{self, FAINT, HEADING, Output};
 use crate::report::{json, progress, verdict};
@@ -81,7 +82,8 @@ struct Campaign {
     workloads: Vec<Chosen>,
     settings: Settings,
     access: Access,
-    cluster: Cluster,
+    prefix: String,
+    seed: u64,
     history: Option<HistoryTarget>,
     dry_run: bool,
     json: bool,
@@ -106,9 +108,9 @@ impl Live {
         if campaign.json {
             output::json(&json::Live {
                 command: "live",
-                endpoints: campaign.cluster.endpoints.clone(),
-                prefix: campaign.cluster.prefix.clone(),
-                seed: campaign.cluster.seed,
+                endpoints: campaign.access.addresses().to_vec(),
+                prefix: campaign.prefix.clone(),
+                seed: campaign.seed,
                 dry_run: campaign.dry_run,
                 etcd_version: results.etcd_version,
                 runs: results.runs,
@@ -135,12 +137,12 @@ impl Live {
         }
         let settings = Settings::new(&self.set, &workloads)?;
         let access = self.connection.access()?;
-        let seed = self.seed.unwrap_or_else(|| runtime::random_u64() >> 32);
         Ok(Campaign {
             workloads,
             settings,
-            cluster: access.cluster(prefix(self.prefix)?, seed),
             access,
+            prefix: prefix(self.prefix)?,
+            seed: self.seed.unwrap_or_else(|| runtime::random_u64() >> 32),
             history,
             dry_run: self.dry_run,
             json: self.json,
@@ -174,9 +176,6 @@ fn prefix(given: Option<String>) -> Result<String, Failure> {
 
 impl Campaign {
     async fn run(&self) -> anyhow::Result<Results> {
-        for silent in self.access.find_listeners().await? {
-            output::warning(format_args!("{silent}; going on without"));
-        }
         if self.dry_run {
             self.rehearse().await
         } else {
@@ -186,10 +185,11 @@ impl Campaign {
 
     /// Says what would be done.
     async fn rehearse(&self) -> anyhow::Result<Results> {
-        let etcd_version = self.cluster.prepare().await.map_err(unusable)?;
+        let cluster = self.access.cluster(&self.prefix, self.seed).await?;
+        let etcd_version = cluster.prepare().await.map_err(unusable)?;
         let mut text = format!(
             "would use etcd {etcd_version} at {}\nwould keep to keys below {:?} and remove them at the end",
-            self.access, self.cluster.prefix
+            self.access, self.prefix
         );
         for workload in &self.workloads {
             let parameters = self.parameters(*workload);
@@ -210,43 +210,40 @@ impl Campaign {
     async fn perform(&self) -> anyhow::Result<Results> {
         output::note(format_args!(
             "{FAINT}etcd at {}, keys below {}, seed {}{FAINT:#}",
-            self.access, self.cluster.prefix, self.cluster.seed
+            self.access, self.prefix, self.seed
         ));
-        let (interrupted, _listener) = on_interrupt(self.cluster.prefix.clone());
+        let (interrupt, _listener) = on_interrupt(self.prefix.clone());
         let mut results = Results {
             status: Status::Valid,
             etcd_version: String::new(),
             runs: Vec::new(),
         };
         for workload in &self.workloads {
-            let report = self.one(*workload, interrupted.clone()).await?;
-            let goes_on = !report.interrupted && report.left_behind.is_none();
-            self.tell(*workload, report, &mut results)?;
-            if !goes_on {
-                break;
+            match self.one(*workload, &interrupt).await {
+                Ok(report) => {
+                    let goes_on = !report.interrupted && report.left_behind.is_none();
+                    self.tell(*workload, report, &mut results)?;
+                    if !goes_on {
+                        break;
+                    }
+                }
+                Err(error) => {
+                    // What an earlier workload found may be graver.
+                    output::error(&error);
+                    results.status = results.status.max(failure::status_of(&error));
+                    break;
+                }
             }
         }
         Ok(results)
     }
 
-    async fn one(
-        &self,
-        workload: Chosen,
-        mut interrupted: watch::Receiver<bool>,
-    ) -> anyhow::Result<LiveReport> {
-        let spinner = progress::spinner(format!("{}, Ctrl-C ends it", workload.name()));
-        let interrupt = async {
-            // An error means that nobody can interrupt any more.
-            if interrupted
-                .wait_for(|interrupted| *interrupted)
-                .await
-                .is_err()
-            {
-                std::future::pending::<()>().await;
-            }
-        };
+    async fn one(&self, workload: Chosen, interrupt: &Notify) -> anyhow::Result<LiveReport> {
         let parameters = self.parameters(workload);
-        let report = live::run(&self.cluster, workload, &parameters, interrupt).await;
+        // Anew for each, because members come and go.
+        let cluster = self.access.cluster(&self.prefix, self.seed).await?;
+        let spinner = progress::spinner(format!("{}, Ctrl-C ends it", workload.name()));
+        let report = live::run(&cluster, workload, &parameters, interrupt.notified()).await;
         spinner.finish_and_clear();
         report.map_err(unusable)
     }
@@ -264,7 +261,7 @@ impl Campaign {
             interrupted,
             left_behind,
         } = report;
-        let name = format!("{}-{}", workload.name(), self.cluster.seed);
+        let name = format!("{}-{}", workload.name(), self.seed);
         // What breaks a promise on a real cluster cannot be run again.
         let fallback = HistoryTarget::Folder(Path::new(DEFAULT_OUT).to_owned());
         let target = self
@@ -286,13 +283,13 @@ impl Campaign {
         }
         results.status = results.status.max(verdict::status(&verdict));
         if let Some(why) = &left_behind {
-            output::warning(format_args!("{}: {why}", left(&self.cluster.prefix)));
+            output::warning(format_args!("{}: {why}", left(&self.prefix)));
             results.status = results.status.max(Status::Cluster);
         }
         results.etcd_version = etcd_version;
         results.runs.push(json::LiveRun {
             workload: workload.name(),
-            verdict: Some(verdict),
+            verdict,
             history: saved.map(|path| path.display().to_string()),
             interrupted,
             left_behind,
@@ -314,22 +311,24 @@ fn left(prefix: &str) -> String {
     format!("keys may be left below {prefix}; `etcdctl del --prefix {prefix}` removes them")
 }
 
-/// Becomes true at the first Ctrl-C or request to terminate; a second one ends
+/// Is notified of the first Ctrl-C or request to terminate; a second one ends
 /// the program where it stands. Listens for as long as the task is kept.
-fn on_interrupt(prefix: String) -> (watch::Receiver<bool>, runtime::Task) {
-    let (sender, receiver) = watch::channel(false);
+fn on_interrupt(prefix: String) -> (Arc<Notify>, runtime::Task) {
+    let notify = Arc::new(Notify::new());
+    let interrupted = Arc::clone(&notify);
     let listen = async move {
         if signalled().await.is_err() {
             return;
         }
-        sender.send_replace(true);
+        // Kept until a run asks, should none be listening just now.
+        interrupted.notify_one();
         output::note("interrupted: removing the keys of the run; once more to leave them");
         if signalled().await.is_ok() {
             output::warning(left(&prefix));
             process::exit(i32::from(exit_code::INTERRUPTED));
         }
     };
-    (receiver, runtime::spawn(listen))
+    (notify, runtime::spawn(listen))
 }
 
 #[cfg(unix)]

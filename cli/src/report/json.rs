@@ -142,7 +142,7 @@ pub(crate) struct Live {
 #[derive(Serialize)]
 pub(crate) struct LiveRun {
     pub(crate) workload: &'static str,
-    pub(crate) verdict: Option<Verdict>,
+    pub(crate) verdict: Verdict,
     /// The file with the history, when there is one.
     pub(crate) history: Option<String>,
     pub(crate) interrupted: bool,

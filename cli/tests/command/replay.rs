@@ -13,11 +13,7 @@ fn a_saved_plan_gives_the_same_verdict_every_time() {
         .exits_with(1)
         .says(verdict);
     assert!(first.stdout.contains("planned at"), "{}", first.stdout);
-    assert!(
-        first.stdout.contains(" s  fault      "),
-        "{}",
-        first.stdout
-    );
+    assert!(first.stdout.contains(" s  fault      "), "{}", first.stdout);
     let second = folder.run(&format!("replay {plan}")).exits_with(1);
     assert_eq!(first.stdout, second.stdout);
 

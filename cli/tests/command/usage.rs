@@ -92,11 +92,7 @@ fn a_password_is_never_printed() {
         "127.0.0.1:1",
     ]);
     let silent = || predicate::str::contains("hunter2").not();
-    command
-        .assert()
-        .code(5)
-        .stdout(silent())
-        .stderr(silent());
+    command.assert().code(5).stdout(silent()).stderr(silent());
 
     let mut help = folder.command();
     help.env("ETCDCTL_USER", "app:hunter2")

@@ -12,6 +12,7 @@ use super::Campaign;
 use crate::command::choice::Chosen;
 use crate::command::replay::{run_name, subject};
 use crate::exit_code::Status;
+use crate::failure;
 use crate::files;
 use crate::output::{self, BAD, DOUBT, GOOD};
 use crate::report::{count, json, progress, reproduce, table, trace, verdict};
@@ -50,8 +51,11 @@ impl Campaign {
         let mut all = Vec::new();
         for workload in &self.workloads {
             all.push(progress.sweep(*workload));
-            if let Some(error) = progress.error {
-                return Err(error);
+            if let Some(error) = &progress.error {
+                // What was found before may be graver.
+                output::error(error);
+                progress.status = progress.status.max(failure::status_of(error));
+                break;
             }
         }
         progress.conclude(&all)?;
@@ -163,7 +167,7 @@ impl Progress<'_> {
                     .output
                     .result(format_args!("  plan:      {}", path.display()))?,
                 Err(error) => {
-                    output::warning(format_args!("{error:#}; choose a folder with --out"))
+                    output::warning(format_args!("{error:#}; choose a folder with --out"));
                 }
             }
             campaign
