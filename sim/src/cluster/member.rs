@@ -3,11 +3,13 @@
 use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
 use std::time::Duration;
 
 use tokio::sync::Notify;
 
 use super::state::State;
+use super::watch::StreamId;
 use crate::executor::{self, Node};
 use crate::service::Router;
 use crate::store::{Store, StoreOptions};
@@ -129,7 +131,8 @@ impl Member {
     /// Its loops and the requests under way end with its node, which the caller
     /// kills.
     pub fn crash(&self) {
-        self.lock().lose_volatile();
+        let woken = self.lock().lose_volatile();
+        woken.into_iter().for_each(Waker::wake);
     }
 
     /// The services of this member, as a client reaches them.
@@ -168,6 +171,12 @@ impl Member {
             .state
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends a stream of watches.
+    pub(crate) fn close_watches(&self, stream: StreamId) {
+        let woken = self.lock().watches.close(stream);
+        woken.into_iter().for_each(Waker::wake);
     }
 
     /// Wakes the loop that serves watches whose streams were full.
@@ -210,11 +219,13 @@ impl Member {
                 let State { store, watches, .. } = &mut *state;
                 let before = watches.unsynced_len();
                 let after = watches.sync(store);
+                if watches.has_victims() {
+                    self.wake_victims();
+                }
                 if after == 0 || after >= before {
                     break;
                 }
             }
-            self.wake_victims();
             executor::sleep(SYNC_PERIOD).await;
         }
     }

@@ -1,5 +1,6 @@
 //! What a member knows.
 
+use std::task::Waker;
 use std::time::Duration;
 
 use etcd_client::proto::PbResponseHeader;
@@ -118,11 +119,13 @@ impl State {
         !expired.is_empty()
     }
 
-    /// What a crash loses; see [`Member::crash`](super::Member::crash).
-    pub(super) fn lose_volatile(&mut self) {
+    /// Loses what a crash loses; see [`Member::crash`](super::Member::crash). Who
+    /// is to be woken for that, without a lock.
+    #[must_use]
+    pub(super) fn lose_volatile(&mut self) -> Vec<Waker> {
         self.identity.term += 1;
         self.store.demote();
-        self.watches.close_all(self.identity);
+        self.watches.close_all(self.identity)
     }
 }
 

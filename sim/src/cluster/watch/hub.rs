@@ -1,7 +1,7 @@
 //! All watches of a member and how they keep up.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use etcd_client::proto::PbWatchResponse;
 use prost::Message as _;
@@ -83,11 +83,10 @@ impl WatchHub {
         id
     }
 
-    /// Ends a stream and its watches.
-    pub(crate) fn close(&mut self, stream: StreamId) {
-        if let Some(outbox) = self.streams.remove(&stream) {
-            outbox.close();
-        }
+    /// Ends a stream and its watches; who is to be woken for that. To be done
+    /// without the lock of the member: it can end tasks that need it.
+    #[must_use]
+    pub(crate) fn close(&mut self, stream: StreamId) -> Vec<Waker> {
         let ids: Vec<WatchKey> = self
             .watches
             .range(WatchKey::of(stream))
@@ -96,18 +95,21 @@ impl WatchHub {
         for id in ids {
             self.remove(id);
         }
+        let outbox = self.streams.remove(&stream);
+        outbox.into_iter().flat_map(Outbox::close).collect()
     }
 
-    /// Ends all streams, for the process that held them is gone.
-    pub(crate) fn close_all(&mut self, identity: Identity) {
+    /// Ends all streams, for the process that held them is gone; who is to be
+    /// woken for that, as with [`WatchHub::close`].
+    #[must_use]
+    pub(crate) fn close_all(&mut self, identity: Identity) -> Vec<Waker> {
         self.identity = identity;
         self.watches.clear();
         self.synced = Interest::default();
         self.unsynced.clear();
         self.victims.clear();
-        std::mem::take(&mut self.streams)
-            .into_values()
-            .for_each(Outbox::close);
+        let streams = std::mem::take(&mut self.streams);
+        streams.into_values().flat_map(Outbox::close).collect()
     }
 
     /// Takes the next answer of a stream; `None` when the stream has ended.

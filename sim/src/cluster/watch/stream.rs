@@ -105,12 +105,9 @@ impl Outbox {
         Poll::Pending
     }
 
-    /// Wakes both ends: the stream is gone.
-    pub(super) fn close(mut self) {
-        self.wake_reader();
-        if let Some(writer) = self.writer.take() {
-            writer.wake();
-        }
+    /// Ends the stream; who is to be woken for that, once no lock is held.
+    pub(super) fn close(self) -> impl Iterator<Item = Waker> {
+        self.reader.into_iter().chain(self.writer)
     }
 
     fn wake_reader(&mut self) {
