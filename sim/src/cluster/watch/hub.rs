@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::task::{Context, Poll, Waker};
 
 use etcd_client::proto::PbWatchResponse;
-use prost::Message as _;
 
 use super::batch::{Batch, WatchSpec};
+use super::fragment::fragments;
 use super::interest::Interest;
 use super::stream::{Outbox, StreamId, WatchKey};
+use super::watcher::{Progress, Watch, batches};
 use crate::cluster::state::Identity;
-use crate::store::{KeyRange, Record, Store};
+use crate::store::{KeyRange, Store};
 
 /// How many watches that lag behind are served at a time (`maxWatchersPerSync`
 /// in etcd's `server/storage/mvcc/watchable_store.go`).
@@ -19,28 +20,6 @@ const SYNC_MAX: usize = 512;
 /// The id in answers that belong to no watch (`InvalidWatchID` in etcd's
 /// `client/v3/watch.go`).
 const NO_WATCH: i64 = -1;
-
-#[derive(Debug)]
-enum Progress {
-    Synced,
-    Unsynced,
-    /// The stream was full; this is still to be sent.
-    Victim(Batch),
-    /// Has been told that what it asked for is compacted. It hears nothing any
-    /// more, but keeps its id until the client cancels it.
-    Compacted,
-}
-
-#[derive(Debug)]
-struct Watch {
-    spec: WatchSpec,
-    progress: Progress,
-    /// The first revision that it has not been told about.
-    next_revision: i64,
-    /// Whether it hears of progress at the next tick: it asked for that, and
-    /// has heard of no event since the last one.
-    notice_due: bool,
-}
 
 /// All watches of a member.
 ///
@@ -458,63 +437,4 @@ impl WatchHub {
     fn watch(&mut self, id: WatchKey) -> &mut Watch {
         self.watches.get_mut(&id).expect("a watch in use exists")
     }
-}
-
-impl Watch {
-    /// Whether everything up to `revision` has been told, and the watch has
-    /// begun.
-    fn is_at(&self, revision: i64) -> bool {
-        matches!(self.progress, Progress::Synced) && self.spec.start_revision <= revision
-    }
-}
-
-/// What each watch of a set is to be told of some records.
-fn batches<'a>(
-    interest: &Interest,
-    watches: &BTreeMap<WatchKey, Watch>,
-    store: &Store,
-    records: impl Iterator<Item = &'a Record>,
-) -> BTreeMap<WatchKey, Batch> {
-    let mut batches: BTreeMap<WatchKey, Batch> = BTreeMap::new();
-    for record in records {
-        interest.of(record.key(), |id| {
-            let watch = &watches[&id];
-            if record.mod_revision() >= watch.next_revision {
-                batches
-                    .entry(id)
-                    .or_default()
-                    .add(&watch.spec, store, record);
-            }
-        });
-    }
-    batches
-}
-
-/// Splits an answer that is too large, between events (`sendFragments` in
-/// etcd's `server/etcdserver/api/v3rpc/watch.go`).
-fn fragments(mut answer: PbWatchResponse, bytes_max: usize) -> Vec<PbWatchResponse> {
-    if answer.encoded_len() < bytes_max || answer.events.len() < 2 {
-        return vec![answer];
-    }
-    let events = std::mem::take(&mut answer.events);
-    let mut parts = Vec::new();
-    let mut part = PbWatchResponse {
-        fragment: true,
-        ..answer.clone()
-    };
-    for event in events {
-        part.events.push(event);
-        if part.events.len() > 1 && part.encoded_len() >= bytes_max {
-            let event = part.events.pop().expect("an event was added");
-            parts.push(part);
-            part = PbWatchResponse {
-                fragment: true,
-                ..answer.clone()
-            };
-            part.events.push(event);
-        }
-    }
-    part.fragment = false;
-    parts.push(part);
-    parts
 }

@@ -7,9 +7,11 @@
 //! `server/storage/mvcc/watchable_store.go`.
 
 mod batch;
+mod fragment;
 mod hub;
 mod interest;
 mod stream;
+mod watcher;
 
 pub(crate) use batch::WatchSpec;
 pub(crate) use hub::WatchHub;
