@@ -21,7 +21,7 @@ fn main() {
         put(&mut store, &keys[index(i)]);
     });
     measure("get, keys at random", ROUNDS, |i| {
-        get(&store, &keys[index(scatter(i))])
+        get(&store, &keys[index(scatter(i))]);
     });
     measure("put, keys at random", ROUNDS, |i| {
         put(&mut store, &keys[index(scatter(i))]);
