@@ -249,7 +249,9 @@ impl Access {
 impl fmt::Display for Access {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.addresses.join(", "))?;
-        match (self.tls, &self.user) {
+        // Whatever follows a colon may be a password given twice.
+        let user = self.user.as_deref().and_then(|user| user.split(':').next());
+        match (self.tls, user) {
             (true, Some(user)) => write!(f, " (TLS, user {user})"),
             (true, None) => write!(f, " (TLS)"),
             (false, Some(user)) => write!(f, " (user {user})"),

@@ -169,7 +169,9 @@ fn a_user_whose_role_ends_at_the_prefix_can_run_it() {
     );
     let refused = live("--user app --password-file wrong --prefix /app/").exits_with(5);
     assert!(!refused.stderr.contains("hunter3"), "{}", refused.stderr);
-    live("--prefix /app/").exits_with(5);
+    live("--prefix /app/")
+        .exits_with(5)
+        .notes("--password-file FILE");
 }
 
 #[test]
