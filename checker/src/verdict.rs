@@ -135,7 +135,8 @@ pub struct Violation {
     /// What happened, in plain words.
     pub sentence: String,
     /// The operations that prove it, in the order of their invocations. They alone
-    /// break the promise, and none of them can be spared.
+    /// break the promise. Of a queue's none can be spared; for transactions they are
+    /// the shortest cycle, and those who wrote what it read.
     pub witness: Vec<WitnessOperation>,
     /// What else is wrong in the same history, each a sentence.
     pub also: Vec<String>,

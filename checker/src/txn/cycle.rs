@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::graph::{Edge, Graph, Why};
-use super::model::{Model, What};
+use super::model::Model;
 use crate::verdict::Kind;
 
 /// How many dependencies one search may look at. The verdict does not depend on
@@ -104,12 +104,13 @@ const fn sort(name: &'static str, meaning: &'static str, first: Why, rest: &'sta
 
 /// The cycle to show. `nodes` are those that can be in one.
 pub(super) fn find(graph: &Graph, model: &Model, nodes: &[usize]) -> Cycle {
-    if let Some(cycle) = find_lost_update(model) {
+    if let Some(cycle) = find_lost_update(graph, model, nodes) {
         return cycle;
     }
     let mut search = Search::new(graph, model, nodes);
     for sort in &SORTS {
         if let Some(edges) = search.shortest(sort) {
+            let edges = shorten(graph, model, edges, sort);
             return Cycle {
                 kind: name(sort.kind, &edges, graph),
                 edges,
@@ -124,42 +125,98 @@ pub(super) fn find(graph: &Graph, model: &Model, nodes: &[usize]) -> Cycle {
 
 /// A transaction that read a version and overwrote a later one. It is shown by two
 /// transactions even where the way back from the second leads through others.
-fn find_lost_update(model: &Model) -> Option<Cycle> {
-    model.reads.iter().find_map(|read| {
-        let What::Version(version) = read.what else {
-            return None;
-        };
-        let versions = &model.versions[read.key];
-        let own = model.nodes[read.node].revision?;
-        let next = versions
-            .get(version + 1)
-            .filter(|next| next.revision < own)?;
+fn find_lost_update(graph: &Graph, model: &Model, nodes: &[usize]) -> Option<Cycle> {
+    let edges = nodes.iter().flat_map(|node| graph.from(*node));
+    let mut missed = edges.filter(|edge| edge.why == Why::Missed);
+    missed.find_map(|missed| {
+        let own = model.nodes[missed.from].revision?;
+        let versions = &model.versions[missed.key];
         let at = versions
             .binary_search_by_key(&own, |version| version.revision)
             .ok()?;
-        let (from, to) = (read.node, next.writer?);
-        debug_assert_eq!(
-            versions[at].writer,
-            Some(from),
-            "revision {own} has one writer"
-        );
-        let missed = Edge {
+        let is_later = model.nodes[missed.to]
+            .revision
+            .is_some_and(|other| other < own);
+        if !is_later || versions[at].writer != Some(missed.from) {
+            return None;
+        }
+        let (from, to) = (missed.to, missed.from);
+        let overwrote = Edge {
             from,
             to,
-            why: Why::Missed,
-            key: read.key,
-        };
-        let overwrote = Edge {
-            from: to,
-            to: from,
             why: Why::Overwrote,
-            key: read.key,
+            key: missed.key,
         };
         Some(Cycle {
             kind: LOST_UPDATE,
-            edges: vec![missed, overwrote],
+            edges: vec![*missed, overwrote],
         })
     })
+}
+
+/// Leaves out what lies between two versions of one key: whoever overwrote a version
+/// also overwrote, or was missed by those who read, what was before it.
+fn shorten(graph: &Graph, model: &Model, mut edges: Vec<Edge>, sort: &Sort) -> Vec<Edge> {
+    let mut turn = 0;
+    while turn < edges.len() {
+        edges.rotate_left(1);
+        turn += 1;
+        let spans = (1..edges.len()).flat_map(|end| (0..end).map(move |start| (start, end)));
+        let shortcut = |(start, end): (usize, usize)| {
+            // The first edge must stay what it is.
+            let allowed = if start == 0 {
+                std::slice::from_ref(&sort.first)
+            } else {
+                sort.rest
+            };
+            let (first, last) = (&edges[start], &edges[end]);
+            if first.from == last.to {
+                return None;
+            }
+            let direct = later_writer(graph, model, first.from, last.to, allowed)?;
+            Some((start, end, direct))
+        };
+        if edges[0].why == sort.first
+            && let Some((start, end, direct)) = spans.rev().find_map(shortcut)
+        {
+            edges.splice(start..=end, [direct]);
+            turn = 0;
+        }
+    }
+    // The edge that gives the cycle its name comes first.
+    let first = edges
+        .iter()
+        .position(|edge| edge.why == sort.first)
+        .unwrap_or(0);
+    edges.rotate_left(first);
+    edges
+}
+
+/// The dependency that leads from a node to one that wrote a later version of the
+/// same key.
+fn later_writer(
+    graph: &Graph,
+    model: &Model,
+    from: usize,
+    to: usize,
+    allowed: &[Why],
+) -> Option<Edge> {
+    let last = model.nodes[to].revision?;
+    let first = graph.from(from).iter();
+    let first = first.filter(|edge| matches!(edge.why, Why::Overwrote | Why::Missed));
+    first
+        .filter(|edge| allowed.contains(&edge.why))
+        .find_map(|edge| {
+            let next = |node: &usize| {
+                let overwrote = |next: &&Edge| next.why == Why::Overwrote && next.key == edge.key;
+                graph.from(*node).iter().find(overwrote).map(|next| next.to)
+            };
+            let is_before = |node: &usize| model.nodes[*node].revision.is_some_and(|at| at <= last);
+            let mut writers = std::iter::successors(Some(edge.to), next).take_while(is_before);
+            writers
+                .any(|writer| writer == to)
+                .then_some(Edge { to, ..*edge })
+        })
 }
 
 /// The plainer name that some cycles of two have.

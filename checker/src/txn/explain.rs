@@ -142,6 +142,7 @@ pub(super) fn cycle(txns: &Txns<'_>, model: &Model, cycle: &Cycle) -> Violation 
         .flat_map(|edge| [edge.from, edge.to])
         .collect();
     members.extend(versions_read(model, cycle));
+    members.extend(sights(model, &members));
     members.sort_by_key(|node| (model.nodes[*node].invoked, *node));
     members.dedup();
     let named: Vec<usize> = members
@@ -190,13 +191,31 @@ fn versions_read<'m>(model: &'m Model, cycle: &'m Cycle) -> impl Iterator<Item =
             What::Version(version) => Some(version),
             What::Absent => None,
         });
-        let mut before = version.filter(|version| {
-            versions
-                .get(version + 1)
-                .is_some_and(|next| next.writer == Some(edge.to))
-        });
+        let is_before = |version: &usize| {
+            let overwriter = model.nodes[edge.to].revision;
+            overwriter.is_some_and(|revision| versions[*version].revision < revision)
+        };
+        let mut before = version.filter(is_before);
         before.next().and_then(|version| versions[version].writer)
     })
+}
+
+/// For each revision that nobody reported: somebody who saw it.
+fn sights(model: &Model, members: &[usize]) -> Vec<usize> {
+    let unseen = members
+        .iter()
+        .filter(|node| model.nodes[**node].txn.is_none());
+    let revisions = unseen.filter_map(|node| model.nodes[*node].revision);
+    let readers: Vec<usize> = revisions
+        .filter_map(|revision| model.unexplained.get(&revision))
+        .map(|unexplained| unexplained.seen[0].1)
+        .collect();
+    let is_reader = |node: &usize| {
+        model.nodes[*node]
+            .txn
+            .is_some_and(|txn| readers.contains(&txn))
+    };
+    (0..model.nodes.len()).filter(is_reader).collect()
 }
 
 fn step(txns: &Txns<'_>, edge: &Edge, name: &impl Fn(usize) -> String) -> String {

@@ -5,7 +5,9 @@ use std::borrow::Cow;
 use rustc_hash::{FxHashMap, FxHashSet};
 use serde::Deserialize;
 
-use crate::history::{Event, History, HistoryError, MicroOperation, Operation, Outcome, Problem};
+use crate::history::{
+    Event, History, HistoryError, MicroOperation, Operation, Outcome, Problem, Text,
+};
 use crate::verdict::{Class, Kind, Violation};
 
 const INTERNAL: Kind = Kind {
@@ -134,22 +136,23 @@ struct Extraction<'h> {
 }
 
 #[derive(Deserialize)]
-struct Parameters {
-    initial: Option<Vec<(String, String, i64)>>,
+struct Parameters<'a> {
+    #[serde(borrow)]
+    initial: Option<Vec<(String, Text<'a>, i64)>>,
 }
 
 impl<'h> Extraction<'h> {
     fn initial(&mut self, history: &History) -> Result<Vec<Initial>, HistoryError> {
-        let parameters: Parameters = history.header().parameters.parse().map_err(|error| {
+        let parameters: Parameters<'_> = history.header().parameters.parse().map_err(|error| {
             let detail =
                 format!("\"initial\" must be a list of [key, value, mod_revision]: {error}");
             HistoryError::at(1, Problem::Parameters { detail })
         })?;
         let initial = parameters.initial.unwrap_or_default().into_iter();
         Ok(initial
-            .map(|(key, value, revision)| Initial {
+            .map(|(key, Text(value), revision)| Initial {
                 key: self.key(Cow::Owned(key)),
-                value,
+                value: value.into_owned(),
                 revision,
             })
             .collect())

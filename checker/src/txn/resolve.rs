@@ -132,6 +132,12 @@ impl Search<'_, '_> {
     /// What is wrong whatever the choice.
     fn certain(&self, known: &Commits) -> Result<(), Box<Violation>> {
         let model = Model::of(self.txns, known)?;
+        for (revision, unexplained) in &model.unexplained {
+            let candidates = self.candidates(*revision, unexplained, known);
+            if candidates.is_empty() && self.txns.blank.is_empty() {
+                return Err(self.nobody_wrote(unexplained));
+            }
+        }
         if let Order::Cyclic { nodes, graph } = sort(self.txns, &model, known) {
             return Err(Box::new(explain::cycle(
                 self.txns,
@@ -195,11 +201,8 @@ impl Search<'_, '_> {
             return found;
         }
         if options.is_empty() {
-            let unexplained = &model.unexplained[&revision];
-            let (_, reader, read) = unexplained.seen[0];
-            let violation =
-                explain::nobody_wrote(self.txns, reader, &self.txns.txns[reader].reads[read]);
-            self.first.get_or_insert_with(|| Box::new(violation));
+            let violation = self.nobody_wrote(&model.unexplained[&revision]);
+            self.first.get_or_insert(violation);
         }
         None
     }
@@ -256,10 +259,8 @@ impl Search<'_, '_> {
             return None;
         };
         if let Some(late) = late_stand_in(self.txns, model, &deadlines) {
-            let (_, reader, read) = model.unexplained[&late].seen[0];
-            let violation =
-                explain::nobody_wrote(self.txns, reader, &self.txns.txns[reader].reads[read]);
-            self.first.get_or_insert_with(|| Box::new(violation));
+            let violation = self.nobody_wrote(&model.unexplained[&late]);
+            self.first.get_or_insert(violation);
             return None;
         }
         if ambiguous {
@@ -268,6 +269,12 @@ impl Search<'_, '_> {
             return None;
         }
         Some(commits)
+    }
+
+    fn nobody_wrote(&self, unexplained: &Unexplained) -> Box<Violation> {
+        let (_, reader, read) = unexplained.seen[0];
+        let read = &self.txns.txns[reader].reads[read];
+        Box::new(explain::nobody_wrote(self.txns, reader, read))
     }
 
     /// The transactions that may have made a revision.
