@@ -1,5 +1,10 @@
 //! What people read: names, sentences and witnesses; liveness; the bank.
 
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "an expectation is written where it is used"
+)]
+
 use etcd_checker::{History, Model, Verdict, check};
 use expect_test::{Expect, expect};
 
