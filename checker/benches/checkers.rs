@@ -14,8 +14,8 @@ use support::{Random, busy_bank, busy_queue};
 const CLIENTS: usize = 10;
 
 fn main() {
-    // Cargo calls benches with `--test` where it only wants to know that they run.
-    let is_test = std::env::args().any(|argument| argument == "--test");
+    // `cargo bench` says `--bench`; `cargo test` only wants to know that it runs.
+    let is_test = std::env::args().all(|argument| argument != "--bench");
     let sizes: &[usize] = if is_test {
         &[1_000]
     } else {
