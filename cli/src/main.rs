@@ -6,7 +6,8 @@
 //!
 //! - [`command`]: one file for each subcommand: its arguments and what it does;
 //! - [`report`]: what it says: tables, violations, traces, JSON, progress;
-//! - [`connection`]: how a real cluster is reached;
+//! - [`connection`], [`interrupt`]: how a real cluster is reached, and left;
+//! - [`files`]: what the command saves;
 //! - [`failure`], [`exit_code`]: what can be wrong, and what the shell is told;
 //! - [`output`]: who reads which stream.
 
@@ -15,6 +16,7 @@ mod connection;
 mod exit_code;
 mod failure;
 mod files;
+mod interrupt;
 mod output;
 mod report;
 mod stopwatch;

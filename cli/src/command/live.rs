@@ -1,8 +1,6 @@
 //! `live`: the same workloads on a real etcd.
 
 use std::path::{Path, PathBuf};
-use std::process;
-use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::Args;
@@ -16,6 +14,7 @@ use crate::connection::{Access, Connection};
 use crate::exit_code::{self, Status};
 use crate::failure::{self, Failure};
 use crate::files::{DEFAULT_OUT, HistoryTarget};
+use crate::interrupt;
 use crate::output::{self, FAINT, HEADING, Output};
 use crate::report::{json, progress, verdict};
 
@@ -212,7 +211,7 @@ impl Campaign {
             "{FAINT}etcd at {}, keys below {}, seed {}{FAINT:#}",
             self.access, self.prefix, self.seed
         ));
-        let (interrupt, _listener) = on_interrupt(self.prefix.clone());
+        let (interrupt, _listener) = interrupt::on_interrupt(left(&self.prefix));
         let mut results = Results {
             status: Status::Valid,
             etcd_version: String::new(),
@@ -339,44 +338,4 @@ fn hint(reason: &str) -> Option<&'static str> {
 
 fn left(prefix: &str) -> String {
     format!("keys may be left below {prefix}; `etcdctl del --prefix {prefix}` removes them")
-}
-
-/// Is notified of the first Ctrl-C or request to terminate; a second one ends
-/// the program where it stands. Listens for as long as the task is kept.
-fn on_interrupt(prefix: String) -> (Arc<Notify>, runtime::Task) {
-    let notify = Arc::new(Notify::new());
-    let interrupted = Arc::clone(&notify);
-    let listen = async move {
-        if signalled().await.is_err() {
-            return;
-        }
-        // Kept until a run asks, should none be listening just now.
-        interrupted.notify_one();
-        output::note("interrupted: removing the keys of the run; once more to leave them");
-        if signalled().await.is_ok() {
-            output::warning(left(&prefix));
-            process::exit(i32::from(exit_code::INTERRUPTED));
-        }
-    };
-    (notify, runtime::spawn(listen))
-}
-
-#[cfg(unix)]
-async fn signalled() -> std::io::Result<()> {
-    use std::pin::pin;
-
-    use tokio::signal::unix::{SignalKind, signal};
-
-    let (mut interrupt, mut terminate) = (
-        signal(SignalKind::interrupt())?,
-        signal(SignalKind::terminate())?,
-    );
-    let (interrupt, terminate) = (pin!(interrupt.recv()), pin!(terminate.recv()));
-    futures_util::future::select(interrupt, terminate).await;
-    Ok(())
-}
-
-#[cfg(not(unix))]
-async fn signalled() -> std::io::Result<()> {
-    tokio::signal::ctrl_c().await
 }

@@ -116,7 +116,7 @@ impl Ran {
     }
 }
 
-/// The file's content as a path's argument.
+/// A path as an argument.
 pub(crate) fn text(path: &Path) -> &str {
     path.to_str().expect("temporary paths are text")
 }
