@@ -263,7 +263,7 @@ fn a_cancelled_dequeue_leaves_no_keys_and_no_watch_behind() {
         let keys = simulation
             .member()
             .with_store(|store| store.current().count());
-        (keys, simulation.member().watchers())
+        (keys, simulation.member().watches())
     });
     assert!(left.iter().all(|left| *left == (0, 0)), "{left:?}");
 }
@@ -278,7 +278,7 @@ fn consumers_of_one_handle_share_one_watch() {
         };
         let look = async {
             sleep(Duration::from_secs(1)).await;
-            simulation.member().watchers()
+            simulation.member().watches()
         };
         match futures_util::future::select(Box::pin(waiting), Box::pin(look)).await {
             futures_util::future::Either::Right((watchers, _)) => watchers,

@@ -14,6 +14,9 @@ use etcd_sim::executor::{Executor, now};
 use etcd_sim::plan::{Latency, Plan};
 use etcd_sim::simulation::{Options, Settled, run};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const CLIENTS: u32 = 10;
 const PAIRS_PER_CLIENT: u32 = 10_000;
 const REQUESTS: u32 = CLIENTS * PAIRS_PER_CLIENT * 2;
@@ -199,11 +202,11 @@ fn main() {
     if std::env::args().any(|argument| argument == "--test") {
         return;
     }
-    // `cargo bench -- TEXT` measures only what has the text in its name.
+    // `cargo bench -- TEXT` measures only what has the text at its name's end.
     let wanted = std::env::args().skip(1).find(|text| !text.starts_with('-'));
     let wanted = wanted.unwrap_or_default();
     let mut contenders = contenders();
-    contenders.retain(|contender| contender.name.contains(&wanted));
+    contenders.retain(|contender| contender.name.ends_with(&wanted));
     for _ in 0..ROUNDS {
         contenders.iter_mut().for_each(Contender::play_round);
     }

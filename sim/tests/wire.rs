@@ -506,7 +506,7 @@ mod streams {
                 let mut stream = client.watch("key", None).await.unwrap();
                 assert!(stream.message().await.unwrap().unwrap().created());
                 let end = stream.message().await.unwrap_err().to_string();
-                (end, simulation.member().watchers())
+                (end, simulation.member().watches())
             },
         );
         for (end, watchers) in seen {
@@ -527,12 +527,12 @@ mod streams {
             let mut client = simulation.client(OBSERVER).await.unwrap();
             let stream = client.watch("key", None).await.unwrap();
             sleep_until(at_ms(200)).await;
-            let both = simulation.member().watchers();
+            let both = simulation.member().watches();
             drop(stream);
             sleep_until(at_ms(400)).await;
-            let one = simulation.member().watchers();
+            let one = simulation.member().watches();
             sleep_until(at_ms(700)).await;
-            (both, one, simulation.member().watchers())
+            (both, one, simulation.member().watches())
         });
         assert!(seen.iter().all(|seen| *seen == (2, 1, 0)), "{seen:?}");
     }
@@ -548,7 +548,7 @@ mod streams {
             let second = Some(WatchOptions::new());
             stream.watch("b", second).await.unwrap();
             sleep_until(at_ms(600)).await;
-            simulation.member().watchers()
+            simulation.member().watches()
         });
         assert!(seen.iter().all(|watchers| *watchers == 1), "{seen:?}");
     }

@@ -145,11 +145,6 @@ impl Member {
         look(&self.lock().store)
     }
 
-    /// How many watches are open, over all streams.
-    pub fn watchers(&self) -> usize {
-        self.lock().watches.len()
-    }
-
     /// How many watches are open. For tests: no client can ask for this.
     pub fn watches(&self) -> usize {
         self.lock().watches.len()

@@ -13,7 +13,7 @@ use tonic::body::Body;
 use tower::BoxError;
 use tower::util::BoxCloneSyncService;
 
-use super::exchange::{Arrival, Broken, Down, Exchange, Up};
+use super::exchange::{Broken, Down, Exchange, Up};
 use super::{Direction, Fate, Network, member};
 use crate::executor::{Node, now, sleep, timer};
 use crate::fault::ClientId;
@@ -89,9 +89,10 @@ impl Channel {
 
     /// Sends the first message and waits for the head of the response.
     async fn open(self, request: Request) -> Result<Response, BoxError> {
-        let (parts, body) = request.into_parts();
-        let mut body = Box::pin(body);
-        let first = std::future::poll_fn(|context| poll_first(body.as_mut(), context)).await?;
+        let (parts, mut body) = request.into_parts();
+        let parts = Box::new(parts);
+        let first =
+            std::future::poll_fn(|context| poll_first(Pin::new(&mut body), context)).await?;
         let exchange = Exchange::new(self.network.clone(), self.client, parts.uri.clone());
         let exchange = Arc::new(exchange);
         let end = ClientEnd {
@@ -113,7 +114,7 @@ impl Channel {
     fn send_first(
         &self,
         exchange: &Arc<Exchange>,
-        parts: http::request::Parts,
+        parts: Box<http::request::Parts>,
         messages: SmallVec<[Bytes; 1]>,
     ) -> Result<(), Status> {
         let accepted = self.network.connect(self, exchange)?;
@@ -193,7 +194,8 @@ fn poll_first(mut body: Pin<&mut Body>, context: &mut Context<'_>) -> Poll<Resul
 
 /// Sends the rest of a stream, message by message. Runs on the client's node:
 /// a paused or dead client sends nothing.
-async fn relay(mut body: Pin<Box<Body>>, mut relay: Relay) {
+async fn relay(mut body: Body, mut relay: Relay) {
+    let mut body = Pin::new(&mut body);
     while !relay.exchange.is_over() {
         let frame = std::future::poll_fn(|context| body.as_mut().poll_frame(context)).await;
         match frame {
@@ -244,8 +246,7 @@ struct ClientEnd {
 
 impl ClientEnd {
     async fn response(mut self) -> Result<Response, BoxError> {
-        let mut arrival = Arrival::default();
-        let down = std::future::poll_fn(|context| self.exchange.poll_down(&mut arrival, context));
+        let down = std::future::poll_fn(|context| self.exchange.poll_down(context));
         let mut down = down.await.map_err(broken_status)?;
         let head = down
             .head
@@ -254,10 +255,9 @@ impl ClientEnd {
         self.closed = down.end;
         let body = Body::new(ResponseBody {
             end: self,
-            arrival,
             current: down,
         });
-        Ok(http::Response::from_parts(head, body))
+        Ok(http::Response::from_parts(*head, body))
     }
 }
 
@@ -273,7 +273,6 @@ impl Drop for ClientEnd {
 /// The body of a response as the client reads it.
 struct ResponseBody {
     end: ClientEnd,
-    arrival: Arrival,
     /// What has arrived and was not read yet.
     current: Down,
 }
@@ -297,7 +296,7 @@ impl http_body::Body for ResponseBody {
             if this.end.closed {
                 return Poll::Ready(None);
             }
-            match this.end.exchange.poll_down(&mut this.arrival, context) {
+            match this.end.exchange.poll_down(context) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(down)) => {
                     this.end.closed = down.end;

@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
+use http::HeaderValue;
 
 use super::{Fate, Network};
 use crate::executor::{SimTime, Sleep, now, timer};
@@ -32,10 +33,38 @@ pub(super) enum Up {
 /// one, as in etcd's server, and the trailers with the last one.
 #[derive(Default)]
 pub(super) struct Down {
-    pub(super) head: Option<http::response::Parts>,
+    pub(super) head: Option<Box<http::response::Parts>>,
     pub(super) data: Option<Bytes>,
     pub(super) trailers: Option<http::HeaderMap>,
     pub(super) end: bool,
+}
+
+impl Down {
+    /// The whole answer of a unary call that went well.
+    pub(super) fn message(message: Bytes) -> Self {
+        let (mut head, ()) = http::Response::new(()).into_parts();
+        let grpc = HeaderValue::from_static("application/grpc");
+        head.headers.insert(http::header::CONTENT_TYPE, grpc);
+        let mut trailers = http::HeaderMap::with_capacity(1);
+        let ok = HeaderValue::from_static("0");
+        trailers.insert(tonic::Status::GRPC_STATUS, ok);
+        Down {
+            head: Some(Box::new(head)),
+            data: Some(message),
+            trailers: Some(trailers),
+            end: true,
+        }
+    }
+
+    /// The whole answer of a unary call that was refused.
+    pub(super) fn refusal(status: tonic::Status) -> Self {
+        let (head, ()) = status.into_http::<()>().into_parts();
+        Down {
+            head: Some(Box::new(head)),
+            end: true,
+            ..Down::default()
+        }
+    }
 }
 
 /// One call on the wire.
@@ -66,6 +95,8 @@ struct Lane<T> {
     /// A message was lost: nothing after it arrives.
     stalled: bool,
     reader: Option<Waker>,
+    /// Wakes the reader when the next message is there.
+    timer: Option<(SimTime, Sleep)>,
 }
 
 impl<T> Default for Lane<T> {
@@ -75,83 +106,77 @@ impl<T> Default for Lane<T> {
             last: SimTime::ZERO,
             stalled: false,
             reader: None,
+            timer: None,
         }
     }
 }
 
 impl<T> Lane<T> {
+    /// Sends a message. The reader that is to be woken at once, if any.
     fn push(&mut self, fate: Fate, message: T) -> Option<Waker> {
-        match fate {
-            Fate::Lost => {
-                self.stalled = true;
-                None
-            }
-            Fate::Arrives(_) if self.stalled => None,
-            Fate::Arrives(at) => {
-                self.last = self.last.max(at);
-                // Most calls have one message each way.
-                self.messages.reserve_exact(1);
-                self.messages.push_back((self.last, message));
-                self.reader.take()
-            }
+        let Fate::Arrives(at) = fate else {
+            self.stalled = true;
+            return None;
+        };
+        if self.stalled {
+            return None;
+        }
+        self.last = self.last.max(at);
+        let at = self.last;
+        let is_next = self.messages.is_empty();
+        // Most calls have one message each way.
+        self.messages.reserve_exact(1);
+        self.messages.push_back((at, message));
+        if !is_next {
+            // The reader waits for an earlier one already.
+            return None;
+        }
+        let reader = self.reader.take()?;
+        if at <= now() {
+            return Some(reader);
+        }
+        // Woken when the message is there, not before.
+        self.timer = Some((at, timer(at)));
+        let waits = self
+            .poll_timer(&mut Context::from_waker(&reader))
+            .is_pending();
+        if waits {
+            self.reader = Some(reader);
+            None
+        } else {
+            Some(reader)
         }
     }
 
-    /// The next message, or when it will be there, or nothing yet.
-    fn take(&mut self, context: &Context<'_>) -> Taken<T> {
-        match self.messages.front() {
-            Some((at, _)) if *at <= now() => match self.messages.pop_front() {
-                Some((_, message)) => Taken::Message(message),
-                None => unreachable!("the queue has a front"),
-            },
-            Some((at, _)) => {
-                self.reader = Some(context.waker().clone());
-                Taken::Later(*at)
+    /// Waits for the next message.
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<T> {
+        while let Some((at, _)) = self.messages.front() {
+            let at = *at;
+            if at <= now() {
+                self.timer = None;
+                let (_, message) = self.messages.pop_front().expect("the queue has a front");
+                return Poll::Ready(message);
             }
-            None => {
-                self.reader = Some(context.waker().clone());
-                Taken::Nothing
-            }
-        }
-    }
-}
-
-enum Taken<T> {
-    Message(T),
-    Later(SimTime),
-    Nothing,
-}
-
-/// Waits for the next message of a lane.
-#[derive(Default)]
-pub(super) struct Arrival {
-    timer: Option<(SimTime, Sleep)>,
-}
-
-impl Arrival {
-    fn poll<T>(
-        &mut self,
-        context: &mut Context<'_>,
-        mut take: impl FnMut(&Context<'_>) -> Result<Taken<T>, Broken>,
-    ) -> Poll<Result<T, Broken>> {
-        loop {
-            let at = match take(context) {
-                Err(broken) => return Poll::Ready(Err(broken)),
-                Ok(Taken::Message(message)) => return Poll::Ready(Ok(message)),
-                Ok(Taken::Nothing) => return Poll::Pending,
-                Ok(Taken::Later(at)) => at,
-            };
             if self.timer.as_ref().is_none_or(|(set, _)| *set != at) {
                 self.timer = Some((at, timer(at)));
             }
-            let Some((_, sleep)) = &mut self.timer else {
-                unreachable!("the timer was just set")
-            };
-            if Pin::new(sleep).poll(context).is_pending() {
-                return Poll::Pending;
+            if self.poll_timer(context).is_pending() {
+                break;
             }
+        }
+        self.reader = Some(context.waker().clone());
+        Poll::Pending
+    }
+
+    fn poll_timer(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let Some((_, sleep)) = &mut self.timer else {
+            return Poll::Ready(());
+        };
+        let poll = Pin::new(sleep).poll(context);
+        if poll.is_ready() {
             self.timer = None;
         }
+        poll
     }
 }
 
@@ -209,47 +234,31 @@ impl Exchange {
             .fate(self.client, direction, now(), self.call.path())
     }
 
-    pub(super) fn poll_up(
-        &self,
-        arrival: &mut Arrival,
-        context: &mut Context<'_>,
-    ) -> Poll<Result<Up, Broken>> {
-        arrival.poll(context, |context| {
-            let mut state = self.lock();
-            match state.broken {
-                Some(broken) => Err(broken),
-                None => Ok(state.up.take(context)),
-            }
-        })
+    pub(super) fn poll_up(&self, context: &mut Context<'_>) -> Poll<Result<Up, Broken>> {
+        let mut state = self.lock();
+        match state.broken {
+            Some(broken) => Poll::Ready(Err(broken)),
+            None => state.up.poll(context).map(Ok),
+        }
     }
 
-    pub(super) fn poll_down(
-        &self,
-        arrival: &mut Arrival,
-        context: &mut Context<'_>,
-    ) -> Poll<Result<Down, Broken>> {
-        arrival.poll(context, |context| {
-            let mut state = self.lock();
-            if let Some(broken) = state.broken {
-                return Err(broken);
-            }
-            let taken = state.down.take(context);
-            state.answered |= matches!(taken, Taken::Message(_));
-            Ok(taken)
-        })
+    pub(super) fn poll_down(&self, context: &mut Context<'_>) -> Poll<Result<Down, Broken>> {
+        let mut state = self.lock();
+        if let Some(broken) = state.broken {
+            return Poll::Ready(Err(broken));
+        }
+        let poll = state.down.poll(context);
+        state.answered |= poll.is_ready();
+        poll.map(Ok)
     }
 
     /// Ready when the member knows that its answers reach nobody.
-    pub(super) fn poll_over(&self, arrival: &mut Arrival, context: &mut Context<'_>) -> Poll<()> {
-        arrival
-            .poll(context, |context| {
-                let mut state = self.lock();
-                match state.broken {
-                    Some(broken) => Err(broken),
-                    None => Ok(state.over.take(context)),
-                }
-            })
-            .map(|_| ())
+    pub(super) fn poll_over(&self, context: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.lock();
+        match state.broken {
+            Some(_) => Poll::Ready(()),
+            None => state.over.poll(context),
+        }
     }
 
     /// The member applied what was asked for; from now on a missing answer

@@ -10,40 +10,60 @@ use smallvec::SmallVec;
 use tonic::body::Body;
 use tower::Service as _;
 
-use super::exchange::{Arrival, Broken, Down, Exchange, Up as Message};
+use super::exchange::{Broken, Down, Exchange, Up as Message};
+use super::inbox::{self, Inbox};
 use crate::cluster::{Applied, Router};
 use crate::executor::{Node, SimTime, sleep_until};
+use crate::service::unary::Method;
 
 /// A member that accepts connections.
 #[derive(Clone)]
 pub(super) struct Up {
     pub(super) node: Node,
-    pub(super) router: Router,
+    router: Router,
+    inbox: Arc<Inbox>,
 }
 
 impl Up {
+    /// A member that answers through `router`, in tasks of `node`.
+    pub(super) fn new(node: Node, router: Router) -> Self {
+        let inbox = Arc::new(Inbox::default());
+        node.spawn(inbox::work_off(
+            Arc::clone(&inbox),
+            node.clone(),
+            router.clone(),
+        ));
+        Up {
+            node,
+            router,
+            inbox,
+        }
+    }
+
     /// Hands a call over to the member: its first message arrives at `arrival`.
     pub(super) fn accept(
         self,
         exchange: Arc<Exchange>,
-        parts: http::request::Parts,
+        parts: Box<http::request::Parts>,
         arrival: SimTime,
     ) {
-        let router = self.router;
-        self.node.spawn(async move {
-            sleep_until(arrival).await;
-            // A reset also destroys what was on its way.
-            if exchange.broken().is_none() {
-                serve(router, exchange, parts).await;
-            }
-        });
+        match Method::of(parts.uri.path()) {
+            Some(method) => self.inbox.put(arrival, method, exchange, parts),
+            None => self.node.spawn(async move {
+                sleep_until(arrival).await;
+                serve(self.router, exchange, *parts).await;
+            }),
+        }
     }
 }
 
+/// Any other call.
 async fn serve(mut router: Router, exchange: Arc<Exchange>, parts: http::request::Parts) {
+    if exchange.broken().is_some() {
+        return;
+    }
     let body = Body::new(RequestBody {
         exchange: Arc::clone(&exchange),
-        arrival: Arrival::default(),
         done: false,
     });
     let response = match router.call(http::Request::from_parts(parts, body)).await {
@@ -61,12 +81,11 @@ async fn serve(mut router: Router, exchange: Arc<Exchange>, parts: http::request
 /// last one, every message in between by itself.
 async fn answer(exchange: &Exchange, head: http::response::Parts, body: Body) {
     let mut body = pin!(body);
-    let mut head = Some(head);
-    let mut over = Arrival::default();
+    let mut head = Some(Box::new(head));
     loop {
         let ready = std::future::poll_fn(|context| match poll_ready(body.as_mut(), context) {
             Poll::Ready(ready) => Poll::Ready(Some(ready)),
-            Poll::Pending => exchange.poll_over(&mut over, context).map(|()| None),
+            Poll::Pending => exchange.poll_over(context).map(|()| None),
         })
         .await;
         let Some(ready) = ready else { return };
@@ -136,7 +155,6 @@ pub(super) fn split(data: Bytes) -> impl Iterator<Item = Bytes> {
 /// The body of a request as the member reads it.
 struct RequestBody {
     exchange: Arc<Exchange>,
-    arrival: Arrival,
     done: bool,
 }
 
@@ -152,7 +170,7 @@ impl http_body::Body for RequestBody {
             return Poll::Ready(None);
         }
         let this = &mut *self;
-        let message = match this.exchange.poll_up(&mut this.arrival, context) {
+        let message = match this.exchange.poll_up(context) {
             Poll::Ready(message) => message,
             Poll::Pending => return Poll::Pending,
         };

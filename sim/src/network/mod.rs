@@ -19,7 +19,7 @@
 //! - [`Channel`]: the client's end, what `etcd_client` is built on.
 //! - `exchange`: one call: two queues of messages and what broke them.
 //! - `link`: the state of the connection of one client, and the fates.
-//! - `member`: the member's end.
+//! - `member`, `inbox`: the member's end.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -30,6 +30,7 @@ use crate::plan::Latency;
 
 mod channel;
 mod exchange;
+mod inbox;
 mod link;
 mod member;
 
@@ -132,7 +133,8 @@ impl Network {
 
     /// The member is up: it runs on `node` and answers through `router`.
     pub(crate) fn member_up(&self, node: Node, router: crate::cluster::Router) {
-        self.lock().member = Some(member::Up { node, router });
+        let member = member::Up::new(node, router);
+        self.lock().member = Some(member);
     }
 
     pub(crate) fn member_is_up(&self) -> bool {
@@ -260,7 +262,9 @@ impl Network {
 
 /// Whether there was anything to break.
 fn break_all(exchanges: &[Arc<Exchange>], broken: Broken) -> bool {
-    exchanges
-        .iter()
-        .fold(false, |any, exchange| exchange.break_off(broken) || any)
+    let mut any = false;
+    for exchange in exchanges {
+        any |= exchange.break_off(broken);
+    }
+    any
 }

@@ -13,7 +13,7 @@ mod kv;
 mod lease;
 mod maintenance;
 mod router;
-mod unary;
+pub(crate) mod unary;
 mod watch;
 
 pub use router::Router;

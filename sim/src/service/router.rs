@@ -6,9 +6,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use etcd_client::proto::{
-    PbClusterServer, PbKvServer, PbKvService as _, PbLeaseServer, PbMaintenanceServer,
-    PbWatchServer,
+    PbClusterServer, PbKvServer, PbLeaseServer, PbMaintenanceServer, PbWatchServer,
 };
 use tonic::Status;
 use tonic::body::Body;
@@ -18,7 +18,7 @@ use super::cluster::ClusterService;
 use super::kv::KvService;
 use super::lease::LeaseService;
 use super::maintenance::MaintenanceService;
-use super::unary;
+use super::unary::{Call, Method};
 use super::watch::WatchService;
 use crate::cluster::Member;
 
@@ -34,7 +34,7 @@ pub struct Router {
 #[derive(Debug)]
 struct Services {
     kv: Arc<KvService>,
-    kv_rest: PbKvServer<KvService>,
+    kv_server: PbKvServer<KvService>,
     watch: PbWatchServer<WatchService>,
     lease: PbLeaseServer<LeaseService>,
     maintenance: PbMaintenanceServer<MaintenanceService>,
@@ -47,7 +47,7 @@ impl Router {
         let kv = Arc::new(KvService::new(member.clone()));
         let services = Services {
             kv: Arc::clone(&kv),
-            kv_rest: PbKvServer::from_arc(kv),
+            kv_server: PbKvServer::from_arc(kv).max_decoding_message_size(usize::MAX),
             watch: PbWatchServer::new(WatchService::new(member.clone()))
                 .max_decoding_message_size(usize::MAX),
             lease: PbLeaseServer::new(LeaseService::new(member.clone())),
@@ -60,15 +60,18 @@ impl Router {
     }
 }
 
-/// A future that answers a unary call by a method of a service.
-macro_rules! unary {
-    ($request:ident, $service:ident.$method:ident) => {
-        Box::pin(async move {
-            let handle = |request| async move { $service.$method(request).await };
-            Ok(unary::serve($request, handle).await)
-        })
-    };
+impl Router {
+    /// Starts a unary call on keys, with the bytes of its one message.
+    pub(crate) fn call_unary(
+        &self,
+        method: Method,
+        headers: http::HeaderMap,
+        message: Bytes,
+    ) -> Call {
+        method.call(Arc::clone(&self.services.kv), headers, message)
+    }
 }
+
 impl Service<http::Request<Body>> for Router {
     type Response = http::Response<Body>;
     type Error = Infallible;
@@ -79,28 +82,10 @@ impl Service<http::Request<Body>> for Router {
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        let kv = Arc::clone(&self.services.kv);
-        match request.uri().path() {
-            "/etcdserverpb.KV/Range" => unary!(request, kv.range),
-            "/etcdserverpb.KV/Put" => unary!(request, kv.put),
-            "/etcdserverpb.KV/DeleteRange" => unary!(request, kv.delete_range),
-            "/etcdserverpb.KV/Txn" => unary!(request, kv.txn),
-            "/etcdserverpb.KV/Compact" => unary!(request, kv.compact),
-            _ => self.call_other(request),
-        }
-    }
-}
-
-impl Router {
-    /// Everything that is no unary call on keys.
-    fn call_other(
-        &self,
-        request: http::Request<Body>,
-    ) -> <Self as Service<http::Request<Body>>>::Future {
         let services = &self.services;
         let service = request.uri().path().split('/').nth(1).unwrap_or_default();
         match service {
-            "etcdserverpb.KV" => services.kv_rest.clone().call(request),
+            "etcdserverpb.KV" => services.kv_server.clone().call(request),
             "etcdserverpb.Watch" => services.watch.clone().call(request),
             "etcdserverpb.Lease" => services.lease.clone().call(request),
             "etcdserverpb.Maintenance" => services.maintenance.clone().call(request),

@@ -1,73 +1,89 @@
-//! Unary calls without tonic's codec.
+//! Unary calls on keys, the short way.
 //!
-//! tonic serves every call through buffers of 8 KiB, made for streams. Nearly
-//! all requests of a simulation are small unary ones, so they are decoded and
-//! encoded here, straight from and into the one message that a unary call has
-//! (gRPC over HTTP/2: a byte that says whether it is compressed, four bytes of
-//! length, the message). What a client sees is the same.
+//! Nearly all requests of a simulation are small unary ones. The network hands
+//! them over as the one message that they are, and gets one message back:
+//! without tonic's buffers of 8 KiB, bodies and frames. What a client sees is
+//! the same (gRPC over HTTP/2: a byte that says whether the message is
+//! compressed, four bytes of length, the message).
 
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
 
-use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue};
-use http_body::{Body as _, Frame};
-use tonic::body::Body;
+use bytes::{Buf as _, BufMut as _, Bytes};
+use etcd_client::proto::PbKvService as _;
 use tonic::metadata::MetadataMap;
-use tonic::{Request, Response, Status};
+use tonic::{Extensions, Request, Response, Status};
+
+use super::kv::KvService;
+use crate::cluster::Applied;
 
 const HEADER_BYTES: usize = 5;
 
-/// Decodes the request, hands it to `handle`, and encodes its answer.
-pub(super) async fn serve<Q, A, F, Fut>(
-    request: http::Request<Body>,
-    handle: F,
-) -> http::Response<Body>
-where
-    Q: prost::Message + Default,
-    A: prost::Message,
-    F: FnOnce(Request<Q>) -> Fut,
-    Fut: Future<Output = Result<Response<A>, Status>>,
-{
-    let (parts, body) = request.into_parts();
-    let message = match read(body).await.and_then(decode) {
-        Ok(message) => message,
-        Err(status) => return status.into_http(),
-    };
-    let metadata = MetadataMap::from_headers(parts.headers);
-    let request = Request::from_parts(metadata, parts.extensions, message);
-    match handle(request).await {
-        Ok(answer) => encode(answer),
-        Err(status) => status.into_http(),
-    }
+/// What a unary call gives.
+pub(crate) struct Answer {
+    /// The message with its header of five bytes.
+    pub(crate) message: Bytes,
+    /// There when the call changed something.
+    pub(crate) applied: Option<Applied>,
 }
 
-/// The bytes of the whole body.
-async fn read(mut body: Body) -> Result<Bytes, Status> {
-    let mut body = Pin::new(&mut body);
-    let mut whole = Bytes::new();
-    while let Some(frame) = std::future::poll_fn(|context| body.as_mut().poll_frame(context)).await
-    {
-        let Ok(data) = frame?.into_data() else { break };
-        whole = if whole.is_empty() {
-            data
-        } else {
-            [whole, data].concat().into()
-        };
-        if is_whole(&whole) {
-            break;
+/// A unary call under way.
+pub(crate) type Call = Pin<Box<dyn Future<Output = Result<Answer, Status>> + Send>>;
+
+/// A unary call that takes the short way.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Method {
+    Range,
+    Put,
+    DeleteRange,
+    Txn,
+    Compact,
+}
+
+impl Method {
+    /// The method of a path; none when it does not take the short way.
+    pub(crate) fn of(path: &str) -> Option<Method> {
+        Some(match path.strip_prefix("/etcdserverpb.KV/")? {
+            "Range" => Method::Range,
+            "Put" => Method::Put,
+            "DeleteRange" => Method::DeleteRange,
+            "Txn" => Method::Txn,
+            "Compact" => Method::Compact,
+            _ => return None,
+        })
+    }
+
+    /// Starts the call with the bytes of its message, header included.
+    pub(super) fn call(self, kv: Arc<KvService>, headers: http::HeaderMap, message: Bytes) -> Call {
+        macro_rules! call {
+            ($method:ident) => {
+                Box::pin(async move {
+                    let request = decode(headers, message)?;
+                    encode(kv.$method(request).await?)
+                })
+            };
+        }
+        match self {
+            Method::Range => call!(range),
+            Method::Put => call!(put),
+            Method::DeleteRange => call!(delete_range),
+            Method::Txn => call!(txn),
+            Method::Compact => call!(compact),
         }
     }
-    Ok(whole)
 }
 
-fn is_whole(bytes: &[u8]) -> bool {
+/// Whether these bytes are a whole message.
+pub(crate) fn is_whole(bytes: &[u8]) -> bool {
     let length = |mut length: &[u8]| length.get_u32() as usize;
     bytes.len() >= HEADER_BYTES && bytes.len() - HEADER_BYTES >= length(&bytes[1..HEADER_BYTES])
 }
 
-fn decode<Q: prost::Message + Default>(mut bytes: Bytes) -> Result<Q, Status> {
+fn decode<Q: prost::Message + Default>(
+    headers: http::HeaderMap,
+    mut bytes: Bytes,
+) -> Result<Request<Q>, Status> {
     if !is_whole(&bytes) {
         return Err(Status::internal("Missing request message."));
     }
@@ -77,55 +93,28 @@ fn decode<Q: prost::Message + Default>(mut bytes: Bytes) -> Result<Q, Status> {
         ));
     }
     let length = bytes.get_u32() as usize;
-    Q::decode(bytes.slice(..length)).map_err(|error| Status::internal(error.to_string()))
+    let message = Q::decode(&bytes[..length]).map_err(|e| Status::internal(e.to_string()))?;
+    let metadata = MetadataMap::from_headers(headers);
+    Ok(Request::from_parts(
+        metadata,
+        Extensions::default(),
+        message,
+    ))
 }
 
-fn encode<A: prost::Message>(answer: Response<A>) -> http::Response<Body> {
-    let (metadata, message, extensions) = answer.into_parts();
+#[expect(clippy::unnecessary_wraps, reason = "ends a chain of fallible steps")]
+fn encode<A: prost::Message>(answer: Response<A>) -> Result<Answer, Status> {
+    let applied = answer.extensions().get::<Applied>().copied();
+    let message = answer.into_inner();
     let length = message.encoded_len();
-    let mut data = BytesMut::with_capacity(HEADER_BYTES + length);
+    let mut data = Vec::with_capacity(HEADER_BYTES + length);
     data.put_u8(0);
     data.put_u32(u32::try_from(length).expect("a message is smaller than 4 GiB"));
-    message
-        .encode(&mut data)
-        .expect("the buffer has the length of the message");
-    let mut response = http::Response::new(Body::new(Answer {
-        data: Some(data.freeze()),
-        ended: false,
-    }));
-    *response.headers_mut() = metadata.into_headers();
-    let grpc = HeaderValue::from_static("application/grpc");
-    response
-        .headers_mut()
-        .insert(http::header::CONTENT_TYPE, grpc);
-    *response.extensions_mut() = extensions;
-    response
-}
-
-/// One message and the trailers that say that all went well.
-struct Answer {
-    data: Option<Bytes>,
-    ended: bool,
-}
-
-impl http_body::Body for Answer {
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        if let Some(data) = self.data.take() {
-            return Poll::Ready(Some(Ok(Frame::data(data))));
-        }
-        if std::mem::replace(&mut self.ended, true) {
-            return Poll::Ready(None);
-        }
-        let mut trailers = HeaderMap::with_capacity(1);
-        trailers.insert(Status::GRPC_STATUS, HeaderValue::from_static("0"));
-        Poll::Ready(Some(Ok(Frame::trailers(trailers))))
-    }
+    message.encode(&mut data).expect("a vector grows as needed");
+    Ok(Answer {
+        message: data.into(),
+        applied,
+    })
 }
 
 #[cfg(test)]
@@ -135,11 +124,8 @@ mod tests {
 
     use super::*;
 
-    fn framed(message: &PbPutRequest) -> Vec<u8> {
-        let mut bytes = vec![0];
-        bytes.put_u32(u32::try_from(message.encoded_len()).unwrap());
-        message.encode(&mut bytes).unwrap();
-        bytes
+    fn decoded(bytes: impl Into<Bytes>) -> Result<PbPutRequest, Status> {
+        decode(http::HeaderMap::new(), bytes.into()).map(Request::into_inner)
     }
 
     #[test]
@@ -148,21 +134,17 @@ mod tests {
             key: b"key".to_vec(),
             ..PbPutRequest::default()
         };
-        let mut bytes = framed(&message);
-        assert_eq!(
-            decode::<PbPutRequest>(bytes.clone().into()).unwrap(),
-            message
-        );
+        let mut bytes = vec![0];
+        bytes.put_u32(u32::try_from(message.encoded_len()).unwrap());
+        message.encode(&mut bytes).unwrap();
+        assert_eq!(decoded(bytes.clone()).unwrap(), message);
         bytes.extend(b"more");
-        assert_eq!(decode::<PbPutRequest>(bytes.into()).unwrap(), message);
+        assert_eq!(decoded(bytes).unwrap(), message);
     }
 
     #[test]
     fn what_is_no_message_is_refused() {
-        let refused = |bytes: &'static [u8]| {
-            let status = decode::<PbPutRequest>(Bytes::from_static(bytes)).unwrap_err();
-            status.code()
-        };
+        let refused = |bytes: &'static [u8]| decoded(bytes).unwrap_err().code();
         assert_eq!(refused(b""), tonic::Code::Internal);
         assert_eq!(refused(b"\0\0\0\0\x05abc"), tonic::Code::Internal);
         assert_eq!(refused(b"\0\0\0\0\x01\xff"), tonic::Code::Internal);
