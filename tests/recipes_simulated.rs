@@ -61,7 +61,9 @@ where
 }
 
 fn has_key(simulation: &Simulation, key: &str) -> bool {
-    let revision = simulation.member().with_store(|store| store.revision());
+    let revision = simulation
+        .member()
+        .with_store(etcd_sim::store::Store::revision);
     simulation
         .member()
         .with_store(|store| store.key_at(key.as_bytes(), revision).is_some())

@@ -105,7 +105,7 @@ pub async fn run(
     let interrupted = ended.is_none();
     ended
         .unwrap_or(Ok(()))
-        .map_err(|error| cluster.unusable(error))?;
+        .map_err(|error| cluster.unusable(&error))?;
     let history = super::simulate::take_history(&recorder);
     let verdict = etcd_checker::check(&history, workload.model())?;
     Ok(LiveReport {
@@ -168,7 +168,7 @@ impl Cluster {
         let count = client.get(self.prefix.as_str(), Some(range));
         let count = within_deadline(count)
             .await
-            .map_err(|reason| self.unusable(reason))?;
+            .map_err(|reason| self.unusable(&reason))?;
         if count.count() > 0 {
             return Err(LiveError::Occupied {
                 prefix: self.prefix.clone(),
@@ -211,10 +211,10 @@ impl Cluster {
     async fn client(&self) -> Result<Client, LiveError> {
         within_deadline((self.connect)())
             .await
-            .map_err(|reason| self.unusable(reason))
+            .map_err(|reason| self.unusable(&reason))
     }
 
-    fn unusable(&self, reason: impl ToString) -> LiveError {
+    fn unusable(&self, reason: &impl ToString) -> LiveError {
         LiveError::Unusable {
             endpoints: self.endpoints.join(","),
             reason: reason.to_string(),

@@ -121,7 +121,7 @@ impl Inbox {
 /// Answers what arrives, for as long as the member's process lives.
 pub(super) async fn work_off(inbox: Arc<Inbox>, node: Node, router: Router) {
     let mut waiting: Option<(SimTime, Sleep)> = None;
-    std::future::poll_fn(move |context| {
+    std::future::poll_fn(move |context| -> Poll<()> {
         loop {
             let next = match inbox.take(context) {
                 Ok(letter) => {
@@ -146,7 +146,7 @@ pub(super) async fn work_off(inbox: Arc<Inbox>, node: Node, router: Router) {
             waiting = None;
         }
     })
-    .await
+    .await;
 }
 
 fn handle(letter: Letter, node: &Node, router: &Router, context: &mut Context<'_>) {
