@@ -304,7 +304,7 @@ pub(crate) fn count(number: u64, noun: &str) -> String {
 fn describe(operation: &Operation<'_>) -> String {
     let mut text = operation.invoke.f.to_string();
     if !operation.invoke.value.is_null() {
-        text += &format!(" {}", operation.invoke.value);
+        text += &format!(" {}", operation.invoke.value_text());
     }
     let Some(completion) = operation.completion else {
         return text + " -> still open at the end";
@@ -316,7 +316,7 @@ fn describe(operation: &Operation<'_>) -> String {
     {
         text += " (empty)";
     } else if !completion.value.is_null() && !repeats {
-        text += &format!(" {}", completion.value);
+        text += &format!(" {}", completion.value_text());
     }
     if let Some(revision) = completion.revision {
         text += &format!(" @{revision}");

@@ -166,8 +166,8 @@ fn a_lost_update() {
         expect![[r#"
             safety violation: lost-update (a write was overwritten by a transaction that had read the version before it)
             T2 read `x` before T1 wrote it, yet T2 overwrote `x` after T1 wrote it (T1 by process 0, line 2, T2 by process 1, line 3)
-              lines 2-4  1.000000 s - 3.000000 s  process 0  txn -> ok [["r","x","0",1],["w","x","1"]] @2
-              lines 3-5  2.000000 s - 4.000000 s  process 1  txn -> ok [["r","x","0",1],["w","x","2"]] @3"#]],
+              lines 2-4  1.000000 s - 3.000000 s  process 0  txn -> ok {r x = 0 @1, w x = 1} @2
+              lines 3-5  2.000000 s - 4.000000 s  process 1  txn -> ok {r x = 0 @1, w x = 2} @3"#]],
     );
 }
 
@@ -181,8 +181,8 @@ fn write_skew() {
         expect![[r#"
             safety violation: G2-item (write skew: transactions missed each other's writes)
             T1 read `x` before T2 wrote it, yet T2 read `y` before T1 wrote it (T1 by process 0, line 2, T2 by process 1, line 3)
-              lines 2-4  1.000000 s - 3.000000 s  process 0  txn -> ok [["r","x","0",1],["w","y","1"]] @2
-              lines 3-5  2.000000 s - 4.000000 s  process 1  txn -> ok [["r","y","0",1],["w","x","1"]] @3"#]],
+              lines 2-4  1.000000 s - 3.000000 s  process 0  txn -> ok {r x = 0 @1, w y = 1} @2
+              lines 3-5  2.000000 s - 4.000000 s  process 1  txn -> ok {r y = 0 @1, w x = 1} @3"#]],
     );
 }
 
@@ -196,8 +196,8 @@ fn a_stale_read() {
         expect![[r#"
             safety violation: stale-read (a transaction did not see what was acknowledged before it began)
             T2 read `x` before T1 wrote it, yet T1 had been acknowledged before T2 began (T1 by process 0, line 2, T2 by process 1, line 4)
-              lines 2-3  1.000000 s - 2.000000 s  process 0  txn -> ok [["w","x","1"]] @2
-              lines 4-5  3.000000 s - 4.000000 s  process 1  txn -> ok [["r","x","0",1]]"#]],
+              lines 2-3  1.000000 s - 2.000000 s  process 0  txn -> ok {w x = 1} @2
+              lines 4-5  3.000000 s - 4.000000 s  process 1  txn -> ok {r x = 0 @1}"#]],
     );
 }
 
@@ -224,18 +224,18 @@ fn an_unknown_outcome_that_was_seen_counts() {
     txns(
         &events.replace("0 info", "0 fail"),
         expect![[r#"
-        safety violation: G1a (aborted read: a value was seen whose writer had failed)
-        a transaction by process 1 read `x` as `1` of revision 2, but the transaction that wrote it had failed and so did not happen
-          lines 2-3  1.000000 s - 2.000000 s  process 0  txn -> fail [["r","x","0",1],["w","x","1"]]
-          lines 4-5  3.000000 s - 4.000000 s  process 1  txn -> ok [["r","x","1",2]]"#]],
+            safety violation: G1a (aborted read: a value was seen whose writer had failed)
+            a transaction by process 1 read `x` as `1` of revision 2, but the transaction that wrote it had failed and so did not happen
+              lines 2-3  1.000000 s - 2.000000 s  process 0  txn -> fail {r x = 0 @1, w x = 1}
+              lines 4-5  3.000000 s - 4.000000 s  process 1  txn -> ok {r x = 1 @2}"#]],
     );
     txns(
         &format!("{events}\n2 invoke txn null\n2 ok txn [[\"r\",\"x\",\"0\",1]]"),
         expect![[r#"
             safety violation: G-single-realtime (read skew with what was acknowledged)
             T2 read `x` before an unseen transaction at revision 2 wrote it, T1 read `x` as an unseen transaction at revision 2 wrote it, yet T1 had been acknowledged before T2 began (T1 by process 1, line 4, T2 by process 2, line 6)
-              lines 4-5  3.000000 s - 4.000000 s  process 1  txn -> ok [["r","x","1",2]]
-              lines 6-7  5.000000 s - 6.000000 s  process 2  txn -> ok [["r","x","0",1]]"#]],
+              lines 4-5  3.000000 s - 4.000000 s  process 1  txn -> ok {r x = 1 @2}
+              lines 6-7  5.000000 s - 6.000000 s  process 2  txn -> ok {r x = 0 @1}"#]],
     );
 }
 
@@ -258,7 +258,7 @@ fn accounts_that_do_not_add_up() {
         expect![[r#"
             safety violation: bank-total (the accounts do not add up)
             a transaction by process 0 left accounts that add up to 90 instead of 100
-              lines 2-3  1.000000 s - 2.000000 s  process 0  txn -> ok [["r","a","60",1],["r","b","40",1],["w","a","30"],["w","b","60"]] @2"#]],
+              lines 2-3  1.000000 s - 2.000000 s  process 0  txn -> ok {r a = 60 @1, r b = 40 @1, w a = 30, w b = 60} @2"#]],
     );
     bank(
         r#" 0 invoke txn null
@@ -266,7 +266,7 @@ fn accounts_that_do_not_add_up() {
         expect![[r#"
             safety violation: bank-negative (an account is below zero)
             a transaction by process 0 left an account at -10, but none may be below zero
-              lines 2-3  1.000000 s - 2.000000 s  process 0  txn -> ok [["r","a","60",1],["r","b","40",1],["w","a","-10"],["w","b","110"]] @2"#]],
+              lines 2-3  1.000000 s - 2.000000 s  process 0  txn -> ok {r a = 60 @1, r b = 40 @1, w a = -10, w b = 110} @2"#]],
     );
 }
 
@@ -281,8 +281,8 @@ fn the_cause_comes_before_the_wrong_total() {
             safety violation: fractured-read (a transaction saw one write of another but not all)
             T2 read `a` before T1 wrote it, yet T2 read `b` as T1 wrote it (T1 by process 0, line 2, T2 by process 1, line 3)
             also: a transaction by process 1 saw accounts that add up to 130 instead of 100
-              lines 2-4  1.000000 s - 3.000000 s  process 0  txn -> ok [["r","a",60,1],["r","b",40,1],["w","a",30],["w","b",70]] @2
-              lines 3-5  2.000000 s - 4.000000 s  process 1  txn -> ok [["r","a",60,1],["r","b",70,2]]"#]],
+              lines 2-4  1.000000 s - 3.000000 s  process 0  txn -> ok {r a = 60 @1, r b = 40 @1, w a = 30, w b = 70} @2
+              lines 3-5  2.000000 s - 4.000000 s  process 1  txn -> ok {r a = 60 @1, r b = 70 @2}"#]],
     );
 }
 

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::Json;
+use super::{Json, MicroOperation};
 
 /// One event of a run: an operation begins, an operation ends, or the
 /// environment did something.
@@ -32,6 +32,21 @@ pub struct Event {
     pub mod_revision: Option<i64>,
     /// Why the operation failed, or why its outcome is unknown.
     pub error: Option<String>,
+}
+
+impl Event {
+    /// The value for people: the reads and writes of a transaction in words,
+    /// anything else as the JSON that it is.
+    pub fn value_text(&self) -> String {
+        let text = self.value.as_str();
+        match serde_json::from_str::<Vec<MicroOperation<'_>>>(text) {
+            Ok(micro) if !micro.is_empty() => {
+                let micro: Vec<String> = micro.iter().map(ToString::to_string).collect();
+                format!("{{{}}}", micro.join(", "))
+            }
+            _ => text.to_owned(),
+        }
+    }
 }
 
 /// Who does an operation: a thread of control with at most one operation open.

@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 use etcd_checker::History;
-use etcd_checker::history::{Event, EventKind, LIVENESS_DEADLINE, MicroOperation, Process};
+use etcd_checker::history::{Event, EventKind, LIVENESS_DEADLINE, Process};
 use serde::Deserialize;
 
 use crate::output::{BAD, DOUBT, FAINT, FAULT, GOOD, plain};
@@ -66,14 +66,7 @@ fn value(event: &Event) -> String {
         let found_empty = event.kind == EventKind::Ok && event.f == "dequeue";
         return if found_empty { "(empty)" } else { "" }.to_owned();
     }
-    let text = event.value.as_str();
-    match serde_json::from_str::<Vec<MicroOperation<'_>>>(text) {
-        Ok(operations) => {
-            let operations: Vec<String> = operations.iter().map(ToString::to_string).collect();
-            plain(&operations.join(", "))
-        }
-        Err(_) => plain(text),
-    }
+    plain(&event.value_text())
 }
 
 fn done_to_clients(event: &Event) -> String {
