@@ -24,7 +24,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use crate::cluster::{Member, MemberOptions};
-use crate::executor::{self, Executor, Node, Panicked};
+use crate::executor::{self, Executor, Node, Panicked, SimTime};
 use crate::fault::ClientId;
 use crate::network::{Channel, ChannelOptions, Network, NetworkOptions, NetworkReport, Observer};
 use crate::plan::Plan;
@@ -90,6 +90,8 @@ struct Shared {
     network: Network,
     member: Member,
     processes: Mutex<BTreeMap<ClientId, Process>>,
+    /// When a member that is down comes back.
+    member_starts_at: Mutex<SimTime>,
     healed: AtomicBool,
     /// Something happened that [`Simulation::settle`] or
     /// [`Simulation::healed`] waits for.
@@ -101,6 +103,7 @@ struct Process {
     program: Program,
     node: Node,
     state: ProcessState,
+    paused_until: SimTime,
 }
 
 impl Process {
@@ -108,7 +111,7 @@ impl Process {
     fn is_awaited(&self) -> bool {
         matches!(
             self.state,
-            ProcessState::Running | ProcessState::Dead { restarts: true }
+            ProcessState::Running | ProcessState::Dead { starts_at: Some(_) }
         )
     }
 }
@@ -117,9 +120,9 @@ impl Process {
 enum ProcessState {
     Running,
     Finished,
-    /// Killed; when it will be started again a restart is still to come.
+    /// Killed; some are started again.
     Dead {
-        restarts: bool,
+        starts_at: Option<SimTime>,
     },
     /// Stopped because it was polled too often.
     BusyLoop,
@@ -204,6 +207,7 @@ impl Simulation {
                 network,
                 member,
                 processes: Mutex::default(),
+                member_starts_at: Mutex::default(),
                 healed: AtomicBool::new(false),
                 progress: Notify::new(),
             }),
@@ -246,6 +250,7 @@ impl Simulation {
             program,
             node,
             state: ProcessState::Running,
+            paused_until: SimTime::ZERO,
         };
         let before = self.processes().insert(client, process);
         assert!(before.is_none(), "client {client} was started twice");
@@ -377,6 +382,13 @@ impl Simulation {
         self.shared
             .network
             .member_up(node, self.shared.member.router());
+    }
+
+    fn member_starts_at(&self) -> MutexGuard<'_, SimTime> {
+        self.shared
+            .member_starts_at
+            .lock()
+            .expect("nothing panics while it holds a time")
     }
 
     fn processes(&self) -> MutexGuard<'_, BTreeMap<ClientId, Process>> {

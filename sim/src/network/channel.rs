@@ -142,7 +142,7 @@ impl Network {
         state.report.calls += 1;
         let member = state.member.clone();
         let link = state.links.entry(channel.client).or_default();
-        if link.incarnation != channel.incarnation {
+        if link.dead || link.incarnation != channel.incarnation {
             return Ok(None);
         }
         link.remember(exchange);

@@ -19,9 +19,13 @@ pub(super) struct Link {
     /// How many of the next messages are lost, per direction.
     pub(super) lose_requests: u32,
     pub(super) lose_responses: u32,
+    /// The current life is over: it reaches nobody, even where a task of it
+    /// outlives the process (on tokio, one that was not spawned on its node).
+    pub(super) dead: bool,
     partitioned_until: SimTime,
-    delay_by: Duration,
-    delay_until: SimTime,
+    /// Until when messages take longer, and how much. Those that overlap add
+    /// up.
+    delays: Vec<(SimTime, Duration)>,
     /// A fault that lasts is told once, when it first strikes a message.
     told: Told,
     /// Messages so far: each draws its delay by its number.
@@ -61,13 +65,12 @@ impl Link {
 
     pub(super) fn delay_until(&mut self, until: SimTime, by_ms: u64) {
         self.told.delay = false;
-        self.delay_until = until;
-        self.delay_by = Duration::from_millis(by_ms);
+        self.delays.push((until, Duration::from_millis(by_ms)));
     }
 
     pub(super) fn partition_until(&mut self, until: SimTime) {
         self.told.partition = false;
-        self.partitioned_until = until;
+        self.partitioned_until = self.partitioned_until.max(until);
     }
 
     pub(super) fn is_partitioned(&self, now: SimTime) -> bool {
@@ -78,7 +81,7 @@ impl Link {
         self.lose_requests = 0;
         self.lose_responses = 0;
         self.partitioned_until = SimTime::ZERO;
-        self.delay_until = SimTime::ZERO;
+        self.delays.clear();
     }
 
     pub(super) fn fate(
@@ -107,16 +110,11 @@ impl Link {
                 fault: Some(name),
             };
         }
-        let usual = self.usual_delay(client, shared);
-        let delayed = now < self.delay_until;
-        let extra = if delayed {
-            self.delay_by
-        } else {
-            Duration::ZERO
-        };
+        let arrival = self.arrival(client, now, shared);
+        let delayed = !self.delays.is_empty();
         let first_delayed = delayed && !std::mem::replace(&mut self.told.delay, true);
         Struck {
-            fate: Fate::Arrives(now + usual + extra),
+            fate: Fate::Arrives(arrival),
             fault: first_delayed.then_some("delay"),
         }
     }
@@ -131,8 +129,15 @@ impl Link {
         if self.is_partitioned(now) {
             Fate::Lost
         } else {
-            Fate::Arrives(now + self.usual_delay(client, shared))
+            Fate::Arrives(self.arrival(client, now, shared))
         }
+    }
+
+    /// When a message that is sent now is there.
+    fn arrival(&mut self, client: ClientId, now: SimTime, shared: &Shared) -> SimTime {
+        self.delays.retain(|(until, _)| now < *until);
+        let extra: Duration = self.delays.iter().map(|(_, by)| *by).sum();
+        now + self.usual_delay(client, shared) + extra
     }
 
     /// The delay of this message: a function of the seed, the client and the

@@ -142,18 +142,18 @@ impl Network {
     }
 
     /// The member's process dies with every request that it was handling: it
-    /// refuses connections, and those it had are reset. False when it was down.
-    pub(crate) fn member_dies(&self) -> bool {
+    /// refuses connections, and those it had are reset; a client that is cut off
+    /// at that moment hears nothing of it. False when it was down.
+    pub(crate) fn member_dies(&self, now: SimTime) -> bool {
         let (member, exchanges) = {
             let mut state = self.lock();
             let Some(member) = state.member.take() else {
                 return false;
             };
             let links = state.links.values_mut();
-            (
-                member,
-                links.flat_map(Link::take_exchanges).collect::<Vec<_>>(),
-            )
+            let reached = links.filter(|link| !link.is_partitioned(now));
+            let exchanges: Vec<_> = reached.flat_map(Link::take_exchanges).collect();
+            (member, exchanges)
         };
         member.node.kill();
         break_all(&exchanges, Broken::Reset);
@@ -166,7 +166,14 @@ impl Network {
         let mut state = self.lock();
         let link = state.links.entry(client).or_default();
         link.incarnation += 1;
+        link.dead = false;
         link.incarnation
+    }
+
+    /// The current incarnation of a client's process has died: it opens no more
+    /// calls. What it has sent is on its way all the same.
+    pub(crate) fn client_dies(&self, client: ClientId) {
+        self.lock().links.entry(client).or_default().dead = true;
     }
 
     /// Whether the run has used up its messages.
