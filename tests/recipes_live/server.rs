@@ -14,6 +14,7 @@ pub(crate) struct Server {
     data: tempfile::TempDir,
     client_port: u16,
     peer_port: u16,
+    arguments: Vec<String>,
     child: Mutex<Option<Child>>,
 }
 
@@ -33,7 +34,13 @@ impl Server {
 
     /// A server for one test alone.
     pub(crate) fn own() -> Self {
+        Self::with_arguments(&[])
+    }
+
+    /// A server for one test alone, started with these arguments too.
+    pub(crate) fn with_arguments(arguments: &[&str]) -> Self {
         let server = Self {
+            arguments: arguments.iter().map(|&a| a.to_owned()).collect(),
             data: tempfile::tempdir().expect("a temporary folder"),
             client_port: free_port(),
             peer_port: free_port(),
@@ -68,6 +75,7 @@ impl Server {
             .args(["--listen-peer-urls", &peer])
             .args(["--initial-advertise-peer-urls", &peer])
             .args(["--initial-cluster", &format!("default={peer}")])
+            .args(&self.arguments)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
