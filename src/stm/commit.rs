@@ -17,7 +17,7 @@ use etcd_client::{Compare, CompareOp, Txn, TxnOp, TxnOpResponse, TxnResponse};
 use super::Isolation;
 use super::transaction::{Reads, Snapshot, Transaction, Version, Writes, versions};
 use crate::error::Error;
-use crate::request::{Purpose, revision_of};
+use crate::request::{Purpose, Requests, revision_of};
 
 /// How a commit ended, if not with an error.
 pub(super) enum Commit {
@@ -28,10 +28,10 @@ pub(super) enum Commit {
 }
 
 /// Commits an attempt.
-pub(super) async fn commit(txn: &Transaction) -> Result<Commit, Error> {
+pub(super) async fn commit(txn: &Transaction, requests: &Requests) -> Result<Commit, Error> {
     let (reads, writes) = txn.sets();
     if writes.is_empty() {
-        return Ok(match validate(txn).await? {
+        return Ok(match validate(txn, requests).await? {
             true => Commit::Done { revision: None },
             false => Commit::Conflict(None),
         });
@@ -44,7 +44,7 @@ pub(super) async fn commit(txn: &Transaction) -> Result<Commit, Error> {
     let compares = conditions(txn.isolation(), txn.base(), &reads, &writes);
     let read_again = txn.isolation().has_snapshot() && is_small(&reads);
     let request = request(compares, &reads, &writes, read_again);
-    let answer = txn.requests().write(why, request).await?;
+    let answer = requests.write(why, request).await?;
     let revision = revision_of(answer.header());
     if answer.succeeded() {
         tracing::debug!(target, revision, "committed");
@@ -60,7 +60,7 @@ pub(super) async fn commit(txn: &Transaction) -> Result<Commit, Error> {
 }
 
 /// Whether everything that was read held together at some moment.
-pub(super) async fn validate(txn: &Transaction) -> Result<bool, Error> {
+pub(super) async fn validate(txn: &Transaction, requests: &Requests) -> Result<bool, Error> {
     let (reads, _) = txn.sets();
     // A snapshot does by its nature, and so does a single key; at
     // `ReadCommitted` nobody asks.
@@ -72,7 +72,7 @@ pub(super) async fn validate(txn: &Transaction) -> Result<bool, Error> {
         operation: "validate the reads of",
         target: "a transaction",
     };
-    let answer = txn.requests().read(why, Txn::new().when(compares)).await?;
+    let answer = requests.read(why, Txn::new().when(compares)).await?;
     Ok(answer.succeeded())
 }
 

@@ -149,8 +149,9 @@ impl Stm {
         self
     }
 
-    /// Gives up after this time, counted from the call of [`run`](Self::run).
-    /// Default: never.
+    /// Gives up after this time, counted from the call of [`run`](Self::run). A
+    /// commit that is on its way then ends with an unknown outcome. Default:
+    /// never.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = Some(deadline);
@@ -174,8 +175,9 @@ impl Stm {
     /// transaction only. A transaction that writes nothing is read-only; at the
     /// snapshot levels it needs no commit.
     ///
-    /// Up to 128 keys can be read, and as many written; etcd refuses more
-    /// (`--max-txn-ops`).
+    /// Up to 128 keys can be read, and as many written; at
+    /// [`Isolation::SerializableSnapshot`] up to 128 keys read or written in
+    /// all. etcd refuses more (`--max-txn-ops`).
     ///
     /// # Errors
     ///
@@ -198,10 +200,7 @@ impl Stm {
         let mut attempts = 0;
         loop {
             attempts += 1;
-            let requests = match limit.left()? {
-                Some(left) => self.requests.limited_to(left),
-                None => self.requests.clone(),
-            };
+            let requests = limit.limited(&self.requests)?;
             let txn = Transaction::new(self.isolation, requests, snapshot.take());
             match attempt(&mut body, &txn, &limit).await? {
                 Attempt::Done { value, revision } => {
@@ -267,12 +266,14 @@ where
         return Ok(Attempt::Again(None));
     }
     match returned {
-        Ok(value) => Ok(match commit::commit(txn).await? {
-            Commit::Done { revision } => Attempt::Done { value, revision },
-            Commit::Conflict(snapshot) => Attempt::Again(snapshot),
-        }),
+        Ok(value) => Ok(
+            match commit::commit(txn, &limit.limited(txn.requests())?).await? {
+                Commit::Done { revision } => Attempt::Done { value, revision },
+                Commit::Conflict(snapshot) => Attempt::Again(snapshot),
+            },
+        ),
         // What the closure objects to may be a state that never was.
-        Err(error) => match commit::validate(txn).await? {
+        Err(error) => match commit::validate(txn, &limit.limited(txn.requests())?).await? {
             true => Err(StmError::Abort(error)),
             false => Ok(Attempt::Again(None)),
         },
@@ -313,6 +314,14 @@ impl Limit {
             Some(left) if !left.is_zero() => Ok(Some(left)),
             _ => Err(Self::elapsed(deadline)),
         }
+    }
+
+    /// Requests that take no longer than what is left.
+    fn limited(&self, requests: &Requests) -> Result<Requests, Error> {
+        Ok(match self.left()? {
+            Some(left) => requests.limited_to(left),
+            None => requests.clone(),
+        })
     }
 
     /// Ends a future that commits nothing when the deadline passes.
