@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use etcd_recipes::queue::Queue;
+use etcd_recipes::queue::{Queue, QueueOptions};
 use etcd_recipes::runtime;
 use etcd_recipes::session::{Session, SessionOptions};
 use etcd_recipes::stm::Stm;
@@ -347,5 +347,107 @@ fn a_transaction_never_sees_two_moments_at_once_nor_a_compaction() {
     for seen in seen {
         assert!(seen.len() >= 50);
         assert!(seen.iter().all(|(a, b)| a == b), "{seen:?}");
+    }
+}
+
+/// What became of a queue whose consumers are cancelled all the time.
+struct Cancelled {
+    enqueued: usize,
+    taken: Vec<String>,
+    cancelled: usize,
+    left: usize,
+}
+
+/// Eight patient consumers share two handles with twelve that are cancelled at
+/// random moments; each second one of all uses receipts.
+async fn cancel_at_random(simulation: Simulation, receipts_only: bool) -> Cancelled {
+    const ITEMS: usize = 300;
+    let taken = Arc::new(Mutex::new(Vec::new()));
+    let cancelled = Arc::new(Mutex::new(0));
+    let handle = async |client| {
+        let client = simulation.client(client).await.unwrap();
+        let options = QueueOptions::new().receipts("receipts");
+        Queue::with_options(&client, "jobs", options).unwrap()
+    };
+    let handles = [handle(0).await, handle(1).await];
+    let mut tasks = Vec::new();
+    for consumer in 0..20_usize {
+        let queue = handles[consumer % 2].clone();
+        let (taken, cancelled) = (Arc::clone(&taken), Arc::clone(&cancelled));
+        let with_receipt = receipts_only || consumer % 4 < 2;
+        tasks.push(runtime::spawn(async move {
+            let id = format!("consumer-{consumer}");
+            loop {
+                let dequeue = async {
+                    if with_receipt {
+                        queue.dequeue_with_receipt(&id).await.unwrap()
+                    } else {
+                        queue.dequeue().await.unwrap()
+                    }
+                };
+                let item = if consumer < 8 {
+                    dequeue.await
+                } else {
+                    let patience = Duration::from_micros(runtime::random_u64() % 40_000);
+                    match runtime::timeout(patience, dequeue).await {
+                        Ok(item) => item,
+                        Err(runtime::Elapsed) => {
+                            *cancelled.lock().unwrap() += 1;
+                            continue;
+                        }
+                    }
+                };
+                let value = String::from_utf8(item.value.clone()).unwrap();
+                taken.lock().unwrap().push(value);
+                if with_receipt {
+                    queue.acknowledge(&item).await.unwrap();
+                }
+            }
+        }));
+    }
+    let producer = Queue::new(&simulation.client(2).await.unwrap(), "jobs").unwrap();
+    for n in 0..ITEMS {
+        producer.enqueue(format!("item-{n}")).await.unwrap();
+        // Bursts, and times at which everybody waits.
+        if n % 10 == 0 {
+            sleep(Duration::from_micros(runtime::random_u64() % 120_000)).await;
+        }
+    }
+    // Far less than it takes a watch to notice that it was forgotten.
+    sleep(Duration::from_secs(1)).await;
+    let left = usize::try_from(producer.len().await.unwrap()).unwrap();
+    drop(tasks);
+    let mut taken = std::mem::take(&mut *taken.lock().unwrap());
+    taken.sort();
+    let cancelled = *cancelled.lock().unwrap();
+    Cancelled {
+        enqueued: ITEMS,
+        taken,
+        cancelled,
+        left,
+    }
+}
+
+#[test]
+fn dequeues_that_are_cancelled_do_not_hold_up_the_others() {
+    for seed in 0..10 {
+        for receipts_only in [false, true] {
+            let plan = Plan {
+                seed,
+                ..plan(vec![])
+            };
+            let runs = on_each_executor(&plan, move |simulation| {
+                cancel_at_random(simulation, receipts_only)
+            });
+            for run in runs {
+                assert_eq!(run.left, 0, "seed {seed}: items that nobody took");
+                assert!(run.cancelled > 100, "{}", run.cancelled);
+                let lost = run.enqueued - run.taken.len();
+                assert!(run.taken.is_sorted_by(|a, b| a < b), "an item came twice");
+                // Only a plain dequeue that is cancelled may lose its item.
+                assert!(lost <= run.cancelled, "{lost} of {}", run.cancelled);
+                assert!(!receipts_only || lost == 0, "{lost} were lost");
+            }
+        }
     }
 }

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use etcd_client::{Client, Compare, CompareOp, GetOptions, Txn, TxnOp};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use self::chain::{Claim, Heads, LONGEST_CHAIN};
 #[cfg(feature = "harness")]
@@ -242,10 +242,11 @@ impl Queue {
     ///
     /// # Errors
     ///
-    /// [Refused](Error::is_refused) (no permission, too large, no space), [not
+    /// [Refused](Error::is_refused) (no permission, too large), [not
     /// sent](Error::is_not_sent), or an [unknown
-    /// outcome](Error::is_outcome_unknown). Dropping the future leaves the
-    /// outcome unknown too.
+    /// outcome](Error::is_outcome_unknown); etcd's `database space exceeded` is
+    /// one of these, because the write that exceeds the quota is applied.
+    /// Dropping the future leaves the outcome unknown too.
     pub async fn enqueue(&self, value: impl Into<Vec<u8>>) -> Result<Enqueued, Error> {
         let inner = &*self.inner;
         let why = Purpose {
@@ -278,7 +279,9 @@ impl Queue {
     /// Takes the item at the head, waiting for one as long as it takes.
     ///
     /// Can be cancelled by dropping it. If that happens while a claim is on its
-    /// way, the item may be lost; see the promise of [`Queue`].
+    /// way, the item may be lost; see the promise of [`Queue`]. A future that is
+    /// kept must be polled: the dequeues of a handle stand in line, and one that
+    /// is neither polled nor dropped can hold up those behind it.
     ///
     /// # Errors
     ///
@@ -286,21 +289,11 @@ impl Queue {
     /// the head may be gone: what it was cannot be found out. Any other error
     /// means that nothing was taken.
     pub async fn dequeue(&self) -> Result<Item, Error> {
-        let turns = &self.inner.turns;
         let mut turn = None;
         loop {
-            let revision = match self.inner.claim().await? {
+            match self.inner.claim().await? {
                 Taken::Item(item) => return Ok(item),
-                Taken::Empty { revision } => revision,
-            };
-            if turn.is_none() {
-                turn = turns.try_acquire().ok();
-            }
-            if turn.is_some() {
-                self.inner.wait_for_item(revision).await?;
-            } else {
-                // Items may have come and gone before it is this one's turn.
-                turn = turns.acquire().await.ok();
+                Taken::Empty { revision } => self.inner.wait(&mut turn, revision).await?,
             }
         }
     }
@@ -336,8 +329,12 @@ impl Queue {
         }))
     }
 
-    /// How many items the queue holds. Keys below the queue's name that begin
-    /// with a digit and are no items are counted too, if somebody wrote any.
+    /// How many items the queue holds, counted by etcd without sending them.
+    ///
+    /// It is an upper bound where other keys lie below the queue's name whose
+    /// next part begins with a digit (`name/7/..`, `name/1a`): they are counted
+    /// too. So do not put a queue `jobs/7` below a queue `jobs` if this number
+    /// matters. [`is_empty`](Self::is_empty) is exact.
     ///
     /// # Errors
     ///
@@ -459,6 +456,26 @@ impl Inner {
             }
             None => Err(Error::unreadable_answer(why.operation, why.target)),
         }
+    }
+
+    /// Waits until it makes sense to look again, after the queue was empty at
+    /// `revision`: without a turn, until it is this one's turn; with one, until
+    /// something was enqueued. The caller keeps the turn until it has an item or
+    /// gives up; the next in line then looks for itself, so no item is missed.
+    async fn wait<'a>(
+        &'a self,
+        turn: &mut Option<SemaphorePermit<'a>>,
+        revision: i64,
+    ) -> Result<(), Error> {
+        if turn.is_none() {
+            *turn = self.turns.try_acquire().ok();
+            if turn.is_none() {
+                // Items may have come and gone before it is this one's turn.
+                *turn = self.turns.acquire().await.ok();
+                return Ok(());
+            }
+        }
+        self.wait_for_item(revision).await
     }
 
     /// Waits until something was enqueued after `revision`, at which the queue

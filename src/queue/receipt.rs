@@ -64,10 +64,11 @@ impl Queue {
     ///
     /// [`receipts`]: super::QueueOptions::receipts
     pub async fn dequeue_with_receipt(&self, id: &str) -> Result<Item, Error> {
+        let mut turn = None;
         loop {
             match self.inner.take_into_slot(id).await? {
                 Ok(item) => return Ok(item),
-                Err(Empty { revision }) => self.inner.wait_for_item(revision).await?,
+                Err(Empty { revision }) => self.inner.wait(&mut turn, revision).await?,
             }
         }
     }
