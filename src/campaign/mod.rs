@@ -2,11 +2,13 @@
 //!
 //! - [`plan`]: everything that determines a run, as a file.
 //! - [`simulate`]: one run in the simulation.
+//! - [`shrink`]: a failing plan made smaller.
 //! - [`sweep`]: many seeds, in parallel, with one summary.
 //! - [`live`]: one run on a real cluster.
 
 pub mod live;
 pub mod plan;
+pub mod shrink;
 pub mod simulate;
 pub mod sweep;
 

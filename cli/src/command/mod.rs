@@ -11,6 +11,7 @@ mod choice;
 mod live;
 mod replay;
 mod seeds;
+mod shrink;
 mod sim;
 
 const STYLES: Styles = Styles::styled()
@@ -25,6 +26,7 @@ Examples:
   etcd-recipes sim queue --seed 7 --trace   one run, told step by step
   etcd-recipes sim --bug queue-lost-wake-up a recipe with a mistake, to see it caught
   etcd-recipes replay etcd-recipes-failures/queue-7.json
+  etcd-recipes shrink etcd-recipes-failures/queue-7.json
   etcd-recipes live --endpoints 10.0.0.1:2379,10.0.0.2:2379
   etcd-recipes check history.jsonl
 
@@ -54,6 +56,7 @@ pub(crate) struct Cli {
 enum Command {
     Sim(sim::Sim),
     Replay(replay::Replay),
+    Shrink(shrink::Shrink),
     Check(check::Check),
     Live(live::Live),
 }
@@ -64,6 +67,7 @@ impl Cli {
         match self.command {
             Command::Sim(sim) => sim.run(),
             Command::Replay(replay) => replay.run(),
+            Command::Shrink(shrink) => shrink.run(),
             Command::Check(check) => check.run(),
             Command::Live(live) => live.run(),
         }

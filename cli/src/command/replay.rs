@@ -193,6 +193,11 @@ fn is_same(history: &History, recorded: &[u8]) -> anyhow::Result<bool> {
     Ok(bytes == recorded)
 }
 
+/// Reads a plan, or the plan in the header of a history.
+pub(super) fn read_plan(path: &Path) -> anyhow::Result<RunPlan> {
+    Ok(read(path)?.plan)
+}
+
 fn read(path: &Path) -> anyhow::Result<Saved> {
     let name = path.display().to_string();
     let bytes = if path == Path::new("-") {
