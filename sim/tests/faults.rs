@@ -314,3 +314,93 @@ fn what_outlives_a_killed_process_reaches_nobody() {
     assert!(before > 1);
     assert_eq!(before, after);
 }
+
+fn all(expected: bool) -> Vec<bool> {
+    on_each_executor(Vec::new(), |_| std::future::ready(()))
+        .iter()
+        .map(|()| expected)
+        .collect()
+}
+
+/// Puts once at 100 ms, without a deadline; whether the value is there a minute
+/// later.
+async fn put_once(simulation: Simulation) -> bool {
+    simulation.spawn(0, |incarnation| async move {
+        let mut client = incarnation.connect().await.unwrap();
+        sleep_until(at_ms(100)).await;
+        let _ = client.put("key", "value", None).await;
+    });
+    sleep_until(at_ms(60_000)).await;
+    simulation
+        .member()
+        .with_store(|store| store.current().count() > 0)
+}
+
+#[test]
+fn what_was_lost_never_arrives() {
+    let (client, for_ms) = (0, 10);
+    let lost = FaultKind::LoseRequest { client };
+    assert_eq!(on_each_executor(vec![(99, lost)], put_once), all(false));
+    let cut_off = FaultKind::Partition { client, for_ms };
+    assert_eq!(on_each_executor(vec![(99, cut_off)], put_once), all(false));
+    let nothing = Vec::new();
+    assert_eq!(on_each_executor(nothing, put_once), all(true));
+}
+
+#[test]
+fn a_crash_of_the_member_begins_a_new_term() {
+    let down = FaultKind::RestartMember { down_ms: 100 };
+    let seen = on_each_executor(vec![(1_000, down)], |simulation| async move {
+        let mut client = simulation.client(0).await.unwrap();
+        let mut terms = Vec::new();
+        for millis in [500, 1_500] {
+            sleep_until(at_ms(millis)).await;
+            let answer = client.get("key", None).await.unwrap();
+            terms.push(answer.header().unwrap().raft_term());
+        }
+        terms
+    });
+    assert!(seen.iter().all(|seen| *seen == [2, 3]), "{seen:?}");
+}
+
+#[test]
+fn a_member_that_is_down_ends_no_leases_and_extends_them_when_it_is_back() {
+    let down = FaultKind::RestartMember { down_ms: 10_000 };
+    let seen = on_each_executor(vec![(1_000, down)], |simulation| async move {
+        let mut client = simulation.client(0).await.unwrap();
+        client.lease_grant(3, None).await.unwrap();
+        let leases = || simulation.member().with_store(|store| store.leases().len());
+        let mut seen = Vec::new();
+        // Back at 11 s, the lease has 3 s and an election timeout of 1 s.
+        for millis in [10_900, 14_900, 15_700] {
+            sleep_until(at_ms(millis)).await;
+            seen.push(leases());
+        }
+        seen
+    });
+    assert!(seen.iter().all(|seen| *seen == [1, 1, 0]), "{seen:?}");
+}
+
+#[cfg(madsim)]
+#[test]
+fn the_seed_alone_decides_the_order_of_tasks_on_madsim() {
+    let order = |seed| {
+        let options = Options::new(Plan::quiet(seed));
+        run(options, |simulation| async move {
+            let order = Arc::new(Mutex::new(Vec::new()));
+            for client in 0..10 {
+                let order = Arc::clone(&order);
+                simulation.spawn(client, move |incarnation| {
+                    order.lock().unwrap().push(incarnation.client());
+                    let order = Arc::clone(&order);
+                    async move { order.lock().unwrap().push(incarnation.client()) }
+                });
+            }
+            simulation.settle(Duration::from_secs(1)).await;
+            std::mem::take(&mut *order.lock().unwrap())
+        })
+        .unwrap()
+    };
+    assert_eq!(order(1), order(1));
+    assert_ne!(order(1), order(2));
+}
