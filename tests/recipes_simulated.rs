@@ -70,14 +70,17 @@ fn has_key(simulation: &Simulation, key: &str) -> bool {
 }
 
 /// When a session says that it is lost, and when etcd deletes its key.
-async fn loss_and_deletion(simulation: Simulation) -> (Option<SimTime>, Option<SimTime>) {
+async fn loss_and_deletion(
+    simulation: Simulation,
+    ttl: Duration,
+) -> (Option<SimTime>, Option<SimTime>) {
     let lost = Arc::new(Mutex::new(None));
     let mine = Arc::clone(&lost);
     simulation.spawn(0, move |incarnation| {
         let lost = Arc::clone(&mine);
         async move {
             let client = incarnation.connect().await.unwrap();
-            let options = SessionOptions::new().ttl(Duration::from_secs(3));
+            let options = SessionOptions::new().ttl(ttl);
             let session = Session::with_options(&client, options).await.unwrap();
             let attached = etcd_client::PutOptions::new().with_lease(session.lease_id());
             let put = client.kv_client().put("key", "", Some(attached)).await;
@@ -120,7 +123,10 @@ fn a_session_is_given_up_before_etcd_gives_up_its_lease() {
             );
             !stops && fault.at_ms > 500
         });
-        let (lost, deleted) = run(Options::new(plan), loss_and_deletion).unwrap();
+        let (lost, deleted) = run(Options::new(plan), |simulation| {
+            loss_and_deletion(simulation, Duration::from_secs(3))
+        })
+        .unwrap();
         if let Some(deleted) = deleted {
             let lost = lost.expect("etcd deleted the key of a session that thinks it lives");
             assert!(
@@ -131,6 +137,29 @@ fn a_session_is_given_up_before_etcd_gives_up_its_lease() {
         }
     }
     assert!(losses >= 10, "only {losses} of the runs lost their session");
+}
+
+#[test]
+fn a_session_counts_from_when_it_sent_not_from_when_it_was_answered() {
+    let mut plan = plan(vec![fault(
+        15_000,
+        FaultKind::Partition {
+            client: 0,
+            for_ms: 20_000,
+        },
+    )]);
+    // More than the half second after which etcd looks for expired leases.
+    plan.latency = Latency {
+        min_us: 800_000,
+        max_us: 800_000,
+    };
+    let seen = on_each_executor(&plan, |simulation| {
+        loss_and_deletion(simulation, Duration::from_secs(9))
+    });
+    for (lost, deleted) in seen {
+        let (lost, deleted) = (lost.expect("noticed before"), deleted.expect("expired"));
+        assert!(lost <= deleted, "lost {lost}, deleted {deleted}");
+    }
 }
 
 #[test]
@@ -450,4 +479,42 @@ fn dequeues_that_are_cancelled_do_not_hold_up_the_others() {
             }
         }
     }
+}
+
+#[test]
+fn a_claim_with_a_receipt_that_is_late_does_nothing() {
+    // The messages of these milliseconds, the claim among them, arrive half a
+    // second later.
+    let late = FaultKind::Delay {
+        client: 0,
+        by_ms: 500,
+        for_ms: 3,
+    };
+    let mut plan = plan(vec![fault(1_011, late)]);
+    plan.latency = Latency {
+        min_us: 2_000,
+        max_us: 2_000,
+    };
+    let seen = on_each_executor(&plan, |simulation| async move {
+        let options = || QueueOptions::new().receipts("receipts");
+        let client = simulation.client(0).await.unwrap();
+        let queue = Queue::with_options(&client, "jobs", options()).unwrap();
+        for item in ["first", "second"] {
+            queue.enqueue(item).await.unwrap();
+        }
+        sleep_until(SimTime::from_millis(1_000)).await;
+        // Three round trips, then the claim.
+        let dropped = queue.dequeue_with_receipt("id");
+        let in_time = runtime::timeout(Duration::from_millis(18), dropped).await;
+        assert!(in_time.is_err(), "it was not late");
+        let taken = queue.dequeue_with_receipt("id").await.unwrap();
+        assert!(
+            now() < SimTime::from_millis(1_400),
+            "the second one was late"
+        );
+        sleep_until(SimTime::from_millis(2_000)).await;
+        let again = queue.dequeue_with_receipt("id").await.unwrap();
+        (taken == again, queue.len().await.unwrap())
+    });
+    assert!(seen.iter().all(|seen| *seen == (true, 1)), "{seen:?}");
 }
