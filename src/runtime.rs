@@ -67,6 +67,8 @@ pub fn spawn<F>(future: F) -> Task
 where
     F: Future<Output = ()> + Send + 'static,
 {
+    #[cfg(feature = "harness")]
+    let future = poll_limit::limited(future);
     #[cfg(madsim)]
     if in_simulation() {
         return Task(Handle::Simulated(madsim::task::spawn(future)));
@@ -245,6 +247,67 @@ pub(crate) async fn race<L: Future, R: Future>(left: L, right: R) -> Either<L::O
         right.as_mut().poll(cx).map(Either::Right)
     })
     .await
+}
+
+/// A limit to the polls of the tasks that [`spawn`] starts: in a simulation one
+/// that is always ready to run again stops the clock, and the run with it.
+#[cfg(feature = "harness")]
+pub(crate) mod poll_limit {
+    use std::cell::RefCell;
+    use std::future::{Future, poll_fn};
+    use std::pin::pin;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::task::Poll;
+
+    thread_local! {
+        static LEFT: RefCell<Option<Arc<AtomicU64>>> = const { RefCell::new(None) };
+    }
+
+    /// The limit of this thread, until it is dropped.
+    pub(crate) struct PollLimit(Arc<AtomicU64>);
+
+    /// Tasks that are spawned on this thread from now on are polled `polls`
+    /// times in all, and then never again.
+    pub(crate) fn set(polls: u64) -> PollLimit {
+        let left = Arc::new(AtomicU64::new(polls));
+        LEFT.set(Some(Arc::clone(&left)));
+        PollLimit(left)
+    }
+
+    impl PollLimit {
+        /// Whether all polls are used up.
+        pub(crate) fn is_reached(&self) -> bool {
+            self.0.load(Ordering::Relaxed) == 0
+        }
+    }
+
+    impl Drop for PollLimit {
+        fn drop(&mut self) {
+            LEFT.set(None);
+        }
+    }
+
+    pub(super) fn limited(
+        future: impl Future<Output = ()> + Send,
+    ) -> impl Future<Output = ()> + Send {
+        let left = LEFT.with_borrow(Clone::clone);
+        async move {
+            let mut future = pin!(future);
+            poll_fn(|cx| match &left {
+                Some(left) if !take_one(left) => Poll::Pending,
+                _ => future.as_mut().poll(cx),
+            })
+            .await;
+        }
+    }
+
+    /// Whether there was one left. Only one thread takes.
+    fn take_one(left: &AtomicU64) -> bool {
+        let before = left.load(Ordering::Relaxed);
+        left.store(before.saturating_sub(1), Ordering::Relaxed);
+        before > 0
+    }
 }
 
 #[cfg(madsim)]

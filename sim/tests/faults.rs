@@ -203,7 +203,10 @@ fn a_loss_that_met_no_message_is_over_when_the_network_has_healed() {
         client.put("key", "value", None).await.unwrap();
         simulation.report().faults
     });
-    assert!(seen.iter().all(|faults| faults.is_empty()), "{seen:?}");
+    assert!(
+        seen.iter().all(std::collections::BTreeMap::is_empty),
+        "{seen:?}"
+    );
 }
 
 #[test]
@@ -302,9 +305,13 @@ fn what_outlives_a_killed_process_reaches_nobody() {
                     let _ = client.put("key", "value", None).await;
                 }
             });
-            std::future::pending().await
+            std::future::pending::<()>().await;
         });
-        let revision = || simulation.member().with_store(|store| store.revision());
+        let revision = || {
+            simulation
+                .member()
+                .with_store(etcd_sim::store::Store::revision)
+        };
         sleep_until(at_ms(400)).await;
         let before = revision();
         sleep_until(at_ms(2_000)).await;

@@ -12,7 +12,7 @@ use etcd_sim::simulation::{Options, Simulation, run};
 use serde::Serialize;
 
 use super::plan::RunPlan;
-use crate::runtime::seed_thread;
+use crate::runtime::{poll_limit, seed_thread};
 use crate::workload::{Ended, Environment, Stage, StageOptions};
 
 /// What a run gave.
@@ -72,6 +72,11 @@ pub fn simulate(plan: &RunPlan) -> Result<RunReport, RunError> {
     })
 }
 
+/// How often the tasks that recipes start for themselves are polled in a run,
+/// all together. More is a busy loop. A client's own task has a limit too
+/// ([`Options::polls_max`]).
+const SPAWNED_POLLS_MAX: u64 = 10_000_000;
+
 struct Finished {
     network: NetworkReport,
     simulated_ns: u64,
@@ -93,8 +98,10 @@ async fn play(
     };
     let environment = Environment::Simulated(simulation.clone());
     let stage = Stage::new(environment, recorder, options);
+    let spawned = poll_limit::set(SPAWNED_POLLS_MAX);
     let ended = plan.workload.run(stage.clone(), plan.parameters).await?;
     match ended {
+        _ if spawned.is_reached() => stage.record_stuck("a busy loop"),
         Ended::Finished => {}
         Ended::Stuck => stage.record_stuck("not finished in time"),
         Ended::BusyLoop => stage.record_stuck("a busy loop"),
@@ -160,4 +167,165 @@ fn observer(recorder: &Arc<Mutex<Recorder>>) -> Observer {
             recorder.crash(u64::from(client), time, "the client's process died");
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use etcd_checker::Model;
+    use etcd_sim::plan::Plan;
+
+    use super::*;
+    use crate::runtime;
+    use crate::workload::{Bug, Parameter, Parameters, Running, Workload};
+
+    /// One client that begins an operation and never ends it, because it, or a
+    /// task that it spawned, is always ready.
+    struct Spinning {
+        spawned: bool,
+    }
+
+    async fn spin() {
+        loop {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    impl Workload for Spinning {
+        fn name(&self) -> &'static str {
+            "spinning"
+        }
+
+        fn about(&self) -> &'static str {
+            "a busy loop"
+        }
+
+        fn model(&self) -> Model {
+            Model::FifoQueue
+        }
+
+        fn parameters(&self) -> &'static [Parameter] {
+            &[]
+        }
+
+        fn bugs(&self) -> &'static [Bug] {
+            &[]
+        }
+
+        fn clients(&self, _: &Parameters) -> u32 {
+            1
+        }
+
+        fn lasts_ms(&self, _: &Parameters) -> u64 {
+            10
+        }
+
+        fn run(&self, stage: Stage, _: Parameters) -> Running {
+            let spawned = self.spawned;
+            Box::pin(async move {
+                stage.start(0, move |actor| async move {
+                    let _open = actor.invoke("enqueue", "value");
+                    if spawned {
+                        let _task = runtime::spawn(spin());
+                        std::future::pending::<()>().await;
+                    }
+                    spin().await;
+                });
+                Ok(stage.settle().await)
+            })
+        }
+    }
+
+    fn a_busy_loop_is_a_liveness_violation(workload: &'static Spinning, executor: Executor) {
+        let plan = RunPlan {
+            workload,
+            parameters: Parameters::from_values(BTreeMap::new()),
+            bug: None,
+            executor,
+            environment: Plan::quiet(1),
+        };
+        let report = simulate(&plan).unwrap();
+        let violation = report.verdict.violation().expect("it never ended");
+        assert_eq!(violation.class, etcd_checker::verdict::Class::Liveness);
+        let mark = |event: &etcd_checker::history::Event| {
+            event.f == etcd_checker::history::LIVENESS_DEADLINE
+                && event.value.as_str().contains("a busy loop")
+        };
+        assert!(report.history.events().iter().any(mark));
+    }
+
+    #[test]
+    fn a_busy_loop_of_a_client_is_a_liveness_violation() {
+        a_busy_loop_is_a_liveness_violation(&Spinning { spawned: false }, Executor::BEST);
+    }
+
+    #[test]
+    fn a_busy_loop_in_a_task_that_a_recipe_spawned_is_a_liveness_violation() {
+        // On madsim time creeps on; on tokio such a run would never end.
+        a_busy_loop_is_a_liveness_violation(&Spinning { spawned: true }, Executor::Tokio);
+    }
+
+    /// A valid run in which one consumer waits for items that do not come, and
+    /// meets a fault.
+    fn lonely_consumer(executor: Executor, kind: FaultKind) -> RunReport {
+        let workload = crate::workload::find("queue").unwrap();
+        let plan = RunPlan::draw_adjusted(workload, 1, |parameters| {
+            let parameters = parameters.with("producers", 1).with("consumers", 1);
+            parameters.with("items", 0)
+        });
+        let faults = vec![etcd_sim::fault::Fault { at_ms: 5, kind }];
+        let environment = Plan {
+            faults,
+            ..plan.environment
+        };
+        let plan = RunPlan {
+            executor,
+            environment,
+            ..plan
+        };
+        let report = simulate(&plan).unwrap();
+        assert!(report.verdict.is_valid(), "{}", report.verdict);
+        report
+    }
+
+    #[test]
+    fn a_consumer_that_comes_back_late_is_told_to_stop_too() {
+        for executor in [Executor::BEST, Executor::Tokio] {
+            let (client, down_ms) = (1, 5_000);
+            let report = lonely_consumer(executor, FaultKind::RestartClient { client, down_ms });
+            assert!(report.simulated_ns > 5_000_000_000);
+        }
+    }
+
+    #[test]
+    fn every_run_ends_with_a_look_at_what_is_left() {
+        for seed in 0..5 {
+            for (workload, last) in [("queue", "dequeue"), ("bank", "txn")] {
+                let workload = crate::workload::find(workload).unwrap();
+                let plan = RunPlan::draw(workload, seed);
+                let driver = u64::from(workload.clients(&plan.parameters));
+                let report = simulate(&plan).unwrap();
+                let end = report.history.events().last().unwrap();
+                assert_eq!((end.client, &*end.f), (Some(driver), last));
+                assert_eq!(end.kind, etcd_checker::history::EventKind::Ok);
+                assert!(last != "dequeue" || end.value.is_null());
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_client_was_doing_when_it_was_killed_ends_as_info_there_and_then() {
+        for executor in [Executor::BEST, Executor::Tokio] {
+            let report = lonely_consumer(executor, FaultKind::KillClient { client: 1 });
+            let events = report.history.events();
+            let killed = events.iter().position(|event| event.f == "client-kill");
+            let [fault, end, ..] = &events[killed.expect("the fault is recorded")..] else {
+                panic!("the history ends with the fault");
+            };
+            assert_eq!(end.kind, etcd_checker::history::EventKind::Info);
+            assert_eq!((end.client, end.time), (Some(1), fault.time));
+            assert_eq!(end.error.as_deref(), Some("the client's process died"));
+        }
+    }
 }

@@ -23,7 +23,6 @@ pub fn sweep(
 ) {
     let next = AtomicUsize::new(0);
     let stop = AtomicBool::new(false);
-    // Bounded, so that one slow run does not pile up the others' histories.
     let (sender, receiver) = mpsc::sync_channel(jobs.max(1) * 4);
     std::thread::scope(|scope| {
         for _ in 0..jobs.max(1) {

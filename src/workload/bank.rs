@@ -124,18 +124,27 @@ async fn run(stage: Stage, parameters: &Parameters) -> Result<Ended, Error> {
     };
     let clients = parameters.count("clients");
     let mut driver = stage.actor(clients).await?;
-    bank.open_accounts(&mut driver).await;
+    let opened = within_bound(bank.open_accounts(&mut driver)).await;
+    if !opened {
+        return Ok(Ended::Stuck);
+    }
     for client in 0..clients {
         bank.start_client(client);
     }
     let ended = stage.settle().await;
     if ended == Ended::Finished {
         let read = async { while !bank.read_all(&mut driver).await {} };
-        if runtime::timeout(super::LIVENESS_BOUND, read).await.is_err() {
+        if !within_bound(read).await {
             return Ok(Ended::Stuck);
         }
     }
     Ok(ended)
+}
+
+/// Whether the driver's own work ended in time. No fault strikes the driver, and
+/// the member is never down for as long.
+async fn within_bound(work: impl Future<Output = ()>) -> bool {
+    runtime::timeout(super::LIVENESS_BOUND, work).await.is_ok()
 }
 
 /// The key of an account, below the prefix of the run.

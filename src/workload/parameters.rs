@@ -59,7 +59,7 @@ pub enum WrongParameter {
 }
 
 impl Parameters {
-    pub(super) fn from_values(values: BTreeMap<String, u64>) -> Self {
+    pub(crate) fn from_values(values: BTreeMap<String, u64>) -> Self {
         Parameters(values)
     }
 

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -31,6 +32,8 @@ struct Shared {
     recorder: Arc<Mutex<Recorder>>,
     options: StageOptions,
     start: Instant,
+    /// Operations that happened, so far.
+    done: AtomicU64,
 }
 
 /// What a stage is made with.
@@ -102,6 +105,7 @@ impl Stage {
                 recorder,
                 options,
                 start: runtime::now(),
+                done: AtomicU64::new(0),
             }),
         }
     }
@@ -175,7 +179,10 @@ impl Stage {
                 Settled::BusyLoop => Ended::BusyLoop,
                 _ => Ended::Stuck,
             },
-            Environment::Live(live) => live.settle(|| self.recorder().len()).await,
+            Environment::Live(live) => {
+                live.settle(|| self.shared.done.load(Ordering::Relaxed))
+                    .await
+            }
         }
     }
 
@@ -291,13 +298,14 @@ impl Live {
     }
 
     /// On a real cluster nobody knows when the last fault has passed: given up
-    /// is when nothing at all has happened for the whole bound.
-    async fn settle(&self, events: impl Fn() -> usize) -> Ended {
+    /// is when no operation has succeeded for the whole bound, so that a cluster
+    /// that is gone for good does not keep the run for ever.
+    async fn settle(&self, done: impl Fn() -> u64) -> Ended {
         loop {
-            let before = events();
+            let before = done();
             match runtime::timeout(LIVENESS_BOUND, self.done()).await {
                 Ok(()) => return Ended::Finished,
-                Err(_) if events() == before => return Ended::Stuck,
+                Err(_) if done() == before => return Ended::Stuck,
                 Err(_) => {}
             }
         }
@@ -373,6 +381,7 @@ impl OpenOperation {
     /// It happened, with this result.
     pub fn ok(self, value: impl Serialize, evidence: Evidence) {
         let now = self.stage.now_ns();
+        self.stage.shared.done.fetch_add(1, Ordering::Relaxed);
         self.stage
             .recorder()
             .ok(self.id, now, json(value), evidence);
