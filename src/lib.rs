@@ -64,3 +64,8 @@ pub use queue::{Enqueued, Item, Queue, QueueOptions};
 pub use request::DEFAULT_REQUEST_DEADLINE;
 pub use session::{Session, SessionOptions};
 pub use stm::{Committed, Isolation, Stm, StmError, Transaction};
+
+/// The examples of the README compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -404,3 +404,50 @@ impl OpenOperation {
 fn json(value: impl Serialize) -> Json {
     Json::new(&value).expect("what workloads record has a JSON form")
 }
+
+#[cfg(test)]
+mod tests {
+    use etcd_checker::history::{EventKind, Header, Source};
+    use etcd_client::Error as EtcdError;
+
+    use super::*;
+
+    fn stage() -> (Stage, Arc<Mutex<Recorder>>) {
+        let source = Source::Other {
+            description: String::new(),
+        };
+        let recorder = Arc::new(Mutex::new(Recorder::new(Header::new("", "", source))));
+        let connect: Connect =
+            Arc::new(|| Box::pin(async { Err(EtcdError::InvalidArgs("nowhere".to_owned())) }));
+        let options = StageOptions {
+            seed: 1,
+            prefix: String::new(),
+            bug: None,
+        };
+        let environment = Environment::Live(Live::new(connect));
+        let stage = Stage::new(environment, Arc::clone(&recorder), options);
+        (stage, recorder)
+    }
+
+    /// How an operation that ended with this error is recorded.
+    fn recorded(error: &Error) -> EventKind {
+        let (stage, recorder) = stage();
+        let id = stage.recorder().invoke(0, 0, "enqueue", "value");
+        OpenOperation { stage, id }.failed(error, "value");
+        let recorder = Arc::into_inner(recorder).unwrap().into_inner().unwrap();
+        recorder.finish().events()[1].kind
+    }
+
+    #[test]
+    fn only_what_certainly_did_not_happen_is_recorded_as_failed() {
+        let lost = Error::mutation_deadline("enqueue to", "jobs", Duration::from_secs(5));
+        assert_eq!(recorded(&lost), EventKind::Info);
+        let read = EtcdError::InvalidArgs("of a read".to_owned());
+        assert_eq!(
+            recorded(&Error::read("read", "jobs", read)),
+            EventKind::Fail
+        );
+        let refused = Error::invalid_name("jobs//x", "empty part");
+        assert_eq!(recorded(&refused), EventKind::Fail);
+    }
+}
