@@ -26,8 +26,25 @@ pub(crate) enum HistoryTarget {
 }
 
 impl HistoryTarget {
+    /// What `--history` means for this number of runs, where it was given;
+    /// with `--json` standard output is taken.
+    pub(crate) fn of_options(
+        history: Option<&Path>,
+        runs: u64,
+        json: bool,
+    ) -> Result<Option<Self>, Failure> {
+        let target = history.map(|path| Self::new(path, runs)).transpose()?;
+        if json && target.as_ref().is_some_and(Self::is_stdout) {
+            return Err(
+                Failure::usage("--json and --history - both want standard output")
+                    .hint("Write the history to a file."),
+            );
+        }
+        Ok(target)
+    }
+
     /// What `--history` means for this number of runs.
-    pub(crate) fn new(path: &Path, runs: u64) -> Result<Self, Failure> {
+    fn new(path: &Path, runs: u64) -> Result<Self, Failure> {
         let is_stdout = path == Path::new("-");
         let names_file = path.is_file()
             || !path.exists()

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::event::EventKind;
+use super::event::{Event, EventKind};
 use super::header::{FORMAT, VERSION};
 use super::read::{LINE_BYTES_MAX, NESTING_MAX};
 
@@ -20,6 +20,21 @@ pub struct HistoryError {
 }
 
 impl HistoryError {
+    /// The value of an event is not what its operation takes or returns.
+    pub(crate) fn value(event: &Event, expected: &'static str, error: &serde_json::Error) -> Self {
+        // The place that it names lies within the value, not within the file.
+        let text = error.to_string();
+        let detail = text.split(" at line ").next().unwrap_or_default();
+        Self::at(
+            event.line,
+            Problem::Value {
+                f: event.f.to_string(),
+                expected,
+                detail: detail.to_owned(),
+            },
+        )
+    }
+
     pub(crate) fn at(line: usize, problem: Problem) -> Self {
         let column = match &problem {
             Problem::Json { column, .. }

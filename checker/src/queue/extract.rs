@@ -221,23 +221,9 @@ fn unknown_operation(event: &Event, f: &str) -> HistoryError {
 
 fn text(event: &Event) -> Result<Cow<'_, str>, HistoryError> {
     let parsed: Result<Text<'_>, _> = event.value.parse();
-    parsed.map(|Text(text)| text).map_err(|error| {
-        let expected = "a string or a whole number";
-        let detail = error
-            .to_string()
-            .split(" at line ")
-            .next()
-            .unwrap_or_default()
-            .to_owned();
-        HistoryError::at(
-            event.line,
-            Problem::Value {
-                f: event.f.to_string(),
-                expected,
-                detail,
-            },
-        )
-    })
+    parsed
+        .map(|Text(text)| text)
+        .map_err(|error| HistoryError::value(event, "a string or a whole number", &error))
 }
 
 /// A completion may repeat the value or leave it out, but not change it.

@@ -313,22 +313,8 @@ fn telling_event<'h>(operation: &Operation<'h>) -> Result<Option<&'h Event>, His
 const EXPECTED: &str = r#"a list of ["r", key, value, mod_revision] and ["w", key, value]"#;
 
 fn parse(event: &Event) -> Result<Vec<MicroOperation<'_>>, HistoryError> {
-    event.value.parse().map_err(|error| {
-        let detail = error
-            .to_string()
-            .split(" at line ")
-            .next()
-            .unwrap_or_default()
-            .to_owned();
-        HistoryError::at(
-            event.line,
-            Problem::Value {
-                f: event.f.to_string(),
-                expected: EXPECTED,
-                detail,
-            },
-        )
-    })
+    let parsed = event.value.parse();
+    parsed.map_err(|error| HistoryError::value(event, EXPECTED, &error))
 }
 
 /// The revision that wrote what was read, 0 when the key was absent.

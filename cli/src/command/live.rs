@@ -122,18 +122,8 @@ impl Live {
     fn campaign(self) -> Result<Campaign, Failure> {
         let workloads = choice::workloads(&self.workloads);
         let runs = workloads.len() as u64;
-        let history = self
-            .history
-            .as_deref()
-            .map(|path| HistoryTarget::new(path, runs));
-        let history = history.transpose()?;
+        let history = HistoryTarget::of_options(self.history.as_deref(), runs, self.json)?;
         let to_stdout = history.as_ref().is_some_and(HistoryTarget::is_stdout);
-        if to_stdout && self.json {
-            return Err(
-                Failure::usage("--json and --history - both want standard output")
-                    .hint("Write the history to a file."),
-            );
-        }
         let settings = Settings::new(&self.set, &workloads)?;
         let access = self.connection.access()?;
         Ok(Campaign {

@@ -60,18 +60,8 @@ struct Saved {
 
 impl Replay {
     pub(crate) fn run(self) -> anyhow::Result<Status> {
-        let target = self
-            .history
-            .as_deref()
-            .map(|path| HistoryTarget::new(path, 1));
-        let target = target.transpose()?;
+        let target = HistoryTarget::of_options(self.history.as_deref(), 1, self.json)?;
         let to_stdout = target.as_ref().is_some_and(HistoryTarget::is_stdout);
-        if to_stdout && self.json {
-            let what = "--json and --history - both want standard output";
-            return Err(Failure::usage(what)
-                .hint("Write the history to a file.")
-                .into());
-        }
         let output = if to_stdout || self.json {
             Output::Program
         } else {

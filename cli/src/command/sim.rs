@@ -162,18 +162,8 @@ impl Sim {
             (None, None) => 0..100,
         };
         let runs = (seeds.end - seeds.start).saturating_mul(workloads.len() as u64);
-        let history = self
-            .history
-            .as_deref()
-            .map(|path| HistoryTarget::new(path, runs));
-        let history = history.transpose()?;
+        let history = HistoryTarget::of_options(self.history.as_deref(), runs, self.json)?;
         let to_stdout = history.as_ref().is_some_and(HistoryTarget::is_stdout);
-        if to_stdout && self.json {
-            return Err(
-                Failure::usage("--json and --history - both want standard output")
-                    .hint("Write the history to a file."),
-            );
-        }
         if self.trace && runs > 1 {
             return Err(
                 Failure::usage(format!("--trace tells of one run, but there are {runs}"))
