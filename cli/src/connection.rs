@@ -198,9 +198,7 @@ impl Access {
     /// send it every second request.
     pub(crate) async fn cluster(&self, prefix: &str, seed: u64) -> Result<Cluster, Failure> {
         let answering = self.find_listeners().await?;
-        let scheme = if self.tls { "https" } else { "http" };
-        let url = |address: &String| format!("{scheme}://{address}");
-        let urls: Vec<String> = answering.iter().map(url).collect();
+        let urls = self.urls(&answering);
         let options = self.options.clone();
         Ok(Cluster {
             connect: Arc::new(move || {
@@ -211,6 +209,25 @@ impl Access {
             prefix: prefix.to_owned(),
             seed,
         })
+    }
+
+    /// One client, connected to the members that answer now.
+    pub(crate) async fn client(&self) -> Result<Client, Failure> {
+        let urls = self.urls(&self.find_listeners().await?);
+        let connect = Client::connect(urls, Some(self.options.clone()));
+        connect.await.map_err(|error| {
+            let what = format!("cannot use the cluster at {self}: {error}");
+            match hint(&error.to_string()) {
+                Some(hint) => Failure::cluster(what).hint(hint),
+                None => Failure::cluster(what),
+            }
+        })
+    }
+
+    fn urls(&self, addresses: &[String]) -> Vec<String> {
+        let scheme = if self.tls { "https" } else { "http" };
+        let url = |address: &String| format!("{scheme}://{address}");
+        addresses.iter().map(url).collect()
     }
 
     /// The endpoints where someone listens. Warns of the others.
@@ -291,6 +308,28 @@ impl FromStr for Endpoint {
             address: address.to_owned(),
         })
     }
+}
+
+/// What to do about a refusal, by what etcd, gRPC or TLS says.
+pub(crate) fn hint(reason: &str) -> Option<&'static str> {
+    const HINTS: [(&str, &str); 5] = [
+        (
+            "permission denied",
+            "The user's role must allow to read and write all keys below the prefix; see --prefix.",
+        ),
+        (
+            "user name is empty",
+            "The cluster wants a user: --user NAME --password-file FILE",
+        ),
+        ("authentication failed", "Check --user and the password."),
+        ("ertificate", "Check --cacert, --cert and --key."),
+        (
+            "transport error",
+            "If the cluster speaks TLS, write https:// in front of the endpoints or give --cacert.",
+        ),
+    ];
+    let known = HINTS.iter().find(|(text, _)| reason.contains(text));
+    known.map(|(_, hint)| *hint)
 }
 
 fn read_password(file: &Path) -> Result<String, Failure> {

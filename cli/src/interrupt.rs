@@ -1,5 +1,6 @@
 //! Ctrl-C and requests to terminate.
 
+use std::io;
 use std::process;
 use std::sync::Arc;
 
@@ -30,22 +31,65 @@ pub(crate) fn on_interrupt(left: String) -> (Arc<Notify>, runtime::Task) {
     (notify, runtime::spawn(listen))
 }
 
-#[cfg(unix)]
-async fn signalled() -> std::io::Result<()> {
-    use std::pin::pin;
-
-    use tokio::signal::unix::{SignalKind, signal};
-
-    let (mut interrupt, mut terminate) = (
-        signal(SignalKind::interrupt())?,
-        signal(SignalKind::terminate())?,
-    );
-    let (interrupt, terminate) = (pin!(interrupt.recv()), pin!(terminate.recv()));
-    futures_util::future::select(interrupt, terminate).await;
+async fn signalled() -> io::Result<()> {
+    Signals::listen()?.next().await;
     Ok(())
 }
 
+/// What a process is told from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Signal {
+    /// Ctrl-C.
+    Interrupt,
+    /// A request to terminate.
+    Terminate,
+}
+
+/// From its creation on, signals no longer end the process by themselves.
+pub(crate) struct Signals {
+    #[cfg(unix)]
+    interrupt: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    terminate: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl Signals {
+    pub(crate) fn listen() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+
+        Ok(Signals {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    /// The next one. Can be cancelled by dropping it.
+    pub(crate) async fn next(&mut self) -> Signal {
+        use std::pin::pin;
+
+        use futures_util::future::{Either, select};
+
+        let (interrupt, terminate) = (self.interrupt.recv(), self.terminate.recv());
+        match select(pin!(interrupt), pin!(terminate)).await {
+            Either::Left(_) => Signal::Interrupt,
+            Either::Right(_) => Signal::Terminate,
+        }
+    }
+}
+
 #[cfg(not(unix))]
-async fn signalled() -> std::io::Result<()> {
-    tokio::signal::ctrl_c().await
+impl Signals {
+    pub(crate) fn listen() -> io::Result<Self> {
+        Ok(Signals {})
+    }
+
+    /// The next one. Can be cancelled by dropping it.
+    pub(crate) async fn next(&mut self) -> Signal {
+        match tokio::signal::ctrl_c().await {
+            Ok(()) => Signal::Interrupt,
+            // Nobody can tell this process anything.
+            Err(_) => std::future::pending().await,
+        }
+    }
 }

@@ -10,7 +10,7 @@ use etcd_recipes::workload::{self, Workload};
 use tokio::sync::Notify;
 
 use super::choice::{self, Chosen, Setting, Settings};
-use crate::connection::{Access, Connection};
+use crate::connection::{Access, Connection, hint};
 use crate::exit_code::{self, Status};
 use crate::failure::{self, Failure};
 use crate::files::{DEFAULT_OUT, HistoryTarget};
@@ -302,28 +302,6 @@ fn unusable(error: LiveError) -> anyhow::Error {
         // The run was recorded wrongly, which is nobody's fault but ours.
         _ => error.into(),
     }
-}
-
-/// What to do about a refusal, by what etcd, gRPC or TLS says.
-fn hint(reason: &str) -> Option<&'static str> {
-    const HINTS: [(&str, &str); 5] = [
-        (
-            "permission denied",
-            "The user's role must allow to read and write all keys below the prefix; see --prefix.",
-        ),
-        (
-            "user name is empty",
-            "The cluster wants a user: --user NAME --password-file FILE",
-        ),
-        ("authentication failed", "Check --user and the password."),
-        ("ertificate", "Check --cacert, --cert and --key."),
-        (
-            "transport error",
-            "If the cluster speaks TLS, write https:// in front of the endpoints or give --cacert.",
-        ),
-    ];
-    let known = HINTS.iter().find(|(text, _)| reason.contains(text));
-    known.map(|(_, hint)| *hint)
 }
 
 fn left(prefix: &str) -> String {

@@ -11,6 +11,7 @@ mod choice;
 mod live;
 mod replay;
 mod seeds;
+mod shell;
 mod shrink;
 mod sim;
 
@@ -29,6 +30,7 @@ Examples:
   etcd-recipes shrink etcd-recipes-failures/queue-7.json
   etcd-recipes live --endpoints 10.0.0.1:2379,10.0.0.2:2379
   etcd-recipes check history.jsonl
+  etcd-recipes shell lock --name jobs       a recipe by hand, in two terminals
 
 ";
 
@@ -59,6 +61,7 @@ enum Command {
     Shrink(shrink::Shrink),
     Check(check::Check),
     Live(live::Live),
+    Shell(shell::Shell),
 }
 
 impl Cli {
@@ -70,6 +73,7 @@ impl Cli {
             Command::Shrink(shrink) => shrink.run(),
             Command::Check(check) => check.run(),
             Command::Live(live) => live.run(),
+            Command::Shell(shell) => shell.run(),
         }
     }
 }

@@ -4,6 +4,7 @@ mod check;
 mod cluster;
 mod live;
 mod replay;
+mod shell;
 mod sim;
 mod support;
 mod usage;

@@ -1,0 +1,78 @@
+//! What all recipes of the shell have in common.
+
+use std::pin::Pin;
+
+use clap::ValueEnum;
+use etcd_recipes::session::Session;
+
+use super::command::{Command, Line, Problem};
+use super::{Place, queue, stm};
+use crate::output;
+
+/// A recipe that commands are given to.
+pub(super) trait Recipe {
+    /// What it understands.
+    fn commands(&self) -> &'static [Command];
+
+    /// Does what a line says, and prints the result. Dropping the future ends a
+    /// wait; the recipe can be used afterwards.
+    fn run<'a>(&'a mut self, line: &'a Line) -> Running<'a>;
+}
+
+/// A command at work.
+pub(super) type Running<'a> = Pin<Box<dyn Future<Output = Result<(), Problem>> + 'a>>;
+
+/// The recipes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Kind {
+    /// First in, first out
+    Queue,
+    /// Transactions over any keys
+    Stm,
+}
+
+impl Kind {
+    /// Whether what it holds is tied to a lease.
+    pub(super) fn needs_session(self) -> bool {
+        match self {
+            Kind::Queue | Kind::Stm => false,
+        }
+    }
+
+    /// Whether it is for a fixed number of participants.
+    pub(super) fn needs_count(self) -> bool {
+        match self {
+            Kind::Queue | Kind::Stm => false,
+        }
+    }
+
+    pub(super) fn prompt(self) -> &'static str {
+        match self {
+            Kind::Queue => "queue> ",
+            Kind::Stm => "stm> ",
+        }
+    }
+}
+
+/// Opens the recipe. Nothing is sent.
+pub(super) fn open(
+    place: &Place,
+    _session: Option<&Session>,
+) -> Result<Box<dyn Recipe>, etcd_recipes::Error> {
+    let (client, name) = (&place.client, place.name.as_str());
+    Ok(match place.kind {
+        Kind::Queue => Box::new(queue::Shell::new(client, name)?),
+        Kind::Stm => Box::new(stm::Shell::new(client, name)),
+    })
+}
+
+/// Prints a result: one line, at once.
+pub(super) fn result(line: impl std::fmt::Display) -> Result<(), Problem> {
+    output::to_stdout(|stdout| writeln!(stdout, "{line}")).map_err(Problem::Output)
+}
+
+/// Says on standard error that there is no result, and why.
+pub(super) fn nothing(why: impl std::fmt::Display) -> Result<(), Problem> {
+    output::note(why);
+    Ok(())
+}
