@@ -46,12 +46,14 @@
 #[cfg(feature = "harness")]
 pub mod campaign;
 pub mod error;
+pub mod hold;
 mod keys;
 pub mod queue;
 mod request;
 pub mod runtime;
 pub mod session;
 pub mod stm;
+mod telemetry;
 pub mod watch;
 #[cfg(feature = "harness")]
 pub mod workload;
@@ -60,10 +62,12 @@ pub mod workload;
 pub use etcd_client;
 
 pub use error::Error;
+pub use hold::Hold;
 pub use queue::{Enqueued, Item, Queue, QueueOptions};
 pub use request::DEFAULT_REQUEST_DEADLINE;
-pub use session::{Session, SessionOptions};
+pub use session::{Session, SessionOptions, SessionState};
 pub use stm::{Committed, Isolation, Stm, StmError, Transaction};
+pub use watch::Watches;
 
 /// The examples of the README compile.
 #[cfg(doctest)]

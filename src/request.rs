@@ -38,7 +38,6 @@ impl Requests {
         }
     }
 
-    #[cfg(feature = "harness")]
     pub(crate) fn deadline(&self) -> Duration {
         self.deadline
     }

@@ -67,17 +67,33 @@ pub fn spawn<F>(future: F) -> Task
 where
     F: Future<Output = ()> + Send + 'static,
 {
+    Task(start(future))
+}
+
+/// Starts a task that goes on until it is done.
+pub(crate) fn spawn_detached<F>(future: F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    // Both kinds of handle leave the task alone when they are dropped.
+    drop(start(future));
+}
+
+fn start<F>(future: F) -> Handle
+where
+    F: Future<Output = ()> + Send + 'static,
+{
     #[cfg(feature = "harness")]
     let future = poll_limit::limited(future);
     #[cfg(madsim)]
     if in_simulation() {
-        return Task(Handle::Simulated(madsim::task::spawn(future)));
+        return Handle::Simulated(madsim::task::spawn(future));
     }
     #[expect(
         clippy::disallowed_methods,
         reason = "this is the runtime module, and not in a simulation"
     )]
-    Task(Handle::Tokio(tokio::spawn(future)))
+    Handle::Tokio(tokio::spawn(future))
 }
 
 /// A task started by [`spawn`]. Dropping it aborts the task.

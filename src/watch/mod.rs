@@ -11,13 +11,20 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use etcd_client::{
-    Client, EventType, WatchClient, WatchFilterType, WatchOptions, WatchResponse, WatchStream,
-};
+use etcd_client::{Client, Event, EventType};
 use tokio::sync::Notify;
 
-use crate::error::{self, Error};
+use crate::error::Error;
 use crate::runtime;
+
+mod lasting;
+mod mirror;
+mod watches;
+
+use lasting::{Follower, Lasting, Next, Range};
+
+pub(crate) use mirror::{Entry, Mirror, View};
+pub use watches::Watches;
 
 /// A lasting watch on all keys that begin with a prefix.
 ///
@@ -127,12 +134,7 @@ impl PrefixWatch {
         options: PrefixWatchOptions,
     ) -> Self {
         let shared = Shared {
-            client: client
-                .watch_client()
-                // How large an answer may be is for etcd to decide.
-                .max_decoding_message_size(usize::MAX),
-            prefix: prefix.into(),
-            options,
+            lasting: Lasting::new(client, Range::Prefix(prefix.into()), options),
             state: Mutex::default(),
             changed: Notify::new(),
         };
@@ -146,7 +148,7 @@ impl PrefixWatch {
 
     /// The prefix that is watched.
     pub fn prefix(&self) -> &str {
-        &self.inner.shared.prefix
+        self.inner.shared.lasting.range().as_str()
     }
 
     /// Waits until a key under the prefix has been put at a revision above
@@ -186,10 +188,10 @@ impl PrefixWatch {
 
     async fn wait(&self, kind: Kind, revision: i64) -> Result<Wake, Error> {
         let shared = &self.inner.shared;
-        if shared.options.puts_only && kind != Kind::Put {
+        if shared.lasting.puts_only() && kind != Kind::Put {
             return Err(Error::invalid_option(
                 "wait for deletions under",
-                &shared.prefix,
+                shared.lasting.range().as_str(),
                 "the watch was made with puts_only",
             ));
         }
@@ -212,7 +214,8 @@ impl PrefixWatch {
             state.running = true;
             state.covered_after = state.covered_after.max(revision);
             state.resume_at = state.covered_after + 1;
-            let task = runtime::spawn(run(self.inner.shared.clone()));
+            let shared = self.inner.shared.clone();
+            let task = runtime::spawn(async move { shared.lasting.follow(&*shared).await });
             *lock(&self.inner.task) = Some(task);
         }
         state.interruptions
@@ -228,9 +231,7 @@ struct Inner {
 
 /// What the handles share with the task.
 struct Shared {
-    client: WatchClient,
-    prefix: String,
-    options: PrefixWatchOptions,
+    lasting: Lasting,
     state: Mutex<State>,
     // Not tokio's watch channel, which draws the order of wake-ups from a
     // generator that the whole process shares.
@@ -240,7 +241,7 @@ struct Shared {
 impl std::fmt::Debug for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Shared")
-            .field("prefix", &self.prefix)
+            .field("prefix", &self.lasting.range().as_str())
             .field("state", &*self.lock())
             .finish_non_exhaustive()
     }
@@ -313,6 +314,36 @@ impl State {
     }
 }
 
+impl Follower for Shared {
+    fn resume_at(&self) -> i64 {
+        self.lock().resume_at
+    }
+
+    fn take(&self, events: &[Event]) {
+        self.change(|state| {
+            for event in events {
+                if let Some(kv) = event.kv() {
+                    state.note(event.event_type(), kv.mod_revision());
+                }
+            }
+        });
+    }
+
+    fn compacted(&self, compact_revision: i64) -> Next {
+        self.change(|state| state.note_compaction(compact_revision));
+        Next::OpenAgain
+    }
+
+    fn cancelled(&self) -> Next {
+        self.change(|state| state.interrupt(None));
+        Next::OpenAgain
+    }
+
+    fn refused(&self, error: Error) {
+        self.change(|state| state.interrupt(Some(error)));
+    }
+}
+
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
@@ -322,152 +353,6 @@ impl Shared {
         change(&mut self.lock());
         self.changed.notify_waiters();
     }
-}
-
-/// Why a stream ended.
-enum End {
-    /// Open another one.
-    Again { heard: bool, why: String },
-    /// It makes no sense to open another one.
-    Refused(Error),
-}
-
-impl End {
-    fn again(heard: bool, why: impl Into<String>) -> Self {
-        let why = why.into();
-        Self::Again { heard, why }
-    }
-}
-
-/// Keeps a watch open until it is refused.
-async fn run(shared: Arc<Shared>) {
-    const FIRST_PAUSE: Duration = Duration::from_millis(10);
-    const LONGEST_PAUSE: Duration = Duration::from_secs(2);
-    let mut pause = FIRST_PAUSE;
-    loop {
-        match follow(&shared).await {
-            End::Refused(error) => {
-                tracing::warn!(prefix = shared.prefix, %error, "the watch was refused");
-                shared.change(|state| state.interrupt(Some(error)));
-                return;
-            }
-            End::Again { heard, why } => {
-                if heard {
-                    pause = FIRST_PAUSE;
-                }
-                let revision = shared.lock().resume_at;
-                tracing::debug!(
-                    prefix = shared.prefix,
-                    why,
-                    revision,
-                    "the watch ended and is opened again"
-                );
-                runtime::sleep(runtime::jittered(pause)).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
-            }
-        }
-    }
-}
-
-/// Opens one stream and follows it to its end.
-async fn follow(shared: &Shared) -> End {
-    let limit = shared.options.silence_limit;
-    let revision = shared.lock().resume_at;
-    let mut stream = match runtime::timeout(limit, open(shared, revision)).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return end_of(shared, false, error),
-        Err(runtime::Elapsed) => return End::again(false, "no answer when opening it"),
-    };
-    tracing::trace!(prefix = shared.prefix, revision, "the watch was opened");
-    let mut heard_anything = false;
-    let mut last_heard = runtime::now();
-    loop {
-        let interval = shared.options.progress_interval;
-        match runtime::timeout(interval, stream.message()).await {
-            Ok(Ok(Some(response))) => {
-                heard_anything = true;
-                last_heard = runtime::now();
-                if let Some(end) = take(shared, &response) {
-                    return end;
-                }
-            }
-            Ok(Ok(None)) => return End::again(heard_anything, "etcd closed it"),
-            Ok(Err(error)) => return end_of(shared, heard_anything, error),
-            Err(runtime::Elapsed) => {
-                let silent = runtime::now().saturating_duration_since(last_heard);
-                if silent >= limit {
-                    return End::again(heard_anything, "silence");
-                }
-                // A stream that takes no more requests is noticed as silence.
-                let asked = runtime::timeout(limit - silent, stream.request_progress()).await;
-                if let Ok(Err(error)) = asked {
-                    return end_of(shared, heard_anything, error);
-                }
-            }
-        }
-    }
-}
-
-async fn open(shared: &Shared, revision: i64) -> Result<WatchStream, etcd_client::Error> {
-    let mut options = WatchOptions::new()
-        .with_prefix()
-        .with_fragment()
-        .with_start_revision(revision);
-    if shared.options.puts_only {
-        options = options.with_filters([WatchFilterType::NoDelete]);
-    }
-    let mut client = shared.client.clone();
-    client.watch(shared.prefix.as_str(), Some(options)).await
-}
-
-/// Takes note of an answer. Returns the end of the stream if it is one.
-fn take(shared: &Shared, response: &WatchResponse) -> Option<End> {
-    if response.canceled() {
-        return Some(cancelled(shared, response));
-    }
-    if !response.events().is_empty() {
-        shared.change(|state| {
-            for event in response.events() {
-                if let Some(kv) = event.kv() {
-                    state.note(event.event_type(), kv.mod_revision());
-                }
-            }
-        });
-    }
-    None
-}
-
-fn cancelled(shared: &Shared, response: &WatchResponse) -> End {
-    let compacted = response.compact_revision();
-    if compacted > 0 {
-        tracing::debug!(
-            prefix = shared.prefix,
-            revision = compacted,
-            "the watch fell behind a compaction; everybody reads again"
-        );
-        shared.change(|state| state.note_compaction(compacted));
-        return End::again(true, "compacted");
-    }
-    let reason = response.cancel_reason();
-    if is_permission_denied(reason) {
-        return End::Refused(Error::watch_refused(&shared.prefix, reason));
-    }
-    // An expired token, for one, is renewed by the client at the next read.
-    shared.change(|state| state.interrupt(None));
-    End::again(false, reason)
-}
-
-fn end_of(shared: &Shared, heard: bool, error: etcd_client::Error) -> End {
-    let text = error::brief(&error);
-    if is_permission_denied(&text) {
-        return End::Refused(Error::read("watch", &shared.prefix, error));
-    }
-    End::again(heard, text)
-}
-
-fn is_permission_denied(text: &str) -> bool {
-    // Watch puts the whole status into its reason, so the text is a part.
-    text.contains("etcdserver: permission denied")
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

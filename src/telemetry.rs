@@ -1,0 +1,108 @@
+//! What recipes tell about themselves: spans and, with the feature `metrics`,
+//! counters and histograms on the [`metrics`](https://docs.rs/metrics) facade.
+//!
+//! | metric | labels | what |
+//! |---|---|---|
+//! | `etcd_recipes_operations_total` | `recipe`, `operation`, `outcome` | operations that ended; the outcome is `ok` or the kind of the error |
+//! | `etcd_recipes_operation_seconds` | `recipe`, `operation` | how long they took, waiting included, whatever their outcome |
+//! | `etcd_recipes_sessions_lost_total` | `reason` | sessions that were lost: `expired`, `gone`, `closed` |
+//! | `etcd_recipes_watches_opened_again_total` | | lasting watches that broke or fell silent |
+//! | `etcd_recipes_stm_attempts` | | attempts per committed transaction |
+//!
+//! An operation whose future is dropped is not counted.
+
+use std::time::Duration;
+
+use tracing::Instrument as _;
+
+use crate::error::{Error, ErrorKind};
+use crate::runtime;
+use crate::session::Loss;
+
+/// An operation of a recipe, for its span and its metrics.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Call<'a> {
+    /// The recipe: "mutex".
+    pub(crate) recipe: &'static str,
+    /// The operation: "lock".
+    pub(crate) operation: &'static str,
+    /// The name that the recipe was made with.
+    pub(crate) name: &'a str,
+    /// The lease of the session, where there is one.
+    pub(crate) lease: Option<i64>,
+}
+
+/// Does `work` inside a span, and counts it.
+pub(crate) async fn observed<T>(
+    call: Call<'_>,
+    work: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    let span = tracing::debug_span!(
+        "etcd_recipe",
+        recipe = call.recipe,
+        operation = call.operation,
+        name = call.name,
+        lease = call.lease.map(|lease| format!("{lease:x}")),
+    );
+    let start = runtime::now();
+    let result = work.instrument(span).await;
+    let took = runtime::now().saturating_duration_since(start);
+    counted(call, outcome_of(&result), took);
+    result
+}
+
+fn outcome_of<T>(result: &Result<T, Error>) -> &'static str {
+    match result.as_ref().map_err(Error::kind) {
+        Ok(_) => "ok",
+        Err(ErrorKind::OutcomeUnknown) => "unknown",
+        Err(ErrorKind::Refused) => "refused",
+        Err(ErrorKind::NotSent) => "not_sent",
+        Err(ErrorKind::DeadlineElapsed) => "deadline",
+        Err(ErrorKind::SessionLost) => "session_lost",
+        Err(ErrorKind::NotHeld) => "not_held",
+        Err(_) => "error",
+    }
+}
+
+#[cfg(feature = "metrics")]
+fn counted(call: Call<'_>, outcome: &'static str, took: Duration) {
+    let Call {
+        recipe, operation, ..
+    } = call;
+    metrics::counter!("etcd_recipes_operations_total", "recipe" => recipe, "operation" => operation, "outcome" => outcome)
+        .increment(1);
+    metrics::histogram!("etcd_recipes_operation_seconds", "recipe" => recipe, "operation" => operation)
+        .record(took);
+}
+
+#[cfg(not(feature = "metrics"))]
+fn counted(_: Call<'_>, _: &'static str, _: Duration) {}
+
+/// A session was lost.
+pub(crate) fn session_lost(loss: Loss) {
+    #[cfg(feature = "metrics")]
+    {
+        let reason = match loss {
+            Loss::Expired => "expired",
+            Loss::Gone => "gone",
+            Loss::Closed => "closed",
+        };
+        metrics::counter!("etcd_recipes_sessions_lost_total", "reason" => reason).increment(1);
+    }
+    #[cfg(not(feature = "metrics"))]
+    let _ = loss;
+}
+
+/// A lasting watch has to be opened again.
+pub(crate) fn watch_opened_again() {
+    #[cfg(feature = "metrics")]
+    metrics::counter!("etcd_recipes_watches_opened_again_total").increment(1);
+}
+
+/// A transaction of the STM committed after this many attempts.
+pub(crate) fn stm_attempts(attempts: u32) {
+    #[cfg(feature = "metrics")]
+    metrics::histogram!("etcd_recipes_stm_attempts").record(attempts);
+    #[cfg(not(feature = "metrics"))]
+    let _ = attempts;
+}
