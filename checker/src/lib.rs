@@ -11,6 +11,8 @@
 //! | `fifo-queue` | linearizable first-in first-out queue | [`queue`] |
 //! | `transactions` | strict serializability | [`txn`] |
 //! | `bank` | the same, and the accounts always add up | [`txn`] |
+//! | `mutex` | one holder at a time while its lease lives, and fences that hold | [`lock`] |
+//! | `rwlock` | the same, with one writer or any number of readers | [`lock`] |
 //!
 //! ```
 //! use etcd_checker::history::{Evidence, Header, Json, Recorder, Source};
@@ -38,12 +40,13 @@
 //! Modules:
 //! - [`history`]: events, the recorder, reading and writing JSON Lines;
 //! - [`verdict`]: what checkers say;
-//! - [`queue`] and [`txn`]: the checkers, each with its algorithm and why it is
+//! - [`queue`], [`txn`] and [`lock`]: the checkers, each with its algorithm and why it is
 //!   right;
 //! - [`Model`] and [`check`]: a checker by its name.
 
 pub mod history;
 mod liveness;
+pub mod lock;
 mod model;
 pub mod queue;
 pub mod txn;

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use crate::history::{History, HistoryError, Problem};
 use crate::verdict::Verdict;
-use crate::{queue, txn};
+use crate::{lock, queue, txn};
 
 /// What a history is checked against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -17,12 +17,22 @@ pub enum Model {
     Transactions,
     /// Strictly serializable transactions between accounts that always add up.
     Bank,
+    /// Locks with one holder at a time, and fencing tokens.
+    Mutex,
+    /// Locks with one writer or any number of readers at a time.
+    RwLock,
 }
 
 impl Model {
     /// All models.
     pub fn all() -> &'static [Self] {
-        &[Self::FifoQueue, Self::Transactions, Self::Bank]
+        &[
+            Self::FifoQueue,
+            Self::Transactions,
+            Self::Bank,
+            Self::Mutex,
+            Self::RwLock,
+        ]
     }
 
     /// The name, as it stands in headers.
@@ -31,6 +41,8 @@ impl Model {
             Self::FifoQueue => "fifo-queue",
             Self::Transactions => "transactions",
             Self::Bank => "bank",
+            Self::Mutex => "mutex",
+            Self::RwLock => "rwlock",
         }
     }
 
@@ -87,6 +99,8 @@ pub fn check(history: &History, model: Model) -> Result<Verdict, HistoryError> {
         Model::FifoQueue => queue::check(history),
         Model::Transactions => txn::check(history),
         Model::Bank => txn::check_bank(history),
+        Model::Mutex => lock::check_mutex(history),
+        Model::RwLock => lock::check_rw_lock(history),
     }
 }
 

@@ -56,6 +56,9 @@ pub struct Summary {
     pub operations: u64,
     /// How they ended, by operation.
     pub by_operation: BTreeMap<String, Counts>,
+    /// What is worth knowing although it breaks no promise, each a sentence.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// How operations of one kind ended.
@@ -102,6 +105,9 @@ impl fmt::Display for Summary {
         write!(f, "{}", count(self.operations, "operation"))?;
         for (index, (name, counts)) in self.by_operation.iter().enumerate() {
             write!(f, "{} {name}: {counts}", if index == 0 { ";" } else { "," })?;
+        }
+        for note in &self.notes {
+            write!(f, "\nnote: {note}")?;
         }
         Ok(())
     }

@@ -108,6 +108,9 @@ pub(super) fn known_name(name: Cow<'_, str>) -> Cow<'static, str> {
         "enqueue" => Cow::Borrowed("enqueue"),
         "dequeue" => Cow::Borrowed("dequeue"),
         "txn" => Cow::Borrowed("txn"),
+        "lock" => Cow::Borrowed("lock"),
+        "unlock" => Cow::Borrowed("unlock"),
+        "write" => Cow::Borrowed("write"),
         _ => Cow::Owned(name.into_owned()),
     }
 }

@@ -1,0 +1,401 @@
+//! From events to holdings.
+
+use std::borrow::Cow;
+
+use rustc_hash::FxHashMap;
+use serde::Deserialize;
+use serde::de::Error as _;
+
+use crate::history::{Event, History, HistoryError, Operation, Outcome, Problem, Process};
+use crate::verdict::{Class, Kind, Violation};
+
+const TWICE: Kind = Kind {
+    name: "same-token",
+    meaning: "two holdings were granted by the same key",
+};
+
+/// A lock's history, by holding.
+pub(super) struct Locks<'h> {
+    /// In the order of their invocations.
+    pub(super) operations: Vec<Operation<'h>>,
+    /// In the order in which they were granted.
+    pub(super) grants: Vec<Grant>,
+    /// In the order of their invocations.
+    pub(super) writes: Vec<Write>,
+    /// The largest revision that any completion before the event of this index shows.
+    pub(super) revision_before: Vec<i64>,
+    names: Vec<Cow<'h, str>>,
+    /// By token.
+    deletions: FxHashMap<i64, Deletion>,
+    /// All deletions up to this revision are known.
+    watched_through: i64,
+}
+
+/// A lock that was granted.
+pub(super) struct Grant {
+    /// Index of the operation.
+    pub(super) lock: usize,
+    /// Index of the lock's name.
+    pub(super) name: usize,
+    /// Whether it lets nobody else in.
+    pub(super) is_exclusive: bool,
+    /// The revision at which its key was created.
+    pub(super) token: i64,
+    /// The revision at which the holder knew that it was the owner.
+    pub(super) owned_at: i64,
+    /// Index of the first operation that unlocks it.
+    pub(super) unlock: Option<usize>,
+    /// Index of the event from which on the client no longer believes that it holds
+    /// it: it unlocks, or dies.
+    pub(super) believed_until: usize,
+}
+
+/// A write that certainly happened.
+pub(super) struct Write {
+    /// Index of the operation.
+    pub(super) operation: usize,
+    /// Index of the grant under which it was done.
+    pub(super) grant: usize,
+    pub(super) is_guarded: bool,
+    /// When it happened, if the history says.
+    pub(super) revision: Option<i64>,
+}
+
+/// How a key ended.
+#[derive(Clone, Copy)]
+pub(super) struct Deletion {
+    pub(super) revision: i64,
+    /// Whether its lease ended then.
+    pub(super) with_lease: bool,
+}
+
+/// What is known about the end of a key.
+#[derive(Clone, Copy)]
+pub(super) enum End {
+    Deleted(Deletion),
+    /// It was alive at this revision.
+    AliveAt(i64),
+}
+
+impl End {
+    /// Whether the key was gone at a revision; none when nobody knows.
+    pub(super) fn is_gone_at(self, revision: i64) -> Option<bool> {
+        match self {
+            End::Deleted(deletion) => Some(deletion.revision <= revision),
+            End::AliveAt(last) => (revision <= last).then_some(false),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct LockValue<'h> {
+    #[serde(borrow)]
+    lock: Cow<'h, str>,
+    #[serde(default)]
+    mode: Mode,
+}
+
+#[derive(Deserialize, Default, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+enum Mode {
+    Read,
+    #[default]
+    Write,
+}
+
+#[derive(Deserialize)]
+struct HeldValue {
+    token: i64,
+    #[serde(default)]
+    guarded: bool,
+}
+
+#[derive(Deserialize)]
+struct KeyValue {
+    token: i64,
+    deleted: Option<i64>,
+    #[serde(default)]
+    with_lease: bool,
+}
+
+#[derive(Deserialize)]
+struct WatchedValue {
+    through: i64,
+}
+
+#[derive(Deserialize)]
+struct DeadValue {
+    client: Option<u64>,
+}
+
+/// Whether the operation asks for a lock.
+pub(super) fn is_lock(operation: &Operation<'_>) -> bool {
+    matches!(operation.invoke.f.as_ref(), "lock" | "try-lock")
+}
+
+impl<'h> Locks<'h> {
+    /// Sorts the operations out, and finds a token that was granted twice.
+    pub(super) fn of(
+        history: &'h History,
+        model: &'static str,
+    ) -> Result<(Self, Option<Violation>), HistoryError> {
+        let mut locks = Self {
+            operations: history.operations(),
+            grants: Vec::new(),
+            writes: Vec::new(),
+            revision_before: revisions_before(history.events()),
+            names: Vec::new(),
+            deletions: FxHashMap::default(),
+            watched_through: 0,
+        };
+        locks.take_marks(history)?;
+        let (by_token, twice) = locks.take_grants(model)?;
+        if twice.is_none() {
+            locks.take_what_holders_do(&by_token)?;
+            locks.end_beliefs(history);
+        }
+        Ok((locks, twice))
+    }
+
+    pub(super) fn lock(&self, grant: &Grant) -> &Operation<'h> {
+        &self.operations[grant.lock]
+    }
+
+    /// Index of the event that told the holder of its luck.
+    pub(super) fn granted(&self, grant: &Grant) -> usize {
+        self.lock(grant).completed
+    }
+
+    /// The lock's name as it is shown to people.
+    pub(super) fn name(&self, grant: &Grant) -> String {
+        format!("`{}`", self.names[grant.name])
+    }
+
+    pub(super) fn names(&self) -> usize {
+        self.names.len()
+    }
+
+    pub(super) fn end(&self, grant: &Grant) -> End {
+        match self.deletions.get(&grant.token) {
+            Some(deletion) => End::Deleted(*deletion),
+            None => End::AliveAt(self.watched_through),
+        }
+    }
+
+    /// Whether it waits for a lock that somebody holds, as far as is known.
+    pub(super) fn waits_for_a_holder(&self, operation: &Operation<'_>) -> bool {
+        if operation.invoke.f != "lock" {
+            return false;
+        }
+        let Ok(wanted) = operation.invoke.value.parse::<LockValue<'_>>() else {
+            return false;
+        };
+        let is_held = |grant: &&Grant| {
+            let is_let_go = grant
+                .unlock
+                .is_some_and(|unlock| self.operations[unlock].outcome() == Outcome::Ok);
+            !is_let_go && !self.deletions.contains_key(&grant.token)
+        };
+        self.grants.iter().filter(is_held).any(|grant| {
+            self.names[grant.name] == wanted.lock
+                && (grant.is_exclusive || wanted.mode == Mode::Write)
+        })
+    }
+
+    fn take_marks(&mut self, history: &History) -> Result<(), HistoryError> {
+        for event in history.events() {
+            if event.process != Process::Nemesis {
+                continue;
+            }
+            if event.f == "key" {
+                let key: KeyValue = parse(event, "{\"token\":5,\"deleted\":9}")?;
+                if let Some(revision) = key.deleted {
+                    let deletion = Deletion {
+                        revision,
+                        with_lease: key.with_lease,
+                    };
+                    self.deletions.insert(key.token, deletion);
+                }
+            } else if event.f == "keys-watched" {
+                let watched: WatchedValue = parse(event, "{\"through\":9}")?;
+                self.watched_through = self.watched_through.max(watched.through);
+            }
+        }
+        Ok(())
+    }
+
+    /// The grants, and those of each token.
+    fn take_grants(
+        &mut self,
+        model: &'static str,
+    ) -> Result<(FxHashMap<i64, usize>, Option<Violation>), HistoryError> {
+        let mut by_name: FxHashMap<Cow<'h, str>, usize> = FxHashMap::default();
+        for (index, operation) in self.operations.iter().enumerate() {
+            match operation.invoke.f.as_ref() {
+                "lock" | "try-lock" => {}
+                "unlock" | "write" => continue,
+                other => return Err(unknown_operation(operation.invoke, model, other)),
+            }
+            let asked: LockValue<'h> = parse(operation.invoke, "{\"lock\":\"name\"}")?;
+            let next = by_name.len();
+            let name = *by_name.entry(asked.lock.clone()).or_insert(next);
+            if name == next {
+                self.names.push(asked.lock);
+            }
+            let Some(completion) = operation.ok() else {
+                continue;
+            };
+            let token: Option<i64> = parse(completion, "the token, or null")?;
+            let Some(token) = token else { continue };
+            let owned_at = completion.revision.unwrap_or(token);
+            if owned_at < token {
+                let detail = format!("it is {owned_at}, and the token {token}");
+                return Err(wrong(
+                    completion,
+                    "granted at a revision not before the token",
+                    detail,
+                ));
+            }
+            self.grants.push(Grant {
+                lock: index,
+                name,
+                is_exclusive: model == "mutex" || asked.mode == Mode::Write,
+                token,
+                owned_at,
+                unlock: None,
+                believed_until: usize::MAX,
+            });
+        }
+        let operations = &self.operations;
+        self.grants
+            .sort_by_key(|grant| operations[grant.lock].completed);
+        let mut by_token = FxHashMap::default();
+        let mut twice = None;
+        for (index, grant) in self.grants.iter().enumerate() {
+            if let Some(first) = by_token.insert(grant.token, index) {
+                twice = twice.or_else(|| Some(self.granted_twice(first, index)));
+            }
+        }
+        Ok((by_token, twice))
+    }
+
+    fn granted_twice(&self, first: usize, second: usize) -> Violation {
+        let [first, second] = [&self.grants[first], &self.grants[second]];
+        let sentence = format!(
+            "{} was granted twice with the token {}: to process {} and to process {}; one key cannot keep the two apart, \
+             and the first to unlock frees both",
+            self.name(first),
+            first.token,
+            self.lock(first).process(),
+            self.lock(second).process(),
+        );
+        let witness = [self.lock(first), self.lock(second)];
+        Violation::new(Class::Safety, TWICE, sentence, witness)
+    }
+
+    fn take_what_holders_do(
+        &mut self,
+        by_token: &FxHashMap<i64, usize>,
+    ) -> Result<(), HistoryError> {
+        for (index, operation) in self.operations.iter().enumerate() {
+            let is_unlock = operation.invoke.f == "unlock";
+            if !is_unlock && operation.invoke.f != "write" {
+                continue;
+            }
+            let held: HeldValue = parse(operation.invoke, "{\"lock\":\"name\",\"token\":5}")?;
+            let Some(&grant) = by_token.get(&held.token) else {
+                let detail = format!("no lock returned the token {}", held.token);
+                return Err(wrong(
+                    operation.invoke,
+                    "done with a token that was granted",
+                    detail,
+                ));
+            };
+            if is_unlock {
+                self.grants[grant].unlock.get_or_insert(index);
+            } else if !self.grants[grant].is_exclusive {
+                let detail = format!("{} is the token of a shared lock", held.token);
+                return Err(wrong(
+                    operation.invoke,
+                    "done under a lock that lets nobody else in",
+                    detail,
+                ));
+            } else if let Some(completion) = operation.ok() {
+                let is_applied: Option<bool> = parse(completion, "true or false")?;
+                if is_applied.unwrap_or(true) {
+                    self.writes.push(Write {
+                        operation: index,
+                        grant,
+                        is_guarded: held.guarded,
+                        revision: completion.revision,
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A client believes that it holds a lock until it unlocks, or dies.
+    fn end_beliefs(&mut self, history: &History) {
+        let mut deaths: FxHashMap<u64, Vec<usize>> = FxHashMap::default();
+        for (index, event) in history.events().iter().enumerate() {
+            let kills = matches!(event.f.as_ref(), "client-kill" | "client-restart");
+            if event.process == Process::Nemesis
+                && kills
+                && let Ok(DeadValue {
+                    client: Some(client),
+                }) = event.value.parse()
+            {
+                deaths.entry(client).or_default().push(index);
+            }
+        }
+        for grant in &mut self.grants {
+            let operation = &self.operations[grant.lock];
+            let unlocked = grant
+                .unlock
+                .map_or(usize::MAX, |unlock| self.operations[unlock].invoked);
+            let of_client = operation.invoke.client.and_then(|id| deaths.get(&id));
+            let died = of_client.and_then(|deaths| {
+                let next = deaths.partition_point(|death| *death < operation.completed);
+                deaths.get(next).copied()
+            });
+            grant.believed_until = unlocked.min(died.unwrap_or(usize::MAX));
+        }
+    }
+}
+
+/// For each event the largest revision that a completion before it shows.
+fn revisions_before(events: &[Event]) -> Vec<i64> {
+    let mut largest = 0;
+    let before = |event: &Event| {
+        let before = largest;
+        if event.process != Process::Nemesis {
+            largest = largest.max(event.revision.unwrap_or(0));
+        }
+        before
+    };
+    events.iter().map(before).collect()
+}
+
+fn parse<'h, T: Deserialize<'h>>(
+    event: &'h Event,
+    expected: &'static str,
+) -> Result<T, HistoryError> {
+    event
+        .value
+        .parse()
+        .map_err(|error| HistoryError::value(event, expected, &error))
+}
+
+fn wrong(event: &Event, expected: &'static str, detail: String) -> HistoryError {
+    HistoryError::value(event, expected, &serde_json::Error::custom(detail))
+}
+
+fn unknown_operation(event: &Event, model: &'static str, f: &str) -> HistoryError {
+    let problem = Problem::UnknownOperation {
+        model,
+        f: f.to_owned(),
+        known: "lock, try-lock, unlock and write",
+    };
+    HistoryError::at(event.line, problem)
+}
