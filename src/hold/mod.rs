@@ -220,3 +220,6 @@ fn deletion(key: &str, create_revision: i64) -> Txn {
         )])
         .and_then([TxnOp::delete(key, None)])
 }
+
+#[cfg(test)]
+mod tests;

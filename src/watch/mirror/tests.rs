@@ -1,0 +1,161 @@
+//! The local copy, in the simulation.
+
+use std::time::Duration;
+
+use etcd_client::{Client, CompactionOptions};
+use etcd_sim::fault::{Fault, FaultKind};
+use etcd_sim::plan::Plan;
+use etcd_sim::simulation::{Options, Simulation, run};
+
+use super::*;
+use crate::request::DEFAULT_REQUEST_DEADLINE;
+use crate::watch::Watches;
+
+/// Runs `body` on a cluster that suffers these faults.
+fn simulated<Fut>(faults: Vec<Fault>, body: impl FnOnce(Simulation) -> Fut + Send + 'static)
+where
+    Fut: Future<Output = ()> + 'static,
+{
+    let plan = Plan {
+        faults,
+        ..Plan::quiet(3)
+    };
+    run(Options::new(plan), move |simulation| {
+        let seeded = runtime::seed_thread(3);
+        let running = body(simulation);
+        async move {
+            running.await;
+            drop(seeded);
+        }
+    })
+    .unwrap();
+}
+
+fn mirror(client: &Client, prefix: &str) -> Mirror {
+    let requests = Requests::new(client, DEFAULT_REQUEST_DEADLINE);
+    Mirror::new(client, requests, Range::Prefix(prefix.to_owned()))
+}
+
+async fn put(client: &Client, key: &str) -> i64 {
+    let answer = client.kv_client().put(key, "v", None).await.unwrap();
+    revision_of(answer.header())
+}
+
+async fn delete(client: &Client, key: &str) -> i64 {
+    let answer = client.kv_client().delete(key, None).await.unwrap();
+    revision_of(answer.header())
+}
+
+fn names(view: &View) -> Vec<&str> {
+    view.keys.keys().map(String::as_str).collect()
+}
+
+#[test]
+fn a_view_is_the_keys_as_of_one_revision() {
+    simulated(vec![], |simulation| async move {
+        let client = simulation.client(0).await.unwrap();
+        put(&client, "a/1").await;
+        put(&client, "ab").await;
+        let mirror = mirror(&client, "a/");
+        let second = put(&client, "a/2").await;
+        let seen = mirror
+            .wait(second, |view| {
+                assert!(view.revision >= second);
+                Some(names(view).join(" "))
+            })
+            .await;
+        assert_eq!(seen.unwrap(), "a/1 a/2");
+        let gone = delete(&client, "a/1").await;
+        let seen = mirror
+            .wait(gone, |view| Some((names(view).join(" "), view.revision)))
+            .await;
+        assert_eq!(seen.unwrap(), ("a/2".to_owned(), gone));
+    });
+}
+
+#[test]
+fn two_lives_of_a_key_are_told_apart() {
+    simulated(vec![], |simulation| async move {
+        let client = simulation.client(0).await.unwrap();
+        let created = put(&client, "a/1").await;
+        let mirror = mirror(&client, "a/");
+        let first = mirror
+            .wait(created, |view| Some(view.holds("a/1", created)))
+            .await;
+        assert!(first.unwrap());
+        delete(&client, "a/1").await;
+        put(&client, "a/1").await;
+        mirror
+            .wait(created, |view| (!view.holds("a/1", created)).then_some(()))
+            .await
+            .unwrap();
+    });
+}
+
+#[test]
+fn a_hundred_who_wait_cost_one_watch() {
+    simulated(vec![], |simulation| async move {
+        let client = simulation.client(0).await.unwrap();
+        let watches = Watches::new(&client);
+        let mut waiting = Vec::new();
+        for _ in 0..100 {
+            let mirror = watches.mirror("a/");
+            waiting.push(async move { mirror.wait(0, |v| v.keys.get("a/1").map(|_| ())).await });
+        }
+        let all = futures_util::future::join_all(waiting);
+        let put_later = async {
+            runtime::sleep(Duration::from_secs(1)).await;
+            let watches = simulation.member().watches();
+            put(&client, "a/1").await;
+            watches
+        };
+        let (all, watches) = futures_util::future::join(all, put_later).await;
+        assert!(all.iter().all(Result::is_ok));
+        assert_eq!(watches, 1);
+    });
+}
+
+#[test]
+fn crashes_resets_and_compactions_are_survived() {
+    let fault = |at_ms, kind| Fault { at_ms, kind };
+    let faults = vec![
+        fault(500, FaultKind::RestartMember { down_ms: 700 }),
+        fault(
+            3_000,
+            FaultKind::Partition {
+                client: 0,
+                for_ms: 12_000,
+            },
+        ),
+    ];
+    simulated(faults, |simulation| async move {
+        let waiting = simulation.client(0).await.unwrap();
+        let other = simulation.client(1).await.unwrap();
+        let first = put(&other, "a/1").await;
+        let mirror = mirror(&waiting, "a/");
+        assert!(
+            mirror
+                .wait(first, |v| Some(v.holds("a/1", first)))
+                .await
+                .unwrap()
+        );
+        // While the member is down, and again while the watch is cut off, what
+        // happens is compacted away before the watch is back.
+        for (until, key) in [(1_500, "a/2"), (5_000, "a/3")] {
+            etcd_sim::executor::sleep_until(etcd_sim::executor::SimTime::from_millis(until)).await;
+            let revision = put(&other, key).await;
+            let revision = revision.max(delete(&other, "a/1").await);
+            put(&other, "elsewhere").await;
+            let compaction = Some(CompactionOptions::new().with_physical());
+            other
+                .kv_client()
+                .compact(revision + 1, compaction)
+                .await
+                .unwrap();
+            let seen = mirror
+                .wait(revision, |view| Some(names(view).contains(&key)))
+                .await;
+            assert!(seen.unwrap());
+        }
+    });
+}
