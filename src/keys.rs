@@ -43,6 +43,21 @@ impl Name {
         format!("{}/{}", self.0, runtime::unique_nanos())
     }
 
+    /// The key of a session: `name/<lease in lower hexadecimal>`, as Go prints it.
+    pub(crate) fn lease_key(&self, lease: i64) -> String {
+        format!("{}/{lease:x}", self.0)
+    }
+
+    /// The lease after which a direct child of this name is called.
+    pub(crate) fn lease_of(&self, key: &str) -> Option<i64> {
+        let id = key.strip_prefix(&self.0)?.strip_prefix('/')?;
+        let is_lower_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        if id.starts_with('0') || !id.bytes().all(is_lower_hex) {
+            return None;
+        }
+        i64::from_str_radix(id, 16).ok()
+    }
+
     /// The smallest range `[start, end)` that holds every possible item key.
     pub(crate) fn item_range(&self) -> (String, String) {
         // ':' comes right after '9'.
@@ -119,6 +134,28 @@ mod tests {
             "jobs", "jobs/", "jobs2/1", "jobs/x/1", "jobs/1/2", "jobs/1a", "jobs/-1", "job/1",
         ] {
             assert!(!name.is_item(foreign.as_bytes()), "{foreign}");
+        }
+    }
+
+    #[test]
+    fn keys_of_leases_are_lower_hexadecimal_without_padding() {
+        let name = Name::new("lk").unwrap();
+        assert_eq!(name.lease_key(0x3cee_a1fb), "lk/3ceea1fb");
+        assert_eq!(name.lease_of("lk/3ceea1fb"), Some(0x3cee_a1fb));
+        assert_eq!(name.lease_of("lk/7fffffffffffffff"), Some(i64::MAX));
+        for foreign in [
+            "lk",
+            "lk/",
+            "lk/03ce",
+            "lk/3CE",
+            "lk/x/3ce",
+            "lk/3ce/1",
+            "lk2/3ce",
+            "lk/-3",
+            "lk/+3",
+            "lk/8fffffffffffffff",
+        ] {
+            assert_eq!(name.lease_of(foreign), None, "{foreign}");
         }
     }
 

@@ -3,6 +3,7 @@
 //! [`etcd_client`].
 //!
 //! - [`Queue`]: first in, first out, any number of producers and consumers;
+//! - [`Mutex`] and [`RwLock`]: locks, in order of arrival, with fencing tokens;
 //! - [`Stm`]: transactions over any keys, written like ordinary code;
 //! - [`Session`]: a lease that is kept alive, and the signal that it is lost;
 //! - [`PrefixWatch`](watch::PrefixWatch): one lasting watch that recipes share.
@@ -39,7 +40,8 @@
 //!
 //! # Map
 //!
-//! One recipe, one module: [`queue`], [`stm`], [`session`]. What they share:
+//! One recipe, one module: [`queue`], [`mutex`], [`rw_lock`], [`stm`],
+//! [`session`]. What they share:
 //! [`error`] (outcomes), [`watch`], [`runtime`] (time, tasks, randomness), and
 //! inside the crate `request` (deadlines) and `keys` (names and layouts).
 
@@ -48,9 +50,12 @@ pub mod campaign;
 pub mod error;
 pub mod hold;
 mod keys;
+mod line;
+pub mod mutex;
 pub mod queue;
 mod request;
 pub mod runtime;
+pub mod rw_lock;
 pub mod session;
 pub mod stm;
 mod telemetry;
@@ -63,8 +68,10 @@ pub use etcd_client;
 
 pub use error::Error;
 pub use hold::Hold;
+pub use mutex::{Locker, Mutex, MutexGuard};
 pub use queue::{Enqueued, Item, Queue, QueueOptions};
 pub use request::DEFAULT_REQUEST_DEADLINE;
+pub use rw_lock::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 pub use session::{Session, SessionOptions, SessionState};
 pub use stm::{Committed, Isolation, Stm, StmError, Transaction};
 pub use watch::Watches;

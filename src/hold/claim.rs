@@ -58,6 +58,16 @@ impl Claim {
         &self.key
     }
 
+    /// Whether a request was not answered that may have created the key.
+    pub(crate) fn is_unsettled(&self) -> bool {
+        self.unsettled
+    }
+
+    /// Somebody else has the key: there is nothing to clean up.
+    pub(crate) fn abandon(mut self) {
+        self.sent = false;
+    }
+
     /// Sends a transaction that creates the key, again while its outcome is
     /// unknown and the session lives: so it must do the same when done twice.
     ///
