@@ -31,7 +31,7 @@ fn promise_is_kept(plan: &RunPlan) -> Result<(), String> {
 fn any_fault(clients: u32) -> impl Strategy<Value = Fault> {
     let client = 0..clients;
     let lasts_ms = prop_oneof![1..200u64, 200..8_000u64];
-    let kind = (0..9u8, client, lasts_ms).prop_map(|(kind, client, lasts_ms)| match kind {
+    let kind = (0..10u8, client, lasts_ms).prop_map(|(kind, client, lasts_ms)| match kind {
         0 => FaultKind::LoseRequest { client },
         1 => FaultKind::LoseResponse { client },
         2 => FaultKind::Delay {
@@ -52,10 +52,11 @@ fn any_fault(clients: u32) -> impl Strategy<Value = Fault> {
             for_ms: lasts_ms,
         },
         7 => FaultKind::KillClient { client },
-        _ => FaultKind::RestartClient {
+        8 => FaultKind::RestartClient {
             client,
             down_ms: lasts_ms,
         },
+        _ => FaultKind::Compact,
     });
     (5..1_500u64, kind).prop_map(|(at_ms, kind)| Fault { at_ms, kind })
 }

@@ -68,6 +68,9 @@ pub enum FaultKind {
         /// How long it is down, in milliseconds.
         down_ms: u64,
     },
+    /// Another program compacts the history away, up to the present revision. A
+    /// member that is down is not struck.
+    Compact,
     /// The client's process stands still while time runs on, as in a long
     /// garbage collection or a suspended virtual machine.
     PauseClient {
@@ -92,7 +95,7 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// The names of all kinds, in the order in which reports list them.
-    pub const NAMES: [&'static str; 9] = [
+    pub const NAMES: [&'static str; 10] = [
         "request lost",
         "response lost",
         "delay",
@@ -102,6 +105,7 @@ impl FaultKind {
         "client pause",
         "client kill",
         "client restart",
+        "compaction",
     ];
 
     /// The name of this kind in reports.
@@ -116,6 +120,7 @@ impl FaultKind {
             FaultKind::PauseClient { .. } => 6,
             FaultKind::KillClient { .. } => 7,
             FaultKind::RestartClient { .. } => 8,
+            FaultKind::Compact => 9,
         }]
     }
 
@@ -130,7 +135,7 @@ impl FaultKind {
             | FaultKind::PauseClient { client, .. }
             | FaultKind::KillClient { client }
             | FaultKind::RestartClient { client, .. } => Some(client),
-            FaultKind::RestartMember { .. } => None,
+            FaultKind::RestartMember { .. } | FaultKind::Compact => None,
         }
     }
 
@@ -145,7 +150,7 @@ impl FaultKind {
                 down_ms
             }
             FaultKind::LoseRequest { .. } | FaultKind::LoseResponse { .. } => LOSS_WAITS_MS,
-            FaultKind::Reset { .. } | FaultKind::KillClient { .. } => 0,
+            FaultKind::Reset { .. } | FaultKind::KillClient { .. } | FaultKind::Compact => 0,
         }
     }
 }

@@ -150,10 +150,11 @@ fn draw_kind(rng: &mut ChaCha8Rng, weights: &[u32; KINDS], profile: &Profile) ->
             for_ms: lasts_ms,
         },
         7 => FaultKind::KillClient { client },
-        _ => FaultKind::RestartClient {
+        8 => FaultKind::RestartClient {
             client,
             down_ms: lasts_ms,
         },
+        _ => FaultKind::Compact,
     }
 }
 

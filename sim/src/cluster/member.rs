@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
+use etcd_client::proto::PbCompactionRequest;
 use tokio::sync::Notify;
 
 use super::state::State;
@@ -133,6 +134,18 @@ impl Member {
     pub fn crash(&self) {
         let woken = self.lock().lose_volatile();
         woken.into_iter().for_each(Waker::wake);
+    }
+
+    /// Compacts everything before the present revision, as some other program
+    /// may at any time. Whether there was anything to compact.
+    pub fn compact(&self) -> bool {
+        let mut state = self.lock();
+        let revision = state.store.revision();
+        let request = PbCompactionRequest {
+            revision,
+            physical: true,
+        };
+        state.store.compact(&request).is_ok()
     }
 
     /// The services of this member, as a client reaches them.

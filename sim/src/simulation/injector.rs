@@ -67,6 +67,7 @@ fn perform(simulation: &Simulation, at: SimTime, action: Action) {
 fn strike(simulation: &Simulation, at: SimTime, kind: &FaultKind) {
     match *kind {
         FaultKind::RestartMember { .. } => stop_member(simulation, at, kind),
+        FaultKind::Compact => compact(simulation, kind),
         FaultKind::PauseClient { client, .. } => pause(simulation, at, client, kind),
         FaultKind::KillClient { client } => kill(simulation, at, client, false, kind),
         FaultKind::RestartClient { client, .. } => kill(simulation, at, client, true, kind),
@@ -97,6 +98,12 @@ fn start_member(simulation: &Simulation, at: SimTime) {
     let due = *simulation.member_starts_at() <= at;
     if due && !simulation.shared.network.member_is_up() {
         simulation.start_member();
+    }
+}
+
+fn compact(simulation: &Simulation, kind: &FaultKind) {
+    if simulation.shared.network.member_is_up() && simulation.shared.member.compact() {
+        happened(simulation, kind);
     }
 }
 
