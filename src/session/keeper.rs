@@ -78,9 +78,16 @@ impl Keeper {
         self.shared.ttl() / 3
     }
 
-    /// How long to wait for an answer before the stream counts as broken.
+    /// How long to wait for an answer before the stream counts as broken: a
+    /// third of what remains, so that there is time for others.
     fn patience(&self) -> Duration {
-        self.request_deadline.min(self.interval())
+        const LEAST: Duration = Duration::from_millis(200);
+        let remaining = self
+            .shared
+            .deadline()
+            .saturating_duration_since(runtime::now());
+        let a_third = (remaining / 3).max(LEAST);
+        self.request_deadline.min(self.interval()).min(a_third)
     }
 
     async fn until(&self, instant: Instant) {

@@ -351,17 +351,4 @@ impl fmt::Debug for Inner {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_to_live_are_rounded_up_to_seconds() {
-        let seconds = |millis| {
-            SessionOptions::new()
-                .ttl(Duration::from_millis(millis))
-                .ttl_seconds()
-        };
-        assert_eq!((seconds(0), seconds(1), seconds(2000)), (1, 1, 2));
-        assert_eq!((seconds(2001), seconds(60_000)), (3, 60));
-    }
-}
+mod tests;
