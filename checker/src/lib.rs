@@ -13,6 +13,7 @@
 //! | `bank` | the same, and the accounts always add up | [`txn`] |
 //! | `mutex` | one holder at a time while its lease lives, and fences that hold | [`lock`] |
 //! | `rwlock` | the same, with one writer or any number of readers | [`lock`] |
+//! | `election` | one leader per term, seen by all in one order | [`election`] |
 //!
 //! ```
 //! use etcd_checker::history::{Evidence, Header, Json, Recorder, Source};
@@ -40,10 +41,11 @@
 //! Modules:
 //! - [`history`]: events, the recorder, reading and writing JSON Lines;
 //! - [`verdict`]: what checkers say;
-//! - [`queue`], [`txn`] and [`lock`]: the checkers, each with its algorithm and why it is
-//!   right;
+//! - [`queue`], [`txn`], [`lock`] and [`election`]: the checkers, each with its algorithm
+//!   and why it is right;
 //! - [`Model`] and [`check`]: a checker by its name.
 
+pub mod election;
 pub mod history;
 mod liveness;
 pub mod lock;

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use crate::history::{History, HistoryError, Problem};
 use crate::verdict::Verdict;
-use crate::{lock, queue, txn};
+use crate::{election, lock, queue, txn};
 
 /// What a history is checked against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -21,6 +21,8 @@ pub enum Model {
     Mutex,
     /// Locks with one writer or any number of readers at a time.
     RwLock,
+    /// One leader per term, seen by all in one order.
+    Election,
 }
 
 impl Model {
@@ -32,6 +34,7 @@ impl Model {
             Self::Bank,
             Self::Mutex,
             Self::RwLock,
+            Self::Election,
         ]
     }
 
@@ -43,6 +46,7 @@ impl Model {
             Self::Bank => "bank",
             Self::Mutex => "mutex",
             Self::RwLock => "rwlock",
+            Self::Election => "election",
         }
     }
 
@@ -101,6 +105,7 @@ pub fn check(history: &History, model: Model) -> Result<Verdict, HistoryError> {
         Model::Bank => txn::check_bank(history),
         Model::Mutex => lock::check_mutex(history),
         Model::RwLock => lock::check_rw_lock(history),
+        Model::Election => election::check(history),
     }
 }
 

@@ -258,6 +258,26 @@ pub enum Problem {
         /// Line of the first invocation.
         since: usize,
     },
+    /// The same value is proposed twice in an election.
+    #[error(
+        "the value {value:?} was already proposed in line {since}; the election checker needs distinct values, so make them unique, for instance client and number"
+    )]
+    ProposedTwice {
+        /// The value.
+        value: String,
+        /// Line of the first invocation.
+        since: usize,
+    },
+    /// The record of the keys contradicts itself.
+    #[error("the change of {key:?} at revision {revision} makes no sense: {detail}")]
+    Record {
+        /// The key.
+        key: String,
+        /// The revision of the change.
+        revision: i64,
+        /// How.
+        detail: &'static str,
+    },
     /// A read that contradicts itself.
     #[error("the read of {key:?} contradicts itself: {detail}")]
     Read {

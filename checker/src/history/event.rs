@@ -111,6 +111,8 @@ pub(super) fn known_name(name: Cow<'_, str>) -> Cow<'static, str> {
         "lock" => Cow::Borrowed("lock"),
         "unlock" => Cow::Borrowed("unlock"),
         "write" => Cow::Borrowed("write"),
+        "watch" => Cow::Borrowed("watch"),
+        "act" => Cow::Borrowed("act"),
         _ => Cow::Owned(name.into_owned()),
     }
 }

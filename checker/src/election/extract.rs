@@ -1,0 +1,271 @@
+//! From events to the record of the keys and the operations.
+
+use std::borrow::Cow;
+
+use rustc_hash::FxHashMap;
+use serde::Deserialize;
+
+use crate::history::{Event, History, HistoryError, Operation, Outcome, Problem, Text};
+
+use super::record::{Put, Record, Writer};
+
+/// An election's history. Operations are named by their index.
+pub(super) struct Election<'h> {
+    /// In the order of their invocations.
+    pub(super) operations: Vec<Operation<'h>>,
+    /// What each operation is; parallel to `operations`.
+    pub(super) calls: Vec<Call<'h>>,
+    pub(super) record: Record<'h>,
+    /// Who proposed a value.
+    pub(super) proposers: FxHashMap<Cow<'h, str>, usize>,
+}
+
+/// What a client asked, and what it was told.
+pub(super) enum Call<'h> {
+    /// Wants to lead with this value; the term that it was given.
+    Campaign {
+        value: Cow<'h, str>,
+        term: Option<i64>,
+    },
+    /// A leader changes its value.
+    Proclaim { term: i64, value: Cow<'h, str> },
+    /// A leader resigns.
+    Resign { term: i64 },
+    /// Who leads?
+    Leader(Option<Answer<'h>>),
+    /// What comes next in this stream of observations?
+    Observe {
+        stream: Cow<'h, str>,
+        answer: Option<Answer<'h>>,
+    },
+    /// Campaigns with this value again and again, until its work is done.
+    Run,
+    /// A leader acts, at one instant.
+    Act { term: i64 },
+    /// A write that is guarded by the leader's key.
+    Write { term: i64 },
+    /// A write besides.
+    Mark,
+    /// What happened to the keys?
+    Watch,
+}
+
+/// Who leads.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) enum Answer<'h> {
+    Vacant,
+    Leader(Leader<'h>),
+}
+
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+pub(super) struct Leader<'h> {
+    pub(super) term: i64,
+    #[serde(borrow, deserialize_with = "text")]
+    pub(super) value: Cow<'h, str>,
+    /// The revision that gave the key this value.
+    pub(super) mod_revision: Option<i64>,
+}
+
+#[derive(Deserialize)]
+struct OfTerm<'h> {
+    term: i64,
+    #[serde(borrow, default, deserialize_with = "optional_text")]
+    value: Option<Cow<'h, str>>,
+}
+
+#[derive(Deserialize)]
+struct Change<'h> {
+    #[serde(borrow)]
+    key: Cow<'h, str>,
+    revision: i64,
+    term: Option<i64>,
+    #[serde(borrow, default, deserialize_with = "optional_text")]
+    value: Option<Cow<'h, str>>,
+}
+
+const KNOWN: &str = "campaign, proclaim, resign, leader, observe, run, act, write, mark and watch";
+
+impl<'h> Election<'h> {
+    /// Sorts the operations out.
+    pub(super) fn of(history: &'h History) -> Result<Self, HistoryError> {
+        let operations = history.operations();
+        let calls: Result<Vec<_>, _> = operations.iter().map(call).collect();
+        let calls = calls?;
+        let mut writer = Writer::default();
+        for index in in_order_of_completion(&operations, &calls) {
+            record(&mut writer, &operations[index], index)?;
+        }
+        let mut election = Self {
+            operations,
+            calls,
+            record: writer.finish(),
+            proposers: FxHashMap::default(),
+        };
+        election.find_proposers()?;
+        Ok(election)
+    }
+
+    /// The operations with what they are.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (usize, &Operation<'h>, &Call<'h>)> {
+        let both = self.operations.iter().zip(&self.calls);
+        both.enumerate()
+            .map(|(index, (operation, call))| (index, operation, call))
+    }
+
+    fn find_proposers(&mut self) -> Result<(), HistoryError> {
+        for (index, operation) in self.operations.iter().enumerate() {
+            let value = match &self.calls[index] {
+                Call::Campaign { value, .. } | Call::Proclaim { value, .. } => value.clone(),
+                Call::Run => text_of(operation.invoke)?,
+                _ => continue,
+            };
+            if let Some(before) = self.proposers.insert(value.clone(), index) {
+                let problem = Problem::ProposedTwice {
+                    value: value.into_owned(),
+                    since: self.operations[before].invoke.line,
+                };
+                return Err(HistoryError::at(operation.invoke.line, problem));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn call<'h>(operation: &Operation<'h>) -> Result<Call<'h>, HistoryError> {
+    let invoke = operation.invoke;
+    Ok(match invoke.f.as_ref() {
+        "campaign" => Call::Campaign {
+            value: text_of(invoke)?,
+            term: match operation.ok() {
+                Some(ok) => Some(of_term(ok)?.term),
+                None => None,
+            },
+        },
+        "proclaim" => {
+            let OfTerm { term, value } = of_term(invoke)?;
+            let value = value.ok_or_else(|| wrong(invoke, PROCLAIM, "the value is missing"))?;
+            Call::Proclaim { term, value }
+        }
+        "resign" => Call::Resign {
+            term: of_term(invoke)?.term,
+        },
+        "leader" => Call::Leader(answer(operation)?),
+        "observe" => Call::Observe {
+            stream: text_of(invoke)?,
+            answer: answer(operation)?,
+        },
+        "run" => Call::Run,
+        "act" => Call::Act {
+            term: of_term(invoke)?.term,
+        },
+        "write" => Call::Write {
+            term: of_term(invoke)?.term,
+        },
+        "mark" => Call::Mark,
+        "watch" => Call::Watch,
+        other => {
+            let problem = Problem::UnknownOperation {
+                model: "election",
+                f: other.to_owned(),
+                known: KNOWN,
+            };
+            return Err(HistoryError::at(invoke.line, problem));
+        }
+    })
+}
+
+/// One process asks for the changes, so they come in the order of its answers.
+fn in_order_of_completion(operations: &[Operation<'_>], calls: &[Call<'_>]) -> Vec<usize> {
+    let is_answer = |index: &usize| {
+        matches!(calls[*index], Call::Watch) && operations[*index].outcome() == Outcome::Ok
+    };
+    let mut answers: Vec<usize> = (0..operations.len()).filter(is_answer).collect();
+    answers.sort_by_key(|index| operations[*index].completed);
+    answers
+}
+
+fn record<'h>(
+    writer: &mut Writer<'h>,
+    watch: &Operation<'h>,
+    told_by: usize,
+) -> Result<(), HistoryError> {
+    let Some(ok) = watch.ok() else { return Ok(()) };
+    let parsed: Result<Vec<Change<'h>>, _> = ok.value.parse();
+    for change in parsed.map_err(|error| HistoryError::value(ok, WATCH, &error))? {
+        let Change {
+            key,
+            revision,
+            term,
+            value,
+        } = change;
+        let done = match value {
+            Some(value) => {
+                let number = term.ok_or_else(|| wrong(ok, WATCH, "the term is missing"))?;
+                let put = Put {
+                    revision,
+                    value,
+                    told_by,
+                };
+                writer.put(key.clone(), number, put)
+            }
+            None => writer.delete(&key, revision, told_by),
+        };
+        done.map_err(|detail| {
+            let problem = Problem::Record {
+                key: key.into_owned(),
+                revision,
+                detail,
+            };
+            HistoryError::at(ok.line, problem)
+        })?;
+    }
+    writer.cover(ok.revision.unwrap_or(0));
+    Ok(())
+}
+
+const OF_TERM: &str = r#"an object such as {"term":5}"#;
+const PROCLAIM: &str = r#"an object such as {"term":5,"value":"c1-7"}"#;
+const ANSWER: &str = r#"null, or an object such as {"term":5,"value":"c1-7","mod_revision":9}"#;
+const WATCH: &str =
+    r#"a list of {"key":..,"revision":..,"term":..,"value":..}, of which deletions have no value"#;
+
+fn of_term(event: &Event) -> Result<OfTerm<'_>, HistoryError> {
+    let parsed = event.value.parse();
+    parsed.map_err(|error| HistoryError::value(event, OF_TERM, &error))
+}
+
+fn answer<'h>(operation: &Operation<'h>) -> Result<Option<Answer<'h>>, HistoryError> {
+    let Some(ok) = operation.ok() else {
+        return Ok(None);
+    };
+    let parsed: Result<Option<Leader<'h>>, _> = ok.value.parse();
+    let leader = parsed.map_err(|error| HistoryError::value(ok, ANSWER, &error))?;
+    Ok(Some(leader.map_or(Answer::Vacant, Answer::Leader)))
+}
+
+fn text_of(event: &Event) -> Result<Cow<'_, str>, HistoryError> {
+    let parsed: Result<Text<'_>, _> = event.value.parse();
+    parsed
+        .map(|Text(text)| text)
+        .map_err(|error| HistoryError::value(event, "a string or a whole number", &error))
+}
+
+fn text<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Cow<'de, str>, D::Error> {
+    Text::deserialize(deserializer).map(|Text(text)| text)
+}
+
+fn optional_text<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Cow<'de, str>>, D::Error> {
+    let text: Option<Text<'de>> = Option::deserialize(deserializer)?;
+    Ok(text.map(|Text(text)| text))
+}
+
+fn wrong(event: &Event, expected: &'static str, detail: &str) -> HistoryError {
+    let problem = Problem::Value {
+        f: event.f.to_string(),
+        expected,
+        detail: detail.to_owned(),
+    };
+    HistoryError::at(event.line, problem)
+}
