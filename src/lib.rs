@@ -5,6 +5,7 @@
 //! - [`Queue`]: first in, first out, any number of producers and consumers;
 //! - [`Mutex`] and [`RwLock`]: locks, in order of arrival, with fencing tokens;
 //! - [`Stm`]: transactions over any keys, written like ordinary code;
+//! - [`Election`]: one leader at a time, terms, observers;
 //! - [`Session`]: a lease that is kept alive, and the signal that it is lost;
 //! - [`PrefixWatch`](watch::PrefixWatch): one lasting watch that recipes share.
 //!
@@ -40,13 +41,14 @@
 //!
 //! # Map
 //!
-//! One recipe, one module: [`queue`], [`mutex`], [`rw_lock`], [`stm`],
+//! One recipe, one module: [`queue`], [`mutex`], [`rw_lock`], [`election`], [`stm`],
 //! [`session`]. What they share:
 //! [`error`] (outcomes), [`watch`], [`runtime`] (time, tasks, randomness), and
 //! inside the crate `request` (deadlines) and `keys` (names and layouts).
 
 #[cfg(feature = "harness")]
 pub mod campaign;
+pub mod election;
 pub mod error;
 pub mod hold;
 mod keys;
@@ -66,6 +68,7 @@ pub mod workload;
 #[doc(no_inline)]
 pub use etcd_client;
 
+pub use election::{Election, Leader, Leadership, Observation, Observer};
 pub use error::Error;
 pub use hold::Hold;
 pub use mutex::{Locker, Mutex, MutexGuard};

@@ -177,6 +177,11 @@ impl Hold {
         self.settle_later();
     }
 
+    /// Leaves the key to the session: nobody deletes it.
+    pub(crate) fn leave(mut self) {
+        self.released = true;
+    }
+
     /// Looks after requests that may yet create the key.
     fn settle_later(&mut self) {
         if self.unsettled {

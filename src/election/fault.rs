@@ -1,0 +1,275 @@
+//! Deliberately broken twins of the election. They exist to show that the tests
+//! catch them.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use etcd_client::{
+    Client, Event, EventType, KeyValue, PutOptions, TxnOp, WatchOptions, WatchResponse, WatchStream,
+};
+use futures_util::future::poll_fn;
+
+use super::standing::{Leader, Standing};
+use super::{Election, Inner, Leadership, first_candidate};
+use crate::error::Error;
+use crate::hold::{Claim, Hold};
+use crate::keys::Name;
+use crate::request::revision_of;
+use crate::runtime;
+use crate::session::Session;
+use crate::watch::View;
+
+/// What is wrong with an election.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ElectionFault {
+    /// A campaign waits until all older keys are gone, whatever becomes of its own,
+    /// and whatever becomes of its session (Go).
+    TrustsThePredecessor,
+    /// A campaign whose request is not answered, or whose wait ends early, leaves its
+    /// key behind (Go).
+    LeaksCandidates,
+    /// An observer follows one key at a time, takes the first put after it found the
+    /// election empty, says nothing when nobody leads, and ends silently with its
+    /// watch (Go).
+    ObservesKeys,
+    /// A leadership that is resumed reads every key that begins with the name (Go).
+    ResumesWithoutSeparator,
+    /// A proclamation puts the key without comparing, and without the lease.
+    ProclaimsUnguarded,
+    /// `run` counts the lease from when an answer was received, and looks once a
+    /// second.
+    CancelsLate,
+}
+
+impl Election {
+    /// Makes the election a broken one.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn fault(self, fault: ElectionFault) -> Self {
+        let inner = &*self.inner;
+        let prefix = inner.prefix.clone();
+        Self::broken(&inner.session, inner.name.clone(), prefix, fault)
+    }
+
+    fn broken(session: &Session, name: Name, prefix: String, fault: ElectionFault) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                session: session.clone(),
+                mirror: session.mirror(&prefix),
+                name,
+                prefix,
+                fault: Some(fault),
+            }),
+        }
+    }
+
+    /// Resumes without asking, and under a prefix without its last character.
+    #[doc(hidden)]
+    pub async fn resume_without_separator(
+        session: &Session,
+        name: impl Into<String>,
+        key: impl Into<String>,
+        term: i64,
+    ) -> Result<Leadership, Error> {
+        let name = Name::new(name)?;
+        let turn = session.turn(&name.children()).await;
+        let prefix = name.as_str().to_owned();
+        let fault = ElectionFault::ResumesWithoutSeparator;
+        let election = Self::broken(session, name, prefix, fault);
+        let hold = Claim::new(session, key).with_turn(turn).into_hold(term);
+        Ok(election.leadership(hold, term, term))
+    }
+
+    pub(super) fn cancels_late(&self) -> bool {
+        self.inner.has(ElectionFault::CancelsLate)
+    }
+
+    pub(super) async fn stand_and_leak(&self, value: Vec<u8>) -> Result<Leadership, Error> {
+        let inner = &*self.inner;
+        let turn = inner.turn().await?;
+        let key = inner.key();
+        let txn = inner.entry_txn(&key, &value);
+        let requests = inner.session.requests();
+        let answer = requests.write(inner.why("campaign in"), txn).await?;
+        let entry = inner.entry(&answer, &key, &value)?;
+        let hold = Claim::new(&inner.session, &key)
+            .with_turn(turn)
+            .into_hold(entry.term);
+        let mut leak = Leak(Some(hold));
+        let led_at = match &leak.0 {
+            Some(hold) if !entry.is_first => inner.wait_until_first(hold, entry.term).await?,
+            _ => entry.revision,
+        };
+        let hold = leak.0.take().expect("nobody else takes it");
+        Ok(self.leadership(hold, led_at, entry.mod_revision))
+    }
+}
+
+/// Leaves the key behind when it is dropped.
+struct Leak(Option<Hold>);
+
+impl Drop for Leak {
+    fn drop(&mut self) {
+        if let Some(hold) = self.0.take() {
+            hold.leave();
+        }
+    }
+}
+
+impl Inner {
+    pub(super) fn has(&self, fault: ElectionFault) -> bool {
+        self.fault == Some(fault)
+    }
+
+    /// Waits until no older key is there.
+    pub(super) async fn wait_for_those_before(
+        &self,
+        hold: &Hold,
+        since: i64,
+    ) -> Result<i64, Error> {
+        let term = hold.fencing_token();
+        let none_before = |view: &View| {
+            let mut candidates = view.keys.iter().filter(|(key, _)| self.is_candidate(key));
+            let older = candidates.any(|(_, entry)| entry.create_revision < term);
+            (!older).then_some(view.revision)
+        };
+        self.mirror.wait(since, none_before).await
+    }
+}
+
+impl Leadership {
+    pub(super) async fn proclaim_unguarded(&self, value: Vec<u8>) -> Result<i64, Error> {
+        let requests = self.hold.session().requests();
+        let put = TxnOp::put(self.hold.key(), value, Some(PutOptions::new()));
+        let txn = etcd_client::Txn::new().and_then([put]);
+        let answer = requests
+            .write(self.election.inner.why("proclaim in"), txn)
+            .await?;
+        Ok(revision_of(answer.header()))
+    }
+}
+
+/// Cancels the work up to a second after the lease would have ended had it been
+/// renewed when the answer came.
+pub(super) async fn while_leading_for_too_long<T>(
+    leadership: &Leadership,
+    mut work: Pin<&mut impl Future<Output = T>>,
+) -> Option<T> {
+    let expired = async {
+        let session = leadership.session();
+        let (mut deadline, mut received) = (session.deadline(), runtime::now());
+        for tick in 1_u64.. {
+            runtime::sleep(Duration::from_millis(100)).await;
+            if session.deadline() > deadline {
+                (deadline, received) = (session.deadline(), runtime::now());
+            }
+            if tick % 10 == 0 && runtime::now() >= received + session.ttl() {
+                return;
+            }
+        }
+    };
+    let mut expired = std::pin::pin!(expired);
+    poll_fn(|cx| {
+        if let Poll::Ready(output) = work.as_mut().poll(cx) {
+            return Poll::Ready(Some(output));
+        }
+        expired.as_mut().poll(cx).map(|()| None)
+    })
+    .await
+}
+
+/// An observer in the manner of Go.
+pub(super) struct GoObserver {
+    client: Client,
+    /// The leader's key, as long as it is followed.
+    followed: Option<WatchStream>,
+    ended: bool,
+}
+
+/// Something went wrong: the stream of observations ends without a word.
+struct Ended;
+
+impl GoObserver {
+    pub(super) fn of(inner: &Inner) -> Option<Self> {
+        inner.has(ElectionFault::ObservesKeys).then(|| Self {
+            client: inner.session.client().clone(),
+            followed: None,
+            ended: false,
+        })
+    }
+
+    pub(super) async fn next(&mut self, inner: &Inner) -> Result<Standing, Error> {
+        if !self.ended
+            && let Ok(standing) = self.follow(inner).await
+        {
+            return Ok(standing);
+        }
+        self.ended = true;
+        std::future::pending().await
+    }
+
+    async fn follow(&mut self, inner: &Inner) -> Result<Standing, Ended> {
+        loop {
+            let Some(stream) = &mut self.followed else {
+                return self.find_leader(inner).await;
+            };
+            let answer = next_message(stream).await?;
+            for event in answer.events() {
+                match (event.event_type(), event.kv()) {
+                    (EventType::Put, Some(kv)) => return Ok(standing(kv)),
+                    _ => self.followed = None,
+                }
+            }
+        }
+    }
+
+    async fn find_leader(&mut self, inner: &Inner) -> Result<Standing, Ended> {
+        let read = inner.read(first_candidate()).await.map_err(|_| Ended)?;
+        let revision = revision_of(read.header());
+        let (found, since) = match read.kvs().first() {
+            Some(kv) => (kv.clone(), revision + 1),
+            None => {
+                let kv = self.first_put(inner, revision + 1).await?;
+                let since = kv.mod_revision() + 1;
+                (kv, since)
+            }
+        };
+        let options = WatchOptions::new().with_start_revision(since);
+        self.followed = Some(self.watch(found.key(), options).await?);
+        Ok(standing(&found))
+    }
+
+    /// The first put of the batch, whatever the rest of the batch says.
+    async fn first_put(&self, inner: &Inner, since: i64) -> Result<KeyValue, Ended> {
+        let options = WatchOptions::new().with_prefix().with_start_revision(since);
+        let mut stream = self.watch(inner.prefix.as_bytes(), options).await?;
+        loop {
+            let answer = next_message(&mut stream).await?;
+            let is_put = |event: &&Event| event.event_type() == EventType::Put;
+            if let Some(kv) = answer.events().iter().find(is_put).and_then(Event::kv) {
+                return Ok(kv.clone());
+            }
+        }
+    }
+
+    async fn watch(&self, key: &[u8], options: WatchOptions) -> Result<WatchStream, Ended> {
+        let mut client = self.client.watch_client();
+        client.watch(key, Some(options)).await.map_err(|_| Ended)
+    }
+}
+
+async fn next_message(stream: &mut WatchStream) -> Result<WatchResponse, Ended> {
+    match stream.message().await {
+        Ok(Some(answer)) if !answer.canceled() => Ok(answer),
+        _ => Err(Ended),
+    }
+}
+
+fn standing(kv: &KeyValue) -> Standing {
+    Standing {
+        leader: Leader::of(kv),
+        revision: kv.mod_revision(),
+    }
+}
