@@ -1,0 +1,219 @@
+//! Whatever a recipe is doing, dropping its future leaves nothing behind: shown
+//! in the simulation by dropping it at each of its await points in turn.
+
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::task::Poll;
+use std::time::Duration;
+
+use etcd_client::Client;
+use etcd_recipes::runtime;
+use etcd_recipes::{Error, Mutex, Queue, QueueOptions, RwLock, Session, SessionOptions};
+use etcd_sim::plan::{Latency, Plan};
+use etcd_sim::simulation::{Options, Simulation, run};
+
+/// What a case works with: a session whose futures are dropped, and one that
+/// gets in its way.
+struct Scene {
+    client: Client,
+    session: Session,
+    other: Session,
+    simulation: Simulation,
+}
+
+type Work<'s> = Pin<Box<dyn Future<Output = Result<(), Error>> + 's>>;
+type Case = for<'s> fn(&'s Scene) -> Work<'s>;
+
+/// Polls a future this often, then drops it. None if it was dropped.
+async fn polled<T>(future: impl Future<Output = T>, times: u32) -> Option<T> {
+    let mut future = pin!(future);
+    let mut left = times;
+    poll_fn(|cx| {
+        if left == 0 {
+            return Poll::Ready(None);
+        }
+        left -= 1;
+        future.as_mut().poll(cx).map(Some)
+    })
+    .await
+}
+
+async fn open_session(client: &Client) -> Session {
+    let options = SessionOptions::new().ttl(Duration::from_secs(20));
+    Session::with_options(client, options).await.unwrap()
+}
+
+impl Scene {
+    async fn new(simulation: Simulation) -> Self {
+        let client = simulation.client(0).await.unwrap();
+        let others = simulation.client(1).await.unwrap();
+        Self {
+            session: open_session(&client).await,
+            other: open_session(&others).await,
+            client,
+            simulation,
+        }
+    }
+
+    /// The keys that live as long as the lease of this session.
+    fn keys_of(&self, session: &Session) -> Vec<String> {
+        let lease = session.lease_id();
+        self.simulation.member().with_store(|store| {
+            let events = store.events(0);
+            let keys: std::collections::BTreeSet<&[u8]> = events.map(|e| e.key()).collect();
+            keys.into_iter()
+                .filter_map(|key| store.key_at(key, store.revision()))
+                .filter(|kv| kv.lease == lease)
+                .map(|kv| String::from_utf8_lossy(&kv.key).into_owned())
+                .collect()
+        })
+    }
+}
+
+/// Runs the case again and again, dropping its work one await point later each
+/// time, until it is done before. Returns at how many it was dropped.
+fn dropped_everywhere(work: Case, afterwards: Case) -> u32 {
+    for polls in 1.. {
+        let plan = Plan {
+            latency: Latency {
+                min_us: 1_000,
+                max_us: 5_000,
+            },
+            ..Plan::quiet(u64::from(polls))
+        };
+        let done = run(Options::new(plan), move |simulation| async move {
+            let seeded = runtime::seed_thread(u64::from(polls));
+            let scene = Scene::new(simulation).await;
+            let done = polled(work(&scene), polls).await;
+            if let Some(result) = &done {
+                result.as_ref().unwrap();
+            }
+            runtime::sleep(Duration::from_secs(2)).await;
+            assert!(scene.session.is_alive());
+            let left = scene.keys_of(&scene.session);
+            assert!(left.is_empty(), "dropped after {polls} polls: {left:?}");
+            let usable = runtime::timeout(Duration::from_secs(5), afterwards(&scene)).await;
+            usable
+                .unwrap_or_else(|_| panic!("dropped after {polls} polls: stuck"))
+                .unwrap();
+            drop(seeded);
+            done.is_some()
+        })
+        .unwrap();
+        if done {
+            return polls - 1;
+        }
+    }
+    unreachable!()
+}
+
+/// Holds something for a moment with the other session, while `work` waits.
+async fn while_held<H>(
+    held: impl Future<Output = Result<H, Error>>,
+    work: impl Future<Output = Result<(), Error>>,
+) -> Result<(), Error> {
+    let held = held.await?;
+    let later = async {
+        runtime::sleep(Duration::from_millis(300)).await;
+        drop(held);
+        Ok(())
+    };
+    futures_util::future::try_join(work, later).await.map(drop)
+}
+
+#[test]
+fn a_lock_that_is_free() {
+    let lock: Case = |scene| {
+        let mutex = Mutex::new(&scene.session, "lock").unwrap();
+        Box::pin(async move { mutex.lock().await?.unlock().await })
+    };
+    assert!(dropped_everywhere(lock, lock) >= 2);
+}
+
+#[test]
+fn a_lock_that_somebody_else_has() {
+    let lock: Case = |scene| {
+        let theirs = Mutex::new(&scene.other, "lock").unwrap();
+        let ours = Mutex::new(&scene.session, "lock").unwrap();
+        Box::pin(async move {
+            let work = async { ours.lock().await?.unlock().await };
+            while_held(async { theirs.lock().await }, work).await
+        })
+    };
+    let again: Case = |scene| {
+        let ours = Mutex::new(&scene.session, "lock").unwrap();
+        Box::pin(async move { ours.lock().await?.unlock().await })
+    };
+    assert!(dropped_everywhere(lock, again) >= 5);
+}
+
+#[test]
+fn trying_a_lock() {
+    let attempt: Case = |scene| {
+        let theirs = Mutex::new(&scene.other, "lock").unwrap();
+        let ours = Mutex::new(&scene.session, "lock").unwrap();
+        Box::pin(async move {
+            let held = theirs.lock().await?;
+            assert!(ours.try_lock().await?.is_none());
+            held.unlock().await?;
+            let taken = ours.try_lock().await?.expect("it is free");
+            taken.unlock().await
+        })
+    };
+    assert!(dropped_everywhere(attempt, attempt) >= 5);
+}
+
+#[test]
+fn reading_and_writing_under_a_lock() {
+    let read_and_write: Case = |scene| {
+        let theirs = RwLock::new(&scene.other, "lock").unwrap();
+        let ours = RwLock::new(&scene.session, "lock").unwrap();
+        Box::pin(async move {
+            let read = async { ours.read().await?.unlock().await };
+            while_held(async { theirs.write().await }, read).await?;
+            let write = async { ours.write().await?.unlock().await };
+            while_held(async { theirs.read().await }, write).await
+        })
+    };
+    assert!(dropped_everywhere(read_and_write, read_and_write) >= 8);
+}
+
+#[test]
+fn a_dequeue_with_a_receipt_loses_no_item() {
+    fn queue(scene: &Scene) -> Queue {
+        let options = QueueOptions::new().receipts("receipts");
+        Queue::with_options(&scene.client, "jobs", options).unwrap()
+    }
+    let fill_and_take: Case = |scene| {
+        let queue = queue(scene);
+        Box::pin(async move {
+            queue.enqueue("1").await?;
+            queue.enqueue("2").await?;
+            let item = queue.dequeue_with_receipt("us").await?;
+            queue.acknowledge(&item).await
+        })
+    };
+    let take_what_is_there: Case = |scene| {
+        let queue = queue(scene);
+        Box::pin(async move {
+            let mut taken = Vec::new();
+            while let Some(item) = queue.try_dequeue_with_receipt("us").await? {
+                queue.acknowledge(&item).await?;
+                taken.push(item.value);
+            }
+            // What was acknowledged, or not even sent, may be missing; the item
+            // behind it, once it was there, may not.
+            let second_was_there = scene.simulation.member().with_store(|store| {
+                let puts = store.events(0).filter(|e| e.key().starts_with(b"jobs/"));
+                puts.map(|e| e.key().to_vec())
+                    .collect::<std::collections::BTreeSet<_>>()
+                    .len()
+                    == 2
+            });
+            let second = taken.contains(&b"2".to_vec());
+            assert_eq!(second, second_was_there, "{taken:?}");
+            Ok(())
+        })
+    };
+    assert!(dropped_everywhere(fill_and_take, take_what_is_there) >= 7);
+}
