@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use etcd_client::Client;
 use etcd_recipes::runtime;
-use etcd_recipes::{Error, Mutex, Queue, QueueOptions, RwLock, Session, SessionOptions};
+use etcd_recipes::{Election, Error, Mutex, Queue, QueueOptions, RwLock, Session, SessionOptions};
 use etcd_sim::plan::{Latency, Plan};
 use etcd_sim::simulation::{Options, Simulation, run};
 
@@ -176,6 +176,45 @@ fn reading_and_writing_under_a_lock() {
         })
     };
     assert!(dropped_everywhere(read_and_write, read_and_write) >= 8);
+}
+
+#[test]
+fn campaigning_leading_and_resigning() {
+    let lead: Case = |scene| {
+        let theirs = Election::new(&scene.other, "office").unwrap();
+        let ours = Election::new(&scene.session, "office").unwrap();
+        Box::pin(async move {
+            let work = async {
+                let leadership = ours.campaign("us").await?;
+                leadership.proclaim("still us").await?;
+                leadership.resign().await
+            };
+            while_held(async { theirs.campaign("them").await }, work).await
+        })
+    };
+    let again: Case = |scene| {
+        let ours = Election::new(&scene.session, "office").unwrap();
+        Box::pin(async move { ours.campaign("us again").await?.resign().await })
+    };
+    assert!(dropped_everywhere(lead, again) >= 6);
+}
+
+#[test]
+fn leading_by_closure() {
+    let lead: Case = |scene| {
+        let theirs = Election::new(&scene.other, "office").unwrap();
+        let ours = Election::new(&scene.session, "office").unwrap();
+        Box::pin(async move {
+            let work = ours.run("us", async |leadership| {
+                leadership.proclaim("still us").await?;
+                runtime::sleep(Duration::from_millis(20)).await;
+                Ok(())
+            });
+            let work = async { work.await? };
+            while_held(async { theirs.campaign("them").await }, work).await
+        })
+    };
+    assert!(dropped_everywhere(lead, lead) >= 7);
 }
 
 #[test]
