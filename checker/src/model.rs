@@ -23,6 +23,8 @@ pub enum Model {
     RwLock,
     /// One leader per term, seen by all in one order.
     Election,
+    /// Transactions at an isolation level that the header names.
+    Stm,
 }
 
 impl Model {
@@ -35,6 +37,7 @@ impl Model {
             Self::Mutex,
             Self::RwLock,
             Self::Election,
+            Self::Stm,
         ]
     }
 
@@ -47,6 +50,7 @@ impl Model {
             Self::Mutex => "mutex",
             Self::RwLock => "rwlock",
             Self::Election => "election",
+            Self::Stm => "stm",
         }
     }
 
@@ -106,6 +110,7 @@ pub fn check(history: &History, model: Model) -> Result<Verdict, HistoryError> {
         Model::Mutex => lock::check_mutex(history),
         Model::RwLock => lock::check_rw_lock(history),
         Model::Election => election::check(history),
+        Model::Stm => txn::check_levels(history),
     }
 }
 

@@ -59,6 +59,28 @@ pub struct Summary {
     /// What is worth knowing although it breaks no promise, each a sentence.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
+    /// The strongest guarantee that the history shows; only where the model knows
+    /// several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub guarantee: Option<Guarantee>,
+}
+
+/// A guarantee that a history shows, such as an isolation level.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Guarantee {
+    /// Its name, as the literature has it. Names are stable.
+    pub name: &'static str,
+    /// What it means, in a few words.
+    pub meaning: &'static str,
+    /// Whether it is certain that no stronger one holds.
+    pub is_exact: bool,
+}
+
+impl fmt::Display for Guarantee {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let or = if self.is_exact { "" } else { " or stronger" };
+        write!(f, "{}{or} ({})", self.name, self.meaning)
+    }
 }
 
 /// How operations of one kind ended.
@@ -106,6 +128,9 @@ impl fmt::Display for Summary {
         for (index, (name, counts)) in self.by_operation.iter().enumerate() {
             write!(f, "{} {name}: {counts}", if index == 0 { ";" } else { "," })?;
         }
+        if let Some(guarantee) = &self.guarantee {
+            write!(f, "; strongest level: {guarantee}")?;
+        }
         for note in &self.notes {
             write!(f, "\nnote: {note}")?;
         }
@@ -146,6 +171,10 @@ pub struct Violation {
     pub witness: Vec<WitnessOperation>,
     /// What else is wrong in the same history, each a sentence.
     pub also: Vec<String>,
+    /// The strongest guarantee that the history shows all the same; only where the
+    /// model knows several, and none when it shows not even the weakest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub guarantee: Option<Guarantee>,
 }
 
 impl Violation {
@@ -165,6 +194,7 @@ impl Violation {
             sentence,
             witness,
             also: Vec::new(),
+            guarantee: None,
         }
     }
 }

@@ -113,6 +113,7 @@ pub(super) fn known_name(name: Cow<'_, str>) -> Cow<'static, str> {
         "write" => Cow::Borrowed("write"),
         "watch" => Cow::Borrowed("watch"),
         "act" => Cow::Borrowed("act"),
+        "attempt" => Cow::Borrowed("attempt"),
         _ => Cow::Owned(name.into_owned()),
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use super::graph::{Edge, Graph, Why};
+use super::level::Rule;
 use super::model::Model;
 use crate::verdict::Kind;
 
@@ -35,6 +36,10 @@ const FRACTURED: Kind = Kind {
 const STALE: Kind = Kind {
     name: "stale-read",
     meaning: "a transaction did not see what was acknowledged before it began",
+};
+const NONADJACENT: Kind = Kind {
+    name: "G-nonadjacent",
+    meaning: "transactions missed each other's writes, but no two in a row",
 };
 const CYCLE: Kind = Kind {
     name: "cycle",
@@ -104,11 +109,13 @@ const fn sort(name: &'static str, meaning: &'static str, first: Why, rest: &'sta
 
 /// The cycle to show. `nodes` are those that can be in one.
 pub(super) fn find(graph: &Graph, model: &Model, nodes: &[usize]) -> Cycle {
-    if let Some(cycle) = find_lost_update(graph, model, nodes) {
+    if graph.rule().counts(Why::Missed)
+        && let Some(cycle) = find_lost_update(graph, model, nodes)
+    {
         return cycle;
     }
     let mut search = Search::new(graph, model, nodes);
-    for sort in &SORTS {
+    for sort in SORTS.iter().filter(|sort| sort.is_under(graph.rule())) {
         if let Some(edges) = search.shortest(sort) {
             let edges = shorten(graph, model, edges, sort);
             return Cycle {
@@ -117,9 +124,25 @@ pub(super) fn find(graph: &Graph, model: &Model, nodes: &[usize]) -> Cycle {
             };
         }
     }
-    Cycle {
-        kind: CYCLE,
-        edges: search.any(),
+    match graph.rule() {
+        Rule::NoLoneMissed => Cycle {
+            kind: NONADJACENT,
+            edges: search.any_nonadjacent(),
+        },
+        _ => Cycle {
+            kind: CYCLE,
+            edges: search.any(),
+        },
+    }
+}
+
+impl Sort {
+    /// Whether the rule forbids all cycles of this sort.
+    fn is_under(&self, rule: Rule) -> bool {
+        let is_counted = std::iter::once(&self.first)
+            .chain(self.rest)
+            .all(|why| rule.counts(*why));
+        is_counted && (rule != Rule::NoLoneMissed || !self.rest.contains(&Why::Missed))
     }
 }
 
@@ -386,6 +409,71 @@ impl<'g> Search<'g> {
         cycle
     }
 
+    /// Some cycle without two missed writes in a row, found by walking back like
+    /// [`any`](Self::any), but among places: each node, and each once more as reached
+    /// by a missed write.
+    fn any_nonadjacent(&self) -> Vec<Edge> {
+        let nodes = self.model.nodes.len();
+        let mut is_left = vec![false; nodes];
+        self.nodes.iter().for_each(|node| is_left[*node] = true);
+        // The edges among the nodes that lead to each place, and where they come from.
+        let mut into: Vec<Vec<(usize, Edge)>> = vec![Vec::new(); nodes * 2];
+        let mut leaving = vec![0_usize; nodes * 2];
+        for node in &self.nodes {
+            for edge in self
+                .graph
+                .from(*node)
+                .iter()
+                .filter(|edge| is_left[edge.to])
+            {
+                let places: &[(usize, usize)] = match edge.why {
+                    Why::Missed => &[(*node, nodes + edge.to)],
+                    _ => &[(*node, edge.to), (nodes + *node, edge.to)],
+                };
+                for (from, to) in places {
+                    into[*to].push((*from, *edge));
+                    leaving[*from] += 1;
+                }
+            }
+        }
+        // What leads nowhere is in no cycle.
+        let mut dead: Vec<usize> = (0..nodes * 2).filter(|at| leaving[*at] == 0).collect();
+        let mut is_dead = vec![false; nodes * 2];
+        while let Some(place) = dead.pop() {
+            is_dead[place] = true;
+            for (from, _) in &into[place] {
+                leaving[*from] -= 1;
+                if leaving[*from] == 0 {
+                    dead.push(*from);
+                }
+            }
+        }
+        // Whoever is alive leads to someone alive, so the walk must come round.
+        let next = |place: usize| {
+            let edges = self.graph.from(place % nodes).iter();
+            let mut steps = edges.filter_map(|edge| match edge.why {
+                Why::Missed if place < nodes => Some((nodes + edge.to, *edge)),
+                Why::Missed => None,
+                _ => Some((edge.to, *edge)),
+            });
+            steps
+                .find(|(to, edge)| is_left[edge.to] && !is_dead[*to])
+                .expect("a place that is alive leads to another")
+        };
+        let mut position = vec![None; nodes * 2];
+        let mut trail = Vec::new();
+        let mut place = (0..nodes * 2)
+            .find(|at| !is_dead[*at] && is_left[at % nodes])
+            .expect("there is a cycle");
+        while position[place].is_none() {
+            position[place] = Some(trail.len());
+            let (to, edge) = next(place);
+            trail.push(edge);
+            place = to;
+        }
+        trail.split_off(position[place].expect("the walk came round"))
+    }
+
     /// For each of the nodes, some edge that leads to it from one of them.
     fn predecessors(&self) -> Vec<Option<Edge>> {
         let mut before = vec![None; self.model.nodes.len()];
@@ -394,11 +482,14 @@ impl<'g> Search<'g> {
             .iter()
             .copied()
             .min_by_key(|node| self.model.nodes[*node].returned);
+        let rule = self.graph.rule();
         for node in &self.nodes {
-            for edge in self.graph.from(*node) {
+            let counted = self.graph.from(*node).iter();
+            for edge in counted.filter(|edge| rule.counts(edge.why)) {
                 before[edge.to] = Some(*edge);
             }
             if let Some(from) = first
+                .filter(|_| rule.counts(Why::RealTime))
                 .filter(|first| self.model.nodes[*first].returned < self.model.nodes[*node].invoked)
             {
                 before[*node].get_or_insert(Edge {

@@ -1,7 +1,7 @@
 //! Sentences and witnesses.
 
 use super::cycle::Cycle;
-use super::extract::{Read, Txns};
+use super::extract::{Read, Txns, Write};
 use super::graph::{Edge, Why};
 use super::model::{Model, Node, What};
 use crate::history::{Operation, Outcome};
@@ -18,6 +18,18 @@ const INTERMEDIATE: Kind = Kind {
 const GARBAGE: Kind = Kind {
     name: "garbage-read",
     meaning: "a value was seen that nobody wrote",
+};
+const MIXED: Kind = Kind {
+    name: "mixed-snapshot",
+    meaning: "an attempt saw parts of several states of the store that never were one",
+};
+const UNREPEATABLE: Kind = Kind {
+    name: "unrepeatable-read",
+    meaning: "a transaction read a key twice and saw it change",
+};
+const TWICE: Kind = Kind {
+    name: "committed-twice",
+    meaning: "a transaction took effect more than once",
 };
 const SAME_REVISION: Kind = Kind {
     name: "same-revision",
@@ -92,26 +104,66 @@ pub(super) fn two_values(
 /// A read of a version that no transaction can have made.
 pub(super) fn nobody_wrote(txns: &Txns<'_>, reader: usize, read: &Read<'_>) -> Violation {
     let saw = saw(txns, reader, read);
-    let failed = txns
-        .failed
-        .iter()
-        .find(|(_, write)| write.key == read.key && write.value == read.value);
-    let (kind, sentence) = match failed {
-        Some(_) => (
+    let same = |(_, write): &&(usize, Write<'_>)| write.value == read.value;
+    let mut failed = txns.failed.iter().filter(same);
+    let there = failed.clone().find(|(_, write)| write.key == read.key);
+    let Some((failed, _)) = there else {
+        let written = txns.txns.iter().flat_map(|txn| &txn.writes);
+        let elsewhere = written
+            .filter(|write| write.value == read.value)
+            .chain(failed.next().map(|(_, write)| write))
+            .find(|write| write.key != read.key)
+            .filter(|_| read.value.is_some())
+            .map(|write| format!("; that value was written to {}", txns.show_key(write.key)));
+        let sentence = format!(
+            "{saw}, but no transaction that may have committed wrote it{}",
+            elsewhere.unwrap_or_default()
+        );
+        return Violation::new(Class::Safety, GARBAGE, sentence, [txns.operation(reader)]);
+    };
+    let writer = &txns.operations[*failed];
+    let whole = txns
+        .runs
+        .transaction_of(*failed)
+        .map(|whole| &txns.operations[whole]);
+    let (kind, sentence) = match whole {
+        None => (
             ABORTED,
             format!("{saw}, but the transaction that wrote it had failed and so did not happen"),
         ),
-        None => (
-            GARBAGE,
-            format!("{saw}, but no transaction that may have committed wrote it"),
+        Some(whole) if whole.outcome() == Outcome::Ok => (
+            TWICE,
+            format!(
+                "{saw}; an attempt of the transaction by process {} wrote that, which was then run again and committed: it took effect twice",
+                whole.process()
+            ),
+        ),
+        Some(whole) => (
+            ABORTED,
+            format!(
+                "{saw}, but that was written by an attempt of the transaction by process {} that had not committed",
+                whole.process()
+            ),
         ),
     };
-    let failed = failed.map(|(operation, _)| &txns.operations[*operation]);
+    let operations = [writer, txns.operation(reader)].into_iter().chain(whole);
+    Violation::new(Class::Safety, kind, sentence, operations)
+}
+
+/// A transaction that read one key in two versions.
+pub(super) fn changed(txns: &Txns<'_>, reader: usize) -> Violation {
+    let reads = &txns.txns[reader].reads;
+    let again = |at: &usize| reads[..*at].iter().any(|read| read.key == reads[*at].key);
+    let at = (0..reads.len()).find(again).expect("a key was read twice");
+    let sentence = format!(
+        "{}, but it had read another version before",
+        saw(txns, reader, &reads[at])
+    );
     Violation::new(
         Class::Safety,
-        kind,
+        UNREPEATABLE,
         sentence,
-        failed.into_iter().chain([txns.operation(reader)]),
+        [txns.operation(reader)],
     )
 }
 
@@ -126,11 +178,18 @@ pub(super) fn never_absent(txns: &Txns<'_>, reader: usize, key: usize) -> Violat
 
 fn saw(txns: &Txns<'_>, reader: usize, read: &Read<'_>) -> String {
     let process = txns.operation(reader).process();
+    let what = match txns.txns[reader].is_attempt {
+        true => "an attempt",
+        false => "a transaction",
+    };
     let value = read.value.as_deref().unwrap_or("absent");
-    let revision = read.revision.unwrap_or_default();
+    let revision = read
+        .revision
+        .map(|revision| format!(" of revision {revision}"));
     format!(
-        "a transaction by process {process} read {} as `{value}` of revision {revision}",
-        txns.show_key(read.key)
+        "{what} by process {process} read {} as `{value}`{}",
+        txns.show_key(read.key),
+        revision.unwrap_or_default()
     )
 }
 
@@ -174,7 +233,11 @@ pub(super) fn cycle(txns: &Txns<'_>, model: &Model, cycle: &Cycle) -> Violation 
         .collect();
     let (last, before) = steps.split_last().expect("a cycle has edges");
     let sentence = format!("{}, yet {last} ({})", before.join(", "), who.join(", "));
-    Violation::new(Class::Safety, cycle.kind, sentence, operations)
+    let is_attempt = |operation: &&Operation<'_>| operation.invoke.f == "attempt";
+    let is_mixed = operations.iter().any(is_attempt)
+        && cycle.edges.iter().all(|edge| edge.why != Why::RealTime);
+    let kind = if is_mixed { MIXED } else { cycle.kind };
+    Violation::new(Class::Safety, kind, sentence, operations)
 }
 
 /// The writers of the versions that were read before they were overwritten: without
@@ -239,6 +302,7 @@ fn step(txns: &Txns<'_>, edge: &Edge, name: &impl Fn(usize) -> String) -> String
 
 fn who(index: usize, operation: &Operation<'_>) -> String {
     let outcome = match operation.outcome() {
+        _ if operation.invoke.f == "attempt" => ", an attempt",
         Outcome::Ok => "",
         _ => " with unknown outcome",
     };

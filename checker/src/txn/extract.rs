@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use rustc_hash::{FxHashMap, FxHashSet};
 use serde::Deserialize;
 
+use super::runs::{ATTEMPT, Runs};
 use crate::history::{
     Event, History, HistoryError, MicroOperation, Operation, Outcome, Problem, Text,
 };
@@ -14,6 +15,17 @@ const INTERNAL: Kind = Kind {
     name: "internal",
     meaning: "a transaction did not see its own write",
 };
+
+/// What becomes of operations that record attempts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Attempts {
+    /// The model has none.
+    Refuse,
+    /// They do not count.
+    LeaveOut,
+    /// Each is a transaction that only reads.
+    Read,
+}
 
 /// The transactions of a history. Keys and transactions are named by their index.
 pub(super) struct Txns<'h> {
@@ -26,8 +38,10 @@ pub(super) struct Txns<'h> {
     pub(super) blank: Vec<usize>,
     /// What the store held before the run.
     pub(super) initial: Vec<Initial>,
-    /// Writes that certainly did not happen.
+    /// Writes that certainly did not happen, by operation; also those of attempts.
     pub(super) failed: Vec<(usize, Write<'h>)>,
+    /// Which attempts belong to which transaction.
+    pub(super) runs: Runs,
 }
 
 pub(super) struct Txn<'h> {
@@ -35,6 +49,10 @@ pub(super) struct Txn<'h> {
     pub(super) operation: usize,
     /// Whether its client knows that it committed.
     pub(super) committed: bool,
+    /// Whether it is an attempt, which only read.
+    pub(super) is_attempt: bool,
+    /// Index of the event before which it cannot have happened.
+    pub(super) invoked: usize,
     /// What it read of others' writes.
     pub(super) reads: Vec<Read<'h>>,
     /// What it left behind, one for each key.
@@ -68,10 +86,18 @@ pub(super) struct Initial {
 impl<'h> Txns<'h> {
     /// Sorts the operations out, and finds the first transaction that contradicts
     /// its own writes.
-    pub(super) fn of(history: &'h History) -> Result<(Self, Option<Violation>), HistoryError> {
+    pub(super) fn of(
+        history: &'h History,
+        attempts: Attempts,
+    ) -> Result<(Self, Option<Violation>), HistoryError> {
         let mut extraction = Extraction::default();
+        let operations = history.operations();
         let mut txns = Self {
-            operations: history.operations(),
+            runs: match attempts {
+                Attempts::Refuse => Runs::default(),
+                _ => Runs::of(&operations),
+            },
+            operations,
             keys: Vec::new(),
             txns: Vec::new(),
             blank: Vec::new(),
@@ -79,7 +105,11 @@ impl<'h> Txns<'h> {
             failed: Vec::new(),
         };
         for index in 0..txns.operations.len() {
-            extraction.take(&mut txns, index)?;
+            if attempts != Attempts::Refuse && txns.operations[index].invoke.f == ATTEMPT {
+                extraction.take_attempt(&mut txns, index, attempts)?;
+            } else {
+                extraction.take(&mut txns, index, attempts)?;
+            }
         }
         txns.keys = extraction.keys;
         txns.forget_deletions_of_nothing();
@@ -167,21 +197,40 @@ impl<'h> Extraction<'h> {
         self.keys.len() - 1
     }
 
-    fn take(&mut self, txns: &mut Txns<'h>, index: usize) -> Result<(), HistoryError> {
+    fn take(
+        &mut self,
+        txns: &mut Txns<'h>,
+        index: usize,
+        attempts: Attempts,
+    ) -> Result<(), HistoryError> {
         let operation = txns.operations[index];
         if operation.invoke.f != "txn" {
+            let (model, known) = match attempts {
+                Attempts::Refuse => ("transactions", "txn"),
+                _ => ("stm", "txn, attempt"),
+            };
             let problem = Problem::UnknownOperation {
-                model: "transactions",
+                model,
                 f: operation.invoke.f.to_string(),
-                known: "txn",
+                known,
             };
             return Err(HistoryError::at(operation.invoke.line, problem));
         }
-        let Some(event) = telling_event(&operation)? else {
-            if operation.outcome() != Outcome::Fail {
+        let event = match telling_event(&operation)? {
+            Some(event) => event,
+            None if operation.outcome() == Outcome::Fail => return Ok(()),
+            None if txns.runs.is_empty() => {
                 txns.blank.push(index);
+                return Ok(());
             }
-            return Ok(());
+            // What it may have committed is what its last attempt says.
+            None => match txns.runs.committing(index, &txns.operations) {
+                Some(attempt) => match txns.operations[attempt].completion {
+                    Some(completion) if !completion.value.is_null() => completion,
+                    _ => return Ok(()),
+                },
+                None => return Ok(()),
+            },
         };
         let is_invocation = std::ptr::eq(event, operation.invoke);
         let mut txn = self.replay(index, &operation, event)?;
@@ -200,6 +249,33 @@ impl<'h> Extraction<'h> {
         Ok(())
     }
 
+    /// An attempt has read what its completion says, whatever became of it.
+    fn take_attempt(
+        &mut self,
+        txns: &mut Txns<'h>,
+        index: usize,
+        attempts: Attempts,
+    ) -> Result<(), HistoryError> {
+        let operation = txns.operations[index];
+        let completion = operation.ok().filter(|event| !event.value.is_null());
+        let Some(completion) = completion else {
+            return Ok(());
+        };
+        let mut txn = self.replay(index, &operation, completion)?;
+        let writes = std::mem::take(&mut txn.writes).into_iter();
+        let written = writes.chain(std::mem::take(&mut txn.intermediate));
+        txns.failed.extend(written.map(|write| (index, write)));
+        txn.is_attempt = true;
+        txn.revision = None;
+        if let Some(begin) = txns.runs.begin_of(index) {
+            txn.invoked = begin;
+        }
+        if attempts == Attempts::Read && !txn.reads.is_empty() {
+            txns.txns.push(txn);
+        }
+        Ok(())
+    }
+
     /// Runs the micro-operations against the transaction's own writes.
     fn replay(
         &mut self,
@@ -211,6 +287,8 @@ impl<'h> Extraction<'h> {
         let mut txn = Txn {
             operation: index,
             committed: operation.outcome() == Outcome::Ok,
+            is_attempt: false,
+            invoked: operation.invoked,
             reads: Vec::new(),
             writes: Vec::new(),
             intermediate: Vec::new(),

@@ -12,6 +12,7 @@
 //! it O(n).
 
 use super::extract::Txns;
+use super::level::Rule;
 use super::model::{Model, What};
 
 /// Why one transaction comes before another.
@@ -43,6 +44,7 @@ pub(super) struct Graph {
     starts: Vec<usize>,
     /// Whether some read could be explained in several ways and so gives no edge.
     pub(super) ambiguous: bool,
+    rule: Rule,
 }
 
 /// What sorting the nodes gave.
@@ -50,12 +52,12 @@ pub(super) enum Order {
     /// There is an order. For each node: the index of the first event by which it
     /// must have happened, because something that comes after it had returned.
     Sorted { deadlines: Vec<usize> },
-    /// There is none: these nodes are in cycles or between them.
+    /// There is none: these nodes are in forbidden cycles or between them.
     Cyclic { nodes: Vec<usize> },
 }
 
 impl Graph {
-    pub(super) fn of(txns: &Txns<'_>, model: &Model, commits: &[Option<i64>]) -> Self {
+    pub(super) fn of(txns: &Txns<'_>, model: &Model, commits: &[Option<i64>], rule: Rule) -> Self {
         let mut edges = Vec::with_capacity(model.reads.len() * 3);
         for (key, versions) in model.versions.iter().enumerate() {
             // Of deletions at one revision only one found something; which, and so
@@ -79,7 +81,7 @@ impl Graph {
             let versions = &model.versions[read.key];
             let version = match read.what {
                 What::Version(version) => Some(version),
-                What::Absent => match deletable.only_absence(model, read.key) {
+                What::Absent => match deletable.absence(model, read.key, rule) {
                     Some(version) => version,
                     None => {
                         ambiguous = true;
@@ -110,7 +112,13 @@ impl Graph {
             edges,
             starts,
             ambiguous,
+            rule,
         }
+    }
+
+    /// Which dependencies count.
+    pub(super) fn rule(&self) -> Rule {
+        self.rule
     }
 
     /// The dependencies through keys that leave a node.
@@ -118,10 +126,17 @@ impl Graph {
         &self.edges[self.starts[node]..self.starts[node + 1]]
     }
 
-    /// Sorts the nodes by all dependencies, real time included.
+    /// Sorts the nodes by the dependencies that count.
     pub(super) fn sort(&self, model: &Model) -> Order {
-        let chain = Chain::of(model);
-        let total = model.nodes.len() + chain.returns.len();
+        let chain = match self.rule {
+            Rule::RealTime => Chain::of(model),
+            _ => Chain::none(model),
+        };
+        let total = match self.rule {
+            // Each node once more: as reached by a missed write.
+            Rule::NoLoneMissed => model.nodes.len() * 2,
+            _ => model.nodes.len() + chain.returns.len(),
+        };
         let mut waiting = vec![0_u32; total];
         for node in 0..total {
             self.successors(&chain, model, node, |next| waiting[next] += 1);
@@ -138,12 +153,21 @@ impl Graph {
             });
         }
         if order.len() < total {
-            let nodes = (0..model.nodes.len())
-                .filter(|node| waiting[*node] > 0)
-                .collect();
+            let mut is_left = vec![false; model.nodes.len()];
+            let left = (0..total).filter(|node| waiting[*node] > 0);
+            left.for_each(|node| {
+                if let Some(node) = self.node_of(node, model) {
+                    is_left[node] = true;
+                }
+            });
+            let nodes = (0..is_left.len()).filter(|node| is_left[*node]).collect();
             return Order::Cyclic { nodes };
         }
-        let mut deadlines: Vec<usize> = model.nodes.iter().map(|node| node.returned).collect();
+        let returned = |node: &super::model::Node| match self.rule {
+            Rule::RealTime => node.returned,
+            _ => usize::MAX,
+        };
+        let mut deadlines: Vec<usize> = model.nodes.iter().map(returned).collect();
         deadlines.resize(total, usize::MAX);
         for node in order.into_iter().rev() {
             let mut deadline = deadlines[node];
@@ -156,10 +180,33 @@ impl Graph {
         Order::Sorted { deadlines }
     }
 
+    /// The node that a place in the order stands for; none for a moment.
+    fn node_of(&self, place: usize, model: &Model) -> Option<usize> {
+        let nodes = model.nodes.len();
+        match self.rule {
+            Rule::NoLoneMissed => Some(place % nodes),
+            _ => Some(place).filter(|place| *place < nodes),
+        }
+    }
+
     fn successors(&self, chain: &Chain, model: &Model, node: usize, mut visit: impl FnMut(usize)) {
         let nodes = model.nodes.len();
+        if self.rule == Rule::NoLoneMissed {
+            // After one missed write no other one may follow.
+            for edge in self.from(node % nodes) {
+                match edge.why {
+                    Why::Missed if node < nodes => visit(nodes + edge.to),
+                    Why::Missed => {}
+                    _ => visit(edge.to),
+                }
+            }
+            return;
+        }
         if node < nodes {
-            self.from(node).iter().for_each(|edge| visit(edge.to));
+            let counted = self.from(node).iter();
+            counted
+                .filter(|edge| self.rule.counts(edge.why))
+                .for_each(|edge| visit(edge.to));
             if let Some(link) = chain.of_node[node] {
                 visit(nodes + link);
             }
@@ -195,6 +242,15 @@ struct Chain {
 }
 
 impl Chain {
+    /// No real time.
+    fn none(model: &Model) -> Self {
+        Self {
+            returns: Vec::new(),
+            of_node: vec![None; model.nodes.len()],
+            invoked_after: Vec::new(),
+        }
+    }
+
     fn of(model: &Model) -> Self {
         let nodes = &model.nodes;
         let mut returned: Vec<(usize, usize)> = nodes
@@ -258,17 +314,24 @@ impl Deletable {
     /// The version that a reader saw who found the key absent, the inner none being
     /// the time before the first version; none when there are several or nobody can
     /// tell.
-    fn only_absence(&self, model: &Model, key: usize) -> Option<Option<usize>> {
+    ///
+    /// Where only `ww` and `wr` count, the first of several serves all: whoever comes
+    /// after a later one comes after it too.
+    fn absence(&self, model: &Model, key: usize, rule: Rule) -> Option<Option<usize>> {
+        let versions = &model.versions[key];
+        let before = versions.first().is_none_or(|first| first.writer.is_some());
+        if rule == Rule::Information && before {
+            return Some(None);
+        }
         if self.may_be(key) {
             return None;
         }
-        let versions = &model.versions[key];
-        let before = versions.first().is_none_or(|first| first.writer.is_some());
         let deletions = (0..versions.len())
             .filter(|version| !versions[*version].present)
             .map(Some);
         let mut absences = before.then_some(None).into_iter().chain(deletions);
-        let only = absences.next()?;
-        absences.next().is_none().then_some(only)
+        let first = absences.next()?;
+        let is_only = rule == Rule::Information || absences.next().is_none();
+        is_only.then_some(first)
     }
 }

@@ -1,4 +1,5 @@
-//! Transactions: strict serializability, from the revisions that etcd reveals.
+//! Transactions: strict serializability and weaker levels, from the revisions that
+//! etcd reveals.
 //!
 //! # The question
 //!
@@ -35,6 +36,14 @@
 //! `-realtime` where real time is needed to close it. G1a, G1b and garbage reads
 //! show without a cycle (`model`).
 //!
+//! # Weaker levels
+//!
+//! What is not strictly serializable may still satisfy a weaker [`Level`], each a rule
+//! about which dependencies must not form a cycle; and what is may be more: opaque, if
+//! also the *attempts*, the runs of a transaction's closure that did not commit, saw
+//! states of the store that there were. For that each attempt is a transaction that
+//! only reads (`levels`).
+//!
 //! # Unknown outcomes
 //!
 //! A transaction of unknown outcome committed if somebody saw its writes; which one
@@ -66,15 +75,21 @@ mod cycle;
 mod explain;
 mod extract;
 mod graph;
+mod level;
+mod levels;
 mod model;
 mod resolve;
+mod runs;
 
 use crate::history::{History, HistoryError};
 use crate::liveness::{Deadline, STUCK};
 use crate::verdict::{Class, Summary, Verdict, Violation, count};
 
-use extract::Txns;
+use extract::{Attempts, Txns};
 use model::Commits;
+
+pub use level::{Level, UnknownLevel};
+pub use levels::check_levels;
 use resolve::Finding;
 
 /// Decides whether the history is strictly serializable.
@@ -87,7 +102,7 @@ use resolve::Finding;
 /// # Errors
 /// When an event is no such operation or contradicts itself.
 pub fn check(history: &History) -> Result<Verdict, HistoryError> {
-    let (txns, internal) = Txns::of(history)?;
+    let (txns, internal) = Txns::of(history, Attempts::Refuse)?;
     Ok(judge(history, &txns, internal))
 }
 
@@ -102,7 +117,7 @@ pub fn check(history: &History) -> Result<Verdict, HistoryError> {
 /// As for [`check`]; and when the parameters are missing, or an account holds
 /// something else than a whole number.
 pub fn check_bank(history: &History) -> Result<Verdict, HistoryError> {
-    let (txns, internal) = Txns::of(history)?;
+    let (txns, internal) = Txns::of(history, Attempts::Refuse)?;
     let bank = bank::find(history, &txns)?;
     Ok(match (judge(history, &txns, internal), bank) {
         (verdict, None) => verdict,
@@ -118,7 +133,7 @@ fn judge(history: &History, txns: &Txns<'_>, internal: Option<Violation>) -> Ver
     if let Some(violation) = internal {
         return Verdict::Violation(violation);
     }
-    let missing = match resolve::resolve(txns) {
+    let missing = match resolve::resolve(txns, Level::StrictSerializable) {
         Finding::Violation(violation) => return Verdict::Violation(*violation),
         Finding::Explained(commits) => missing_revision(txns, &commits),
         Finding::Unknown(reason) => Some(reason),
@@ -159,7 +174,9 @@ fn missing_revision(txns: &Txns<'_>, commits: &Commits) -> Option<String> {
 
 fn find_stuck(history: &History, txns: &Txns<'_>) -> Option<Violation> {
     let deadline = Deadline::of(history)?;
-    let stuck = deadline.overdue(&txns.operations);
+    let mut stuck = deadline.overdue(&txns.operations);
+    // An attempt is stuck with its transaction.
+    stuck.retain(|operation| operation.invoke.f == "txn");
     let (first, others) = stuck.split_first()?;
     let mut violation = Violation::new(Class::Liveness, STUCK, deadline.sentence(first), [*first]);
     if !others.is_empty() {

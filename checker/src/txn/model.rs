@@ -136,7 +136,7 @@ impl Model {
             if !txn.committed && commits[index].is_none() {
                 continue;
             }
-            let (invoked, returned) = (txns.operation(index).invoked, txns.returned(index));
+            let (invoked, returned) = (txn.invoked, txns.returned(index));
             self.nodes.push(Node {
                 txn: Some(index),
                 revision: commits[index],

@@ -15,13 +15,14 @@
 //! deletions, which leave nothing to see; reads of absent keys take that into
 //! account (see [`Deletable`](super::graph::Deletable)).
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::certificate;
 use super::cycle;
 use super::explain;
 use super::extract::{Read, Txns};
 use super::graph::{self, Graph};
+use super::level::{Level, Rule};
 use super::model::{Commits, Model, Unexplained};
 use crate::verdict::Violation;
 
@@ -39,23 +40,29 @@ pub(super) enum Finding {
     Unknown(String),
 }
 
-/// Looks for a choice that explains everything.
-pub(super) fn resolve(txns: &Txns<'_>) -> Finding {
+/// Looks for a choice that explains everything, as far as the level asks.
+pub(super) fn resolve(txns: &Txns<'_>, level: Level) -> Finding {
     let known: Commits = txns.txns.iter().map(|txn| txn.revision).collect();
     let mut search = Search {
         txns,
+        level,
         writers: writers(txns),
         trials: 0,
         nodes: 0,
         unclear: None,
         first: None,
     };
-    if let Some(commits) = search.guess(known.clone()) {
-        return Finding::Explained(commits);
-    }
-    let certain = search.certain(&known);
-    if let Err(violation) = certain {
+    let guess = search.guess(known.clone());
+    if guess.is_none()
+        && let Err(violation) = search.certain(&known)
+    {
         return Finding::Violation(violation);
+    }
+    if let Some(violation) = find_unwritten(txns) {
+        return Finding::Violation(Box::new(violation));
+    }
+    if let Some(commits) = guess {
+        return Finding::Explained(commits);
     }
     if let Some(commits) = search.choose(known, &mut Vec::new()) {
         return Finding::Explained(commits);
@@ -65,6 +72,31 @@ pub(super) fn resolve(txns: &Txns<'_>) -> Finding {
         (Some(reason), _) => Finding::Unknown(reason),
         (None, None) => unreachable!("a choice that fails says why"),
     }
+}
+
+/// A read whose version is not known, of a value that nobody can have written there.
+fn find_unwritten(txns: &Txns<'_>) -> Option<Violation> {
+    let is_open = |read: &&Read<'_>| read.revision.is_none() && read.value.is_some();
+    let mut open = (0..).zip(&txns.txns).filter(|(_, txn)| txn.committed);
+    let (first, _) = open.find(|(_, txn)| txn.reads.iter().any(|read| is_open(&read)))?;
+    if !txns.blank.is_empty() {
+        return None;
+    }
+    let writes = txns.txns.iter().flat_map(|txn| &txn.writes);
+    let written = writes.filter_map(|write| Some((write.key, write.value.as_deref()?)));
+    let initial = txns.initial.iter();
+    let initial = initial.map(|initial| (initial.key, initial.value.as_str()));
+    let known: FxHashSet<(usize, &str)> = written.chain(initial).collect();
+    let readers = (first..txns.txns.len()).filter(|txn| txns.txns[*txn].committed);
+    let mut reads = readers.flat_map(|txn| {
+        let reads = txns.txns[txn].reads.iter();
+        reads.filter(is_open).map(move |read| (txn, read))
+    });
+    let (reader, read) = reads.find(|(_, read)| {
+        let value = read.value.as_deref().unwrap_or_default();
+        !known.contains(&(read.key, value))
+    })?;
+    Some(explain::nobody_wrote(txns, reader, read))
 }
 
 /// Transactions of which the revision is unknown, by what they wrote.
@@ -92,6 +124,7 @@ fn writers<'t>(txns: &'t Txns<'_>) -> Writers<'t> {
 
 struct Search<'t, 'h> {
     txns: &'t Txns<'h>,
+    level: Level,
     writers: Writers<'t>,
     trials: usize,
     nodes: usize,
@@ -115,7 +148,7 @@ impl Search<'_, '_> {
                 candidates
                     .retain(|txn| !only_likely || is_likely(self.txns, &model, *txn, *revision));
                 let best = candidates.into_iter().max_by_key(|txn| {
-                    let invoked = self.txns.operation(*txn).invoked;
+                    let invoked = self.txns.txns[*txn].invoked;
                     (is_likely(self.txns, &model, *txn, *revision), invoked)
                 });
                 if let Some(best) = best {
@@ -131,14 +164,14 @@ impl Search<'_, '_> {
 
     /// What is wrong whatever the choice.
     fn certain(&self, known: &Commits) -> Result<(), Box<Violation>> {
-        let model = Model::of(self.txns, known)?;
+        let model = self.model(known)?;
         for (revision, unexplained) in &model.unexplained {
             let candidates = self.candidates(*revision, unexplained, known);
             if candidates.is_empty() && self.txns.blank.is_empty() {
                 return Err(self.nobody_wrote(unexplained));
             }
         }
-        if let Order::Cyclic { nodes, graph } = sort(self.txns, &model, known) {
+        if let Order::Cyclic { nodes, graph } = self.sort(&model, known) {
             return Err(Box::new(explain::cycle(
                 self.txns,
                 &model,
@@ -218,7 +251,7 @@ impl Search<'_, '_> {
             let mut options = self.candidates(*revision, unexplained, commits);
             options.sort_by_key(|txn| {
                 let likely = is_likely(self.txns, model, *txn, *revision);
-                std::cmp::Reverse((likely, self.txns.operation(*txn).invoked))
+                std::cmp::Reverse((likely, self.txns.txns[*txn].invoked))
             });
             (*revision, options)
         })
@@ -227,8 +260,8 @@ impl Search<'_, '_> {
 
     /// The model of a choice, unless something is wrong with it already.
     fn consistent(&mut self, commits: &Commits) -> Option<Model> {
-        match Model::of(self.txns, commits) {
-            Ok(model) => match sort(self.txns, &model, commits) {
+        match self.model(commits) {
+            Ok(model) => match self.sort(&model, commits) {
                 Order::Sorted { .. } => Some(model),
                 Order::Cyclic { nodes, graph } => {
                     if self.first.is_none() {
@@ -254,7 +287,7 @@ impl Search<'_, '_> {
         let Order::Sorted {
             deadlines,
             ambiguous,
-        } = sort(self.txns, model, &commits)
+        } = self.sort(model, &commits)
         else {
             return None;
         };
@@ -269,6 +302,28 @@ impl Search<'_, '_> {
             return None;
         }
         Some(commits)
+    }
+
+    /// The versions that a choice means, unless something is wrong with them.
+    fn model(&self, commits: &Commits) -> Result<Model, Box<Violation>> {
+        let model = Model::of(self.txns, commits)?;
+        if self.level == Level::ItemCutIsolation
+            && let Some(reader) = find_changed(self.txns, &model)
+        {
+            return Err(Box::new(explain::changed(self.txns, reader)));
+        }
+        Ok(model)
+    }
+
+    fn sort(&self, model: &Model, commits: &Commits) -> Order {
+        let graph = Graph::of(self.txns, model, commits, self.level.rule());
+        match graph.sort(model) {
+            graph::Order::Sorted { deadlines } => Order::Sorted {
+                deadlines,
+                ambiguous: graph.ambiguous,
+            },
+            graph::Order::Cyclic { nodes } => Order::Cyclic { nodes, graph },
+        }
     }
 
     fn nobody_wrote(&self, unexplained: &Unexplained) -> Box<Violation> {
@@ -301,9 +356,10 @@ impl Search<'_, '_> {
                 .iter()
                 .any(|write| write.key == key && write.value.as_deref() == Some(value))
         };
+        let counts_time = self.level.rule() == Rule::RealTime;
         let may_have_made = |txn: &usize| {
             commits[*txn].is_none()
-                && self.txns.operation(*txn).invoked < unexplained.seen_by
+                && (!counts_time || self.txns.txns[*txn].invoked < unexplained.seen_by)
                 && seen.iter().all(|(key, value)| wrote(*txn, *key, value))
                 && !read_itself(self.txns, *txn, revision)
         };
@@ -324,15 +380,14 @@ enum Order {
     },
 }
 
-fn sort(txns: &Txns<'_>, model: &Model, commits: &Commits) -> Order {
-    let graph = Graph::of(txns, model, commits);
-    match graph.sort(model) {
-        graph::Order::Sorted { deadlines } => Order::Sorted {
-            deadlines,
-            ambiguous: graph.ambiguous,
-        },
-        graph::Order::Cyclic { nodes } => Order::Cyclic { nodes, graph },
-    }
+/// The first transaction, taken to have committed, that read a key in two versions.
+fn find_changed(txns: &Txns<'_>, model: &Model) -> Option<usize> {
+    let taken = model.nodes.iter().filter_map(|node| node.txn);
+    taken.into_iter().find(|txn| {
+        let reads = &txns.txns[*txn].reads;
+        let earlier = |at: usize| reads[..at].iter().map(|read| read.key);
+        (0..reads.len()).any(|at| earlier(at).any(|key| key == reads[at].key))
+    })
 }
 
 /// A transaction cannot have read what it wrote itself.

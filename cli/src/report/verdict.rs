@@ -54,6 +54,7 @@ fn violated(subject: &str, violation: &Violation) -> String {
         sentence,
         witness,
         also,
+        ..
     } = violation;
     let mut text = format!(
         "{subject}: {BAD}{class} violation: {}{BAD:#} {FAINT}({}){FAINT:#}\n  {}",
