@@ -16,7 +16,7 @@ use crate::exit_code::{self, Status};
 use crate::failure::Failure;
 use crate::files::{DEFAULT_OUT, HistoryTarget};
 use crate::output::{self, Output};
-use crate::report::{json, workloads};
+use crate::report::{json, table, workloads};
 
 mod sweep;
 
@@ -44,7 +44,7 @@ saved, and the command that does the run again is printed.
 /// what the clients saw, and ends with a table. Without arguments: every
 /// workload, seeds 0 to 99.
 #[derive(Args)]
-#[command(after_help = format!("{EXAMPLES}{}", exit_code::HELP))]
+#[command(after_help = format!("{EXAMPLES}{}\n\n{}", table::LEGEND, exit_code::HELP))]
 pub(crate) struct Sim {
     /// The workloads to run; without any, all of them
     #[arg(value_name = "WORKLOAD", value_parser = choice::workload_parser())]

@@ -1,4 +1,4 @@
-//! What a sweep amounts to: one column for each workload and one for all.
+//! What a sweep amounts to: one row for each workload and one for all.
 
 use std::time::Duration;
 
@@ -8,62 +8,84 @@ use etcd_sim::fault::FaultKind;
 
 use super::grouped;
 
-/// A column.
-pub(crate) struct Column<'a> {
+/// A row.
+pub(crate) struct Line<'a> {
     /// The workload.
     pub(crate) name: &'a str,
     /// What its runs amount to.
     pub(crate) summary: &'a Summary,
     /// How long they took.
     pub(crate) elapsed: Duration,
+    /// It sums up the others.
+    pub(crate) is_total: bool,
 }
 
-/// The table, without a line break at the end.
-pub(crate) fn text(columns: &[Column<'_>]) -> String {
+/// The tables, without a line break at the end: a row for each workload, then how
+/// often each kind of fault occurred in all of them.
+pub(crate) fn text(rows: &[Line<'_>]) -> String {
+    let mut table = plain();
+    let names = COLUMNS.iter().map(|(name, _)| (*name).to_owned());
+    let times = ["simulated", "took", "seeds/s"].map(str::to_owned);
+    table.add_row(row("", names.chain(times)));
+    for line in rows {
+        let summary = line.summary;
+        let numbers = COLUMNS.iter().map(|(_, number)| grouped(number(summary)));
+        let times = [
+            duration(seconds(summary)),
+            duration(line.elapsed.as_secs_f64()),
+            rate(seeds_per_second(summary, line.elapsed)),
+        ];
+        table.add_row(row(line.name, numbers.chain(times)));
+    }
+    let faults = faults(rows);
+    if faults.is_empty() {
+        return table.trim_fmt();
+    }
+    format!("{}\n\nfaults that occurred\n{faults}", table.trim_fmt())
+}
+
+type Number = fn(&Summary) -> u64;
+
+/// What is told of each workload.
+const COLUMNS: [(&str, Number); 9] = [
+    ("runs", |summary| summary.runs),
+    ("operations", |summary| summary.operations),
+    ("unknown", |summary| summary.unknown_outcomes),
+    ("unanswered", |summary| summary.applied_unanswered),
+    ("faults", |summary| summary.faults.values().sum()),
+    ("valid", |summary| summary.valid),
+    ("safety", |summary| summary.safety_violations),
+    ("liveness", |summary| summary.liveness_violations),
+    ("undecided", |summary| summary.unknown),
+];
+
+/// What the columns mean, for `--help`.
+pub(crate) const LEGEND: &str = "\
+Columns of the table:
+  unknown     operations whose outcome the client never learned
+  unanswered  writes that etcd applied although their answer was lost
+  faults      faults that took effect
+  valid, safety, liveness, undecided
+              runs by verdict: kept every promise, broke one, got stuck, unclear";
+
+/// How often each kind of fault occurred, in all rows together.
+fn faults(rows: &[Line<'_>]) -> String {
+    let mut all = Summary::default();
+    rows.iter()
+        .filter(|line| !line.is_total)
+        .for_each(|line| all.merge(line.summary));
+    let mut table = plain();
+    for kind in kinds(&all) {
+        let count = grouped(occurred(&all, kind));
+        table.add_row(row(&format!("  {kind}"), std::iter::once(count)));
+    }
+    table.trim_fmt()
+}
+
+fn plain() -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
-    table.add_row(row("", columns.iter().map(|column| column.name.to_owned())));
-    let summaries = || columns.iter().map(|column| column.summary);
-    let mut numbers = |name: &str, number: &dyn Fn(&Summary) -> u64| {
-        table.add_row(row(
-            name,
-            summaries().map(|summary| grouped(number(summary))),
-        ));
-    };
-    numbers("runs", &|summary| summary.runs);
-    numbers("operations", &|summary| summary.operations);
-    numbers("  with unknown outcome", &|summary| {
-        summary.unknown_outcomes
-    });
-    numbers("writes applied, answer lost", &|summary| {
-        summary.applied_unanswered
-    });
-    numbers("  runs with such a write", &|summary| {
-        summary.runs_with_applied_unanswered
-    });
-    numbers("faults that occurred", &|summary| {
-        summary.faults.values().sum()
-    });
-    for kind in kinds(columns) {
-        numbers(&format!("  {kind}"), &|summary| occurred(summary, kind));
-    }
-    numbers("verdict valid", &|summary| summary.valid);
-    numbers("  safety violation", &|summary| summary.safety_violations);
-    numbers("  liveness violation", &|summary| {
-        summary.liveness_violations
-    });
-    numbers("  undecided", &|summary| summary.unknown);
-    let simulated = |summary: &Summary| duration(seconds(summary));
-    table.add_row(row("simulated time", summaries().map(simulated)));
-    let taken = columns
-        .iter()
-        .map(|column| duration(column.elapsed.as_secs_f64()));
-    table.add_row(row("real time", taken));
-    let rates = columns
-        .iter()
-        .map(|column| rate(seeds_per_second(column.summary, column.elapsed)));
-    table.add_row(row("seeds per second", rates));
-    table.trim_fmt()
+    table
 }
 
 /// Simulated time in seconds.
@@ -78,16 +100,10 @@ pub(crate) fn seeds_per_second(summary: &Summary, elapsed: Duration) -> f64 {
 
 /// The kinds of fault that are worth a row: of a single run those that occurred,
 /// of a sweep all, because one that never occurred was not tried.
-fn kinds(columns: &[Column<'_>]) -> impl Iterator<Item = &'static str> {
-    let runs: u64 = columns.iter().map(|column| column.summary.runs).sum();
-    let has_any = |kind: &&str| {
-        columns
-            .iter()
-            .any(|column| occurred(column.summary, kind) > 0)
-    };
+fn kinds(all: &Summary) -> impl Iterator<Item = &'static str> {
     FaultKind::NAMES
         .into_iter()
-        .filter(move |kind| runs > 1 || has_any(kind))
+        .filter(move |kind| all.runs > 1 || occurred(all, kind) > 0)
 }
 
 fn occurred(summary: &Summary, kind: &str) -> u64 {
@@ -131,27 +147,32 @@ mod tests {
     }
 
     #[test]
-    fn a_column_for_each_workload() {
+    fn a_row_for_each_workload_and_the_faults_of_all() {
         let summary = Summary {
             runs: 1_200,
             valid: 1_200,
+            faults: [("reset", 3)].into(),
             ..Summary::default()
         };
-        let column = |name| Column {
+        let line = |name, is_total| Line {
             name,
             summary: &summary,
             elapsed: Duration::from_secs(2),
+            is_total,
         };
-        let table = text(&[column("queue"), column("total")]);
-        let line = |name: &str| {
-            let line = table
+        let table = text(&[line("queue", false), line("total", true)]);
+        let row = |name: &str| {
+            let row = table
                 .lines()
-                .find(|line| line.trim().starts_with(name))
+                .find(|row| row.trim().starts_with(name))
                 .unwrap();
-            line.split_whitespace().collect::<Vec<_>>().join(" ")
+            row.split_whitespace().collect::<Vec<_>>().join(" ")
         };
-        assert_eq!(line("queue"), "queue total");
-        assert_eq!(line("runs"), "runs 1 200 1 200");
-        assert_eq!(line("seeds per second"), "seeds per second 600 600");
+        assert_eq!(
+            row("queue"),
+            "queue 1 200 0 0 0 3 1 200 0 0 0 0 ms 2.0 s 600"
+        );
+        assert_eq!(row("reset"), "reset 3");
+        assert_eq!(row("delay"), "delay 0");
     }
 }

@@ -306,20 +306,22 @@ fn saved_name(plan: &RunPlan) -> String {
 }
 
 fn tell_table(all: &[Runs], total: &Summary, elapsed: Duration) {
-    let mut columns: Vec<_> = all
+    let mut lines: Vec<_> = all
         .iter()
-        .map(|runs| table::Column {
+        .map(|runs| table::Line {
             name: runs.workload.name(),
             summary: &runs.summary,
             elapsed: runs.elapsed,
+            is_total: false,
         })
         .collect();
-    if columns.len() > 1 {
-        columns.push(table::Column {
+    if lines.len() > 1 {
+        lines.push(table::Line {
             name: "total",
             summary: total,
             elapsed,
+            is_total: true,
         });
     }
-    output::note(format_args!("\n{}", table::text(&columns)));
+    output::note(format_args!("\n{}", table::text(&lines)));
 }
