@@ -14,6 +14,9 @@
 //! | `mutex` | one holder at a time while its lease lives, and fences that hold | [`lock`] |
 //! | `rwlock` | the same, with one writer or any number of readers | [`lock`] |
 //! | `election` | one leader per term, seen by all in one order | [`election`] |
+//! | `barrier` | a wait returns only when the barrier does not stand | [`barrier`] |
+//! | `double-barrier` | participants enter together and leave together | [`barrier`] |
+//! | `cyclic-barrier` | nobody passes a round before all of it have come | [`barrier`] |
 //!
 //! ```
 //! use etcd_checker::history::{Evidence, Header, Json, Recorder, Source};
@@ -41,10 +44,11 @@
 //! Modules:
 //! - [`history`]: events, the recorder, reading and writing JSON Lines;
 //! - [`verdict`]: what checkers say;
-//! - [`queue`], [`txn`], [`lock`] and [`election`]: the checkers, each with its algorithm
-//!   and why it is right;
+//! - [`queue`], [`txn`], [`lock`], [`election`] and [`barrier`]: the checkers, each
+//!   with its algorithm and why it is right;
 //! - [`Model`] and [`check`]: a checker by its name.
 
+pub mod barrier;
 pub mod election;
 pub mod history;
 mod liveness;

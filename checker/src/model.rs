@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use crate::history::{History, HistoryError, Problem};
 use crate::verdict::Verdict;
-use crate::{election, lock, queue, txn};
+use crate::{barrier, election, lock, queue, txn};
 
 /// What a history is checked against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -25,6 +25,12 @@ pub enum Model {
     Election,
     /// Transactions at an isolation level that the header names.
     Stm,
+    /// A barrier that is held and released.
+    Barrier,
+    /// Participants that enter and leave together.
+    DoubleBarrier,
+    /// Participants that wait for each other, round after round.
+    CyclicBarrier,
 }
 
 impl Model {
@@ -38,6 +44,9 @@ impl Model {
             Self::RwLock,
             Self::Election,
             Self::Stm,
+            Self::Barrier,
+            Self::DoubleBarrier,
+            Self::CyclicBarrier,
         ]
     }
 
@@ -51,6 +60,9 @@ impl Model {
             Self::RwLock => "rwlock",
             Self::Election => "election",
             Self::Stm => "stm",
+            Self::Barrier => "barrier",
+            Self::DoubleBarrier => "double-barrier",
+            Self::CyclicBarrier => "cyclic-barrier",
         }
     }
 
@@ -111,6 +123,9 @@ pub fn check(history: &History, model: Model) -> Result<Verdict, HistoryError> {
         Model::RwLock => lock::check_rw_lock(history),
         Model::Election => election::check(history),
         Model::Stm => txn::check_levels(history),
+        Model::Barrier => barrier::check_barrier(history),
+        Model::DoubleBarrier => barrier::check_double(history),
+        Model::CyclicBarrier => barrier::check_cyclic(history),
     }
 }
 

@@ -1,0 +1,408 @@
+//! The cyclic barrier: rounds by number, and who may have filled them.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::minimal;
+use super::pool::Pools;
+use super::value::{happened, lease, participants, stuck, unknown_operation};
+use crate::history::{History, HistoryError, Operation, Outcome};
+use crate::liveness::Deadline;
+use crate::verdict::{Class, Kind, Summary, Verdict, Violation, count};
+
+const EARLY: Kind = Kind {
+    name: "early-round",
+    meaning: "a round was over before enough participants had come",
+};
+const TOO_MANY: Kind = Kind {
+    name: "too-many-in-round",
+    meaning: "more participants were told that they made a round than it has",
+};
+const SAME_PLACE: Kind = Kind {
+    name: "same-place",
+    meaning: "two participants were told the same place in a round, or one that it does not have",
+};
+const ORDER: Kind = Kind {
+    name: "round-order",
+    meaning: "a later round was over before an earlier one could be",
+};
+
+/// Decides whether the history is that of a cyclic barrier for as many
+/// participants as the header parameter `count` says.
+///
+/// Operations: `wait`, with the lease of the participant's session,
+/// `{"lease": 7}`, whose result is `{"round": 3, "index": 0}`; rounds are counted
+/// from 1, places from 0. `close`, with the same value: by its return the lease is
+/// gone for certain.
+///
+/// # Errors
+/// When an event is no such operation, or the header has no `count`.
+pub fn check(history: &History) -> Result<Verdict, HistoryError> {
+    let operations = history.operations();
+    let visits = Visits::of(&operations, participants(history)?)?;
+    let all = vec![true; operations.len()];
+    let violation = match visits.explain(&all, None) {
+        Err(Failure::GivenUp) => {
+            let reason = "there are too many ways in which waits of unknown outcome can have filled the rounds";
+            let reason = reason.to_owned();
+            return Ok(Verdict::Unknown { reason });
+        }
+        Err(_) => Some(violation(&visits)),
+        Ok(()) => find_stuck(history, &visits),
+    };
+    Ok(violation.map_or_else(
+        || Verdict::Valid(Summary::of(&operations)),
+        Verdict::Violation,
+    ))
+}
+
+#[derive(Clone, Copy, Deserialize)]
+struct Place {
+    round: u64,
+    index: u64,
+}
+
+struct Visits<'o, 'h> {
+    operations: &'o [Operation<'h>],
+    count: usize,
+    /// By operation: what a wait was told.
+    places: Vec<Option<Place>>,
+    leases: Vec<u64>,
+}
+
+/// What cannot be; operations are named by their index.
+enum Failure {
+    /// Round and the places that nobody can have filled.
+    TooFew {
+        round: u64,
+        missing: usize,
+        first: usize,
+    },
+    /// There were too many ways to tell.
+    GivenUp,
+    TooMany {
+        round: u64,
+    },
+    SamePlace {
+        wait: usize,
+        other: Option<usize>,
+    },
+    /// The first was over before the second had come.
+    Apart {
+        round: u64,
+        first: usize,
+        second: usize,
+    },
+    Order {
+        round: u64,
+        first: usize,
+        earlier: u64,
+        second: usize,
+    },
+}
+
+/// What is known of a round.
+#[derive(Default)]
+struct Round {
+    members: Vec<usize>,
+    /// The last call, and the first event by which it was over.
+    begins: Option<(usize, usize)>,
+    ends: Option<(usize, usize)>,
+}
+
+impl<'o, 'h> Visits<'o, 'h> {
+    fn of(operations: &'o [Operation<'h>], count: usize) -> Result<Self, HistoryError> {
+        let mut places = Vec::with_capacity(operations.len());
+        let mut leases = Vec::with_capacity(operations.len());
+        for operation in operations {
+            let place = match (operation.invoke.f.as_ref(), operation.ok()) {
+                ("wait", Some(completion)) => {
+                    let place: Result<Place, _> = completion.value.parse();
+                    let expected = "an object with the whole numbers \"round\" and \"index\"";
+                    Some(place.map_err(|e| HistoryError::value(completion, expected, &e))?)
+                }
+                ("wait" | "close", _) => None,
+                _ => {
+                    let known = "wait and close";
+                    return Err(unknown_operation(operation.invoke, "cyclic-barrier", known));
+                }
+            };
+            places.push(place);
+            leases.push(lease(operation.invoke)?);
+        }
+        Ok(Self {
+            operations,
+            count,
+            places,
+            leases,
+        })
+    }
+
+    /// Whether there are rounds that explain every answer that counts. Waits that
+    /// are open and were called before `none_open_before` took part in none.
+    fn explain(&self, counts: &[bool], none_open_before: Option<usize>) -> Result<(), Failure> {
+        let closed = self.closed(counts);
+        let gone = |index: usize| {
+            closed
+                .get(&self.leases[index])
+                .copied()
+                .unwrap_or(usize::MAX)
+        };
+        let mut rounds: BTreeMap<u64, Round> = BTreeMap::new();
+        let mut unknown = Vec::new();
+        for (index, operation) in self.operations.iter().enumerate() {
+            if operation.invoke.f != "wait" || operation.outcome() == Outcome::Fail {
+                continue;
+            }
+            if let (Some(place), true) = (self.places[index], counts[index]) {
+                let over = (operation.completed.min(gone(index)), index);
+                let round = rounds.entry(place.round).or_default();
+                round.members.push(index);
+                round.begins = round.begins.max(Some((operation.invoked, index)));
+                round.ends = Some(round.ends.map_or(over, |ends| ends.min(over)));
+                continue;
+            }
+            let is_stuck = none_open_before.is_some_and(|mark| {
+                operation.outcome() == Outcome::Open && operation.invoked < mark
+            });
+            if !is_stuck {
+                // One whose answer does not count was over by its return.
+                let over = if happened(operation) {
+                    operation.completed
+                } else {
+                    usize::MAX
+                };
+                unknown.push((operation.invoked, gone(index).min(over)));
+            }
+        }
+        for (number, round) in &rounds {
+            self.check_places(*number, round)?;
+        }
+        self.fill(&rounds, &unknown)
+    }
+
+    /// By lease: the event by which it was gone for certain.
+    fn closed(&self, counts: &[bool]) -> BTreeMap<u64, usize> {
+        let mut closed = BTreeMap::new();
+        for (index, operation) in self.operations.iter().enumerate() {
+            if operation.invoke.f == "close" && happened(operation) && counts[index] {
+                closed
+                    .entry(self.leases[index])
+                    .or_insert(operation.completed);
+            }
+        }
+        closed
+    }
+
+    fn check_places(&self, number: u64, round: &Round) -> Result<(), Failure> {
+        let mut taken: BTreeMap<u64, usize> = BTreeMap::new();
+        for wait in &round.members {
+            let place = self.places[*wait].map_or(0, |place| place.index);
+            let other = taken.insert(place, *wait);
+            if other.is_some() || place >= self.count as u64 || number == 0 {
+                return Err(Failure::SamePlace { wait: *wait, other });
+            }
+        }
+        if round.members.len() > self.count {
+            return Err(Failure::TooMany { round: number });
+        }
+        Ok(())
+    }
+
+    /// Gives each round its instant and those who fill it, in order.
+    fn fill(
+        &self,
+        rounds: &BTreeMap<u64, Round>,
+        unknown: &[(usize, usize)],
+    ) -> Result<(), Failure> {
+        let latest = latest_instants(rounds);
+        let mut pools = Pools::new(unknown);
+        let mut last = 0;
+        for ((number, round), latest) in rounds.iter().zip(latest) {
+            let (begins, second) = round.begins.unwrap_or_default();
+            let (ends, first) = round.ends.unwrap_or_default();
+            if begins >= ends {
+                let round = *number;
+                return Err(Failure::Apart {
+                    round,
+                    first,
+                    second,
+                });
+            }
+            if begins >= latest.0 {
+                let earlier = *number;
+                let (first, round) = (latest.1, latest.2);
+                return Err(Failure::Order {
+                    round,
+                    first,
+                    earlier,
+                    second,
+                });
+            }
+            let too_few = |round: u64, missing: usize, first: usize| Failure::TooFew {
+                round,
+                missing,
+                first,
+            };
+            // Rounds that nobody was told of.
+            for silent in last + 1..*number {
+                pools
+                    .take(self.count, 0..=latest.0)
+                    .map_err(|missing| too_few(silent, missing, latest.1))?;
+            }
+            let needed = self.count - round.members.len();
+            pools
+                .take(needed, begins + 1..=latest.0)
+                .map_err(|missing| too_few(*number, missing, first))?;
+            last = *number;
+        }
+        if pools.given_up {
+            return Err(Failure::GivenUp);
+        }
+        Ok(())
+    }
+}
+
+/// For each round the last instant at which it can have been over: before any of
+/// its answers and before any of a later round; with the wait that was answered,
+/// and its round. An instant is named by the event that follows it.
+fn latest_instants(rounds: &BTreeMap<u64, Round>) -> Vec<(usize, usize, u64)> {
+    let mut latest = (usize::MAX, 0, 0);
+    let mut all: Vec<_> = rounds
+        .iter()
+        .rev()
+        .map(|(number, round)| {
+            let (ends, wait) = round.ends.unwrap_or((usize::MAX, 0));
+            latest = latest.min((ends, wait, *number));
+            latest
+        })
+        .collect();
+    all.reverse();
+    all
+}
+
+fn violation(visits: &Visits<'_, '_>) -> Violation {
+    let operations = visits.operations;
+    let violates = |counts: &[bool]| {
+        let explained = visits.explain(counts, None);
+        explained.is_err_and(|failure| !matches!(failure, Failure::GivenUp))
+    };
+    let needed = minimal::needed(operations.len(), violates);
+    let mut counts = vec![false; operations.len()];
+    for index in &needed {
+        counts[*index] = true;
+    }
+    let Err(failure) = visits.explain(&counts, None) else {
+        unreachable!("the answers that are needed are those that cannot be explained");
+    };
+    let (kind, sentence) = visits.describe(&failure);
+    let mut witness = needed;
+    if let Failure::TooFew { first, .. } = failure {
+        // Who had come, whatever became of them.
+        let end = operations[first].completed;
+        let waited = |index: &usize| {
+            let operation = &operations[*index];
+            operation.invoke.f == "wait"
+                && operation.outcome() != Outcome::Fail
+                && operation.invoked < end
+                && end <= operation.completed
+        };
+        witness.extend((0..operations.len()).filter(waited).take(8));
+    }
+    let witness = witness.into_iter().map(|index| &operations[index]);
+    Violation::new(Class::Safety, kind, sentence, witness)
+}
+
+impl Visits<'_, '_> {
+    fn describe(&self, failure: &Failure) -> (Kind, String) {
+        let process = |index: usize| self.operations[index].process();
+        let parties = count(self.count as u64, "participant");
+        match *failure {
+            Failure::TooFew {
+                round,
+                missing,
+                first,
+            } => {
+                let sentence = format!(
+                    "round {round} needs {parties}, but of these {} cannot have been waiting when the wait by process {} returned",
+                    missing.max(1),
+                    process(first),
+                );
+                (EARLY, sentence)
+            }
+            Failure::GivenUp => unreachable!("a violation is what cannot be explained"),
+            Failure::TooMany { round } => {
+                let sentence =
+                    format!("more than {parties} were told that they made round {round}");
+                (TOO_MANY, sentence)
+            }
+            Failure::SamePlace { wait, other } => {
+                let Some(place) = self.places[wait] else {
+                    unreachable!("only waits that were answered have a place")
+                };
+                let sentence = match other {
+                    Some(other) => format!(
+                        "processes {} and {} were both told place {} of round {}",
+                        process(other),
+                        process(wait),
+                        place.index,
+                        place.round
+                    ),
+                    None => format!(
+                        "process {} was told place {} of round {}; there are {parties} and rounds are counted from 1",
+                        process(wait),
+                        place.index,
+                        place.round
+                    ),
+                };
+                (SAME_PLACE, sentence)
+            }
+            Failure::Apart {
+                round,
+                first,
+                second,
+            } => {
+                let sentence = format!(
+                    "process {} had returned from round {round}, or its session had been closed, before process {}, which was told the same round, began to wait",
+                    process(first),
+                    process(second)
+                );
+                (EARLY, sentence)
+            }
+            Failure::Order {
+                round,
+                first,
+                earlier,
+                second,
+            } => {
+                let sentence = format!(
+                    "round {round} was over when process {} returned, but round {earlier} cannot have been: process {}, which was told that one, came later",
+                    process(first),
+                    process(second)
+                );
+                (ORDER, sentence)
+            }
+        }
+    }
+}
+
+/// Waits whose round was over, and waits of whom there were enough for one.
+fn find_stuck(history: &History, visits: &Visits<'_, '_>) -> Option<Violation> {
+    let deadline = Deadline::of(history)?;
+    let mut overdue = deadline.overdue(visits.operations);
+    let waiting = overdue.iter().filter(|op| op.invoke.f == "wait").count();
+    let all = vec![true; visits.operations.len()];
+    let why = if waiting >= visits.count {
+        ", although enough participants had come"
+    } else if !matches!(
+        visits.explain(&all, Some(deadline.index)),
+        Ok(()) | Err(Failure::GivenUp)
+    ) {
+        ", although its round was over"
+    } else {
+        overdue.retain(|operation| operation.invoke.f != "wait");
+        ""
+    };
+    stuck(&deadline, &overdue, why, [])
+}

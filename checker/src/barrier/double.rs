@@ -1,0 +1,338 @@
+//! The double barrier: what participants are told, and which rounds explain it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::minimal;
+use super::rounds::{Enter, Failure, Reason, Rounds, Search};
+use super::value::{Holder, happened, participants, stuck, unknown_operation};
+use crate::history::{History, HistoryError, Operation, Outcome};
+use crate::liveness::Deadline;
+use crate::verdict::{Class, Kind, Summary, Verdict, Violation, count};
+
+const EARLY_ENTER: Kind = Kind {
+    name: "early-enter",
+    meaning: "an enter returned before enough participants had come",
+};
+const TOO_MANY: Kind = Kind {
+    name: "too-many-inside",
+    meaning: "more participants were inside than a round has",
+};
+const OVERLAP: Kind = Kind {
+    name: "overlapping-rounds",
+    meaning: "a round began while the one before was not over",
+};
+const EARLY_LEAVE: Kind = Kind {
+    name: "early-leave",
+    meaning: "a leave returned while somebody of its round was inside",
+};
+const WRONG_REFUSAL: Kind = Kind {
+    name: "wrong-refusal",
+    meaning: "an enter was refused although there was room",
+};
+
+/// Decides whether the history is that of a double barrier for as many
+/// participants as the header parameter `count` says.
+///
+/// Operations: `enter` and `leave`, both with the lease of the participant's
+/// session, `{"lease": 7}`. An `ok` enter says that the lease could be relied on
+/// when it returned; a `leave` whose value has `"alive": true` says so of the
+/// moment of its call. An enter that fails was refused.
+///
+/// # Errors
+/// When an event is no such operation, or the header has no `count`.
+pub fn check(history: &History) -> Result<Verdict, HistoryError> {
+    let operations = history.operations();
+    let parties = Parties::of(&operations, participants(history)?)?;
+    let all = vec![true; operations.len()];
+    let failure = match parties.rounds(&all, None).search() {
+        Search::Found => None,
+        Search::None(failure) => Some(failure),
+        Search::GivenUp { steps } => {
+            let reason = format!("no explanation was found in {steps} steps, nor ruled out");
+            return Ok(Verdict::Unknown { reason });
+        }
+    };
+    let violation = match failure {
+        Some(_) => Some(violation(&parties)),
+        None => find_wrong_refusal(&parties).or_else(|| find_stuck(history, &parties)),
+    };
+    Ok(violation.map_or_else(
+        || Verdict::Valid(Summary::of(&operations)),
+        Verdict::Violation,
+    ))
+}
+
+/// Who entered and who left.
+struct Parties<'o, 'h> {
+    operations: &'o [Operation<'h>],
+    count: usize,
+    /// By the index of an enter that returned, the leave that followed.
+    leave_of: BTreeMap<usize, Leave>,
+}
+
+#[derive(Clone, Copy)]
+struct Leave {
+    operation: usize,
+    /// Whether the lease could be relied on when it began.
+    alive: bool,
+}
+
+impl<'o, 'h> Parties<'o, 'h> {
+    fn of(operations: &'o [Operation<'h>], count: usize) -> Result<Self, HistoryError> {
+        let mut inside: BTreeMap<u64, usize> = BTreeMap::new();
+        let mut leave_of = BTreeMap::new();
+        for (index, operation) in operations.iter().enumerate() {
+            let holder = Holder::of(operation.invoke)?;
+            let lease = super::value::lease(operation.invoke)?;
+            match operation.invoke.f.as_ref() {
+                "enter" if happened(operation) => {
+                    inside.insert(lease, index);
+                }
+                "enter" => {}
+                "leave" => {
+                    let enter = inside.get(&lease).copied();
+                    let entered = |enter: &usize| operations[*enter].completed < operation.invoked;
+                    if let Some(enter) = enter.filter(entered) {
+                        inside.remove(&lease);
+                        let alive = holder.alive;
+                        let leave = Leave {
+                            operation: index,
+                            alive,
+                        };
+                        leave_of.insert(enter, leave);
+                    }
+                }
+                _ => {
+                    let known = "enter and leave";
+                    return Err(unknown_operation(operation.invoke, "double-barrier", known));
+                }
+            }
+        }
+        Ok(Self {
+            operations,
+            count,
+            leave_of,
+        })
+    }
+
+    /// The question of which rounds there were. `counts` says whose answers count;
+    /// enters that are open and were invoked before `none_open_before` took part
+    /// in none.
+    fn rounds(&self, counts: &[bool], none_open_before: Option<usize>) -> Rounds {
+        let mut enters = Vec::new();
+        let mut unknown = Vec::new();
+        let mut spared = Vec::new();
+        for (index, operation) in self.operations.iter().enumerate() {
+            if operation.invoke.f != "enter" || operation.outcome() == Outcome::Fail {
+                continue;
+            }
+            if happened(operation) && counts[index] {
+                let leave = self.leave_of.get(&index).filter(|l| counts[l.operation]);
+                enters.push(self.enter(index, leave));
+                continue;
+            }
+            if happened(operation) {
+                spared.push((operation.invoked, operation.completed));
+                continue;
+            }
+            let is_stuck = none_open_before.is_some_and(|mark| {
+                operation.outcome() == Outcome::Open && operation.invoked < mark
+            });
+            if !is_stuck {
+                unknown.push(operation.invoked);
+            }
+        }
+        enters.sort_by_key(|enter| enter.returned);
+        Rounds {
+            count: self.count,
+            enters,
+            unknown,
+            spared,
+        }
+    }
+
+    fn enter(&self, index: usize, leave: Option<&Leave>) -> Enter {
+        let operation = &self.operations[index];
+        let leave = leave.map(|leave| (leave, &self.operations[leave.operation]));
+        Enter {
+            operation: index,
+            invoked: operation.invoked,
+            returned: operation.completed,
+            inside_until: match leave {
+                Some((leave, operation)) if leave.alive => operation.invoked,
+                _ => operation.completed,
+            },
+            left: leave.map_or(usize::MAX, |(_, operation)| operation.returned()),
+        }
+    }
+
+    fn process(&self, operation: usize) -> u64 {
+        self.operations[operation].process()
+    }
+
+    fn processes(&self, operations: &[usize]) -> String {
+        let numbers = operations.iter().map(|index| self.process(*index));
+        let numbers: BTreeSet<u64> = numbers.collect();
+        let numbers: Vec<String> = numbers.iter().map(u64::to_string).collect();
+        match numbers.split_last() {
+            Some((last, [])) => format!("process {last}"),
+            Some((last, others)) => format!("processes {} and {last}", others.join(", ")),
+            None => "nobody".to_owned(),
+        }
+    }
+
+    fn describe(&self, failure: &Failure) -> (Kind, String) {
+        let needed = count(self.count as u64, "participant");
+        match &failure.reason {
+            Reason::TooFew { first, come } => {
+                let sentence = format!(
+                    "the enter by process {} returned, but of the {needed} that its round needs no more than {} can have come by then",
+                    self.process(*first),
+                    count(*come as u64, "participant"),
+                );
+                (EARLY_ENTER, sentence)
+            }
+            Reason::TooMany { inside } => {
+                let sentence = format!(
+                    "{} were inside at the same time, but a round has {needed}",
+                    self.processes(inside)
+                );
+                (TOO_MANY, sentence)
+            }
+            Reason::Overlap { first, inside } => {
+                let sentence = format!(
+                    "the enter by process {} returned although {} of the round before had not begun to leave, with a lease that was alive",
+                    self.process(*first),
+                    self.processes(&[*inside]),
+                );
+                (OVERLAP, sentence)
+            }
+            Reason::EarlyLeave { left, inside } => {
+                let sentence = format!(
+                    "the leave by process {} returned although {}, which was inside with it, had not begun to leave, with a lease that was alive",
+                    self.process(*left),
+                    self.processes(&[*inside]),
+                );
+                (EARLY_LEAVE, sentence)
+            }
+        }
+    }
+}
+
+fn violation(parties: &Parties<'_, '_>) -> Violation {
+    let violates =
+        |counts: &[bool]| matches!(parties.rounds(counts, None).search(), Search::None(_));
+    let operations = parties.operations;
+    let needed = minimal::needed(operations.len(), violates);
+    let mut counts = vec![false; operations.len()];
+    for index in &needed {
+        counts[*index] = true;
+    }
+    let Search::None(failure) = parties.rounds(&counts, None).search() else {
+        unreachable!("the answers that are needed are those that cannot be explained");
+    };
+    let (kind, sentence) = parties.describe(&failure);
+    let mut witness: BTreeSet<usize> = needed.into_iter().collect();
+    if let Reason::TooFew { first, .. } = failure.reason {
+        // Who had come, whatever became of them.
+        witness.extend(parties.present_at(operations[first].completed).take(8));
+    }
+    let witness = witness.into_iter().map(|index| &operations[index]);
+    Violation::new(Class::Safety, kind, sentence, witness)
+}
+
+impl Parties<'_, '_> {
+    /// The enters that had been called and not been answered at this event.
+    fn present_at(&self, event: usize) -> impl Iterator<Item = usize> {
+        let is_present = move |operation: &Operation<'_>| {
+            operation.invoke.f == "enter"
+                && operation.outcome() != Outcome::Fail
+                && operation.invoked < event
+                && event <= operation.completed
+        };
+        (0..self.operations.len()).filter(move |index| is_present(&self.operations[*index]))
+    }
+}
+
+/// A participant that was refused although at each instant of its enter nobody else
+/// can have been there, or fewer had ever come than a round has.
+fn find_wrong_refusal(parties: &Parties<'_, '_>) -> Option<Violation> {
+    let operations = parties.operations;
+    let mut changes: Vec<(usize, Change)> = Vec::new();
+    for (index, operation) in operations.iter().enumerate() {
+        if operation.invoke.f != "enter" {
+            continue;
+        }
+        changes.push((operation.invoked, Change::Comes));
+        let gone = match operation.outcome() {
+            Outcome::Fail => operation.completed,
+            Outcome::Ok => parties
+                .leave_of
+                .get(&index)
+                .map_or(usize::MAX, |leave| operations[leave.operation].returned()),
+            Outcome::Info | Outcome::Open => usize::MAX,
+        };
+        if operation.outcome() == Outcome::Fail {
+            changes.push((gone, Change::Refused(index)));
+        } else if gone != usize::MAX {
+            changes.push((gone, Change::Gone));
+        }
+    }
+    changes.sort_unstable();
+    // Counted with the one that is refused.
+    let (mut present, mut come, mut last_full) = (0_usize, 0_usize, None);
+    for (event, change) in changes {
+        if present > 1 && come > parties.count {
+            last_full = Some(event);
+        }
+        match change {
+            Change::Comes => {
+                present += 1;
+                come += 1;
+            }
+            Change::Gone => present -= 1,
+            Change::Refused(index) => {
+                if last_full.is_none_or(|full| full <= operations[index].invoked) {
+                    return Some(wrong_refusal(&operations[index], parties.count));
+                }
+                present -= 1;
+            }
+        }
+    }
+    None
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Change {
+    Comes,
+    Gone,
+    Refused(usize),
+}
+
+fn wrong_refusal(refused: &Operation<'_>, parties: usize) -> Violation {
+    let sentence = format!(
+        "the enter by process {} was refused, but there cannot have been a round under way, nor {} before it",
+        refused.process(),
+        count(parties as u64, "participant"),
+    );
+    Violation::new(Class::Safety, WRONG_REFUSAL, sentence, [refused])
+}
+
+/// Leaves that were not over by the mark; enters whose round had begun; and enters
+/// of whom there were enough for a round.
+fn find_stuck(history: &History, parties: &Parties<'_, '_>) -> Option<Violation> {
+    let deadline = Deadline::of(history)?;
+    let mut overdue = deadline.overdue(parties.operations);
+    let waiting = overdue.iter().filter(|op| op.invoke.f == "enter").count();
+    let all = vec![true; parties.operations.len()];
+    let without = parties.rounds(&all, Some(deadline.index)).search();
+    let why = if waiting >= parties.count {
+        ", although enough participants had come"
+    } else if matches!(without, Search::None(_)) {
+        ", although its round had begun"
+    } else {
+        overdue.retain(|operation| operation.invoke.f != "enter");
+        ", although everybody had left or was gone"
+    };
+    stuck(&deadline, &overdue, why, [])
+}

@@ -1,0 +1,67 @@
+//! Barriers: one that is held and released, a double barrier and a cyclic one.
+//!
+//! # The barrier
+//!
+//! It stands or it does not. `hold` raises it, `release` takes it down, `wait`
+//! returns when it does not stand. Is there an order of all operations that
+//! respects real time and in which every answer is right?
+//!
+//! ```text
+//! hold -> true  |---|
+//! wait                  |-----|              returned, and only then
+//! release -> true                  |---|     somebody began: early-wait
+//! ```
+//!
+//! The state is one bit, so the orders are searched as they come: at each answer
+//! those operations take effect that this answer needs, and no others (Lowe's
+//! *just-in-time linearization*). What is kept between two answers is a set of
+//! *configurations*: the bit, which operations took effect ahead of their answer,
+//! how many of unknown outcome were needed, and when the bit was last the other
+//! way, which is all that waits and refusals ask for. Operations of a kind are
+//! interchangeable, so the one whose answer comes first goes first, and a
+//! configuration that needed more than another is dropped. That keeps the set
+//! small however long the history is.
+//!
+//! A hold with a lease may also fall by itself, at any time after the last event
+//! that says that the lease can be relied on.
+//!
+//! # The double barrier
+//!
+//! A *round* is `count` participants that enter together: at some instant all of
+//! them are between call and return of their `enter`. They are inside until they
+//! begin to `leave` or lose their lease; no leave returns before that is true of
+//! all of them, and no round begins before. Which enters make a round is not in
+//! the history, but nearly always forced: two participants that are inside at the
+//! same time are of the same round, and the first to return fixes the instant.
+//! Where it is not forced, all ways are tried, within a budget. An enter of
+//! unknown outcome may be anybody's companion from its call on, once.
+//!
+//! # The cyclic barrier
+//!
+//! A `wait` says which round it was of, and its place in the round. A round is
+//! over at one instant, at which all of its participants were waiting, `count` of
+//! them; rounds are over in the order of their numbers, which begin at 1. What is
+//! left to decide is whether waits of unknown outcome can fill the places that no
+//! answer names: each one place, at an instant after its call and before its lease
+//! was certainly gone. Rounds are taken in order. At an instant it is best to take
+//! those that are gone soonest; at which instant is best depends on who comes later
+//! and does not stay, so all instants are kept at which such a one is new, unless
+//! another way leaves at least as much.
+//!
+//! # Witnesses
+//!
+//! An operation is spared when its answer is not needed: when the history stays
+//! impossible although all that is known of it is that it was over by its return,
+//! if it took effect at all. What is left cannot be spared, one by one.
+
+mod cyclic;
+mod double;
+mod minimal;
+mod pool;
+mod rounds;
+mod simple;
+mod value;
+
+pub use cyclic::check as check_cyclic;
+pub use double::check as check_double;
+pub use simple::check as check_barrier;

@@ -1,0 +1,112 @@
+//! The values of the operations on barriers.
+
+use serde::Deserialize;
+
+use crate::history::{Event, History, HistoryError, Operation, Outcome, Problem};
+use crate::liveness::{Deadline, STUCK};
+use crate::verdict::{Class, Violation, count};
+
+/// `{"lease": 7587, "alive": true}`, or nothing.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+pub(super) struct Holder {
+    /// The lease of the session that the operation is done with.
+    pub(super) lease: Option<u64>,
+    /// Whether the session said, at this very moment, that its lease can be relied
+    /// on.
+    #[serde(default)]
+    pub(super) alive: bool,
+}
+
+impl Holder {
+    pub(super) fn of(event: &Event) -> Result<Self, HistoryError> {
+        let holder: Result<Option<Self>, _> = event.value.parse();
+        let expected = "null or an object with \"lease\", a whole number";
+        holder
+            .map(Option::unwrap_or_default)
+            .map_err(|error| HistoryError::value(event, expected, &error))
+    }
+}
+
+/// The lease that an operation must name.
+pub(super) fn lease(event: &Event) -> Result<u64, HistoryError> {
+    #[derive(Deserialize)]
+    struct Named {
+        lease: u64,
+    }
+    let named: Result<Named, _> = event.value.parse();
+    named.map(|named| named.lease).map_err(|error| {
+        let expected = "an object with \"lease\", a whole number";
+        HistoryError::value(event, expected, &error)
+    })
+}
+
+/// How many participants a round has, from the header.
+pub(super) fn participants(history: &History) -> Result<usize, HistoryError> {
+    #[derive(Deserialize)]
+    struct Parameters {
+        count: usize,
+    }
+    let parameters: Result<Parameters, _> = history.header().parameters.parse();
+    let wrong = |detail: String| {
+        let detail = format!("\"count\", the participants of a round, at least 1: {detail}");
+        HistoryError::at(1, Problem::Parameters { detail })
+    };
+    match parameters {
+        Ok(Parameters { count: 0 }) => Err(wrong("it is 0".to_owned())),
+        Ok(Parameters { count }) => Ok(count),
+        Err(error) => {
+            let text = error.to_string();
+            Err(wrong(
+                text.split(" at line ")
+                    .next()
+                    .unwrap_or_default()
+                    .to_owned(),
+            ))
+        }
+    }
+}
+
+pub(super) fn unknown_operation(
+    event: &Event,
+    model: &'static str,
+    known: &'static str,
+) -> HistoryError {
+    let problem = Problem::UnknownOperation {
+        model,
+        f: event.f.to_string(),
+        known,
+    };
+    HistoryError::at(event.line, problem)
+}
+
+/// Whether a completed operation tells something: it happened.
+pub(super) fn happened(operation: &Operation<'_>) -> bool {
+    operation.outcome() == Outcome::Ok
+}
+
+/// Operations that had to finish and did not; `why` says what they waited for in
+/// vain.
+pub(super) fn stuck<'h>(
+    deadline: &Deadline,
+    overdue: &[&Operation<'h>],
+    why: &str,
+    beside: impl IntoIterator<Item = &'h Operation<'h>>,
+) -> Option<Violation>
+where
+{
+    let (first, others) = overdue.split_first()?;
+    let sentence = deadline.sentence(first) + why;
+    let mut violation = Violation::new(Class::Liveness, STUCK, sentence, [*first]);
+    let beside = Violation::new(Class::Liveness, STUCK, String::new(), beside);
+    violation.witness.extend(beside.witness);
+    violation
+        .witness
+        .sort_by_key(|operation| operation.invoked.line);
+    if !others.is_empty() {
+        violation.also.push(format!(
+            "{} had not finished either",
+            count(others.len() as u64, "other operation")
+        ));
+    }
+    Some(violation)
+}
