@@ -47,6 +47,8 @@
 //! inside the crate `request` (deadlines) and `keys` (names and layouts).
 
 #[cfg(feature = "harness")]
+pub mod bench;
+#[cfg(feature = "harness")]
 pub mod campaign;
 pub mod election;
 pub mod error;

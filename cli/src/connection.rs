@@ -12,8 +12,10 @@ use std::time::Duration;
 
 use clap::Args;
 use etcd_client::{Certificate, Client, ConnectOptions, Identity, TlsOptions};
+use etcd_recipes::bench::requests::Counter;
 use etcd_recipes::campaign::live::Cluster;
 use etcd_recipes::runtime;
+use etcd_recipes::workload::Connect;
 
 use crate::failure::Failure;
 use crate::output;
@@ -222,6 +224,21 @@ impl Access {
                 None => Failure::cluster(what),
             }
         })
+    }
+
+    /// Makes connections to the members that answer now, each with `counter` on
+    /// it.
+    pub(crate) async fn counted(&self, counter: &Counter) -> Result<Connect, Failure> {
+        let urls = self.urls(&self.find_listeners().await?);
+        let (options, counter) = (self.options.clone(), counter.clone());
+        Ok(Arc::new(move || {
+            let (urls, options, builder) = (urls.clone(), options.clone(), counter.builder());
+            Box::pin(Client::connect_with_balanced_channel(
+                urls,
+                Some(options),
+                builder,
+            ))
+        }))
     }
 
     fn urls(&self, addresses: &[String]) -> Vec<String> {

@@ -277,6 +277,19 @@ impl Simulation {
         self.incarnation(client).connect().await
     }
 
+    /// The channel of such a client, for a client that is built in another way.
+    ///
+    /// # Panics
+    ///
+    /// When a process of that number exists.
+    pub fn channel(&self, client: ClientId, options: ChannelOptions) -> Channel {
+        assert!(
+            !self.processes().contains_key(&client),
+            "client {client} is a process of the run"
+        );
+        self.incarnation(client).channel(options)
+    }
+
     /// Waits until the last fault of the plan has passed and the network is
     /// whole again.
     pub async fn healed(&self) {

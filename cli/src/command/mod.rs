@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 
 use crate::exit_code::{self, Status};
 
+mod bench;
 mod check;
 mod choice;
 mod live;
@@ -62,6 +63,7 @@ enum Command {
     Check(check::Check),
     Live(live::Live),
     Shell(shell::Shell),
+    Bench(bench::Bench),
 }
 
 impl Cli {
@@ -74,6 +76,7 @@ impl Cli {
             Command::Check(check) => check.run(),
             Command::Live(live) => live.run(),
             Command::Shell(shell) => shell.run(),
+            Command::Bench(bench) => bench.run(),
         }
     }
 }

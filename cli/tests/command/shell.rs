@@ -1,123 +1,8 @@
 //! `shell`, through pipes, on a real etcd.
 
-use std::io::{BufRead as _, BufReader, Read, Write as _};
-use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::time::Duration;
-
 use crate::cluster::Etcd;
+use crate::conversation::Shell;
 use crate::support::Folder;
-
-/// How long a shell may take to say something that it has to say.
-const SOON: Duration = Duration::from_secs(20);
-
-/// How long to watch that nothing is said.
-const A_WHILE: Duration = Duration::from_millis(700);
-
-/// A shell that is written to and listened to.
-struct Shell {
-    child: Child,
-    stdin: Option<ChildStdin>,
-    results: Receiver<String>,
-    messages: Receiver<String>,
-}
-
-fn lines(stream: impl Read + Send + 'static) -> Receiver<String> {
-    let (send, receive) = channel();
-    std::thread::spawn(move || {
-        for line in BufReader::new(stream).lines() {
-            if send.send(line.expect("it prints UTF-8")).is_err() {
-                return;
-            }
-        }
-    });
-    receive
-}
-
-impl Shell {
-    fn start(etcd: &Etcd, arguments: &str) -> Self {
-        let mut child = Command::new(assert_cmd::cargo::cargo_bin!("etcd-recipes"))
-            .arg("shell")
-            .args(arguments.split_whitespace())
-            .args(["--endpoints", etcd.endpoint()])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("it starts");
-        Shell {
-            stdin: child.stdin.take(),
-            results: lines(child.stdout.take().expect("it is a pipe")),
-            messages: lines(child.stderr.take().expect("it is a pipe")),
-            child,
-        }
-    }
-
-    fn tell(&mut self, line: &str) {
-        let stdin = self.stdin.as_mut().expect("it was not closed");
-        writeln!(stdin, "{line}").expect("it reads");
-    }
-
-    /// The next result.
-    #[track_caller]
-    fn says(&self) -> String {
-        match self.results.recv_timeout(SOON) {
-            Ok(line) => line,
-            Err(error) => {
-                let messages: Vec<_> = self.messages.try_iter().collect();
-                panic!("no result: {error}; messages: {messages:?}")
-            }
-        }
-    }
-
-    #[track_caller]
-    fn answers(&mut self, line: &str) -> String {
-        self.tell(line);
-        self.says()
-    }
-
-    #[track_caller]
-    fn is_silent(&self) {
-        let said = self.results.recv_timeout(A_WHILE);
-        assert_eq!(said, Err(RecvTimeoutError::Timeout));
-    }
-
-    /// Whether one of the next messages contains `text`.
-    #[track_caller]
-    fn notes(&self, text: &str) {
-        let mut seen = Vec::new();
-        loop {
-            match self.messages.recv_timeout(SOON) {
-                Ok(line) if line.contains(text) => return,
-                Ok(line) => seen.push(line),
-                Err(error) => panic!("no {text:?} in {seen:?}: {error}"),
-            }
-        }
-    }
-
-    #[cfg(unix)]
-    fn interrupt(&self) {
-        let pid = self.child.id().to_string();
-        let sent = Command::new("kill").args(["-INT", &pid]).status();
-        assert!(sent.expect("there is kill").success());
-    }
-
-    /// Closes its input; returns what else it says.
-    #[track_caller]
-    fn ends_well(mut self) -> Vec<String> {
-        drop(self.stdin.take());
-        let status = self.child.wait().expect("it is ours");
-        assert_eq!(status.code(), Some(0));
-        self.results.iter().collect()
-    }
-}
-
-impl Drop for Shell {
-    fn drop(&mut self) {
-        self.child.kill().ok();
-        self.child.wait().ok();
-    }
-}
 
 #[test]
 fn a_script_runs_to_its_end_with_results_on_standard_output_only() {
@@ -289,4 +174,99 @@ fn a_name_that_cannot_be_used_is_refused() {
     let (etcd, folder) = (Etcd::start(), Folder::new());
     let line = format!("shell queue --name jobs/ --endpoints {}", etcd.endpoint());
     folder.run(&line).exits_with(2).notes("jobs/");
+}
+
+#[test]
+fn one_waits_for_the_lock_until_the_other_gives_it_back() {
+    let etcd = Etcd::start();
+    let mut here = Shell::start(&etcd, "lock --name jobs");
+    let mut there = Shell::start(&etcd, "lock --name jobs");
+    assert_eq!(here.answers("lock"), "locked, token 2");
+    assert_eq!(there.answers("try"), "not locked, somebody else holds it");
+    there.tell("lock");
+    there.is_silent();
+    here.tell("lock");
+    here.notes("locked here already");
+    assert_eq!(here.answers("check"), "still locked, token 2");
+    assert_eq!(here.answers("unlock"), "unlocked");
+    let token = there.says();
+    assert!(token.starts_with("locked, token "), "{token}");
+    here.tell("unlock");
+    here.notes("not locked here");
+    // Leaving frees what is held.
+    there.ends_well();
+    assert!(here.answers("try").starts_with("locked, token "));
+    here.ends_well();
+    assert_eq!(etcd.keys(), 0);
+}
+
+#[test]
+#[cfg(unix)]
+fn ctrl_c_gives_up_the_place_in_line() {
+    let etcd = Etcd::start();
+    let mut holder = Shell::start(&etcd, "lock --name jobs");
+    let mut waiter = Shell::start(&etcd, "lock --name jobs");
+    holder.answers("lock");
+    waiter.tell("lock");
+    waiter.is_silent();
+    waiter.interrupt();
+    waiter.notes("interrupted");
+    assert_eq!(holder.answers("unlock"), "unlocked");
+    // Nobody stands in line who would have it now.
+    assert!(holder.answers("lock").starts_with("locked, token "));
+    assert_eq!(holder.answers("unlock"), "unlocked");
+    assert!(waiter.answers("lock").starts_with("locked, token "));
+}
+
+#[test]
+fn readers_share_and_a_writer_waits() {
+    let etcd = Etcd::start();
+    let mut first = Shell::start(&etcd, "rwlock --name jobs");
+    let mut second = Shell::start(&etcd, "rwlock --name jobs");
+    let mut writer = Shell::start(&etcd, "rwlock --name jobs");
+    assert!(first.answers("rlock").starts_with("locked for reading"));
+    assert!(
+        second
+            .answers("try-rlock")
+            .starts_with("locked for reading")
+    );
+    assert!(writer.answers("try-wlock").starts_with("not locked"));
+    writer.tell("wlock");
+    writer.is_silent();
+    assert_eq!(first.answers("unlock"), "unlocked");
+    writer.is_silent();
+    assert_eq!(second.answers("unlock"), "unlocked");
+    assert!(writer.says().starts_with("locked for writing"));
+    first.tell("rlock");
+    first.is_silent();
+    assert_eq!(writer.answers("unlock"), "unlocked");
+    assert!(first.says().starts_with("locked for reading"));
+}
+
+#[test]
+fn leaders_follow_each_other_and_an_observer_sees_them() {
+    let etcd = Etcd::start();
+    let mut first = Shell::start(&etcd, "election --name boss");
+    let mut second = Shell::start(&etcd, "election --name boss");
+    let mut observer = Shell::start(&etcd, "election --name boss");
+    assert_eq!(observer.answers("leader"), "nobody leads");
+    assert_eq!(first.answers("campaign 'number one'"), "elected, term 2");
+    assert_eq!(observer.answers("leader"), "term 2: number one");
+    observer.tell("observe 4");
+    assert_eq!(observer.says(), "term 2: number one");
+    second.tell("campaign two");
+    second.is_silent();
+    assert_eq!(first.answers("proclaim still-one"), "proclaimed");
+    assert_eq!(observer.says(), "term 2: still-one");
+    assert_eq!(first.answers("rev"), "2");
+    second.is_silent();
+    assert_eq!(first.answers("resign"), "resigned");
+    assert_eq!(second.says(), "elected, term 3");
+    assert_eq!(observer.says(), "term 3: two");
+    first.tell("proclaim late");
+    first.notes("not won here");
+    // Leaving frees the place.
+    second.ends_well();
+    assert_eq!(observer.says(), "nobody leads");
+    observer.ends_well();
 }

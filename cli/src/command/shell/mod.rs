@@ -7,9 +7,12 @@
 //!   each of them.
 
 mod command;
+mod election;
 mod input;
+mod lock;
 mod queue;
 mod recipe;
+mod rw_lock;
 mod stm;
 mod text;
 
@@ -260,7 +263,7 @@ impl Opened {
                 *self = opened;
             }
             Err(error) => {
-                output::warning(format_args!("{lost}, and no new session begins: {error}"))
+                output::warning(format_args!("{lost}, and no new session begins: {error}"));
             }
         }
     }

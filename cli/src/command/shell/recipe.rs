@@ -6,7 +6,7 @@ use clap::ValueEnum;
 use etcd_recipes::session::Session;
 
 use super::command::{Command, Line, Problem};
-use super::{Place, queue, stm};
+use super::{Place, election, lock, queue, rw_lock, stm};
 use crate::output;
 
 /// A recipe that commands are given to.
@@ -27,6 +27,14 @@ pub(super) type Running<'a> = Pin<Box<dyn Future<Output = Result<(), Problem>> +
 pub(super) enum Kind {
     /// First in, first out
     Queue,
+    /// One at a time, in order of arrival
+    #[value(alias = "mutex")]
+    Lock,
+    /// Many readers or one writer
+    #[value(name = "rwlock")]
+    RwLock,
+    /// One leader at a time, whom all can see
+    Election,
     /// Transactions over any keys
     Stm,
 }
@@ -35,6 +43,7 @@ impl Kind {
     /// Whether what it holds is tied to a lease.
     pub(super) fn needs_session(self) -> bool {
         match self {
+            Kind::Lock | Kind::RwLock | Kind::Election => true,
             Kind::Queue | Kind::Stm => false,
         }
     }
@@ -42,13 +51,16 @@ impl Kind {
     /// Whether it is for a fixed number of participants.
     pub(super) fn needs_count(self) -> bool {
         match self {
-            Kind::Queue | Kind::Stm => false,
+            Kind::Queue | Kind::Lock | Kind::RwLock | Kind::Election | Kind::Stm => false,
         }
     }
 
     pub(super) fn prompt(self) -> &'static str {
         match self {
             Kind::Queue => "queue> ",
+            Kind::Lock => "lock> ",
+            Kind::RwLock => "rwlock> ",
+            Kind::Election => "election> ",
             Kind::Stm => "stm> ",
         }
     }
@@ -57,11 +69,15 @@ impl Kind {
 /// Opens the recipe. Nothing is sent.
 pub(super) fn open(
     place: &Place,
-    _session: Option<&Session>,
+    session: Option<&Session>,
 ) -> Result<Box<dyn Recipe>, etcd_recipes::Error> {
     let (client, name) = (&place.client, place.name.as_str());
+    let session = || session.expect("one was opened, because the recipe needs one");
     Ok(match place.kind {
         Kind::Queue => Box::new(queue::Shell::new(client, name)?),
+        Kind::Lock => Box::new(lock::Shell::new(session(), name)?),
+        Kind::RwLock => Box::new(rw_lock::Shell::new(session(), name)?),
+        Kind::Election => Box::new(election::Shell::new(session(), name)?),
         Kind::Stm => Box::new(stm::Shell::new(client, name)),
     })
 }

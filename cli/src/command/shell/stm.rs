@@ -105,11 +105,11 @@ impl Shell {
             },
             ("transfer", [from, to, amount]) => {
                 let transfer = Transfer::new(self.key(from), self.key(to), amount)?;
-                transfer.tell(transfer.as_transaction(&self.stm).await?)
+                transfer.tell(&transfer.as_transaction(&self.stm).await?)
             }
             ("transfer-txn", [from, to, amount]) => {
                 let transfer = Transfer::new(self.key(from), self.key(to), amount)?;
-                transfer.tell(transfer.as_txn(&self.kv).await?)
+                transfer.tell(&transfer.as_txn(&self.kv).await?)
             }
             _ => Err(Problem::usage(line)),
         }
@@ -246,7 +246,7 @@ async fn follow(txn: &Transaction, mut steps: mpsc::UnboundedReceiver<Step>) {
         }
     }
     // Forgotten: there is nobody to commit for.
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 /// Moves an amount from one key to another; both hold a decimal number.
@@ -368,14 +368,14 @@ impl Transfer {
         }
     }
 
-    fn tell(&self, moved: Moved) -> Result<(), Problem> {
+    fn tell(&self, moved: &Moved) -> Result<(), Problem> {
         let Moved {
             from,
             to,
             attempts,
             revision,
         } = moved;
-        let tries = if attempts == 1 {
+        let tries = if *attempts == 1 {
             "1 attempt".to_owned()
         } else {
             format!("{attempts} attempts")

@@ -1,0 +1,78 @@
+//! `bench`: in the simulation, and in short on a real etcd.
+
+use crate::cluster::Etcd;
+use crate::support::Folder;
+
+#[test]
+fn a_simulated_benchmark_counts_requests_and_is_the_same_each_time() {
+    let folder = Folder::new();
+    let run = || {
+        folder
+            .run("bench queue mutex --sim --count 20 --seed 3 --json")
+            .exits_with(0)
+    };
+    let ran = run();
+    assert_eq!(ran.stdout, run().stdout);
+    let json = ran.json();
+    assert_eq!(json["command"], "bench");
+    assert!(json["endpoints"].is_null());
+    let reports = json["reports"].as_array().unwrap();
+    assert!(reports.len() > 2);
+    for report in reports {
+        assert_eq!(report["operations"], 20);
+        assert_eq!(report["simulated"], true);
+        assert!(
+            report["requests_per_operation"].as_f64().unwrap() >= 1.0,
+            "{report}"
+        );
+        assert!(report["requests"]["by_kind"]["txn"].as_u64().unwrap() >= 20);
+        for latency in report["latencies"].as_object().unwrap().values() {
+            let of = |name: &str| latency[name].as_f64().unwrap();
+            assert!(0.0 < of("p50_ms") && of("p50_ms") <= of("p90_ms"));
+            assert!(of("p90_ms") <= of("p99_ms") && of("p99_ms") <= of("max_ms") * 1.01);
+        }
+    }
+}
+
+#[test]
+fn a_benchmark_on_a_cluster_prints_a_table_and_leaves_nothing_behind() {
+    let (etcd, folder) = (Etcd::start(), Folder::new());
+    let line = format!(
+        "bench --count 10 --workers 3 --endpoints {}",
+        etcd.endpoint()
+    );
+    let ran = folder.run(&line).exits_with(0).says("requests each");
+    for name in ["raw-put", "queue", "mutex", "rwlock", "stm", "stm-prefetch"] {
+        assert!(
+            ran.stdout
+                .lines()
+                .any(|line| line.trim_start().starts_with(name)),
+            "no {name} in {}",
+            ran.stdout
+        );
+    }
+    assert_eq!(etcd.keys(), 0);
+}
+
+#[test]
+fn what_cannot_be_measured_is_refused() {
+    let folder = Folder::new();
+    folder.run("bench nothing").exits_with(2).notes("mutex");
+    folder
+        .run("bench mutex --sim --producers 2")
+        .exits_with(2)
+        .notes("--producers means nothing");
+    folder
+        .run("bench mutex --endpoints 127.0.0.1:1")
+        .exits_with(5)
+        .notes("Is etcd running there?");
+    let etcd = Etcd::start();
+    let line = format!(
+        "bench queue --count 1 --go ./nothing --endpoints {}",
+        etcd.endpoint()
+    );
+    folder
+        .run(&line)
+        .exits_with(2)
+        .notes("scripts/bench-go builds it");
+}

@@ -1,0 +1,90 @@
+//! How many requests the recipes send to etcd for each operation, on the
+//! simulated etcd. These numbers do not depend on the machine, and each bound is
+//! what the recipe's documentation says that an operation costs.
+
+use etcd_recipes::bench::{self, Load, Report};
+
+/// Measures with `workers`, `producers` and `count` in all, on a few networks.
+fn measured(name: &str, workers: u32, producers: u32, count: u64) -> Vec<Report> {
+    let benchmark = bench::find(name).unwrap();
+    let load = Load {
+        workers,
+        producers,
+        count,
+    };
+    let report = |seed| bench::simulate(benchmark, load, seed).unwrap();
+    (0..3).map(report).collect()
+}
+
+/// A lock that nobody else wants: one txn that creates the key and sees that it
+/// is first, one that deletes it. No watch, no read.
+#[test]
+fn an_uncontended_lock_takes_one_txn_and_one_to_give_it_back() {
+    for name in ["mutex", "rwlock", "election"] {
+        for report in measured(name, 1, 0, 100) {
+            assert_eq!(report.requests.of("txn"), 200, "{report:?}");
+            assert_eq!(report.requests.total(), 200, "{report:?}");
+        }
+    }
+}
+
+/// One who waits sends nothing while he waits: the lasting watch of his session,
+/// begun once, tells him. So each acquisition costs the same two requests, and a
+/// session besides the one watch with the read that it begins with.
+#[test]
+fn a_contended_lock_costs_what_an_uncontended_one_costs() {
+    for name in ["mutex", "rwlock", "election"] {
+        for workers in [2, 10, 50] {
+            let count = 400;
+            for report in measured(name, workers, 0, count) {
+                let requests = &report.requests;
+                assert_eq!(requests.of("txn"), 2 * count, "{report:?}");
+                let sessions = u64::from(workers);
+                assert!(requests.of("watch") <= sessions, "{report:?}");
+                assert!(requests.of("range") <= sessions, "{report:?}");
+                assert_eq!(
+                    requests.total(),
+                    requests.of("txn")
+                        + requests.of("watch")
+                        + requests.of("range")
+                        + requests.of("keep-alive"),
+                    "{report:?}"
+                );
+            }
+        }
+    }
+}
+
+/// One put for an item, one txn to take it; reading the heads is shared by many.
+#[test]
+fn an_item_costs_little_more_than_its_put_and_its_claim() {
+    for report in measured("queue", 1, 1, 400) {
+        assert!(report.requests_per_operation < 2.6, "{report:?}");
+    }
+    for report in measured("queue", 10, 10, 400) {
+        assert!(report.requests_per_operation < 3.5, "{report:?}");
+    }
+}
+
+/// Two reads and a commit; both in one request, a read and a commit.
+#[test]
+fn a_transaction_without_conflicts_costs_its_reads_and_a_commit() {
+    for report in measured("stm", 1, 0, 100) {
+        assert_eq!(report.requests.total(), 300, "{report:?}");
+    }
+    for report in measured("stm-prefetch", 1, 0, 100) {
+        assert_eq!(report.requests.total(), 200, "{report:?}");
+    }
+}
+
+/// A conflict costs one more try, and a try no more than the first one does. With
+/// a network that takes longer than a transaction's own pauses, some more meet
+/// conflicts than on a fast one.
+#[test]
+fn ten_workers_on_five_accounts_need_few_tries() {
+    for report in measured("stm", 10, 0, 50) {
+        let tries = report.tries_per_operation.unwrap();
+        assert!(tries < 3.5, "{report:?}");
+        assert!(report.requests_per_operation <= 3.0 * tries, "{report:?}");
+    }
+}
