@@ -98,6 +98,19 @@ fn any_plan(workload: &'static dyn Workload, bug: Option<Bug>) -> BoxedStrategy<
                 ]
             })
             .boxed(),
+        "mutex" | "rwlock" => (1..4u64, 1..3u64, 1..8u64, 1..4u64, 0..60u64)
+            .prop_map(|(clients, tasks, rounds, locks, pause_ms)| {
+                vec![
+                    ("clients", clients),
+                    ("tasks", tasks),
+                    ("rounds", rounds),
+                    ("locks", locks),
+                    ("hold_ms", pause_ms),
+                    ("think_ms", pause_ms / 2),
+                    ("ttl_s", 2),
+                ]
+            })
+            .boxed(),
         other => panic!("say which plans the workload {other} is to be tried with"),
     };
     let base = RunPlan::draw(workload, 0);
@@ -191,6 +204,16 @@ fn the_queue_keeps_its_promise_under_any_plan() {
 #[test]
 fn the_bank_keeps_its_promise_under_any_plan() {
     keeps_its_promise_under_any_plan("bank");
+}
+
+#[test]
+fn the_mutex_keeps_its_promise_under_any_plan() {
+    keeps_its_promise_under_any_plan("mutex");
+}
+
+#[test]
+fn the_read_write_lock_keeps_its_promise_under_any_plan() {
+    keeps_its_promise_under_any_plan("rwlock");
 }
 
 #[test]

@@ -24,8 +24,11 @@ struct Hold {
     asked: usize,
     granted: usize,
     unlock_invoked: Option<usize>,
+    unlock_returned: Option<usize>,
     unlocked_at: Option<i64>,
-    deleted: Option<(i64, bool)>,
+    /// The first revision at which it may have been gone, the first at which it
+    /// certainly was, and whether its lease ended then.
+    deleted: Option<(i64, i64, bool)>,
     /// Up to which revision it is known that it was not deleted.
     known_through: i64,
 }
@@ -37,7 +40,7 @@ impl Hold {
 
     /// The first revision at which it is not known to be there.
     fn end(&self) -> i64 {
-        self.deleted.map_or(self.known_through + 1, |(end, _)| end)
+        self.deleted.map_or(self.known_through + 1, |(may, ..)| may)
     }
 
     fn believes_at(&self, event: usize) -> bool {
@@ -71,9 +74,18 @@ fn replay(history: &History) -> (BTreeSet<&'static str>, bool) {
         let key = value(event);
         if let Some(deleted) = key["deleted"].as_i64() {
             let with_lease = key["with_lease"].as_bool().unwrap();
-            deletions.insert(key["token"].as_i64().unwrap(), (deleted, with_lease));
+            let after = key["deleted_after"].as_i64().unwrap_or(deleted - 1);
+            let end = (after + 1, deleted, with_lease);
+            deletions.insert(key["token"].as_i64().unwrap(), end);
+        } else {
+            deletions.remove(&key["token"].as_i64().unwrap());
         }
     }
+    let marked: BTreeSet<i64> = events
+        .iter()
+        .filter(|event| event.f == "key")
+        .map(|event| value(event)["token"].as_i64().unwrap())
+        .collect();
     let mut open: BTreeMap<u64, usize> = BTreeMap::new();
     let (mut holds, mut writes): (Vec<Hold>, Vec<Written>) = (Vec::new(), Vec::new());
     let mut unlocks = Vec::new();
@@ -102,9 +114,14 @@ fn replay(history: &History) -> (BTreeSet<&'static str>, bool) {
                 asked,
                 granted: index,
                 unlock_invoked: None,
+                unlock_returned: None,
                 unlocked_at: None,
                 deleted: deletions.get(&value(event).as_i64().unwrap()).copied(),
-                known_through,
+                known_through: if marked.contains(&value(event).as_i64().unwrap()) {
+                    known_through
+                } else {
+                    0
+                },
             }),
             "write" if value(event) == json!(true) => writes.push(Written {
                 token: argument["token"].as_i64().unwrap(),
@@ -115,20 +132,27 @@ fn replay(history: &History) -> (BTreeSet<&'static str>, bool) {
             _ => {}
         }
     }
+    let grants: Vec<(i64, usize)> = holds.iter().map(|h| (h.token, h.granted)).collect();
     for hold in &mut holds {
-        let unlock = unlocks.iter().find(|(token, ..)| *token == hold.token);
-        if let Some(&(_, index, process)) = unlock {
+        let again = grants
+            .iter()
+            .filter(|(token, granted)| *token == hold.token && *granted > hold.granted)
+            .map(|(_, granted)| *granted)
+            .min();
+        let is_its = |(token, index, _): &&(i64, usize, u64)| {
+            *token == hold.token && hold.granted < *index && again.is_none_or(|next| *index < next)
+        };
+        if let Some(&(_, index, process)) = unlocks.iter().find(is_its) {
             hold.unlock_invoked = Some(index);
-            let end = events[index + 1..]
-                .iter()
-                .find(|event| event.process == Process::Number(process));
-            hold.unlocked_at = end.and_then(|event| event.revision);
+            let end = (index + 1..events.len())
+                .find(|end| events[*end].process == Process::Number(process));
+            let ok = end.filter(|end| events[*end].kind == EventKind::Ok);
+            hold.unlock_returned = ok;
+            hold.unlocked_at = ok.and_then(|end| events[end].revision);
         }
     }
-    // Of a history in which a token was granted twice nothing else is looked at.
-    writes.retain(|write| holds.iter().any(|hold| hold.token == write.token));
     let mut kinds = BTreeSet::new();
-    judge_grants(events, &holds, &mut kinds);
+    judge_grants(events, &holds, &writes, &mut kinds);
     judge_writes(&holds, &writes, &mut kinds);
     let overlaps = (0..events.len()).any(|event| {
         let inside: Vec<&Hold> = holds.iter().filter(|h| h.believes_at(event)).collect();
@@ -144,12 +168,22 @@ fn pairs<'a>(holds: &'a [&'a Hold]) -> impl Iterator<Item = (&'a Hold, &'a Hold)
         .map(|(first, second)| (holds[first], holds[second]))
 }
 
-fn judge_grants(events: &[Event], holds: &[Hold], kinds: &mut BTreeSet<&'static str>) {
+fn judge_grants(
+    events: &[Event],
+    holds: &[Hold],
+    writes: &[Written],
+    kinds: &mut BTreeSet<&'static str>,
+) {
     for (index, hold) in holds.iter().enumerate() {
-        if holds[..index].iter().any(|other| other.token == hold.token) {
+        let before = holds[..index]
+            .iter()
+            .rfind(|other| other.token == hold.token);
+        if before.is_some_and(|before| {
+            before.believes_at(hold.granted) || before.unlock_returned.is_some()
+        }) {
             kinds.insert("same-token");
         }
-        if hold.deleted.is_some_and(|(end, _)| end <= hold.owned_at) {
+        if hold.deleted.is_some_and(|(_, by, _)| by <= hold.owned_at) {
             kinds.insert("granted-without-key");
         }
         for other in holds.iter().filter(|other| other.token < hold.token) {
@@ -168,7 +202,7 @@ fn judge_grants(events: &[Event], holds: &[Hold], kinds: &mut BTreeSet<&'static 
                 kinds.insert("token-order");
             }
         }
-        if let Some((deleted, false)) = hold.deleted {
+        if let Some((_, deleted, false)) = hold.deleted {
             let seen = events[..hold.unlock_invoked.unwrap_or(events.len())]
                 .iter()
                 .filter_map(|event| event.revision)
@@ -177,7 +211,12 @@ fn judge_grants(events: &[Event], holds: &[Hold], kinds: &mut BTreeSet<&'static 
                 kinds.insert("key-deleted");
             }
         }
-        if hold.unlocked_at.is_some_and(|at| at < hold.end()) {
+        let seen_after = hold.unlock_returned.and_then(|returned| {
+            let later = writes.iter().filter(|write| returned < write.invoked);
+            later.map(|write| write.revision).min()
+        });
+        let seen = hold.unlocked_at.or(seen_after);
+        if seen.is_some_and(|seen| seen < hold.end()) {
             kinds.insert("unlock-left-key");
         }
     }
@@ -187,16 +226,12 @@ fn judge_writes(holds: &[Hold], writes: &[Written], kinds: &mut BTreeSet<&'stati
     let holder = |write: &Written| {
         holds
             .iter()
-            .find(|hold| hold.token == write.token)
+            .rfind(|hold| hold.token == write.token && hold.granted < write.invoked)
             .expect("checked when it was read")
     };
     for write in writes {
         let hold = holder(write);
-        if write.is_guarded
-            && hold
-                .deleted
-                .is_some_and(|(deleted, _)| deleted < write.revision)
-        {
+        if write.is_guarded && hold.deleted.is_some_and(|(_, by, _)| by < write.revision) {
             kinds.insert("fence-broken");
         }
         for earlier in writes {
@@ -244,7 +279,12 @@ fn spoil(random: &mut Random, events: &mut [Event]) {
             }
             ("key", _) => {
                 let mut key = value(&events[index]);
-                match random.below(3) {
+                match random.below(4) {
+                    3 => {
+                        if let Some(deleted) = key["deleted"].as_i64() {
+                            key["deleted_after"] = json!(deleted - 1 - shift.abs());
+                        }
+                    }
                     0 => key["deleted"] = Value::Null,
                     1 => key["with_lease"] = json!(!key["with_lease"].as_bool().unwrap()),
                     _ => {

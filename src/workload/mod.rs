@@ -9,6 +9,8 @@
 //! |---|---|---|
 //! | [`queue`] | producers and blocking consumers, then a drain | FIFO linearizability, nothing lost, nothing twice |
 //! | [`bank`] | transfers by STM and reads of all accounts | strict serializability, the total never changes |
+//! | [`mutex`] | critical sections under locks, leases that end | one holder at a time while its lease lives, fences that hold |
+//! | [`rw_lock`] | readers and writers, leases that end | the same, with one writer or any number of readers |
 //!
 //! Each workload has *broken twins*: the same work on a recipe with a typical
 //! mistake put in. A checker that lets one pass proves nothing.
@@ -23,8 +25,11 @@ use etcd_checker::Model;
 use etcd_checker::history::Json;
 
 pub mod bank;
+mod locks;
+pub mod mutex;
 mod parameters;
 pub mod queue;
+pub mod rw_lock;
 mod stage;
 
 pub use parameters::{Parameter, Parameters, WrongParameter};
@@ -103,8 +108,13 @@ impl fmt::Display for Bug {
 }
 
 /// All workloads, in the order in which reports list them.
-pub fn all() -> [&'static dyn Workload; 2] {
-    [&queue::QueueWorkload, &bank::BankWorkload]
+pub fn all() -> [&'static dyn Workload; 4] {
+    [
+        &queue::QueueWorkload,
+        &bank::BankWorkload,
+        &mutex::MutexWorkload,
+        &rw_lock::RwLockWorkload,
+    ]
 }
 
 /// The workload of this name.

@@ -234,6 +234,12 @@ impl Stage {
         self.recorder().nemesis(now, name, mark);
     }
 
+    /// Records what the environment is seen to do: facts that no client knows.
+    pub(crate) fn mark(&self, name: &'static str, value: &impl Serialize) {
+        let now = self.now_ns();
+        self.recorder().nemesis(now, name, json(value));
+    }
+
     async fn simulated_actor(&self, incarnation: &Incarnation) -> Actor {
         let etcd = incarnation
             .connect()

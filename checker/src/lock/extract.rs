@@ -24,10 +24,12 @@ pub(super) struct Locks<'h> {
     pub(super) writes: Vec<Write>,
     /// The largest revision that any completion before the event of this index shows.
     pub(super) revision_before: Vec<i64>,
+    /// For each write the smallest revision of it and of those invoked after it.
+    first_revision_from: Vec<i64>,
     names: Vec<Cow<'h, str>>,
-    /// By token.
-    deletions: FxHashMap<i64, Deletion>,
-    /// All deletions up to this revision are known.
+    /// By token; none for a key that was not deleted.
+    ends: FxHashMap<i64, Option<Deletion>>,
+    /// All deletions of these keys up to this revision are known.
     watched_through: i64,
 }
 
@@ -64,6 +66,10 @@ pub(super) struct Write {
 /// How a key ended.
 #[derive(Clone, Copy)]
 pub(super) struct Deletion {
+    /// The key was still there at this revision.
+    pub(super) after: i64,
+    /// The revision at which it was deleted, or the last one at which it can have
+    /// been if nobody knows exactly.
     pub(super) revision: i64,
     /// Whether its lease ended then.
     pub(super) with_lease: bool,
@@ -81,7 +87,8 @@ impl End {
     /// Whether the key was gone at a revision; none when nobody knows.
     pub(super) fn is_gone_at(self, revision: i64) -> Option<bool> {
         match self {
-            End::Deleted(deletion) => Some(deletion.revision <= revision),
+            End::Deleted(deletion) if deletion.revision <= revision => Some(true),
+            End::Deleted(deletion) => (revision <= deletion.after).then_some(false),
             End::AliveAt(last) => (revision <= last).then_some(false),
         }
     }
@@ -114,6 +121,7 @@ struct HeldValue {
 struct KeyValue {
     token: i64,
     deleted: Option<i64>,
+    deleted_after: Option<i64>,
     #[serde(default)]
     with_lease: bool,
 }
@@ -144,16 +152,17 @@ impl<'h> Locks<'h> {
             grants: Vec::new(),
             writes: Vec::new(),
             revision_before: revisions_before(history.events()),
+            first_revision_from: Vec::new(),
             names: Vec::new(),
-            deletions: FxHashMap::default(),
+            ends: FxHashMap::default(),
             watched_through: 0,
         };
         locks.take_marks(history)?;
-        let (by_token, twice) = locks.take_grants(model)?;
-        if twice.is_none() {
-            locks.take_what_holders_do(&by_token)?;
-            locks.end_beliefs(history);
-        }
+        let by_token = locks.take_grants(model)?;
+        locks.take_what_holders_do(&by_token)?;
+        locks.first_revision_from = locks.first_revisions();
+        locks.end_beliefs(history);
+        let twice = locks.find_granted_twice();
         Ok((locks, twice))
     }
 
@@ -176,9 +185,10 @@ impl<'h> Locks<'h> {
     }
 
     pub(super) fn end(&self, grant: &Grant) -> End {
-        match self.deletions.get(&grant.token) {
-            Some(deletion) => End::Deleted(*deletion),
-            None => End::AliveAt(self.watched_through),
+        match self.ends.get(&grant.token) {
+            Some(Some(deletion)) => End::Deleted(*deletion),
+            Some(None) => End::AliveAt(self.watched_through),
+            None => End::AliveAt(0),
         }
     }
 
@@ -190,16 +200,52 @@ impl<'h> Locks<'h> {
         let Ok(wanted) = operation.invoke.value.parse::<LockValue<'_>>() else {
             return false;
         };
-        let is_held = |grant: &&Grant| {
-            let is_let_go = grant
-                .unlock
-                .is_some_and(|unlock| self.operations[unlock].outcome() == Outcome::Ok);
-            !is_let_go && !self.deletions.contains_key(&grant.token)
-        };
-        self.grants.iter().filter(is_held).any(|grant| {
+        self.held().any(|grant| {
             self.names[grant.name] == wanted.lock
                 && (grant.is_exclusive || wanted.mode == Mode::Write)
         })
+    }
+
+    /// A lock that is held at the end, whose name and that of the wanted one begin
+    /// alike.
+    pub(super) fn held_under_a_similar_name(&self, operation: &Operation<'_>) -> Option<String> {
+        let wanted: LockValue<'_> = operation.invoke.value.parse().ok()?;
+        let is_alike = |grant: &&Grant| {
+            let held = &self.names[grant.name];
+            *held != wanted.lock
+                && (held.starts_with(&*wanted.lock) || wanted.lock.starts_with(&**held))
+        };
+        self.held().find(is_alike).map(|grant| self.name(grant))
+    }
+
+    /// The grants that were not let go by the end, as far as is known.
+    fn held(&self) -> impl Iterator<Item = &Grant> {
+        self.grants.iter().filter(|grant| {
+            let is_let_go = grant
+                .unlock
+                .is_some_and(|unlock| self.operations[unlock].outcome() == Outcome::Ok);
+            !is_let_go && !matches!(self.end(grant), End::Deleted(_))
+        })
+    }
+
+    /// The smallest revision of a write that was invoked after this event. etcd was
+    /// there only later than the event.
+    pub(super) fn first_write_after(&self, event: usize) -> Option<i64> {
+        let invoked = |write: &Write| self.operations[write.operation].invoked;
+        let next = self.writes.partition_point(|write| invoked(write) < event);
+        let first = self.first_revision_from.get(next).copied();
+        first.filter(|revision| *revision < i64::MAX)
+    }
+
+    fn first_revisions(&self) -> Vec<i64> {
+        let mut smallest = i64::MAX;
+        let mut revisions: Vec<i64> = Vec::with_capacity(self.writes.len());
+        for write in self.writes.iter().rev() {
+            smallest = smallest.min(write.revision.unwrap_or(i64::MAX));
+            revisions.push(smallest);
+        }
+        revisions.reverse();
+        revisions
     }
 
     fn take_marks(&mut self, history: &History) -> Result<(), HistoryError> {
@@ -209,13 +255,12 @@ impl<'h> Locks<'h> {
             }
             if event.f == "key" {
                 let key: KeyValue = parse(event, "{\"token\":5,\"deleted\":9}")?;
-                if let Some(revision) = key.deleted {
-                    let deletion = Deletion {
-                        revision,
-                        with_lease: key.with_lease,
-                    };
-                    self.deletions.insert(key.token, deletion);
-                }
+                let deletion = key.deleted.map(|revision| Deletion {
+                    after: key.deleted_after.unwrap_or(revision - 1),
+                    revision,
+                    with_lease: key.with_lease,
+                });
+                self.ends.insert(key.token, deletion);
             } else if event.f == "keys-watched" {
                 let watched: WatchedValue = parse(event, "{\"through\":9}")?;
                 self.watched_through = self.watched_through.max(watched.through);
@@ -224,11 +269,11 @@ impl<'h> Locks<'h> {
         Ok(())
     }
 
-    /// The grants, and those of each token.
+    /// The grants; those of each token, in order.
     fn take_grants(
         &mut self,
         model: &'static str,
-    ) -> Result<(FxHashMap<i64, usize>, Option<Violation>), HistoryError> {
+    ) -> Result<FxHashMap<i64, Vec<usize>>, HistoryError> {
         let mut by_name: FxHashMap<Cow<'h, str>, usize> = FxHashMap::default();
         for (index, operation) in self.operations.iter().enumerate() {
             match operation.invoke.f.as_ref() {
@@ -269,14 +314,27 @@ impl<'h> Locks<'h> {
         let operations = &self.operations;
         self.grants
             .sort_by_key(|grant| operations[grant.lock].completed);
-        let mut by_token = FxHashMap::default();
-        let mut twice = None;
+        let mut by_token: FxHashMap<i64, Vec<usize>> = FxHashMap::default();
         for (index, grant) in self.grants.iter().enumerate() {
-            if let Some(first) = by_token.insert(grant.token, index) {
-                twice = twice.or_else(|| Some(self.granted_twice(first, index)));
-            }
+            by_token.entry(grant.token).or_default().push(index);
         }
-        Ok((by_token, twice))
+        Ok(by_token)
+    }
+
+    /// A key may be granted again only if nobody knows whether the unlock before has
+    /// deleted it.
+    fn find_granted_twice(&self) -> Option<Violation> {
+        let mut last: FxHashMap<i64, usize> = FxHashMap::default();
+        self.grants.iter().enumerate().find_map(|(index, grant)| {
+            let first = last.insert(grant.token, index)?;
+            let before = &self.grants[first];
+            let is_over = before.believed_until < self.granted(grant);
+            let unlock = before
+                .unlock
+                .map(|unlock| self.operations[unlock].outcome());
+            let is_unlocked = unlock == Some(Outcome::Ok);
+            (!is_over || is_unlocked).then(|| self.granted_twice(first, index))
+        })
     }
 
     fn granted_twice(&self, first: usize, second: usize) -> Violation {
@@ -295,7 +353,7 @@ impl<'h> Locks<'h> {
 
     fn take_what_holders_do(
         &mut self,
-        by_token: &FxHashMap<i64, usize>,
+        by_token: &FxHashMap<i64, Vec<usize>>,
     ) -> Result<(), HistoryError> {
         for (index, operation) in self.operations.iter().enumerate() {
             let is_unlock = operation.invoke.f == "unlock";
@@ -303,8 +361,12 @@ impl<'h> Locks<'h> {
                 continue;
             }
             let held: HeldValue = parse(operation.invoke, "{\"lock\":\"name\",\"token\":5}")?;
-            let Some(&grant) = by_token.get(&held.token) else {
-                let detail = format!("no lock returned the token {}", held.token);
+            let granted_before =
+                |grant: &&usize| self.granted(&self.grants[**grant]) < operation.invoked;
+            let grants = by_token.get(&held.token).map(Vec::as_slice);
+            let grant = grants.unwrap_or_default().iter().rfind(granted_before);
+            let Some(&grant) = grant else {
+                let detail = format!("no lock had returned the token {}", held.token);
                 return Err(wrong(
                     operation.invoke,
                     "done with a token that was granted",

@@ -72,18 +72,23 @@ pub(super) fn find_let_in_too_early(locks: &Locks<'_>) -> Option<Violation> {
     // Of each lock, those whose keys live longest, so far.
     let mut longest = vec![Longest::default(); locks.names()];
     let mut found = None;
-    for grant in by_token {
-        let before = &mut longest[grant.name];
-        for earlier in before.in_the_way_of(grant).into_iter().flatten() {
-            if alive_until(locks, earlier) <= grant.owned_at {
-                continue;
+    // One key is not in its own way.
+    for same_key in by_token.chunk_by(|one, other| one.token == other.token) {
+        for grant in same_key {
+            let in_the_way = longest[grant.name].in_the_way_of(grant);
+            for earlier in in_the_way.into_iter().flatten() {
+                if alive_until(locks, earlier) <= grant.owned_at {
+                    continue;
+                }
+                if overlap(locks, earlier, grant) {
+                    return Some(too_early(locks, earlier, grant));
+                }
+                found = found.or_else(|| Some(too_early(locks, earlier, grant)));
             }
-            if overlap(locks, earlier, grant) {
-                return Some(too_early(locks, earlier, grant));
-            }
-            found = found.or_else(|| Some(too_early(locks, earlier, grant)));
         }
-        before.add(locks, grant);
+        for grant in same_key {
+            longest[grant.name].add(locks, grant);
+        }
     }
     found
 }
@@ -116,7 +121,7 @@ impl<'g> Longest<'g> {
 /// The first revision at which the key is not known to be alive any more.
 fn alive_until(locks: &Locks<'_>, grant: &Grant) -> i64 {
     match locks.end(grant) {
-        End::Deleted(deletion) => deletion.revision,
+        End::Deleted(deletion) => deletion.after + 1,
         End::AliveAt(last) => last + 1,
     }
 }
@@ -129,7 +134,7 @@ fn overlap(locks: &Locks<'_>, one: &Grant, other: &Grant) -> bool {
 fn too_early(locks: &Locks<'_>, earlier: &Grant, later: &Grant) -> Violation {
     let end = match locks.end(earlier) {
         End::Deleted(deletion) => {
-            format!("was not deleted before revision {}", deletion.revision)
+            format!("was not deleted before revision {}", deletion.after + 1)
         }
         End::AliveAt(_) => "was never deleted".to_owned(),
     };
@@ -189,17 +194,17 @@ pub(super) fn find_deleted_by_another(locks: &Locks<'_>) -> Option<Violation> {
 pub(super) fn find_key_left(locks: &Locks<'_>) -> Option<Violation> {
     locks.grants.iter().find_map(|grant| {
         let unlock = &locks.operations[grant.unlock?];
-        // Without a revision nothing can be told: the deletion may not have been seen yet.
-        let revision = unlock.ok()?.revision?;
+        let later = || locks.first_write_after(unlock.completed);
+        let revision = unlock.ok()?.revision.or_else(later)?;
         if locks.end(grant).is_gone_at(revision) != Some(false) {
             return None;
         }
         let end = match locks.end(grant) {
-            End::Deleted(deletion) => format!("there until revision {}", deletion.revision),
-            End::AliveAt(last) => format!("still there at revision {last}"),
+            End::Deleted(deletion) => format!("and until revision {}", deletion.revision),
+            End::AliveAt(last) => format!("and at revision {last}"),
         };
         let sentence = format!(
-            "process {} unlocked {} at revision {revision}, but its key (token {}) was {end}: the lock stays taken",
+            "process {} unlocked {}, but its key (token {}) was still there at revision {revision}, {end}: the lock stays taken",
             unlock.process(),
             locks.name(grant),
             grant.token,

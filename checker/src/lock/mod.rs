@@ -30,7 +30,8 @@
 //! holdings *conflict* unless both are shared ones of a read-write lock. For all
 //! holdings of one lock:
 //!
-//! - **same-token**: no two holdings have the same `T`.
+//! - **same-token**: no two holdings have the same `T`, unless the first is over and
+//!   nobody knows whether its unlock has deleted the key.
 //! - **granted-without-key**: `R < D`.
 //! - **both-alive**, **overtaken**: for conflicting holdings with `T1 < T2` it holds that
 //!   `D1 <= R2`: whoever came first is gone before the next one is let in. If the
@@ -137,6 +138,12 @@ fn find_stuck(locks: &Locks<'_>, history: &History) -> Option<Violation> {
     let mut sentence = deadline.sentence(first);
     if extract::is_lock(first) {
         sentence += ", although nobody held the lock";
+        let alike = locks.held_under_a_similar_name(first);
+        if let Some(name) = alike {
+            sentence += &format!(
+                "; {name} was held, which is another lock whose name begins alike, and must not matter"
+            );
+        }
     }
     let mut violation = Violation::new(Class::Liveness, STUCK, sentence, [*first]);
     if !others.is_empty() {

@@ -142,7 +142,12 @@ impl Run<'_> {
                 Doing::Unlocked(id, self.revision)
             }
             Doing::Unlocked(id, revision) => {
-                let evidence = Evidence::revision(revision);
+                let is_told = self.random.one_in(2);
+                let evidence = if is_told {
+                    Evidence::revision(revision)
+                } else {
+                    Evidence::NONE
+                };
                 self.recorder.ok(id, self.time, Json::NULL, evidence);
                 Doing::Nothing
             }

@@ -27,7 +27,7 @@ use self::worker::Worker;
 use super::{Actor, Bug, Ended, LIVENESS_BOUND, Parameter, Parameters, Running, Stage};
 use crate::{Error, Session, SessionOptions, runtime};
 
-pub(super) use self::worker::{Guard, Locks};
+pub(super) use self::worker::Locks;
 
 pub(super) const PARAMETERS: [Parameter; 7] = [
     Parameter {

@@ -30,7 +30,7 @@ enum Lock {
 }
 
 /// A lock that is held.
-pub(in super::super) enum Guard {
+enum Guard {
     Mutex(MutexGuard),
     Read(RwLockReadGuard),
     Write(RwLockWriteGuard),
@@ -91,16 +91,14 @@ impl<'r> Worker<'r> {
         let open = |name: &str| {
             let name = format!("{}{name}", run.prefix());
             match *run.locks {
-                Locks::Mutex(fault) => {
-                    Mutex::with_fault(session, name, fault).map(Lock::Mutex)
-                }
-                Locks::RwLock(fault) => {
-                    RwLock::with_fault(session, name, fault).map(Lock::RwLock)
-                }
+                Locks::Mutex(fault) => Mutex::with_fault(session, name, fault).map(Lock::Mutex),
+                Locks::RwLock(fault) => RwLock::with_fault(session, name, fault).map(Lock::RwLock),
             }
         };
         Ok(Self {
-            locks: names.map(|(name, _)| open(name)).collect::<Result<_, _>>()?,
+            locks: names
+                .map(|(name, _)| open(name))
+                .collect::<Result<_, _>>()?,
             run,
             actor,
             session,
