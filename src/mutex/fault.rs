@@ -103,7 +103,7 @@ impl MutexGuard {
         if result.is_err() {
             runtime::spawn_detached(async move {
                 while delete().await.is_err() {
-                    runtime::sleep(runtime::jittered(Duration::from_millis(300))).await;
+                    runtime::sleep(runtime::jittered(Duration::from_millis(120))).await;
                 }
             });
         }

@@ -218,6 +218,22 @@ impl<'h> Locks<'h> {
         self.held().find(is_alike).map(|grant| self.name(grant))
     }
 
+    /// The last unlock of the same lock by the same client before this grant, if
+    /// nobody knows what came of it.
+    pub(super) fn unanswered_unlock_before(&self, grant: &Grant) -> Option<&Operation<'h>> {
+        let client = self.lock(grant).invoke.client?;
+        let is_suspect = |other: &&Grant| {
+            other.name == grant.name
+                && other.token < grant.token
+                && self.lock(other).invoke.client == Some(client)
+        };
+        let unlocks = self.grants.iter().filter(is_suspect);
+        let unlocks = unlocks.filter_map(|other| Some(&self.operations[other.unlock?]));
+        unlocks
+            .filter(|unlock| unlock.outcome() == Outcome::Info)
+            .last()
+    }
+
     /// The grants that were not let go by the end, as far as is known.
     fn held(&self) -> impl Iterator<Item = &Grant> {
         self.grants.iter().filter(|grant| {

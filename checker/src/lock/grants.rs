@@ -1,7 +1,7 @@
 //! Who was let in, and whether the others were gone by then.
 
 use super::extract::{Deletion, End, Grant, Locks};
-use crate::verdict::{Class, Kind, Violation};
+use crate::verdict::{Class, Kind, Seconds, Violation};
 
 const WITHOUT_KEY: Kind = Kind {
     name: "granted-without-key",
@@ -177,15 +177,24 @@ pub(super) fn find_deleted_by_another(locks: &Locks<'_>) -> Option<Violation> {
             }
             Some(_) => return None,
         };
+        let suspect = locks.unanswered_unlock_before(grant);
+        let by = suspect.map_or_else(String::new, |suspect| {
+            format!(
+                "; its unlock at {} was never answered, and one that is repeated must not delete a later key of the same name",
+                Seconds(suspect.invoke.time)
+            )
+        });
         let sentence = format!(
             "the key of {} with token {} was deleted at revision {} by a request, not by the end of its lease, \
-             but process {} {when}: somebody else has freed the lock under its holder",
+             but process {} {when}: the lock was freed under its holder{by}",
             locks.name(grant),
             grant.token,
             deletion.revision,
             locks.lock(grant).process(),
         );
-        let witness = [Some(locks.lock(grant)), unlock].into_iter().flatten();
+        let witness = [suspect, Some(locks.lock(grant)), unlock]
+            .into_iter()
+            .flatten();
         Some(Violation::new(Class::Safety, DELETED, sentence, witness))
     })
 }

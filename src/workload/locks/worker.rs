@@ -75,6 +75,8 @@ pub(super) struct Worker<'r> {
     session: &'r Session,
     locks: Vec<Lock>,
     rng: ChaCha8Rng,
+    /// The lock whose unlock failed, to be taken up again: what comes late meets it.
+    interrupted: Option<usize>,
 }
 
 impl<'r> Worker<'r> {
@@ -103,6 +105,7 @@ impl<'r> Worker<'r> {
             actor,
             session,
             rng,
+            interrupted: None,
         })
     }
 
@@ -112,7 +115,8 @@ impl<'r> Worker<'r> {
 
     /// Locks, works, unlocks.
     pub(super) async fn round(&mut self) {
-        let lock = self.rng.random_range(0..self.locks.len());
+        let any = self.rng.random_range(0..self.locks.len());
+        let lock = self.interrupted.take().unwrap_or(any);
         if let Some(guard) = self.lock(lock).await {
             // Always the nested one first, so that nobody waits in a circle.
             if NAMES[lock] == "lock/nested" && self.rng.random_bool(0.5) {
@@ -189,7 +193,10 @@ impl<'r> Worker<'r> {
         let operation = self.actor.invoke("unlock", held);
         match guard.unlock().await {
             Ok(()) => operation.ok((), Evidence::NONE),
-            Err(error) => operation.failed(&error, ()),
+            Err(error) => {
+                operation.failed(&error, ());
+                self.interrupted = Some(lock);
+            }
         }
     }
 
