@@ -4,6 +4,7 @@
 //!
 //! - [`Queue`]: first in, first out, any number of producers and consumers;
 //! - [`Mutex`] and [`RwLock`]: locks, in order of arrival, with fencing tokens;
+//! - [`PriorityQueue`]: the lowest number first, ties in the order of arrival;
 //! - [`Stm`]: transactions over any keys, written like ordinary code;
 //! - [`Election`]: one leader at a time, terms, observers;
 //! - [`Session`]: a lease that is kept alive, and the signal that it is lost;
@@ -50,13 +51,17 @@
 pub mod bench;
 #[cfg(feature = "harness")]
 pub mod campaign;
+mod consumers;
 pub mod election;
 pub mod error;
+mod first_present;
 pub mod hold;
 mod keys;
 mod line;
 pub mod mutex;
+pub mod priority_queue;
 pub mod queue;
+mod recent;
 mod request;
 pub mod runtime;
 pub mod rw_lock;
@@ -74,6 +79,7 @@ pub use election::{Election, Leader, Leadership, Observation, Observer};
 pub use error::Error;
 pub use hold::Hold;
 pub use mutex::{Locker, Mutex, MutexGuard};
+pub use priority_queue::{PriorityItem, PriorityQueue, PriorityQueueOptions};
 pub use queue::{Enqueued, Item, Queue, QueueOptions};
 pub use request::DEFAULT_REQUEST_DEADLINE;
 pub use rw_lock::{RwLock, RwLockReadGuard, RwLockWriteGuard};

@@ -9,6 +9,7 @@
 //! | model | promise | module |
 //! |---|---|---|
 //! | `fifo-queue` | linearizable first-in first-out queue | [`queue`] |
+//! | `priority-queue` | linearizable priority queue, ties in order of arrival | [`priority_queue`] |
 //! | `transactions` | strict serializability | [`txn`] |
 //! | `bank` | the same, and the accounts always add up | [`txn`] |
 //! | `mutex` | one holder at a time while its lease lives, and fences that hold | [`lock`] |
@@ -44,8 +45,8 @@
 //! Modules:
 //! - [`history`]: events, the recorder, reading and writing JSON Lines;
 //! - [`verdict`]: what checkers say;
-//! - [`queue`], [`txn`], [`lock`], [`election`] and [`barrier`]: the checkers, each
-//!   with its algorithm and why it is right;
+//! - [`queue`], [`priority_queue`], [`txn`], [`lock`], [`election`] and [`barrier`]: the
+//!   checkers, each with its algorithm and why it is right;
 //! - [`Model`] and [`check`]: a checker by its name.
 
 pub mod barrier;
@@ -54,6 +55,7 @@ pub mod history;
 mod liveness;
 pub mod lock;
 mod model;
+pub mod priority_queue;
 pub mod queue;
 pub mod txn;
 pub mod verdict;

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use crate::history::{History, HistoryError, Problem};
 use crate::verdict::Verdict;
-use crate::{barrier, election, lock, queue, txn};
+use crate::{barrier, election, lock, priority_queue, queue, txn};
 
 /// What a history is checked against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -13,6 +13,8 @@ use crate::{barrier, election, lock, queue, txn};
 pub enum Model {
     /// A linearizable first-in first-out queue of distinct values.
     FifoQueue,
+    /// A linearizable priority queue of distinct values, ties in order of arrival.
+    PriorityQueue,
     /// Strictly serializable transactions.
     Transactions,
     /// Strictly serializable transactions between accounts that always add up.
@@ -47,6 +49,7 @@ impl Model {
             Self::Barrier,
             Self::DoubleBarrier,
             Self::CyclicBarrier,
+            Self::PriorityQueue,
         ]
     }
 
@@ -54,6 +57,7 @@ impl Model {
     pub fn name(self) -> &'static str {
         match self {
             Self::FifoQueue => "fifo-queue",
+            Self::PriorityQueue => "priority-queue",
             Self::Transactions => "transactions",
             Self::Bank => "bank",
             Self::Mutex => "mutex",
@@ -117,6 +121,7 @@ pub struct UnknownModel {
 pub fn check(history: &History, model: Model) -> Result<Verdict, HistoryError> {
     match model {
         Model::FifoQueue => queue::check(history),
+        Model::PriorityQueue => priority_queue::check(history),
         Model::Transactions => txn::check(history),
         Model::Bank => txn::check_bank(history),
         Model::Mutex => lock::check_mutex(history),

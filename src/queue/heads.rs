@@ -2,40 +2,42 @@
 //!
 //! etcd sorts the whole range to answer for the oldest item, so a read takes as
 //! many as a claim can use, and those that the claim left over serve the next
-//! one. An old list is as good as a new one (see `chain`).
+//! one. An old list is as good as a new one (see `page`).
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use etcd_client::GetOptions;
 
-use super::chain::{Candidate, Heads, LONGEST_CHAIN, Page, page, page_request};
+use super::page::{Heads, Page, order, page, request};
+use crate::consumers::Line;
 use crate::error::{self, Error};
+use crate::first_present::{CANDIDATES_MAX, Candidate};
 use crate::keys::Name;
 use crate::request::{Purpose, Requests, revision_of};
-
-/// How many candidates a chain tries when nobody else seems to dequeue.
-const SHORTEST_CHAIN: usize = 2;
 
 /// How many items to read with their values. Few, because all of them are sent
 /// here and, in the claim, back.
 const PAGE_WITH_VALUES: usize = 8;
 
-/// The heads that were last read and not yet taken.
-#[derive(Debug)]
-pub(super) struct Known {
-    heads: Mutex<Heads>,
-    /// How many of them a chain should try; see [`adapted`].
-    chain_length: AtomicUsize,
+/// How many candidates are kept. Above this, puts that the watch has seen wait
+/// there, or are forgotten and read again.
+const KEPT_MAX: usize = 128;
+
+/// What to do to find the head.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Try these; they are not empty.
+    Try(Heads),
+    /// Nothing is left of what there was at this revision.
+    Empty { revision: i64 },
+    /// Nothing is known.
+    Read,
 }
 
-impl Default for Known {
-    fn default() -> Self {
-        Self {
-            heads: Mutex::default(),
-            chain_length: AtomicUsize::new(SHORTEST_CHAIN),
-        }
-    }
+/// The heads that were last read or seen by the watch, and not yet taken.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    heads: Mutex<Heads>,
 }
 
 impl Known {
@@ -44,20 +46,36 @@ impl Known {
         self.heads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How many candidates the next chain should try.
-    pub(super) fn chain_length(&self) -> usize {
-        self.chain_length.load(Ordering::Relaxed)
-    }
-
-    /// Learns from a chain that took the candidate with this number, or none.
-    pub(super) fn adapt(&self, taken: Option<usize>) {
-        let length = adapted(self.chain_length(), taken);
-        self.chain_length.store(length, Ordering::Relaxed);
-    }
-
-    /// The candidates for a chain; empty if a read is needed.
-    pub(super) fn heads(&self) -> Heads {
-        self.lock().clone()
+    /// The candidates for a claim, with those that the watch has seen since.
+    ///
+    /// Who was late last time reads anew: what it knows is mostly gone, and a
+    /// read costs etcd less than a transaction that comes to nothing.
+    pub(super) fn next(&self, name: &Name, line: &Line) -> Next {
+        let mut known = self.lock();
+        if known.is_all && known.candidates.len() < KEPT_MAX {
+            match line.watch.puts_after(known.revision) {
+                Some((puts, revision)) => {
+                    let items = puts.into_iter().filter(|put| name.is_item(&put.key));
+                    known.candidates.extend(items.map(Candidate::from));
+                    known.revision = revision;
+                }
+                None => known.is_all = false,
+            }
+        }
+        if known.candidates.is_empty() {
+            return match known.is_all {
+                true => Next::Empty {
+                    revision: known.revision,
+                },
+                false => Next::Read,
+            };
+        }
+        if line.is_late() && known.is_all {
+            return Next::Read;
+        }
+        let mut heads = known.clone();
+        heads.candidates.truncate(CANDIDATES_MAX);
+        Next::Try(heads)
     }
 
     /// Remembers a read, unless a later one is known.
@@ -68,29 +86,21 @@ impl Known {
         }
     }
 
-    /// Forgets this item, which was taken, and everything before it, which was
-    /// gone.
-    pub(super) fn taken(&self, item: &Candidate) {
+    /// Forgets this item and everything before it: it is gone, and so are they.
+    pub(super) fn passed(&self, item: &Candidate) {
         let mut known = self.lock();
-        known.candidates.retain(|c| c.order() > item.order());
+        known.candidates.retain(|c| order(c) > order(item));
     }
-}
 
-/// The next length of a chain: about twice as many candidates as others got
-/// ahead of this one. On etcd 3.4.23 a chain of 32 takes three times as long as
-/// one of 8 (0.66 ms and 0.23 ms), so one that is longer than the contention
-/// asks for is a waste, and one that is too short is repeated.
-fn adapted(length: usize, taken: Option<usize>) -> usize {
-    let next = match taken {
-        Some(index) => (length - length / 4).max(2 * (index + 1)),
-        None => length * 2,
-    };
-    next.clamp(SHORTEST_CHAIN, LONGEST_CHAIN)
+    /// Forgets everything: the next claim reads.
+    pub(super) fn forget(&self) {
+        *self.lock() = Heads::default();
+    }
 }
 
 /// Reads the first items of the queue, without their values.
 pub(super) async fn read(requests: &Requests, name: &Name) -> Result<Heads, Error> {
-    let mut limit = LONGEST_CHAIN;
+    let mut limit = CANDIDATES_MAX;
     loop {
         let page = read_page(requests, name, limit, false).await?;
         match complete(page) {
@@ -121,6 +131,7 @@ pub(super) async fn read_with_values(requests: &Requests, name: &Name) -> Result
 async fn read_first_value(requests: &Requests, name: &Name) -> Result<Heads, Error> {
     loop {
         let mut heads = read(requests, name).await?;
+        heads.is_all &= heads.candidates.len() <= 1;
         heads.candidates.truncate(1);
         let Some(first) = heads.candidates.first_mut() else {
             return Ok(heads);
@@ -145,7 +156,8 @@ pub(super) fn complete(page: Page) -> Option<Heads> {
         return None;
     }
     let mut heads = page.heads;
-    heads.candidates.truncate(LONGEST_CHAIN);
+    heads.is_all &= heads.candidates.len() <= CANDIDATES_MAX;
+    heads.candidates.truncate(CANDIDATES_MAX);
     Some(heads)
 }
 
@@ -162,6 +174,7 @@ fn carryable(mut heads: Heads) -> Heads {
             sum <= BYTES
         })
         .count();
+    heads.is_all &= heads.candidates.len() <= fitting.max(1);
     heads.candidates.truncate(fitting.max(1));
     heads
 }
@@ -172,7 +185,7 @@ async fn read_page(
     limit: usize,
     with_values: bool,
 ) -> Result<Page, Error> {
-    let (start, options) = page_request(name, limit, with_values);
+    let (start, options) = request(name, limit, with_values);
     let answer = requests
         .range(purpose(name), start.as_bytes(), options)
         .await?;
@@ -203,6 +216,7 @@ mod tests {
         Heads {
             revision,
             candidates,
+            is_all: false,
         }
     }
 
@@ -210,8 +224,8 @@ mod tests {
     fn a_claim_forgets_what_it_took_and_what_was_before() {
         let known = Known::default();
         known.learn(&heads(20, &[5, 6, 7]));
-        known.taken(&heads(0, &[6]).candidates[0]);
-        assert_eq!(known.heads(), heads(20, &[7]));
+        known.passed(&heads(0, &[6]).candidates[0]);
+        assert_eq!(*known.lock(), heads(20, &[7]));
     }
 
     #[test]
@@ -220,18 +234,8 @@ mod tests {
         let mut twins = heads(20, &[5, 5]);
         twins.candidates[1].key = "jobs/6".to_owned();
         known.learn(&twins);
-        known.taken(&twins.candidates[0]);
-        assert_eq!(known.heads().candidates, twins.candidates[1..]);
-    }
-
-    #[test]
-    fn a_chain_is_as_long_as_others_make_it() {
-        let alone = (0..20).fold(LONGEST_CHAIN, |length, _| adapted(length, Some(0)));
-        assert!(alone <= 4, "{alone}");
-        assert_eq!(adapted(2, None), 4);
-        assert_eq!(adapted(4, Some(3)), 8);
-        let crowded = (0..20).fold(SHORTEST_CHAIN, |length, _| adapted(length, None));
-        assert_eq!(crowded, LONGEST_CHAIN);
+        known.passed(&twins.candidates[0]);
+        assert_eq!(known.lock().candidates, twins.candidates[1..]);
     }
 
     #[test]
@@ -239,7 +243,7 @@ mod tests {
         let known = Known::default();
         known.learn(&heads(20, &[7]));
         known.learn(&heads(19, &[5]));
-        assert_eq!(known.heads(), heads(20, &[7]));
+        assert_eq!(*known.lock(), heads(20, &[7]));
     }
 
     #[test]

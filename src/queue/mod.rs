@@ -4,35 +4,33 @@
 //! the queue is its modification revision: the order in which etcd committed
 //! the items, whatever the clocks of the producers say.
 //!
-//! - `chain`: claiming the first item that is still there, in one transaction;
+//! - `page`: the first items, and what a claim for one of them came to;
 //! - `heads`: which items a claim tries;
 //! - `receipt`: claims that survive a lost answer or a crash.
 
-mod chain;
 #[cfg(feature = "harness")]
 mod fault;
 mod heads;
+mod page;
 mod receipt;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use etcd_client::{Client, Compare, CompareOp, GetOptions, Txn, TxnOp};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use etcd_client::{Client, Compare, CompareOp, GetOptions, Txn, TxnOp, TxnResponse};
 
-use self::chain::{Claim, Heads, LONGEST_CHAIN};
 #[cfg(feature = "harness")]
 #[doc(hidden)]
 pub use self::fault::QueueFault;
-use self::heads::Known;
+use self::heads::{Known, Next};
+use self::page::{Claim, Heads, Page};
+use crate::consumers::{self, Line, Look, Turn};
 use crate::error::Error;
+use crate::first_present::{self, CANDIDATES_MAX, Candidate, Tries};
 use crate::keys::Name;
 use crate::request::{DEFAULT_REQUEST_DEADLINE, Purpose, Requests, revision_of};
+use crate::runtime;
 use crate::watch::{PrefixWatch, PrefixWatchOptions};
-
-/// How many of a handle's waiting dequeues an item wakes. More than one, so that
-/// several items are taken side by side.
-const WAITERS_AT_A_TIME: usize = 2;
 
 /// A first-in-first-out queue of byte strings.
 ///
@@ -56,10 +54,12 @@ const WAITERS_AT_A_TIME: usize = 2;
 /// # Cost
 ///
 /// etcd sorts the whole queue to find the oldest item, so a dequeue reads the
-/// first 32 keys at once and takes items from that list with one transaction
-/// each. A blocked dequeue costs nothing until an item arrives; an item wakes a
-/// few of the consumers of each [`Queue`] and its clones, so let the consumers of
-/// a process share one.
+/// first 64 keys at once and takes items from that list with one transaction
+/// each. A blocked dequeue costs nothing until an item arrives, and takes that
+/// with one transaction and no read. An item wakes a few of the consumers of
+/// each [`Queue`] and its clones, so let the consumers of a process share one.
+/// Handles that come too late several times in a row look after a random
+/// pause, of 0.2 s at most, so that fifty of them do not fall upon one item.
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), etcd_recipes::Error> {
@@ -81,12 +81,10 @@ pub struct Queue {
 struct Inner {
     name: Name,
     requests: Requests,
-    watch: PrefixWatch,
+    line: Line,
     receipts: Option<Name>,
     known: Known,
-    /// Of the dequeues that wait, these many look out for an item at a time;
-    /// the others stand in line. An item then wakes these few, however many wait.
-    turns: Semaphore,
+    tries: Tries,
     #[cfg(feature = "harness")]
     fault: Option<fault::Broken>,
 }
@@ -211,7 +209,9 @@ impl Queue {
                 ));
             }
             None => {
-                let options = PrefixWatchOptions::new().puts_only();
+                let options = PrefixWatchOptions::new()
+                    .puts_only()
+                    .recent_puts(consumers::RECENT_PUTS);
                 PrefixWatch::with_options(client, name.children(), options)
             }
         };
@@ -219,9 +219,9 @@ impl Queue {
             inner: Arc::new(Inner {
                 receipts: receipts_outside(&name, options.receipts)?,
                 requests: Requests::new(client, options.request_deadline),
-                watch,
+                line: Line::new(watch),
                 known: Known::default(),
-                turns: Semaphore::new(WAITERS_AT_A_TIME),
+                tries: Tries::default(),
                 #[cfg(feature = "harness")]
                 fault: options.fault.map(|f| fault::Broken::new(f, client)),
                 name,
@@ -291,7 +291,7 @@ impl Queue {
     pub async fn dequeue(&self) -> Result<Item, Error> {
         let mut turn = None;
         loop {
-            match self.inner.claim().await? {
+            match self.inner.claim(Ask::Known).await? {
                 Taken::Item(item) => return Ok(item),
                 Taken::Empty { revision } => self.inner.wait(&mut turn, revision).await?,
             }
@@ -305,7 +305,7 @@ impl Queue {
     ///
     /// As [`dequeue`](Self::dequeue).
     pub async fn try_dequeue(&self) -> Result<Option<Item>, Error> {
-        match self.inner.claim().await? {
+        match self.inner.claim(Ask::Etcd).await? {
             Taken::Item(item) => Ok(Some(item)),
             Taken::Empty { .. } => Ok(None),
         }
@@ -372,6 +372,15 @@ impl std::fmt::Debug for Queue {
     }
 }
 
+/// Whom to ask whether the queue is empty.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ask {
+    /// What is known will do: whoever then waits hears of anything newer.
+    Known,
+    /// Only etcd can tell what is true at this moment.
+    Etcd,
+}
+
 /// What an attempt to take an item came to.
 enum Taken {
     Item(Item),
@@ -383,110 +392,143 @@ enum Taken {
 
 impl Inner {
     /// Takes the head, without waiting for one.
-    async fn claim(&self) -> Result<Taken, Error> {
+    async fn claim(&self, ask: Ask) -> Result<Taken, Error> {
         #[cfg(feature = "harness")]
         if self.deletes_without_comparing() {
             return self.claim_without_comparing().await;
         }
-        let mut heads = self.known.heads();
-        let mut just_read = false;
+        #[cfg(feature = "harness")]
+        if self.reads_like_go() {
+            return self.claim_like_go().await;
+        }
         loop {
-            if heads.candidates.is_empty() {
-                if just_read {
-                    let revision = heads.revision;
+            let heads = match self.known.next(&self.name, &self.line) {
+                Next::Try(heads) => heads,
+                Next::Empty { revision } if ask == Ask::Known => {
                     return Ok(Taken::Empty { revision });
                 }
-                heads = heads::read(&self.requests, &self.name).await?;
-                just_read = true;
-                self.known.learn(&heads);
-                continue;
-            }
-            match self.try_chain(heads).await? {
-                Ok(item) => return Ok(Taken::Item(item)),
-                // What the innermost branch has read, if it was of use.
-                Err(next) => {
-                    just_read = next.is_some();
-                    heads = next.unwrap_or_default();
+                Next::Empty { .. } | Next::Read => {
+                    let heads = heads::read(&self.requests, &self.name).await?;
                     self.known.learn(&heads);
+                    heads
                 }
+            };
+            if heads.candidates.is_empty() {
+                if self.line.is_late() {
+                    self.line.came_late();
+                }
+                let revision = heads.revision;
+                return Ok(Taken::Empty { revision });
+            }
+            match self.try_to_take(heads).await? {
+                Ok(item) => return Ok(Taken::Item(item)),
+                // The innermost branch has found the queue empty.
+                Err(Some(Heads {
+                    candidates,
+                    revision,
+                    ..
+                })) if candidates.is_empty() => return Ok(Taken::Empty { revision }),
+                Err(_) => {}
             }
         }
     }
 
-    /// Tries the candidates in one transaction. All gone: the next heads.
-    async fn try_chain(&self, heads: Heads) -> Result<Result<Item, Option<Heads>>, Error> {
+    /// Tries the candidates in one transaction. All gone: the next heads, if
+    /// what the innermost branch has read was of use.
+    async fn try_to_take(&self, heads: Heads) -> Result<Result<Item, Option<Heads>>, Error> {
         let why = Purpose {
             operation: "dequeue from",
             target: self.name.as_str(),
         };
-        let (start, options) = chain::page_request(&self.name, LONGEST_CHAIN, false);
+        let (start, options) = page::request(&self.name, CANDIDATES_MAX, false);
         let next = TxnOp::get(start, Some(options));
         let mut candidates = heads.candidates;
-        candidates.truncate(self.known.chain_length());
-        let txn = chain::chain(&candidates, |_| None, next);
+        candidates.truncate(self.tries.number());
+        let take = |candidate: &Candidate| vec![candidate.delete()];
+        let txn = first_present::claim(&candidates, &take, next);
+        let sent = runtime::now();
         let answer = self.requests.write(why, txn).await?;
+        self.line
+            .note_duration(runtime::now().saturating_duration_since(sent));
         let revision = revision_of(answer.header());
-        match chain::read_answer(&self.name, answer, candidates.len(), revision) {
+        match self.settle(answer, candidates, revision, None)? {
+            Ok(item) => Ok(Ok(item)),
+            Err(page) => {
+                let next = heads::complete(page);
+                if let Some(heads) = &next {
+                    self.known.learn(heads);
+                }
+                Ok(Err(next))
+            }
+        }
+    }
+
+    /// What the answer to a claim of these candidates says: the item that was
+    /// taken, else what the innermost branch has read.
+    fn settle(
+        &self,
+        answer: TxnResponse,
+        mut candidates: Vec<Candidate>,
+        revision: i64,
+        receipt: Option<&str>,
+    ) -> Result<Result<Item, Page>, Error> {
+        let tried = candidates.len();
+        match page::outcome(&self.name, answer, tried, revision) {
             Some(Claim::Taken {
                 index,
                 value,
                 revision,
             }) => {
                 let taken = candidates.swap_remove(index);
-                self.known.taken(&taken);
-                self.known.adapt(Some(index));
-                tracing::debug!(key = taken.key, revision, tried = index + 1, "dequeued");
+                self.known.passed(&taken);
+                self.tries.took(index);
+                self.line.took();
+                tracing::debug!(
+                    key = taken.key,
+                    receipt,
+                    revision,
+                    tried = index + 1,
+                    "dequeued"
+                );
                 Ok(Ok(Item {
                     value,
                     key: taken.key,
                     mod_revision: taken.mod_revision,
                     revision,
-                    receipt: None,
+                    receipt: receipt.map(str::to_owned),
                 }))
             }
             Some(Claim::AllGone(page)) => {
-                self.known.adapt(None);
+                if let Some(last) = candidates.last() {
+                    self.known.passed(last);
+                }
+                self.tries.missed();
+                self.line.came_late();
                 tracing::debug!(
                     queue = self.name.as_str(),
                     revision,
-                    tried = candidates.len(),
+                    tried,
                     "all candidates were taken by others"
                 );
-                Ok(Err(heads::complete(page)))
+                Ok(Err(page))
             }
-            None => Err(Error::unreadable_answer(why.operation, why.target)),
+            None => Err(Error::unreadable_answer("dequeue from", self.name.as_str())),
         }
     }
 
     /// Waits until it makes sense to look again, after the queue was empty at
-    /// `revision`: without a turn, until it is this one's turn; with one, until
-    /// something was enqueued. The caller keeps the turn until it has an item or
-    /// gives up; the next in line then looks for itself, so no item is missed.
-    async fn wait<'a>(
-        &'a self,
-        turn: &mut Option<SemaphorePermit<'a>>,
-        revision: i64,
-    ) -> Result<(), Error> {
-        if turn.is_none() {
-            *turn = self.turns.try_acquire().ok();
-            if turn.is_none() {
-                // Items may have come and gone before it is this one's turn.
-                *turn = self.turns.acquire().await.ok();
-                return Ok(());
-            }
-        }
-        self.wait_for_item(revision).await
-    }
-
-    /// Waits until something was enqueued after `revision`, at which the queue
-    /// was empty, or may have been.
-    async fn wait_for_item(&self, revision: i64) -> Result<(), Error> {
+    /// `revision`.
+    async fn wait<'a>(&'a self, turn: &mut Turn<'a>, revision: i64) -> Result<(), Error> {
         tracing::trace!(queue = self.name.as_str(), revision, "waiting for an item");
         #[cfg(feature = "harness")]
-        if self.waits_from_now() {
-            return self.wait_from_now().await;
+        if self.waits_by_itself() {
+            self.known.forget();
+            return self.wait_by_itself(revision).await;
         }
-        self.watch.wait_for_put_after(revision).await.map(drop)
+        if self.line.wait(turn, revision).await? == Look::Anew {
+            self.known.forget();
+        }
+        Ok(())
     }
 }
 

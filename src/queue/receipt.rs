@@ -14,9 +14,10 @@ use std::time::Duration;
 
 use etcd_client::{Compare, CompareOp, Txn, TxnOp, TxnOpResponse, TxnResponse};
 
-use super::chain::{self, Candidate, Claim, Heads};
+use super::page::{self, Heads};
 use super::{Inner, Item, Queue, heads};
 use crate::error::Error;
+use crate::first_present::{self, Candidate};
 use crate::keys::{Name, check_id};
 use crate::request::{Purpose, revision_of};
 use crate::runtime;
@@ -260,7 +261,7 @@ impl Inner {
             operation: "dequeue from",
             target: self.name.as_str(),
         };
-        let mut candidates = heads.candidates;
+        let candidates = heads.candidates;
         let answer = self
             .requests
             .write(why, claim_txn(&self.name, key, mod_revision, &candidates))
@@ -273,35 +274,19 @@ impl Inner {
         let Some(TxnOpResponse::Txn(inner)) = answer.op_responses().into_iter().next() else {
             return Err(Error::unreadable_answer(why.operation, why.target));
         };
-        match chain::read_answer(&self.name, inner, candidates.len(), revision) {
-            Some(Claim::Taken {
-                index,
-                value,
-                revision,
-            }) => {
-                let taken = candidates.swap_remove(index);
-                self.known.taken(&taken);
-                tracing::debug!(key = taken.key, receipt = key, revision, "dequeued");
-                Ok(Outcome::Taken(Item {
-                    value,
-                    key: taken.key,
-                    mod_revision: taken.mod_revision,
-                    revision,
-                    receipt: Some(id.to_owned()),
-                }))
-            }
-            Some(Claim::AllGone(_)) => Ok(Outcome::Again),
-            None => Err(Error::unreadable_answer(why.operation, why.target)),
-        }
+        Ok(match self.settle(inner, candidates, revision, Some(id))? {
+            Ok(item) => Outcome::Taken(item),
+            Err(_) => Outcome::Again,
+        })
     }
 }
 
 /// The claim: nothing unless the slot is what it was.
 fn claim_txn(name: &Name, slot: &str, mod_revision: i64, candidates: &[Candidate]) -> Txn {
-    let into_slot = |c: &Candidate| Some(TxnOp::put(slot, encode(c), None));
-    // One key is enough to fill the innermost branch; the values are read anew.
-    let (start, options) = chain::page_request(name, 1, false);
-    let claim = chain::chain(candidates, into_slot, TxnOp::get(start, Some(options)));
+    let into_slot = |c: &Candidate| vec![c.delete(), TxnOp::put(slot, encode(c), None)];
+    // One key is enough where something must be read; the values are read anew.
+    let (start, options) = page::request(name, 1, false);
+    let claim = first_present::claim(candidates, &into_slot, TxnOp::get(start, Some(options)));
     Txn::new()
         .when([Compare::mod_revision(slot, CompareOp::Equal, mod_revision)])
         .and_then([TxnOp::txn(claim)])

@@ -5,8 +5,9 @@
 //! a recipe that opens a new watch for each wait waits for that loop nearly
 //! every time. A [`PrefixWatch`] is opened at the first wait and kept.
 //!
-//! It remembers no events, only the revisions of the latest ones, so it takes
-//! the same memory however much happens.
+//! It remembers no values, only the revisions of the latest events and, for
+//! queues, the keys of the latest puts, so it takes the same memory however much
+//! happens.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -15,6 +16,7 @@ use etcd_client::{Client, Event, EventType};
 use tokio::sync::Notify;
 
 use crate::error::Error;
+use crate::recent::{Put, RecentPuts};
 use crate::runtime;
 
 mod lasting;
@@ -80,6 +82,7 @@ pub struct PrefixWatchOptions {
     progress_interval: Duration,
     silence_limit: Duration,
     puts_only: bool,
+    recent_puts: usize,
 }
 
 impl Default for PrefixWatchOptions {
@@ -88,6 +91,7 @@ impl Default for PrefixWatchOptions {
             progress_interval: Duration::from_secs(2),
             silence_limit: Duration::from_secs(5),
             puts_only: false,
+            recent_puts: 0,
         }
     }
 }
@@ -118,6 +122,13 @@ impl PrefixWatchOptions {
         self.puts_only = true;
         self
     }
+
+    /// Remembers the keys of the latest puts, this many, for
+    /// [`PrefixWatch::puts_after`].
+    pub(crate) fn recent_puts(mut self, capacity: usize) -> Self {
+        self.recent_puts = capacity;
+        self
+    }
 }
 
 impl PrefixWatch {
@@ -133,9 +144,13 @@ impl PrefixWatch {
         prefix: impl Into<String>,
         options: PrefixWatchOptions,
     ) -> Self {
+        let state = State {
+            recent: RecentPuts::new(options.recent_puts),
+            ..State::default()
+        };
         let shared = Shared {
             lasting: Lasting::new(client, Range::Prefix(prefix.into()), options),
-            state: Mutex::default(),
+            state: Mutex::new(state),
             changed: Notify::new(),
         };
         Self {
@@ -186,6 +201,13 @@ impl PrefixWatch {
         self.wait(Kind::Any, revision).await
     }
 
+    /// All puts after `revision` that have been seen so far, in order, and the
+    /// revision up to which these are all. `None` if some may be missing, because
+    /// the watch does not reach back that far or does not remember puts.
+    pub(crate) fn puts_after(&self, revision: i64) -> Option<(Vec<Put>, i64)> {
+        self.inner.shared.lock().recent.after(revision)
+    }
+
     async fn wait(&self, kind: Kind, revision: i64) -> Result<Wake, Error> {
         let shared = &self.inner.shared;
         if shared.lasting.puts_only() && kind != Kind::Put {
@@ -214,6 +236,8 @@ impl PrefixWatch {
             state.running = true;
             state.covered_after = state.covered_after.max(revision);
             state.resume_at = state.covered_after + 1;
+            let covered_after = state.covered_after;
+            state.recent.begin_after(covered_after);
             let shared = self.inner.shared.clone();
             let task = runtime::spawn(async move { shared.lasting.follow(&*shared).await });
             *lock(&self.inner.task) = Some(task);
@@ -265,6 +289,7 @@ struct State {
     last_delete: i64,
     covered_after: i64,
     resume_at: i64,
+    recent: RecentPuts,
     interruptions: u64,
     /// Why it was last interrupted; `None` asks for a new read.
     failure: Option<Error>,
@@ -304,6 +329,7 @@ impl State {
 
     fn note_compaction(&mut self, compact_revision: i64) {
         self.covered_after = self.covered_after.max(compact_revision - 1);
+        self.recent.begin_after(self.covered_after);
         self.resume_at = self.resume_at.max(compact_revision);
     }
 
@@ -324,6 +350,9 @@ impl Follower for Shared {
             for event in events {
                 if let Some(kv) = event.kv() {
                     state.note(event.event_type(), kv.mod_revision());
+                    if event.event_type() == EventType::Put {
+                        state.recent.note(kv.key(), kv.mod_revision());
+                    }
                 }
             }
         });

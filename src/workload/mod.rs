@@ -8,6 +8,7 @@
 //! | workload | clients | judged by |
 //! |---|---|---|
 //! | [`queue`] | producers and blocking consumers, then a drain | FIFO linearizability, nothing lost, nothing twice |
+//! | [`priority_queue`] | the same with priorities, beside queues of similar names | strict linearizability: the best at that moment, ties in order |
 //! | [`bank`] | transfers by STM and reads of all accounts | strict serializability, the total never changes |
 //! | [`mutex`] | critical sections under locks, leases that end | one holder at a time while its lease lives, fences that hold |
 //! | [`rw_lock`] | readers and writers, leases that end | the same, with one writer or any number of readers |
@@ -28,6 +29,7 @@ pub mod bank;
 mod locks;
 pub mod mutex;
 mod parameters;
+pub mod priority_queue;
 pub mod queue;
 pub mod rw_lock;
 mod stage;
@@ -108,9 +110,10 @@ impl fmt::Display for Bug {
 }
 
 /// All workloads, in the order in which reports list them.
-pub fn all() -> [&'static dyn Workload; 4] {
+pub fn all() -> [&'static dyn Workload; 5] {
     [
         &queue::QueueWorkload,
+        &priority_queue::PriorityQueueWorkload,
         &bank::BankWorkload,
         &mutex::MutexWorkload,
         &rw_lock::RwLockWorkload,

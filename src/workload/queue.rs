@@ -37,6 +37,15 @@ const LOST_WAKE_UP: Bug = Bug {
     about: "a dequeue waits from \"now\", not from the revision at which it saw the queue empty",
 };
 
+const GO_PREFIX: Bug = Bug {
+    name: "go-queue-prefix",
+    about: "a dequeue takes every key that begins with the queue's bare name, as in Go: those of queue2 too",
+};
+const GO_DEAD_WATCH: Bug = Bug {
+    name: "go-queue-dead-watch",
+    about: "a dequeue whose watch dies never comes back (in Go it panics on the missing event)",
+};
+
 impl Workload for QueueWorkload {
     fn name(&self) -> &'static str {
         "queue"
@@ -84,7 +93,13 @@ impl Workload for QueueWorkload {
     }
 
     fn bugs(&self) -> &'static [Bug] {
-        &[UNGUARDED_DELETE, LOST_ENQUEUE, LOST_WAKE_UP]
+        &[
+            UNGUARDED_DELETE,
+            LOST_ENQUEUE,
+            LOST_WAKE_UP,
+            GO_PREFIX,
+            GO_DEAD_WATCH,
+        ]
     }
 
     fn clients(&self, parameters: &Parameters) -> u32 {
@@ -108,6 +123,14 @@ async fn run(stage: &Stage, parameters: &Parameters) -> Result<Ended, Error> {
 
     let mut driver = stage.actor(consumers.end).await?;
     let queue = open(stage, &driver)?;
+    if stage.has_bug(GO_PREFIX.name) {
+        // Somebody else's queue, of which this history knows nothing.
+        let neighbour = Queue::new(driver.etcd(), format!("{}queue2", stage.prefix()))?;
+        for item in 0..3 {
+            // It may fail under faults; then there is nothing to eat.
+            neighbour.enqueue(format!("of-queue2-{item}")).await.ok();
+        }
+    }
     let stops = async {
         stage.finished(|client| producers.contains(&client)).await;
         while stage.awaits_restart() || stage.running().iter().any(|c| consumers.contains(c)) {
@@ -122,7 +145,7 @@ async fn run(stage: &Stage, parameters: &Parameters) -> Result<Ended, Error> {
 }
 
 /// Waits for all clients, with `side_work` going on beside it.
-async fn settle_while(stage: &Stage, side_work: impl Future<Output = ()>) -> Ended {
+pub(super) async fn settle_while(stage: &Stage, side_work: impl Future<Output = ()>) -> Ended {
     let settle = std::pin::pin!(stage.settle());
     let side_work = std::pin::pin!(side_work);
     match futures_util::future::select(settle, side_work).await {
@@ -140,6 +163,10 @@ fn open(stage: &Stage, actor: &Actor) -> Result<Queue, Error> {
         options.fault(QueueFault::UnknownEnqueueIsDone)
     } else if stage.has_bug(LOST_WAKE_UP.name) {
         options.fault(QueueFault::WaitFromNow)
+    } else if stage.has_bug(GO_PREFIX.name) {
+        options.fault(QueueFault::GoPrefix)
+    } else if stage.has_bug(GO_DEAD_WATCH.name) {
+        options.fault(QueueFault::GoDeadWatch)
     } else {
         options
     };
@@ -185,7 +212,8 @@ fn start_consumers(stage: &Stage, consumers: Range<ClientId>, parameters: &Param
     }
 }
 
-const STOP: &str = "stop-";
+/// How a value begins that tells a consumer to stop.
+pub(super) const STOP: &str = "stop-";
 
 #[derive(PartialEq, Eq)]
 enum Next {

@@ -79,6 +79,7 @@ use crate::liveness::{Deadline, STUCK};
 use crate::verdict::{Class, Summary, Verdict, Violation, count};
 
 use extract::Queue;
+pub(crate) use order::list;
 
 /// Decides whether the history is that of a FIFO queue.
 ///

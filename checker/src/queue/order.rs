@@ -128,7 +128,7 @@ pub(super) fn excuse(pending: usize) -> String {
 }
 
 /// `a, b and c`; the middle of a long list is left out.
-pub(super) fn list(names: &[String]) -> String {
+pub(crate) fn list(names: &[String]) -> String {
     match names {
         [] => "nothing".to_owned(),
         [one] => one.clone(),

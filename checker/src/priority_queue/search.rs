@@ -1,0 +1,145 @@
+//! What dequeues of unknown outcome may have taken.
+
+use std::collections::BTreeSet;
+
+use super::extract::Queue;
+use super::order::{Fault, Spans, What};
+
+/// How many events may be looked at in all, before the search is given up.
+const BUDGET: usize = 200_000_000;
+
+/// What the search came to.
+pub(super) enum Explained {
+    /// There is an order of the operations.
+    Yes,
+    /// There is none; the fault that shows if nothing is assumed, and all that
+    /// show whatever is assumed.
+    No(Fault, Proof),
+    /// There are too many ways.
+    Unknown { tried: usize },
+}
+
+/// What the faults of all assumptions rest on.
+#[derive(Default)]
+pub(super) struct Proof {
+    pub(super) items: BTreeSet<usize>,
+    /// Operations that found nothing.
+    pub(super) empties: BTreeSet<usize>,
+}
+
+impl Proof {
+    fn add(&mut self, fault: &Fault) {
+        self.items.extend(&fault.cover);
+        match fault.what {
+            What::Worse(item) => self.items.extend([item]),
+            What::Overtaken(first, second) => self.items.extend([first, second]),
+            What::Empty(operation) => self.empties.extend([operation]),
+        }
+    }
+}
+
+impl Fault {
+    /// The values without which the fault may go away, and that nobody got.
+    pub(super) fn lost(&self, spans: &Spans) -> impl Iterator<Item = usize> {
+        let overtaken = match self.what {
+            What::Overtaken(first, _) => Some(first),
+            _ => None,
+        };
+        self.cover
+            .iter()
+            .copied()
+            .chain(overtaken)
+            .filter(|item| spans.is_lost(*item))
+    }
+}
+
+struct Search<'q, 'h> {
+    queue: &'q Queue<'h>,
+    spans: &'q mut Spans,
+    /// Which value each of the dequeues took, so far.
+    taken: Vec<Option<usize>>,
+    seen: BTreeSet<Vec<Option<usize>>>,
+    tried: usize,
+    proof: Proof,
+}
+
+/// Whether the dequeues of unknown outcome can explain the history.
+pub(super) fn explain(queue: &Queue<'_>, spans: &mut Spans) -> Explained {
+    let Some(fault) = spans.find_fault(queue) else {
+        return Explained::Yes;
+    };
+    let mut search = Search {
+        queue,
+        taken: vec![None; queue.pending.len()],
+        seen: BTreeSet::new(),
+        tried: 1,
+        proof: Proof::default(),
+        spans,
+    };
+    match search.repair(&fault) {
+        Some(true) => Explained::Yes,
+        Some(false) => Explained::No(fault, search.proof),
+        None => Explained::Unknown {
+            tried: search.tried,
+        },
+    }
+}
+
+impl Search<'_, '_> {
+    /// Whether the fault, and all that show then, go away with more values taken.
+    /// `None` when the budget is spent.
+    fn repair(&mut self, fault: &Fault) -> Option<bool> {
+        self.proof.add(fault);
+        let lost: Vec<usize> = fault.lost(self.spans).collect();
+        // Taken later than this, a value would still be in the way.
+        let until = match fault.what {
+            What::Overtaken(_, second) => self.queue.items[second]
+                .dequeue
+                .map_or(fault.window.1, |d| self.queue.operations[d].completed),
+            _ => fault.window.1,
+        };
+        for item in lost {
+            for index in self.likely_first(item, fault.window.0) {
+                let invoked = self.queue.operations[self.queue.pending[index]].invoked;
+                if self.taken[index].is_some() || invoked > until {
+                    continue;
+                }
+                self.taken[index] = Some(item);
+                if self.seen.insert(self.taken.clone()) {
+                    if self.tried * (self.queue.events + 1) > BUDGET {
+                        return None;
+                    }
+                    self.tried += 1;
+                    self.spans.take(item, invoked);
+                    let explained = match self.spans.find_fault(self.queue) {
+                        None => Some(true),
+                        Some(next) => self.repair(&next),
+                    };
+                    self.spans.put_back(item);
+                    match explained {
+                        Some(false) => {}
+                        done => return done,
+                    }
+                }
+                self.taken[index] = None;
+            }
+        }
+        Some(false)
+    }
+
+    /// The dequeues of unknown outcome, those first that explain most and are of
+    /// least use for anything else.
+    fn likely_first(&self, item: usize, window_first: usize) -> Vec<usize> {
+        let needed = self.spans.enqueue_first(item);
+        let needed = match window_first {
+            usize::MAX => needed,
+            first => needed.max(first),
+        };
+        let mut order: Vec<usize> = (0..self.taken.len()).collect();
+        order.sort_by_key(|index| {
+            let invoked = self.queue.operations[self.queue.pending[*index]].invoked;
+            (invoked > needed, invoked.abs_diff(needed))
+        });
+        order
+    }
+}

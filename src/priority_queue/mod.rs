@@ -1,0 +1,544 @@
+//! A priority queue for any number of producers and consumers: the lowest number
+//! first, and of equal numbers the one that was enqueued first.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), etcd_recipes::Error> {
+//! # let client: etcd_recipes::etcd_client::Client = unimplemented!();
+//! use etcd_recipes::PriorityQueue;
+//!
+//! let queue = PriorityQueue::new(&client, "jobs")?;
+//! queue.enqueue("sweep the floor", 9).await?;
+//! queue.enqueue("put out the fire", 1).await?;
+//! let item = queue.dequeue().await?;
+//! assert_eq!((item.value.as_slice(), item.priority), (&b"put out the fire"[..], 1));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What it promises
+//!
+//! Enqueues and dequeues take effect one after the other, each between its call
+//! and its return: a dequeue takes the best item that there is at that moment,
+//! and no item comes out twice. Go's consumers promise less: one that waits takes
+//! the next item that is put, even while a better one lies in the queue. They may
+//! take part all the same.
+//!
+//! # What it does not
+//!
+//! A dequeue deletes its item before the caller has it. One that is cancelled, or
+//! ends with an unknown outcome, can lose the best item, as in Go. Where that
+//! matters, use a queue that gives items back. Items have no lease:
+//! they stay until somebody takes them. There is no fairness between priorities:
+//! while better items keep coming, the others wait.
+//!
+//! # Keys
+//!
+//! As etcd's Go recipes lay them out, so that programs in both languages can
+//! share a queue: item `name/%05d/%016d` of priority and sequence number, and
+//! `__name/%05d`, empty, which is written with every item and never deleted.
+//! Other keys below `name/` are left alone, but up to 60 of them may lie before
+//! the best item.
+
+mod enqueue;
+#[cfg(feature = "harness")]
+mod fault;
+mod heads;
+mod layout;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use etcd_client::{Client, Compare, CompareOp, GetOptions, Txn, TxnOp, TxnOpResponse, TxnResponse};
+
+use self::enqueue::Positions;
+#[cfg(feature = "harness")]
+#[doc(hidden)]
+pub use self::fault::PriorityQueueFault;
+use self::heads::{FOREIGN_MAX, Heads, Known, Next};
+use crate::consumers::{self, Line, Look, Turn};
+use crate::error::Error;
+use crate::first_present::{self, Candidate, Found, Tries};
+use crate::keys::Name;
+use crate::queue::Enqueued;
+use crate::request::{DEFAULT_REQUEST_DEADLINE, Purpose, Requests, revision_of};
+use crate::runtime;
+use crate::telemetry::{self, Call};
+use crate::watch::{PrefixWatch, PrefixWatchOptions};
+
+/// A priority queue of byte strings: the lowest number first, ties in the order
+/// of arrival. See the [module](self).
+///
+/// Clones share what they know of the queue and one watch; any number of them,
+/// in any number of processes, may enqueue and dequeue.
+///
+/// # Cost
+///
+/// An enqueue is one transaction, two where other producers of the same priority
+/// were faster. A dequeue is one transaction when this handle knows the best
+/// item, from its watch or its last read, and one more each time that others were
+/// faster or something better has arrived meanwhile. Let the consumers of a
+/// process share one handle: an item wakes a few consumers of each.
+#[derive(Clone)]
+pub struct PriorityQueue {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    name: Name,
+    requests: Requests,
+    line: Line,
+    positions: Positions,
+    known: Known,
+    tries: Tries,
+    #[cfg(feature = "harness")]
+    fault: Option<fault::Broken>,
+}
+
+/// An item that was taken from a priority queue, or looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PriorityItem {
+    /// What was enqueued.
+    pub value: Vec<u8>,
+    /// With which priority: the lowest number comes first.
+    pub priority: u16,
+    /// The item's key in the queue.
+    pub key: String,
+    /// The revision at which it joined the queue.
+    pub mod_revision: i64,
+    /// The revision at which it was taken; for [`PriorityQueue::peek`], at which
+    /// it was read.
+    pub revision: i64,
+}
+
+/// How a [`PriorityQueue`] behaves.
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct PriorityQueueOptions {
+    request_deadline: Duration,
+    #[cfg(feature = "harness")]
+    fault: Option<PriorityQueueFault>,
+}
+
+impl Default for PriorityQueueOptions {
+    fn default() -> Self {
+        Self {
+            request_deadline: DEFAULT_REQUEST_DEADLINE,
+            #[cfg(feature = "harness")]
+            fault: None,
+        }
+    }
+}
+
+impl PriorityQueueOptions {
+    /// The defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How long to wait for the answer to one request. A write that takes longer
+    /// ends with an unknown outcome. A blocking dequeue waits for items as long
+    /// as it takes; this limits its requests only. Default: 5 s.
+    pub fn request_deadline(mut self, deadline: Duration) -> Self {
+        self.request_deadline = deadline;
+        self
+    }
+}
+
+impl PriorityQueue {
+    /// The queue called `name`, with default options. Nothing is sent.
+    ///
+    /// # Errors
+    ///
+    /// As [`with_options`](Self::with_options).
+    pub fn new(client: &Client, name: impl Into<String>) -> Result<Self, Error> {
+        Self::with_options(client, name, PriorityQueueOptions::default())
+    }
+
+    /// The queue called `name`. Nothing is sent.
+    ///
+    /// # Errors
+    ///
+    /// [Invalid name](Error::is_invalid_name) if the name is empty, ends with
+    /// `/`, has an empty part or a NUL.
+    pub fn with_options(
+        client: &Client,
+        name: impl Into<String>,
+        options: PriorityQueueOptions,
+    ) -> Result<Self, Error> {
+        let name = Name::new(name)?;
+        let watch_options = PrefixWatchOptions::new()
+            .puts_only()
+            .recent_puts(consumers::RECENT_PUTS);
+        let watch = PrefixWatch::with_options(client, name.children(), watch_options);
+        Ok(Self {
+            inner: Arc::new(Inner {
+                requests: Requests::new(client, options.request_deadline),
+                line: Line::new(watch),
+                positions: Positions::default(),
+                known: Known::default(),
+                tries: Tries::default(),
+                #[cfg(feature = "harness")]
+                fault: options.fault.map(|f| fault::Broken::new(f, client)),
+                name,
+            }),
+        })
+    }
+
+    /// The queue's name.
+    pub fn name(&self) -> &str {
+        self.inner.name.as_str()
+    }
+
+    /// Puts an item behind all others of the same priority, and before those
+    /// with a larger number.
+    ///
+    /// Not to be repeated blindly: after an [unknown
+    /// outcome](Error::is_outcome_unknown) the item may be in the queue.
+    ///
+    /// # Errors
+    ///
+    /// [Refused](Error::is_refused), [not sent](Error::is_not_sent), or an
+    /// [unknown outcome](Error::is_outcome_unknown). Foreign data if a key that
+    /// is no item lies among those of this priority, and no item can be put
+    /// behind it. Dropping the future leaves the outcome unknown too.
+    pub async fn enqueue(
+        &self,
+        value: impl Into<Vec<u8>>,
+        priority: u16,
+    ) -> Result<Enqueued, Error> {
+        let work = self.inner.put(value.into(), priority);
+        telemetry::observed(self.call("enqueue"), work).await
+    }
+
+    /// Takes the best item, waiting for one as long as it takes.
+    ///
+    /// Can be cancelled by dropping it. If that happens while a claim is on its
+    /// way, the item may be lost. A future that is kept must be polled: the
+    /// dequeues of a handle stand in line, and one that is neither polled nor
+    /// dropped can hold up those behind it.
+    ///
+    /// # Errors
+    ///
+    /// An [unknown outcome](Error::is_outcome_unknown) means that the best item
+    /// may be gone: what it was cannot be found out. Foreign data if more than 60
+    /// keys that are no items lie before it. Any other error means that nothing
+    /// was taken.
+    pub async fn dequeue(&self) -> Result<PriorityItem, Error> {
+        telemetry::observed(self.call("dequeue"), self.inner.dequeue()).await
+    }
+
+    /// Takes the best item, or none if the queue is empty at some moment during
+    /// the call.
+    ///
+    /// # Errors
+    ///
+    /// As [`dequeue`](Self::dequeue).
+    pub async fn try_dequeue(&self) -> Result<Option<PriorityItem>, Error> {
+        let work = async {
+            match self.inner.claim(Ask::Etcd).await? {
+                Taken::Item(item) => Ok(Some(item)),
+                Taken::Empty { .. } => Ok(None),
+            }
+        };
+        telemetry::observed(self.call("try_dequeue"), work).await
+    }
+
+    /// Looks at the best item and leaves it there.
+    ///
+    /// # Errors
+    ///
+    /// Definite ones only: it changes nothing.
+    pub async fn peek(&self) -> Result<Option<PriorityItem>, Error> {
+        let inner = &*self.inner;
+        let why = Purpose {
+            operation: "read the head of",
+            target: inner.name.as_str(),
+        };
+        loop {
+            let heads = heads::read(&inner.requests, &inner.name).await?;
+            let Some(best) = heads.candidates.first() else {
+                return Ok(None);
+            };
+            let key = best.key.as_bytes();
+            let answer = inner.requests.range(why, key, GetOptions::new()).await?;
+            // Otherwise it is gone or was put anew meanwhile.
+            if let Some(kv) = answer.kvs().first()
+                && kv.mod_revision() == best.mod_revision
+            {
+                let value = kv.value().to_vec();
+                return Ok(Some(inner.item(best, value, heads.revision)));
+            }
+        }
+    }
+
+    /// How many items the queue holds, counted by etcd without sending them.
+    ///
+    /// It is an upper bound where other keys lie below the queue's name whose
+    /// next part begins with a digit. [`is_empty`](Self::is_empty) is exact.
+    ///
+    /// # Errors
+    ///
+    /// Definite ones only: it changes nothing.
+    pub async fn len(&self) -> Result<u64, Error> {
+        let inner = &*self.inner;
+        let why = Purpose {
+            operation: "count the items of",
+            target: inner.name.as_str(),
+        };
+        let (start, end) = inner.name.item_range();
+        let options = GetOptions::new().with_range(end).with_count_only();
+        let answer = inner.requests.range(why, start.as_bytes(), options).await?;
+        Ok(u64::try_from(answer.count()).unwrap_or(0))
+    }
+
+    /// Whether the queue holds no item.
+    ///
+    /// # Errors
+    ///
+    /// Definite ones only: it changes nothing.
+    pub async fn is_empty(&self) -> Result<bool, Error> {
+        let inner = &*self.inner;
+        let heads = heads::read(&inner.requests, &inner.name).await?;
+        Ok(heads.candidates.is_empty())
+    }
+
+    fn call(&self, operation: &'static str) -> Call<'_> {
+        Call {
+            recipe: "priority-queue",
+            operation,
+            name: self.name(),
+            lease: None,
+        }
+    }
+}
+
+impl std::fmt::Debug for PriorityQueue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PriorityQueue")
+            .field("name", &self.name())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Whom to ask whether the queue is empty.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ask {
+    /// What is known will do: whoever then waits hears of anything newer.
+    Known,
+    /// Only etcd can tell what is true at this moment.
+    Etcd,
+}
+
+/// What an attempt to take an item came to.
+enum Taken {
+    Item(PriorityItem),
+    /// The queue was empty at this revision.
+    Empty {
+        revision: i64,
+    },
+}
+
+impl Inner {
+    async fn dequeue(&self) -> Result<PriorityItem, Error> {
+        #[cfg(feature = "harness")]
+        if self.dequeues_like_go() {
+            return self.dequeue_like_go().await;
+        }
+        let mut turn: Turn<'_> = None;
+        loop {
+            match self.claim(Ask::Known).await? {
+                Taken::Item(item) => return Ok(item),
+                Taken::Empty { revision } => {
+                    tracing::trace!(queue = self.name.as_str(), revision, "waiting for an item");
+                    if self.line.wait(&mut turn, revision).await? == Look::Anew {
+                        self.known.forget();
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes the best item, without waiting for one.
+    async fn claim(&self, ask: Ask) -> Result<Taken, Error> {
+        // The first claim reads if it has to; later ones know what they were told.
+        let mut told: Option<Heads> = None;
+        loop {
+            let heads = match told.take() {
+                Some(heads) => heads,
+                None => match self.known.next(&self.name, &self.line) {
+                    Next::Try(heads) => heads,
+                    Next::Empty { revision } if ask == Ask::Known => {
+                        return Ok(Taken::Empty { revision });
+                    }
+                    Next::Empty { .. } | Next::Read => {
+                        let heads = heads::read(&self.requests, &self.name).await?;
+                        self.known.learn(&heads);
+                        heads
+                    }
+                },
+            };
+            if heads.candidates.is_empty() {
+                if self.line.is_late() {
+                    self.line.came_late();
+                }
+                let revision = heads.revision;
+                return Ok(Taken::Empty { revision });
+            }
+            match self.try_to_take(heads).await? {
+                Ok(item) => return Ok(Taken::Item(item)),
+                Err(next) => told = next,
+            }
+        }
+    }
+
+    /// Tries the candidates in one transaction. If that takes none: what it has
+    /// read instead, if that was of use.
+    async fn try_to_take(
+        &self,
+        heads: Heads,
+    ) -> Result<Result<PriorityItem, Option<Heads>>, Error> {
+        let why = Purpose {
+            operation: "dequeue from",
+            target: self.name.as_str(),
+        };
+        let mut candidates = heads.candidates;
+        candidates.truncate(self.tries.number());
+        self.check_foreign(&heads.foreign, &candidates)?;
+        let txn = self.claim_txn(&candidates, &heads.foreign);
+        let sent = runtime::now();
+        let answer = self.requests.write(why, txn).await?;
+        self.line
+            .note_duration(runtime::now().saturating_duration_since(sent));
+        let revision = revision_of(answer.header());
+        match self.outcome(answer, candidates.len(), revision) {
+            Some(Claim::Taken { index, value }) => {
+                let taken = &candidates[index];
+                self.known.passed(&taken.key, revision);
+                self.tries.took(index);
+                self.line.took();
+                tracing::debug!(key = taken.key, revision, tried = index + 1, "dequeued");
+                Ok(Ok(self.item(taken, value, revision)))
+            }
+            Some(Claim::Not { is_late, next }) => {
+                if is_late {
+                    self.tries.missed();
+                    self.line.came_late();
+                }
+                tracing::debug!(
+                    queue = self.name.as_str(),
+                    revision,
+                    is_late,
+                    "others were faster, or something better has arrived"
+                );
+                match &next {
+                    Some(heads) => self.known.learn(heads),
+                    // Foreign keys fill the page: a larger one is read.
+                    None => self.known.forget(),
+                }
+                Ok(Err(next))
+            }
+            None => Err(Error::unreadable_answer(why.operation, why.target)),
+        }
+    }
+
+    /// Deletes the first of the candidates that is there, provided that nothing
+    /// lies before it; else reads the first items.
+    fn claim_txn(&self, candidates: &[Candidate], foreign: &[Vec<u8>]) -> Txn {
+        let read = || {
+            let (start, options) = heads::request(&self.name, first_present::CANDIDATES_MAX);
+            TxnOp::get(start, Some(options))
+        };
+        let take = |candidate: &Candidate| {
+            #[cfg(feature = "harness")]
+            if self.takes_stale_minimum() {
+                return vec![TxnOp::txn(Txn::new().and_then([candidate.delete()]))];
+            }
+            let is_best = Txn::new()
+                .when(self.nothing_before(&candidate.key, foreign))
+                .and_then([candidate.delete()])
+                .or_else([read()]);
+            vec![TxnOp::txn(is_best)]
+        };
+        first_present::claim(candidates, &take, read())
+    }
+
+    /// Holds if there is nothing before this key but the foreign keys that are
+    /// known.
+    fn nothing_before(&self, key: &str, foreign: &[Vec<u8>]) -> Vec<Compare> {
+        let (start, _) = self.name.item_range();
+        let mut gaps = Vec::new();
+        let mut start = start.into_bytes();
+        let before = foreign.iter().take_while(|f| f.as_slice() < key.as_bytes());
+        for foreign in before {
+            gaps.push((start, foreign.clone()));
+            start = foreign.clone();
+            start.push(0);
+        }
+        gaps.push((start, key.as_bytes().to_vec()));
+        // "Nothing" is what a range compare of the create revision with 0 says
+        // (tried on etcd 3.4.23 and 3.5.1).
+        gaps.into_iter()
+            .filter(|(start, end)| start < end)
+            .map(|(start, end)| {
+                Compare::create_revision(start, CompareOp::Equal, 0).with_range(end)
+            })
+            .collect()
+    }
+
+    fn check_foreign(&self, foreign: &[Vec<u8>], candidates: &[Candidate]) -> Result<(), Error> {
+        let Some(last) = candidates.last() else {
+            return Ok(());
+        };
+        let last = last.key.as_bytes();
+        let before = foreign.iter().filter(|f| f.as_slice() < last).count();
+        if before <= FOREIGN_MAX {
+            return Ok(());
+        }
+        Err(Error::foreign_data(
+            &String::from_utf8_lossy(&foreign[0]),
+            "more than 60 keys below the queue's name are no items and lie before the best one",
+        ))
+    }
+
+    /// What the answer to a [`claim_txn`](Self::claim_txn) says. `None` if it does
+    /// not have the shape of one.
+    fn outcome(&self, answer: TxnResponse, tried: usize, revision: i64) -> Option<Claim> {
+        let (answer, is_late) = match first_present::read_answer(answer, tried)? {
+            Found::First(index, answers) => {
+                let TxnOpResponse::Txn(inner) = answers.into_iter().next()? else {
+                    return None;
+                };
+                if inner.succeeded() {
+                    let value = first_present::deleted_value(inner.op_responses())?;
+                    return Some(Claim::Taken { index, value });
+                }
+                (inner.op_responses().into_iter().next()?, false)
+            }
+            Found::None(answer) => (answer, true),
+        };
+        let TxnOpResponse::Get(read) = answer else {
+            return None;
+        };
+        let next = heads::page(&self.name, &read, revision);
+        Some(Claim::Not { is_late, next })
+    }
+
+    fn item(&self, candidate: &Candidate, value: Vec<u8>, revision: i64) -> PriorityItem {
+        PriorityItem {
+            value,
+            priority: layout::priority_of(&self.name, candidate.key.as_bytes()).unwrap_or(0),
+            key: candidate.key.clone(),
+            mod_revision: candidate.mod_revision,
+            revision,
+        }
+    }
+}
+
+/// How a claim ended.
+enum Claim {
+    /// This candidate, by number, was deleted.
+    Taken { index: usize, value: Vec<u8> },
+    /// All candidates were gone, or the first was not the best; the first items
+    /// as they were then.
+    Not { is_late: bool, next: Option<Heads> },
+}
