@@ -111,6 +111,17 @@ fn any_plan(workload: &'static dyn Workload, bug: Option<Bug>) -> BoxedStrategy<
                 ]
             })
             .boxed(),
+        "stm" => (0..4u64, 2..5u64, 1..6u64, 1..15u64, 0..20u64)
+            .prop_map(|(level, keys, clients, transactions, think_ms)| {
+                vec![
+                    ("level", level),
+                    ("keys", keys),
+                    ("clients", clients),
+                    ("transactions", transactions),
+                    ("think_ms", think_ms),
+                ]
+            })
+            .boxed(),
         other => panic!("say which plans the workload {other} is to be tried with"),
     };
     let base = RunPlan::draw(workload, 0);
@@ -214,6 +225,11 @@ fn the_mutex_keeps_its_promise_under_any_plan() {
 #[test]
 fn the_read_write_lock_keeps_its_promise_under_any_plan() {
     keeps_its_promise_under_any_plan("rwlock");
+}
+
+#[test]
+fn transactions_keep_their_promise_at_every_level_under_any_plan() {
+    keeps_its_promise_under_any_plan("stm");
 }
 
 #[test]

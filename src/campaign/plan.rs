@@ -1,5 +1,6 @@
 //! The plan of a run: everything that determines it, as a JSON file.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use etcd_sim::executor::Executor;
@@ -8,7 +9,7 @@ use etcd_sim::plan::{Latency, Plan, Profile};
 use etcd_sim::seed::Stream;
 use serde::{Deserialize, Serialize};
 
-use crate::workload::{self, Bug, Parameters, Workload};
+use crate::workload::{self, Bug, Parameters, Value, Workload};
 
 /// What the field `format` of a plan says.
 pub const FORMAT: &str = "etcd-recipes-plan";
@@ -41,7 +42,7 @@ struct Saved {
     format: String,
     version: u32,
     workload: String,
-    parameters: Parameters,
+    parameters: BTreeMap<String, Value>,
     bug: Option<String>,
     executor: String,
     seed: u64,
@@ -164,12 +165,13 @@ impl RunPlan {
             });
         }
         let workload = find_workload(&saved.workload)?;
-        saved.parameters.check(workload.parameters())?;
+        let parameters = Parameters::from_named(&saved.parameters, workload)?;
+        parameters.check(workload.parameters())?;
         let plan = RunPlan {
             workload,
             bug: find_bug(workload, saved.bug)?,
             executor: find_executor(&saved.executor)?,
-            parameters: saved.parameters,
+            parameters,
             environment: Plan {
                 seed: saved.seed,
                 latency: saved.latency,
@@ -197,7 +199,7 @@ impl RunPlan {
             format: FORMAT.to_owned(),
             version: VERSION,
             workload: self.workload.name().to_owned(),
-            parameters: self.parameters.clone(),
+            parameters: self.parameters.named(self.workload),
             bug: self.bug.map(|bug| bug.name.to_owned()),
             executor: self.executor.name().to_owned(),
             seed: self.environment.seed,

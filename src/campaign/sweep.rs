@@ -76,6 +76,9 @@ pub struct Summary {
     pub liveness_violations: u64,
     /// Runs that the checker could not decide.
     pub unknown: u64,
+    /// How many runs showed which strongest guarantee, where the model knows
+    /// several.
+    pub guarantees: BTreeMap<&'static str, u64>,
     /// Simulated time in all, in nanoseconds.
     pub simulated_ns: u128,
 }
@@ -104,6 +107,14 @@ impl Summary {
             *self.faults.entry(kind).or_default() += count;
         }
         self.simulated_ns += u128::from(report.simulated_ns);
+        let guarantee = match &report.verdict {
+            Verdict::Valid(summary) => summary.guarantee,
+            Verdict::Violation(violation) => violation.guarantee,
+            _ => None,
+        };
+        if let Some(guarantee) = guarantee {
+            *self.guarantees.entry(guarantee.name).or_default() += 1;
+        }
         match &report.verdict {
             Verdict::Valid(_) => self.valid += 1,
             Verdict::Violation(violation) => match violation.class {
@@ -128,6 +139,9 @@ impl Summary {
         self.safety_violations += other.safety_violations;
         self.liveness_violations += other.liveness_violations;
         self.unknown += other.unknown;
+        for (name, count) in &other.guarantees {
+            *self.guarantees.entry(name).or_default() += count;
+        }
         self.simulated_ns += other.simulated_ns;
     }
 

@@ -15,6 +15,8 @@
 use etcd_client::{Compare, CompareOp, Txn, TxnOp, TxnOpResponse, TxnResponse};
 
 use super::Isolation;
+#[cfg(feature = "harness")]
+use super::fault::{self, StmFault};
 use super::transaction::{Reads, Snapshot, Transaction, Version, Writes, versions};
 use crate::error::Error;
 use crate::request::{Purpose, Requests, revision_of};
@@ -41,10 +43,15 @@ pub(super) async fn commit(txn: &Transaction, requests: &Requests) -> Result<Com
         operation: "commit to",
         target: &target,
     };
-    let compares = conditions(txn.isolation(), txn.base(), &reads, &writes);
+    #[cfg_attr(not(feature = "harness"), expect(unused_mut, reason = "for a twin"))]
+    let mut compares = conditions(txn.isolation(), txn.base(), &reads, &writes);
+    #[cfg(feature = "harness")]
+    if txn.has_fault(StmFault::UnvalidatedCommit) {
+        compares.clear();
+    }
     let read_again = txn.isolation().has_snapshot() && is_small(&reads);
     let request = request(compares, &reads, &writes, read_again);
-    let answer = requests.write(why, request).await?;
+    let answer = write(txn, requests, why, request).await?;
     let revision = revision_of(answer.header());
     if answer.succeeded() {
         tracing::debug!(target, revision, "committed");
@@ -57,6 +64,29 @@ pub(super) async fn commit(txn: &Transaction, requests: &Requests) -> Result<Com
         versions: versions(reads.into_keys(), &answer),
     });
     Ok(Commit::Conflict(snapshot))
+}
+
+#[cfg(not(feature = "harness"))]
+async fn write(
+    _: &Transaction,
+    requests: &Requests,
+    why: Purpose<'_>,
+    request: Txn,
+) -> Result<TxnResponse, Error> {
+    requests.write(why, request).await
+}
+
+#[cfg(feature = "harness")]
+async fn write(
+    txn: &Transaction,
+    requests: &Requests,
+    why: Purpose<'_>,
+    request: Txn,
+) -> Result<TxnResponse, Error> {
+    if txn.has_fault(StmFault::BlindRetry) {
+        return fault::write_until_answered(requests, why, request).await;
+    }
+    requests.write(why, request).await
 }
 
 /// Whether everything that was read held together at some moment.

@@ -9,6 +9,8 @@
 //! - `commit`: the txn at the end.
 
 mod commit;
+#[cfg(feature = "harness")]
+mod fault;
 mod transaction;
 
 use std::fmt;
@@ -17,6 +19,8 @@ use std::time::{Duration, Instant};
 use etcd_client::Client;
 
 use self::commit::Commit;
+#[cfg(feature = "harness")]
+pub use self::fault::StmFault;
 use self::transaction::Snapshot;
 pub use self::transaction::{Read, Transaction, Write};
 use crate::error::Error;
@@ -61,6 +65,8 @@ pub struct Stm {
     isolation: Isolation,
     max_attempts: Option<u32>,
     deadline: Option<Duration>,
+    #[cfg(feature = "harness")]
+    fault: Option<StmFault>,
 }
 
 /// What a transaction may see, and what makes it fail to commit.
@@ -132,6 +138,8 @@ impl Stm {
             isolation: Isolation::default(),
             max_attempts: None,
             deadline: None,
+            #[cfg(feature = "harness")]
+            fault: None,
         }
     }
 
@@ -201,7 +209,7 @@ impl Stm {
         loop {
             attempts += 1;
             let requests = limit.limited(&self.requests)?;
-            let txn = Transaction::new(self.isolation, requests, snapshot.take());
+            let txn = self.begin(requests, snapshot.take());
             match attempt(&mut body, &txn, &limit).await? {
                 Attempt::Done { value, revision } => {
                     return Ok(Committed {
@@ -223,6 +231,19 @@ impl Stm {
                 snapshot = None;
             }
         }
+    }
+}
+
+impl Stm {
+    #[cfg(not(feature = "harness"))]
+    fn begin(&self, requests: Requests, snapshot: Option<Snapshot>) -> Transaction {
+        Transaction::new(self.isolation, requests, snapshot)
+    }
+
+    #[cfg(feature = "harness")]
+    fn begin(&self, requests: Requests, snapshot: Option<Snapshot>) -> Transaction {
+        let read_at = fault::revision_of(snapshot.as_ref());
+        Transaction::new(self.isolation, requests, snapshot).with_fault(self.fault, read_at)
     }
 }
 
@@ -272,6 +293,8 @@ where
                 Commit::Conflict(snapshot) => Attempt::Again(snapshot),
             },
         ),
+        #[cfg(feature = "harness")]
+        Err(error) if txn.has_fault(StmFault::UnvalidatedAbort) => Err(StmError::Abort(error)),
         // What the closure objects to may be a state that never was.
         Err(error) => match commit::validate(txn, &limit.limited(txn.requests())?).await? {
             true => Err(StmError::Abort(error)),

@@ -8,6 +8,8 @@ use etcd_client::{GetOptions, KeyValue, Txn, TxnOp, TxnOpResponse, TxnResponse};
 use tokio::sync::Notify;
 
 use super::Isolation;
+#[cfg(feature = "harness")]
+use super::StmFault;
 use crate::error::{self, Error};
 use crate::request::{Purpose, Requests, revision_of};
 
@@ -20,10 +22,10 @@ const KEYS_IN_A_REQUEST: usize = 100;
 /// what was read and written; what is written to it then is ignored.
 #[derive(Clone)]
 pub struct Transaction {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
 }
 
-struct Inner {
+pub(super) struct Inner {
     isolation: Isolation,
     requests: Requests,
     state: Mutex<State>,
@@ -31,20 +33,28 @@ struct Inner {
     /// also if the closure reads several keys at once.
     reading: tokio::sync::Mutex<()>,
     snapshot_lost: Notify,
+    #[cfg(feature = "harness")]
+    pub(super) fault: Option<StmFault>,
 }
 
 /// Invariant: with a snapshot level, everything in `reads` and `fetched` is as
 /// of `base`.
 #[derive(Default)]
-struct State {
+pub(super) struct State {
     /// The revision of the snapshot, once something was read.
-    base: Option<i64>,
-    reads: Reads,
+    pub(super) base: Option<i64>,
+    pub(super) reads: Reads,
     /// What the failed commit before this attempt has read.
     fetched: Reads,
-    writes: Writes,
+    /// The revision of `fetched`, where that is not `base`: in a broken twin.
+    #[cfg(feature = "harness")]
+    pub(super) fetched_at: Option<i64>,
+    pub(super) writes: Writes,
     /// The latest revision that an answer to a read came with.
     last_read_at: Option<i64>,
+    /// The snapshot is given up and never decided: only a broken twin does that.
+    #[cfg(feature = "harness")]
+    pub(super) is_base_open: bool,
     is_snapshot_lost: bool,
     failure: Option<Error>,
     is_finished: bool,
@@ -115,6 +125,10 @@ impl Transaction {
         keys: impl IntoIterator<Item = K>,
     ) -> Result<Vec<Option<Vec<u8>>>, Error> {
         let keys: Vec<Vec<u8>> = keys.into_iter().map(Into::into).collect();
+        #[cfg(feature = "harness")]
+        if let Some(values) = self.one_for_all(&keys) {
+            return Ok(values);
+        }
         let unwritten: Vec<Vec<u8>> = {
             let state = self.lock();
             let unwritten = keys.iter().filter(|key| !state.writes.contains_key(*key));
@@ -139,6 +153,8 @@ impl Transaction {
     /// As [`get`](Self::get).
     pub async fn rev(&self, key: impl Into<Vec<u8>>) -> Result<i64, Error> {
         let key = key.into();
+        #[cfg(feature = "harness")]
+        self.leave_base_open(&key);
         self.read(std::slice::from_ref(&key)).await?;
         let state = self.lock();
         Ok(state.reads.get(&key).map_or(0, |read| read.mod_revision))
@@ -208,6 +224,8 @@ impl Transaction {
                 state: Mutex::new(state),
                 reading: tokio::sync::Mutex::new(()),
                 snapshot_lost: Notify::new(),
+                #[cfg(feature = "harness")]
+                fault: None,
             }),
         }
     }
@@ -248,7 +266,7 @@ impl Transaction {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         // Whole at every moment.
         self.inner
             .state
@@ -347,6 +365,17 @@ impl Transaction {
 }
 
 impl State {
+    #[cfg(feature = "harness")]
+    fn is_base_open(&self) -> bool {
+        self.is_base_open
+    }
+
+    #[cfg(not(feature = "harness"))]
+    #[expect(clippy::unused_self, reason = "a broken twin looks at the state")]
+    fn is_base_open(&self) -> bool {
+        false
+    }
+
     /// Moves what was fetched in advance to the reads. Returns the keys that are
     /// still to be fetched, each once.
     fn take_fetched(&mut self, keys: &[Vec<u8>]) -> Vec<Vec<u8>> {
@@ -357,6 +386,10 @@ impl State {
             }
             match self.fetched.remove_entry(key) {
                 Some((key, version)) => {
+                    #[cfg(feature = "harness")]
+                    if self.reads.is_empty() {
+                        self.base = self.base.or(self.fetched_at);
+                    }
                     self.reads.insert(key, version);
                 }
                 None if missing.contains(key) => {}
@@ -370,7 +403,9 @@ impl State {
     fn take_answer(&mut self, keys: &[Vec<u8>], answer: &TxnResponse) {
         let revision = revision_of(answer.header());
         // The first read decides; later ones are asked for at its revision.
-        self.base.get_or_insert(revision);
+        if !self.is_base_open() {
+            self.base.get_or_insert(revision);
+        }
         self.last_read_at = Some(revision);
         self.reads.extend(versions(keys.iter().cloned(), answer));
     }

@@ -12,6 +12,7 @@
 //! | [`bank`] | transfers by STM and reads of all accounts | strict serializability, the total never changes |
 //! | [`mutex`] | critical sections under locks, leases that end | one holder at a time while its lease lives, fences that hold |
 //! | [`rw_lock`] | readers and writers, leases that end | the same, with one writer or any number of readers |
+//! | [`stm`] | random transactions at each isolation level | the level that is promised: opacity, strict serializability, or read committed |
 //!
 //! Each workload has *broken twins*: the same work on a recipe with a typical
 //! mistake put in. A checker that lets one pass proves nothing.
@@ -33,8 +34,9 @@ pub mod priority_queue;
 pub mod queue;
 pub mod rw_lock;
 mod stage;
+pub mod stm;
 
-pub use parameters::{Parameter, Parameters, WrongParameter};
+pub use parameters::{Parameter, Parameters, Value, WrongParameter};
 pub use stage::{Actor, Connect, OpenOperation, Stage};
 pub(crate) use stage::{Environment, Live, StageOptions};
 
@@ -69,6 +71,13 @@ pub trait Workload: Send + Sync {
 
     /// The numbers that size a run.
     fn parameters(&self) -> &'static [Parameter];
+
+    /// The names of a parameter's values, from 0, where they stand for something
+    /// that is no number; none for numbers.
+    fn choices(&self, parameter: &str) -> &'static [&'static str] {
+        let _ = parameter;
+        &[]
+    }
 
     /// The broken twins.
     fn bugs(&self) -> &'static [Bug];
@@ -117,6 +126,7 @@ pub fn all() -> [&'static dyn Workload; 5] {
         &bank::BankWorkload,
         &mutex::MutexWorkload,
         &rw_lock::RwLockWorkload,
+        &stm::StmWorkload,
     ]
 }
 

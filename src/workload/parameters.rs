@@ -50,6 +50,24 @@ pub enum WrongParameter {
         /// The largest possible value.
         max: u64,
     },
+    /// The value is none of the names that there are.
+    #[error("parameter `{name}` is `{value}`, but must be one of: {known}")]
+    UnknownName {
+        /// The parameter.
+        name: String,
+        /// What was given.
+        value: String,
+        /// The names that exist.
+        known: String,
+    },
+    /// The value is a name, but must be a number.
+    #[error("parameter `{name}` is `{value}`, which is not a whole number")]
+    NoNumber {
+        /// The parameter.
+        name: String,
+        /// What was given.
+        value: String,
+    },
     /// A value is not given.
     #[error("parameter `{name}` is missing")]
     Missing {
@@ -127,6 +145,103 @@ impl Parameters {
             }
         }
         Ok(())
+    }
+}
+
+/// The value of a parameter as people read and write it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Value {
+    /// A number.
+    Number(u64),
+    /// The name of what the number stands for; see
+    /// [`choices`](super::Workload::choices).
+    Name(String),
+}
+
+impl Value {
+    /// The number behind the value, given the names that it may have.
+    ///
+    /// # Errors
+    ///
+    /// When it is none of the names.
+    pub fn number(&self, name: &str, choices: &[&str]) -> Result<u64, WrongParameter> {
+        let value = match self {
+            Self::Number(number) => return Ok(*number),
+            Self::Name(value) => value,
+        };
+        if choices.is_empty() {
+            return Err(WrongParameter::NoNumber {
+                name: name.to_owned(),
+                value: value.clone(),
+            });
+        }
+        let found = (0..).zip(choices).find(|(_, choice)| *choice == value);
+        let number = found.map(|(number, _)| number);
+        number.ok_or_else(|| WrongParameter::UnknownName {
+            name: name.to_owned(),
+            value: value.clone(),
+            known: choices.join(", "),
+        })
+    }
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => number.fmt(f),
+            Self::Name(name) => name.fmt(f),
+        }
+    }
+}
+
+impl std::str::FromStr for Value {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(text
+            .parse()
+            .map_or_else(|_| Self::Name(text.to_owned()), Self::Number))
+    }
+}
+
+impl Parameters {
+    /// The values, with names where the workload gives names.
+    pub fn named(&self, workload: &dyn super::Workload) -> BTreeMap<String, Value> {
+        let value = |(name, number): (&String, &u64)| {
+            let choices = workload
+                .choices(name)
+                .iter()
+                .map(|choice| (*choice).to_owned());
+            let index = usize::try_from(*number).unwrap_or(usize::MAX);
+            let named = choices.map(Value::Name).nth(index);
+            (name.clone(), named.unwrap_or(Value::Number(*number)))
+        };
+        self.0.iter().map(value).collect()
+    }
+
+    /// Takes values back that [`named`](Self::named) has given.
+    ///
+    /// # Errors
+    ///
+    /// The first name that does not exist.
+    pub fn from_named(
+        values: &BTreeMap<String, Value>,
+        workload: &dyn super::Workload,
+    ) -> Result<Self, WrongParameter> {
+        let number = |(name, value): (&String, &Value)| {
+            let number = value.number(name, workload.choices(name))?;
+            Ok((name.clone(), number))
+        };
+        let numbers: Result<_, WrongParameter> = values.iter().map(number).collect();
+        Ok(Self(numbers?))
+    }
+
+    /// `items=5, level=serializable`.
+    pub fn shown(&self, workload: &dyn super::Workload) -> String {
+        let named = self.named(workload);
+        let each = named.iter().map(|(name, value)| format!("{name}={value}"));
+        each.collect::<Vec<_>>().join(", ")
     }
 }
 

@@ -5,6 +5,7 @@
 mod proxy;
 mod server;
 
+mod auth;
 mod errors;
 mod queue;
 mod receipts;

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use etcd_recipes::workload::{self, Bug, Parameters, Workload};
+use etcd_recipes::workload::{self, Bug, Parameters, Value, Workload, WrongParameter};
 
 use crate::failure::Failure;
 
@@ -38,7 +38,7 @@ pub(crate) fn workloads(named: &[Chosen]) -> Vec<Chosen> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Setting {
     name: String,
-    value: u64,
+    value: Value,
 }
 
 impl FromStr for Setting {
@@ -48,13 +48,14 @@ impl FromStr for Setting {
         let (name, value) = text
             .split_once('=')
             .ok_or("give it as NAME=VALUE, such as items=50")?;
-        let value = value
-            .parse()
-            .map_err(|_| format!("`{value}` is not a whole number"))?;
-        Ok(Setting {
-            name: name.to_owned(),
-            value,
-        })
+        let (Ok(value), name) = (value.parse(), name.to_owned());
+        Ok(Setting { name, value })
+    }
+}
+
+impl Setting {
+    fn number(&self, workload: &dyn Workload) -> Result<u64, WrongParameter> {
+        self.value.number(&self.name, workload.choices(&self.name))
     }
 }
 
@@ -76,10 +77,14 @@ impl Settings {
             }
         }
         for workload in workloads {
+            let wrong = |error| Failure::usage(format!("--set: {error}"));
+            for setting in settings.0.iter().filter(|s| has(*workload, &s.name)) {
+                setting.number(*workload).map_err(wrong)?;
+            }
             settings
                 .apply(*workload, workload::live_parameters(*workload))
                 .check(workload.parameters())
-                .map_err(|error| Failure::usage(format!("--set: {error}")))?;
+                .map_err(wrong)?;
         }
         Ok(settings)
     }
@@ -88,7 +93,10 @@ impl Settings {
     pub(crate) fn apply(&self, workload: &dyn Workload, parameters: Parameters) -> Parameters {
         let known = self.0.iter().filter(|setting| has(workload, &setting.name));
         known.fold(parameters, |parameters, setting| {
-            parameters.with(&setting.name, setting.value)
+            match setting.number(workload) {
+                Ok(number) => parameters.with(&setting.name, number),
+                Err(_) => parameters,
+            }
         })
     }
 

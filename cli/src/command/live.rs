@@ -183,9 +183,10 @@ impl Campaign {
         for workload in &self.workloads {
             let parameters = self.parameters(*workload);
             text += &format!(
-                "\nwould run {HEADING}{}{HEADING:#} with {} clients: {parameters}",
+                "\nwould run {HEADING}{}{HEADING:#} with {} clients: {}",
                 workload.name(),
-                workload.clients(&parameters)
+                workload.clients(&parameters),
+                parameters.shown(*workload)
             );
         }
         self.output.result(text)?;

@@ -154,7 +154,7 @@ fn heading(plan: &RunPlan) -> String {
         "{HEADING}{}{HEADING:#} {FAINT}on {}, {}{FAINT:#}",
         subject(plan),
         plan.executor.name(),
-        plan.parameters
+        plan.parameters.shown(plan.workload)
     );
     for Fault { at_ms, kind } in &plan.environment.faults {
         let client = kind.client().map(|client| format!(", client {client}"));

@@ -80,7 +80,7 @@ fn summary(before: &RunPlan, shrunk: &Shrunk) -> String {
         replay::subject(plan),
         plan.environment.faults.len(),
         before.environment.faults.len(),
-        plan.parameters,
-        before.parameters,
+        plan.parameters.shown(plan.workload),
+        before.parameters.shown(before.workload),
     )
 }

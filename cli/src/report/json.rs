@@ -40,6 +40,9 @@ pub(crate) struct Runs {
     runs_with_applied_unanswered: u64,
     faults: BTreeMap<&'static str, u64>,
     verdicts: Verdicts,
+    /// How many runs showed which strongest guarantee, where the model knows
+    /// several.
+    guarantees: BTreeMap<&'static str, u64>,
     simulated_seconds: f64,
     elapsed_seconds: f64,
     seeds_per_second: f64,
@@ -69,6 +72,7 @@ impl Runs {
                 liveness_violation: summary.liveness_violations,
                 undecided: summary.unknown,
             },
+            guarantees: summary.guarantees.clone(),
             simulated_seconds: table::seconds(summary),
             elapsed_seconds: elapsed.as_secs_f64(),
             seeds_per_second: table::seeds_per_second(summary, elapsed),
@@ -170,6 +174,9 @@ struct Listed {
 struct ListedParameter {
     name: &'static str,
     about: &'static str,
+    /// What the values stand for, from 0, where they are no numbers.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    choices: &'static [&'static str],
     min: u64,
     max: u64,
     drawn_min: u64,
@@ -197,6 +204,7 @@ fn listed(workload: &dyn Workload) -> Listed {
     let parameter = |parameter: &Parameter| ListedParameter {
         name: parameter.name,
         about: parameter.about,
+        choices: workload.choices(parameter.name),
         min: parameter.bounds.0,
         max: parameter.bounds.1,
         drawn_min: parameter.drawn.0,

@@ -37,11 +37,16 @@ pub(crate) fn text(rows: &[Line<'_>]) -> String {
         ];
         table.add_row(row(line.name, numbers.chain(times)));
     }
-    let faults = faults(rows);
-    if faults.is_empty() {
-        return table.trim_fmt();
+    let mut text = table.trim_fmt();
+    for (heading, table) in [
+        ("faults that occurred", faults(rows)),
+        ("strongest level of isolation", guarantees(rows)),
+    ] {
+        if !table.is_empty() {
+            text += &format!("\n\n{heading}\n{table}");
+        }
     }
-    format!("{}\n\nfaults that occurred\n{faults}", table.trim_fmt())
+    text
 }
 
 type Number = fn(&Summary) -> u64;
@@ -70,14 +75,28 @@ Columns of the table:
 
 /// How often each kind of fault occurred, in all rows together.
 fn faults(rows: &[Line<'_>]) -> String {
+    let all = all(rows);
+    counted(kinds(&all).map(|kind| (kind, occurred(&all, kind))))
+}
+
+/// How many runs showed which level, where the model knows several.
+fn guarantees(rows: &[Line<'_>]) -> String {
+    let all = all(rows);
+    counted(all.guarantees.iter().map(|(name, count)| (*name, *count)))
+}
+
+fn all(rows: &[Line<'_>]) -> Summary {
     let mut all = Summary::default();
     rows.iter()
         .filter(|line| !line.is_total)
         .for_each(|line| all.merge(line.summary));
+    all
+}
+
+fn counted<'a>(counts: impl Iterator<Item = (&'a str, u64)>) -> String {
     let mut table = plain();
-    for kind in kinds(&all) {
-        let count = grouped(occurred(&all, kind));
-        table.add_row(row(&format!("  {kind}"), std::iter::once(count)));
+    for (name, count) in counts {
+        table.add_row(row(&format!("  {name}"), std::iter::once(grouped(count))));
     }
     table.trim_fmt()
 }

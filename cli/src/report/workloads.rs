@@ -21,7 +21,7 @@ fn one(workload: &dyn Workload) -> String {
     text += "  parameters, for --set NAME=VALUE:";
     for parameter in workload.parameters() {
         line(&mut text, parameter.name, parameter.about);
-        write!(text, " {FAINT}({}){FAINT:#}", values(parameter))
+        write!(text, " {FAINT}({}){FAINT:#}", values(workload, parameter))
             .expect("a string takes everything");
     }
     text += "\n  broken twins, for --bug NAME:";
@@ -41,7 +41,11 @@ fn line(text: &mut String, name: &str, about: &str) {
     write!(text, "\n    {name:<23} {about}").expect("a string takes everything");
 }
 
-fn values(parameter: &Parameter) -> String {
+fn values(workload: &dyn Workload, parameter: &Parameter) -> String {
+    let choices = workload.choices(parameter.name);
+    if !choices.is_empty() {
+        return choices.join(", ");
+    }
     let range = |(min, max): (u64, u64)| {
         if min == max {
             format!("{min}")

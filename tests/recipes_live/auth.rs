@@ -1,0 +1,201 @@
+//! Users and tokens: waits that last longer than a token.
+//!
+//! etcd gives a client a token when it connects, which expires; with simple
+//! tokens after some time without use (`--auth-token-ttl`), with JSON web tokens
+//! after a fixed time. A client that was told to
+//! (`ConnectOptions::with_auto_token_refresh`) asks for a new one when a request
+//! is refused; streams it cannot repair by itself.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use etcd_recipes::etcd_client::{Client, ConnectOptions, Permission};
+use etcd_recipes::session::SessionState;
+use etcd_recipes::{Election, Mutex, Queue, Session, SessionOptions, Stm, runtime};
+
+use super::server::Server;
+use super::{A_MINUTE, within};
+
+/// How long the servers of these tests let a token live.
+const TOKEN_TTL: Duration = Duration::from_secs(2);
+
+/// A server whose simple tokens live for 2 s.
+async fn simple_tokens() -> Server {
+    let server = Server::with_arguments(&["--auth-token-ttl", "2"]);
+    with_users(&server).await;
+    server
+}
+
+/// A server whose JSON web tokens live for 2 s.
+async fn web_tokens(keys: &Path) -> Server {
+    let (private, public) = (keys.join("private.pem"), keys.join("public.pem"));
+    let openssl = |arguments: &[&str]| {
+        let done = Command::new("openssl").args(arguments).output();
+        let done = done.expect("these tests make their keys with openssl");
+        assert!(done.status.success(), "openssl {arguments:?}");
+    };
+    let (private, public) = (private.to_str().unwrap(), public.to_str().unwrap());
+    openssl(&["genrsa", "-out", private, "2048"]);
+    openssl(&["rsa", "-in", private, "-pubout", "-out", public]);
+    let token = format!("jwt,pub-key={public},priv-key={private},sign-method=RS256,ttl=2s");
+    let server = Server::with_arguments(&["--auth-token", &token]);
+    with_users(&server).await;
+    server
+}
+
+/// Users `root` and `worker`; the latter may use what begins with `work/`.
+async fn with_users(server: &Server) {
+    let mut client = server.client().await;
+    client.user_add("root", "secret", None).await.unwrap();
+    client.role_add("root").await.unwrap();
+    client.user_grant_role("root", "root").await.unwrap();
+    client.user_add("worker", "secret", None).await.unwrap();
+    client.role_add("workers").await.unwrap();
+    let prefix = Permission::read_write("work/").with_prefix();
+    client
+        .role_grant_permission("workers", prefix)
+        .await
+        .unwrap();
+    client.user_grant_role("worker", "workers").await.unwrap();
+    client.auth_enable().await.unwrap();
+}
+
+async fn worker(server: &Server, refresh: bool) -> Client {
+    let options = ConnectOptions::new()
+        .with_user("worker", "secret")
+        .with_auto_token_refresh(refresh);
+    Client::connect([server.endpoint()], Some(options))
+        .await
+        .unwrap()
+}
+
+fn short_session() -> SessionOptions {
+    SessionOptions::new().ttl(Duration::from_secs(3))
+}
+
+/// Waits of every kind that outlast `rounds` tokens, with idle times between, so
+/// that whoever is woken finds its token expired.
+async fn recipes_survive(server: &Server, rounds: u32) {
+    let (waiting, acting) = (worker(server, true).await, worker(server, true).await);
+    let session = Session::new(&waiting, short_session()).await.unwrap();
+    let other = Session::new(&acting, short_session()).await.unwrap();
+    for round in 0..rounds {
+        let (queue, feeder) = (
+            Queue::new(&waiting, "work/jobs").unwrap(),
+            Queue::new(&acting, "work/jobs").unwrap(),
+        );
+        let (mutex, held) = (
+            Mutex::new(&session, "work/lock").unwrap(),
+            Mutex::new(&other, "work/lock").unwrap(),
+        );
+        let (candidate, leader) = (
+            Election::new(&session, "work/election").unwrap(),
+            Election::new(&other, "work/election").unwrap(),
+        );
+        let guard = held.lock().await.unwrap();
+        let term = leader.campaign("first").await.unwrap();
+        let act = async {
+            runtime::sleep(TOKEN_TTL * 2).await;
+            feeder.enqueue(format!("job {round}")).await.unwrap();
+            guard.unlock().await.unwrap();
+            term.resign().await.unwrap();
+        };
+        let wait = async {
+            let item = queue.dequeue();
+            let lock = mutex.lock();
+            let campaign = candidate.campaign("second");
+            let (item, lock, campaign) = tokio::join!(item, lock, campaign);
+            assert_eq!(item.unwrap().value, format!("job {round}").as_bytes());
+            lock.unwrap().unlock().await.unwrap();
+            campaign.unwrap().resign().await.unwrap();
+        };
+        let both = async { tokio::join!(wait, act) };
+        within(A_MINUTE, both).await;
+        let stm = Stm::new(&waiting);
+        let done = stm.run(|txn| async move {
+            txn.put("work/round", round.to_string());
+            txn.get("work/none").await
+        });
+        done.await.unwrap();
+        for session in [&session, &other] {
+            assert!(matches!(session.state(), SessionState::Healthy), "{round}");
+        }
+    }
+    session.close().await.unwrap();
+    other.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn waits_survive_simple_tokens_that_expire() {
+    let server = simple_tokens().await;
+    recipes_survive(&server, 3).await;
+}
+
+#[tokio::test]
+async fn waits_survive_json_web_tokens_that_expire() {
+    let keys = tempfile::tempdir().unwrap();
+    let server = web_tokens(keys.path()).await;
+    recipes_survive(&server, 3).await;
+}
+
+/// The same for minutes: run by hand, with `--ignored`.
+#[tokio::test]
+#[ignore = "takes minutes"]
+async fn waits_survive_tokens_that_expire_for_minutes() {
+    let keys = tempfile::tempdir().unwrap();
+    let (simple, web) = (simple_tokens().await, web_tokens(keys.path()).await);
+    let for_minutes = async {
+        tokio::join!(recipes_survive(&simple, 40), recipes_survive(&web, 40));
+    };
+    within(A_MINUTE * 10, for_minutes).await;
+}
+
+/// A stream that breaks after the token has expired is opened with the expired
+/// one; etcd then cancels the watch as if the user had no permission.
+#[tokio::test]
+async fn a_watch_that_is_opened_with_an_expired_token_goes_on() {
+    let keys = tempfile::tempdir().unwrap();
+    for server in [simple_tokens().await, web_tokens(keys.path()).await] {
+        let (waiting, acting) = (worker(&server, true).await, worker(&server, true).await);
+        runtime::sleep(TOKEN_TTL * 2).await;
+        let watch = etcd_recipes::watch::PrefixWatch::new(&waiting, "work/expired/");
+        let put = async {
+            runtime::sleep(Duration::from_millis(500)).await;
+            let mut client = acting.clone();
+            client.put("work/expired/a", "1", None).await.unwrap();
+        };
+        let wait = watch.wait_for_put_after(0);
+        let both = async { tokio::join!(wait, put) };
+        let (woken, ()) = within(A_MINUTE, both).await;
+        woken.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn without_the_setting_the_error_names_it() {
+    let server = simple_tokens().await;
+    let client = worker(&server, false).await;
+    let queue = Queue::new(&client, "work/jobs").unwrap();
+    queue.enqueue("one").await.unwrap();
+    runtime::sleep(TOKEN_TTL * 2).await;
+    let error = queue.enqueue("two").await.unwrap_err();
+    assert!(error.is_refused(), "{error}");
+    let text = error.to_string();
+    assert!(text.contains("with_auto_token_refresh"), "{text}");
+    let error = queue.dequeue().await.unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains("with_auto_token_refresh"), "{text}");
+}
+
+#[tokio::test]
+async fn a_wait_without_permission_is_refused() {
+    let server = simple_tokens().await;
+    let client = worker(&server, true).await;
+    let elsewhere = Queue::new(&client, "private/jobs").unwrap();
+    let error = within(A_MINUTE, elsewhere.dequeue()).await.unwrap_err();
+    assert!(error.is_refused(), "{error}");
+    let watch = etcd_recipes::watch::PrefixWatch::new(&client, "private/");
+    let error = within(A_MINUTE, watch.wait_for_put_after(1)).await;
+    assert!(error.unwrap_err().is_refused());
+}
