@@ -78,8 +78,12 @@ fn short_session() -> SessionOptions {
 /// that whoever is woken finds its token expired.
 async fn recipes_survive(server: &Server, rounds: u32) {
     let (waiting, acting) = (worker(server, true).await, worker(server, true).await);
-    let session = Session::new(&waiting, short_session()).await.unwrap();
-    let other = Session::new(&acting, short_session()).await.unwrap();
+    let session = Session::with_options(&waiting, short_session())
+        .await
+        .unwrap();
+    let other = Session::with_options(&acting, short_session())
+        .await
+        .unwrap();
     for round in 0..rounds {
         let (queue, feeder) = (
             Queue::new(&waiting, "work/jobs").unwrap(),
@@ -102,15 +106,16 @@ async fn recipes_survive(server: &Server, rounds: u32) {
             term.resign().await.unwrap();
         };
         let wait = async {
-            let item = queue.dequeue();
-            let lock = mutex.lock();
-            let campaign = candidate.campaign("second");
+            // On the heap: together they are large.
+            let item = Box::pin(queue.dequeue());
+            let lock = Box::pin(mutex.lock());
+            let campaign = Box::pin(candidate.campaign("second"));
             let (item, lock, campaign) = tokio::join!(item, lock, campaign);
             assert_eq!(item.unwrap().value, format!("job {round}").as_bytes());
             lock.unwrap().unlock().await.unwrap();
             campaign.unwrap().resign().await.unwrap();
         };
-        let both = async { tokio::join!(wait, act) };
+        let both = async { tokio::join!(Box::pin(wait), Box::pin(act)) };
         within(A_MINUTE, both).await;
         let stm = Stm::new(&waiting);
         let done = stm.run(|txn| async move {
@@ -129,14 +134,14 @@ async fn recipes_survive(server: &Server, rounds: u32) {
 #[tokio::test]
 async fn waits_survive_simple_tokens_that_expire() {
     let server = simple_tokens().await;
-    recipes_survive(&server, 3).await;
+    Box::pin(recipes_survive(&server, 3)).await;
 }
 
 #[tokio::test]
 async fn waits_survive_json_web_tokens_that_expire() {
     let keys = tempfile::tempdir().unwrap();
     let server = web_tokens(keys.path()).await;
-    recipes_survive(&server, 3).await;
+    Box::pin(recipes_survive(&server, 3)).await;
 }
 
 /// The same for minutes: run by hand, with `--ignored`.
@@ -146,7 +151,8 @@ async fn waits_survive_tokens_that_expire_for_minutes() {
     let keys = tempfile::tempdir().unwrap();
     let (simple, web) = (simple_tokens().await, web_tokens(keys.path()).await);
     let for_minutes = async {
-        tokio::join!(recipes_survive(&simple, 40), recipes_survive(&web, 40));
+        let (simple, web) = (recipes_survive(&simple, 40), recipes_survive(&web, 40));
+        tokio::join!(Box::pin(simple), Box::pin(web));
     };
     within(A_MINUTE * 10, for_minutes).await;
 }
