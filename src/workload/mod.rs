@@ -119,7 +119,7 @@ impl fmt::Display for Bug {
 }
 
 /// All workloads, in the order in which reports list them.
-pub fn all() -> [&'static dyn Workload; 5] {
+pub fn all() -> [&'static dyn Workload; 6] {
     [
         &queue::QueueWorkload,
         &priority_queue::PriorityQueueWorkload,
