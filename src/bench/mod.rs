@@ -224,6 +224,9 @@ pub enum BenchError {
     /// It was not done in time.
     #[error("not done within {} s", .0.as_secs())]
     TooSlow(Duration),
+    /// It was interrupted.
+    #[error("interrupted")]
+    Interrupted,
     /// A task of the benchmark ended early.
     #[error("a worker of the benchmark ended early")]
     WorkerGone,

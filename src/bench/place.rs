@@ -32,7 +32,8 @@ pub struct Place {
 ///
 /// # Errors
 ///
-/// When the cluster or a recipe fails, and when it takes longer than `limit`.
+/// When the cluster or a recipe fails, when it takes longer than `limit`, and when
+/// `interrupt` is done first.
 pub async fn measure(
     benchmark: &Benchmark,
     load: Load,
@@ -40,12 +41,17 @@ pub async fn measure(
     counter: &Counter,
     prefix: &str,
     limit: Duration,
+    interrupt: impl Future<Output = ()>,
 ) -> Result<Report, BenchError> {
     let place = Place::new(connect, counter.clone(), prefix, load, 0);
     let run = (benchmark.run)(place.clone());
-    let measured = runtime::timeout(limit, run).await;
+    let measured = match runtime::race(runtime::timeout(limit, run), interrupt).await {
+        runtime::Either::Left(Ok(measured)) => measured,
+        runtime::Either::Left(Err(runtime::Elapsed)) => Err(BenchError::TooSlow(limit)),
+        runtime::Either::Right(()) => Err(BenchError::Interrupted),
+    };
     place.clean_up().await?;
-    let measured = measured.map_err(|runtime::Elapsed| BenchError::TooSlow(limit))??;
+    let measured = measured?;
     Ok(Report::new(benchmark, load, measured, false))
 }
 

@@ -55,6 +55,31 @@ fn a_benchmark_on_a_cluster_prints_a_table_and_leaves_nothing_behind() {
 }
 
 #[test]
+#[cfg(unix)]
+#[expect(clippy::disallowed_methods, reason = "waits for a real process")]
+fn an_interrupted_benchmark_removes_its_keys() {
+    use std::process::{Command, Stdio};
+
+    let etcd = Etcd::start();
+    let child = Command::new(assert_cmd::cargo::cargo_bin!("etcd-recipes"))
+        .args(["bench", "raw-put", "--count", "1000000000", "--endpoints"])
+        .arg(etcd.endpoint())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    while etcd.keys() < 10 {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let pid = child.id().to_string();
+    let interrupt = Command::new("kill").args(["-INT", &pid]).status();
+    assert!(interrupt.unwrap().success());
+    let ran: crate::support::Ran = child.wait_with_output().unwrap().into();
+    ran.exits_with(5).notes("interrupted");
+    assert_eq!(etcd.keys(), 0);
+}
+
+#[test]
 fn what_cannot_be_measured_is_refused() {
     let folder = Folder::new();
     folder.run("bench nothing").exits_with(2).notes("mutex");

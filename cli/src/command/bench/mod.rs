@@ -20,6 +20,7 @@ use self::peer::{Comparison, Peer};
 use crate::connection::{Access, Connection};
 use crate::exit_code::Status;
 use crate::failure::Failure;
+use crate::interrupt::Signals;
 use crate::output::{self, FAINT, Output};
 use crate::report::progress;
 
@@ -255,7 +256,14 @@ async fn measure(
     let counter = bench::requests::Counter::new();
     let connect = access.counted(&counter).await?;
     let prefix = format!("etcd-recipes-bench/{:016x}", runtime::random_u64());
-    let measured = bench::measure(benchmark, *load, connect, &counter, &prefix, limit).await;
+    let mut signals = Signals::listen().context("cannot listen to signals")?;
+    let interrupt = async {
+        signals.next().await;
+    };
+    let measured = bench::measure(
+        benchmark, *load, connect, &counter, &prefix, limit, interrupt,
+    )
+    .await;
     Ok(measured.map_err(|error| failed(benchmark, &error))?)
 }
 
