@@ -88,3 +88,25 @@ fn ten_workers_on_five_accounts_need_few_tries() {
         assert!(report.requests_per_operation <= 3.0 * tries, "{report:?}");
     }
 }
+
+/// As a queue's item, and its place in the line of its priority has to be read
+/// before it is put there.
+#[test]
+fn an_item_with_a_priority_costs_a_read_more() {
+    for report in measured("priority-queue", 1, 1, 400) {
+        assert!(report.requests_per_operation < 3.6, "{report:?}");
+    }
+    for report in measured("priority-queue", 10, 10, 400) {
+        assert!(report.requests_per_operation < 5.5, "{report:?}");
+    }
+}
+
+/// Consumers that share nothing, each in a process of its own, all hear of each
+/// item. Go's send about 20 requests for an item then (50 consumers, a backlog of
+/// 200 items); these stand back for each other.
+#[test]
+fn fifty_consumers_that_share_nothing_send_less_than_half_of_what_go_sends() {
+    for report in measured("queue", 50, 10, 400) {
+        assert!(report.requests_per_operation < 8.0, "{report:?}");
+    }
+}

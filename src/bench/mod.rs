@@ -123,6 +123,15 @@ const ALL: &[Benchmark] = &[
         run: |place| Box::pin(queues::fifo(place)),
     },
     Benchmark {
+        name: "priority-queue",
+        about: "the same with a priority queue, ten priorities",
+        unit: "items",
+        figure: Figure::PerSecond,
+        has_go: true,
+        loads: &[load(1, 1, 2_000), load(10, 10, 2_000)],
+        run: |place| Box::pin(queues::priority(place)),
+    },
+    Benchmark {
         name: "mutex",
         about: "workers that lock and unlock one mutex all the time",
         unit: "acquisitions",

@@ -6,11 +6,14 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use etcd_client::Client;
+use rand::{RngExt as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
 use tokio::sync::Notify;
 
 use super::latency::Latency;
 use super::place::{Place, Share, each, since};
 use super::{BenchError, Measured};
+use crate::priority_queue::PriorityQueue;
 use crate::queue::Queue;
 use crate::{Error, runtime};
 
@@ -29,6 +32,43 @@ impl Handle for Queue {
     async fn dequeue(&self) -> Result<Vec<u8>, Error> {
         Ok(Queue::dequeue(self).await?.value)
     }
+}
+
+/// A handle draws the priorities of what it puts there.
+struct WithPriorities {
+    queue: PriorityQueue,
+    random: Mutex<ChaCha8Rng>,
+}
+
+const PRIORITIES: u16 = 10;
+
+impl Handle for WithPriorities {
+    async fn enqueue(&self, value: String) -> Result<(), Error> {
+        let priority = {
+            let mut random = self.random.lock().unwrap_or_else(PoisonError::into_inner);
+            random.random_range(0..PRIORITIES)
+        };
+        self.queue.enqueue(value, priority).await?;
+        Ok(())
+    }
+
+    async fn dequeue(&self) -> Result<Vec<u8>, Error> {
+        Ok(self.queue.dequeue().await?.value)
+    }
+}
+
+/// The lowest number first.
+pub(super) async fn priority(place: Place) -> Result<Measured, BenchError> {
+    let (name, seed) = (place.name("priority-queue"), place.seed);
+    let opened = AtomicU64::new(0);
+    measure(place, |client| {
+        let number = opened.fetch_add(1, Ordering::Relaxed);
+        Ok(WithPriorities {
+            queue: PriorityQueue::new(client, name.as_str())?,
+            random: Mutex::new(ChaCha8Rng::seed_from_u64(seed ^ number)),
+        })
+    })
+    .await
 }
 
 /// First in, first out.

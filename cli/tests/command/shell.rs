@@ -270,3 +270,33 @@ fn leaders_follow_each_other_and_an_observer_sees_them() {
     assert_eq!(observer.says(), "nobody leads");
     observer.ends_well();
 }
+
+#[test]
+fn the_lowest_priority_comes_out_first() {
+    let etcd = Etcd::start();
+    let mut here = Shell::start(&etcd, "priority-queue --name jobs");
+    let mut there = Shell::start(&etcd, "priority-queue --name jobs");
+    for (value, priority) in [("late", 9), ("soon", 1), ("'soon too'", 1)] {
+        assert!(
+            here.answers(&format!("push {value} {priority}"))
+                .starts_with("pushed")
+        );
+    }
+    assert_eq!(there.answers("len"), "3");
+    assert_eq!(there.answers("pop"), "soon");
+    assert_eq!(there.answers("peek"), "soon too");
+    assert_eq!(here.answers("pop"), "soon too");
+    assert_eq!(here.answers("pop"), "late");
+    there.tell("pop");
+    there.is_silent();
+    for (line, sentence) in [
+        ("push a", "write it as: push VALUE PRIORITY"),
+        ("push a 65536", "`65536` is not a priority from 0 to 65535"),
+        ("try-pop", "the queue is empty"),
+    ] {
+        here.tell(line);
+        here.notes(sentence);
+    }
+    here.answers("push now 65535");
+    assert_eq!(there.says(), "now");
+}

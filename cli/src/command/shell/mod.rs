@@ -10,6 +10,7 @@ mod command;
 mod election;
 mod input;
 mod lock;
+mod priority_queue;
 mod queue;
 mod recipe;
 mod rw_lock;

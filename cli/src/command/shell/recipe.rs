@@ -6,7 +6,7 @@ use clap::ValueEnum;
 use etcd_recipes::session::Session;
 
 use super::command::{Command, Line, Problem};
-use super::{Place, election, lock, queue, rw_lock, stm};
+use super::{Place, election, lock, priority_queue, queue, rw_lock, stm};
 use crate::output;
 
 /// A recipe that commands are given to.
@@ -35,6 +35,8 @@ pub(super) enum Kind {
     RwLock,
     /// One leader at a time, whom all can see
     Election,
+    /// The lowest number first
+    PriorityQueue,
     /// Transactions over any keys
     Stm,
 }
@@ -44,14 +46,19 @@ impl Kind {
     pub(super) fn needs_session(self) -> bool {
         match self {
             Kind::Lock | Kind::RwLock | Kind::Election => true,
-            Kind::Queue | Kind::Stm => false,
+            Kind::Queue | Kind::PriorityQueue | Kind::Stm => false,
         }
     }
 
     /// Whether it is for a fixed number of participants.
     pub(super) fn needs_count(self) -> bool {
         match self {
-            Kind::Queue | Kind::Lock | Kind::RwLock | Kind::Election | Kind::Stm => false,
+            Kind::Queue
+            | Kind::Lock
+            | Kind::RwLock
+            | Kind::Election
+            | Kind::PriorityQueue
+            | Kind::Stm => false,
         }
     }
 
@@ -61,6 +68,7 @@ impl Kind {
             Kind::Lock => "lock> ",
             Kind::RwLock => "rwlock> ",
             Kind::Election => "election> ",
+            Kind::PriorityQueue => "priority-queue> ",
             Kind::Stm => "stm> ",
         }
     }
@@ -78,6 +86,7 @@ pub(super) fn open(
         Kind::Lock => Box::new(lock::Shell::new(session(), name)?),
         Kind::RwLock => Box::new(rw_lock::Shell::new(session(), name)?),
         Kind::Election => Box::new(election::Shell::new(session(), name)?),
+        Kind::PriorityQueue => Box::new(priority_queue::Shell::new(client, name)?),
         Kind::Stm => Box::new(stm::Shell::new(client, name)),
     })
 }
