@@ -7,6 +7,7 @@ mod server;
 
 mod auth;
 mod errors;
+mod locks;
 mod queue;
 mod receipts;
 mod session;
