@@ -40,7 +40,23 @@ pub use self::locker::Locker;
 /// does what it was about to do. No lock service can prevent that; what it can do
 /// is to let the write be refused.
 ///
-/// A guarded write is refused when it comes late:
+/// The holder of the following run writes without a guard, and the simulation
+/// stops it for a while (`etcd-recipes sim --bug mutex-unfenced`, shortened):
+///
+/// ```text
+/// mutex with mutex-unfenced, seed 28: safety violation: stale-write
+///   (a write without a guard happened after the lock had gone to somebody else)
+///   process 1, which held `lock` with token 32, overwrote what process 0 had written
+///   while it held the lock with token 47: the lease of the first holder had expired at
+///   revision 37, so the lock was rightly given away; a write that compares the create
+///   revision of the lock's key with the token would have been refused
+///   0.507118 s - 0.611554 s  process 1  lock -> ok 32 @36
+///   3.677488 s - 3.698406 s  process 0  lock -> ok 47 @48
+///   3.762281 s - 3.772349 s  process 0  write {"token":47,"guarded":false} -> ok @51
+///   4.562000 s - 4.566714 s  process 1  write {"token":32,"guarded":false} -> ok @54
+/// ```
+///
+/// With a guard the same run is valid, because etcd refuses the last write:
 ///
 /// ```no_run
 /// # async fn example(session: etcd_recipes::Session) -> Result<(), etcd_recipes::Error> {

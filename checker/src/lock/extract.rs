@@ -224,7 +224,7 @@ impl<'h> Locks<'h> {
         let client = self.lock(grant).invoke.client?;
         let is_suspect = |other: &&Grant| {
             other.name == grant.name
-                && other.token < grant.token
+                && self.granted(other) < self.granted(grant)
                 && self.lock(other).invoke.client == Some(client)
         };
         let unlocks = self.grants.iter().filter(is_suspect);
