@@ -9,6 +9,7 @@
 //! | model | promise | module |
 //! |---|---|---|
 //! | `fifo-queue` | linearizable first-in first-out queue | [`queue`] |
+//! | `reliable-queue` | nothing lost, nothing acknowledged twice, nothing in two hands | [`reliable_queue`] |
 //! | `priority-queue` | linearizable priority queue, ties in order of arrival | [`priority_queue`] |
 //! | `transactions` | strict serializability | [`txn`] |
 //! | `bank` | the same, and the accounts always add up | [`txn`] |
@@ -45,7 +46,7 @@
 //! Modules:
 //! - [`history`]: events, the recorder, reading and writing JSON Lines;
 //! - [`verdict`]: what checkers say;
-//! - [`queue`], [`priority_queue`], [`txn`], [`lock`], [`election`] and [`barrier`]: the
+//! - [`queue`], [`priority_queue`], [`reliable_queue`], [`txn`], [`lock`], [`election`] and [`barrier`]: the
 //!   checkers, each with its algorithm and why it is right;
 //! - [`Model`] and [`check`]: a checker by its name.
 
@@ -57,6 +58,7 @@ pub mod lock;
 mod model;
 pub mod priority_queue;
 pub mod queue;
+pub mod reliable_queue;
 pub mod txn;
 pub mod verdict;
 

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use crate::history::{History, HistoryError, Problem};
 use crate::verdict::Verdict;
-use crate::{barrier, election, lock, priority_queue, queue, txn};
+use crate::{barrier, election, lock, priority_queue, queue, reliable_queue, txn};
 
 /// What a history is checked against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -15,6 +15,8 @@ pub enum Model {
     FifoQueue,
     /// A linearizable priority queue of distinct values, ties in order of arrival.
     PriorityQueue,
+    /// A queue whose items are claimed, and come back unless they are acknowledged.
+    ReliableQueue,
     /// Strictly serializable transactions.
     Transactions,
     /// Strictly serializable transactions between accounts that always add up.
@@ -50,6 +52,7 @@ impl Model {
             Self::DoubleBarrier,
             Self::CyclicBarrier,
             Self::PriorityQueue,
+            Self::ReliableQueue,
         ]
     }
 
@@ -58,6 +61,7 @@ impl Model {
         match self {
             Self::FifoQueue => "fifo-queue",
             Self::PriorityQueue => "priority-queue",
+            Self::ReliableQueue => "reliable-queue",
             Self::Transactions => "transactions",
             Self::Bank => "bank",
             Self::Mutex => "mutex",
@@ -122,6 +126,7 @@ pub fn check(history: &History, model: Model) -> Result<Verdict, HistoryError> {
     match model {
         Model::FifoQueue => queue::check(history),
         Model::PriorityQueue => priority_queue::check(history),
+        Model::ReliableQueue => reliable_queue::check(history),
         Model::Transactions => txn::check(history),
         Model::Bank => txn::check_bank(history),
         Model::Mutex => lock::check_mutex(history),

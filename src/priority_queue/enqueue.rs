@@ -34,6 +34,10 @@ use crate::request::{Purpose, revision_of};
 /// and at the largest step each time, the numbers last for 10^14 items.
 const STEPS: [u64; 3] = [0, 8, 64];
 
+/// A larger value is sent once in a transaction, not once for each step: etcd
+/// limits the size of requests, and what they carry takes time.
+const SMALL_VALUE: usize = 4 * 1024;
+
 /// Once so many items were put by others, what is remembered is old.
 const OLD: i64 = 64;
 
@@ -87,8 +91,10 @@ impl Inner {
         }
         let mut position = self.positions.get(priority);
         loop {
+            let steps = if value.len() <= SMALL_VALUE { 3 } else { 1 };
             let guesses: Vec<u64> = STEPS
                 .iter()
+                .take(steps)
                 .map(|step| position.next + step)
                 .filter(|guess| *guess < SEQUENCE_END)
                 .collect();

@@ -27,7 +27,7 @@
 //!
 //! A dequeue deletes its item before the caller has it. One that is cancelled, or
 //! ends with an unknown outcome, can lose the best item, as in Go. Where that
-//! matters, use a queue that gives items back. Items have no lease:
+//! matters, use a [`ReliableQueue`](crate::ReliableQueue). Items have no lease:
 //! they stay until somebody takes them. There is no fairness between priorities:
 //! while better items keep coming, the others wait.
 //!

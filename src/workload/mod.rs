@@ -9,6 +9,7 @@
 //! |---|---|---|
 //! | [`queue`] | producers and blocking consumers, then a drain | FIFO linearizability, nothing lost, nothing twice |
 //! | [`priority_queue`] | the same with priorities, beside queues of similar names | strict linearizability: the best at that moment, ties in order |
+//! | [`reliable_queue`] | consumers that claim, die, give back or acknowledge | nothing lost, nothing acknowledged twice, nothing in two hands |
 //! | [`bank`] | transfers by STM and reads of all accounts | strict serializability, the total never changes |
 //! | [`mutex`] | critical sections under locks, leases that end | one holder at a time while its lease lives, fences that hold |
 //! | [`rw_lock`] | readers and writers, leases that end | the same, with one writer or any number of readers |
@@ -32,6 +33,7 @@ pub mod mutex;
 mod parameters;
 pub mod priority_queue;
 pub mod queue;
+pub mod reliable_queue;
 pub mod rw_lock;
 mod stage;
 pub mod stm;
@@ -123,6 +125,7 @@ pub fn all() -> [&'static dyn Workload; 6] {
     [
         &queue::QueueWorkload,
         &priority_queue::PriorityQueueWorkload,
+        &reliable_queue::ReliableQueueWorkload,
         &bank::BankWorkload,
         &mutex::MutexWorkload,
         &rw_lock::RwLockWorkload,
