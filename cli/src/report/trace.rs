@@ -79,6 +79,11 @@ fn done_to_clients(event: &Event) -> String {
     if event.f == LIVENESS_DEADLINE {
         return format!("{BAD}given up{BAD:#}   {}", given_up(event));
     }
+    if ["key", "keys-watched"].contains(&event.f.as_ref()) {
+        // What a bystander saw at etcd.
+        let name = plain(&event.f.replace('-', " "));
+        return format!("etcd       {name} {}", plain(event.value.as_str()));
+    }
     let mut text = format!(
         "{FAULT}fault{FAULT:#}      {}",
         plain(&event.f.replace('-', " "))
