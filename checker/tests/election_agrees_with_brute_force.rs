@@ -55,8 +55,8 @@ fn record(ops: &[Op]) -> Vec<Change> {
     changes
         .map(|change| Change {
             revision: change["revision"].as_i64().unwrap(),
-            key: change["key"].as_str().unwrap().to_owned(),
-            term: change["term"].as_i64().unwrap_or(0),
+            key: format!("k{}", change["term"]),
+            term: change["term"].as_i64().unwrap(),
             value: change["value"].as_str().map(str::to_owned),
         })
         .collect()
@@ -440,9 +440,9 @@ impl World<'_> {
                     return;
                 }
             }
-            ("resign", Some((key, _))) => {
+            ("resign", Some((key, term))) => {
                 if alive {
-                    self.change(&key, 0, None);
+                    self.change(&key, term, None);
                 }
                 self.clients[client].key = None;
                 self.clients[client].leads = false;
@@ -504,7 +504,8 @@ impl World<'_> {
         let key = keys[self.random.below(keys.len())].clone();
         let last = self.changes.iter().rev().find(|change| change.key == key);
         if last.is_some_and(|change| change.value.is_some()) {
-            self.change(&key, 0, None);
+            let term = last.map_or(0, |change| change.term);
+            self.change(&key, term, None);
         }
     }
 
@@ -512,11 +513,8 @@ impl World<'_> {
         let op = self.invoke("watch", &json!(null));
         let list: Vec<Value> = self.changes[self.told..]
             .iter()
-            .map(|change| match &change.value {
-                Some(value) => {
-                    json!({"key": change.key, "revision": change.revision, "term": change.term, "value": value})
-                }
-                None => json!({"key": change.key, "revision": change.revision}),
+            .map(|change| {
+                json!({"term": change.term, "revision": change.revision, "value": change.value})
             })
             .collect();
         self.told = self.changes.len();

@@ -12,7 +12,7 @@ use etcd_client::{
 use futures_util::future::poll_fn;
 
 use super::standing::{Leader, Standing};
-use super::{Election, Inner, Leadership, first_candidate};
+use super::{Election, Inner, Leadership};
 use crate::error::Error;
 use crate::hold::{Claim, Hold};
 use crate::keys::Name;
@@ -98,9 +98,14 @@ impl Election {
             .with_turn(turn)
             .into_hold(entry.term);
         let mut leak = Leak(Some(hold));
-        let led_at = match &leak.0 {
-            Some(hold) if !entry.is_first => inner.wait_until_first(hold, entry.term).await?,
-            _ => entry.revision,
+        let hold = leak.0.as_ref().expect("it is taken below");
+        if !entry.has_value {
+            super::leadership::proclaim(hold, "campaign in", value).await?;
+        }
+        let led_at = if entry.is_first {
+            entry.revision
+        } else {
+            inner.wait_until_first(hold, entry.term).await?
         };
         let hold = leak.0.take().expect("nobody else takes it");
         Ok(self.leadership(hold, led_at, entry.mod_revision))
@@ -159,13 +164,15 @@ pub(super) async fn while_leading_for_too_long<T>(
 ) -> Option<T> {
     let expired = async {
         let session = leadership.session();
+        // When within a second it looks is left to chance.
+        let phase = runtime::random_u64() % 10;
         let (mut deadline, mut received) = (session.deadline(), runtime::now());
         for tick in 1_u64.. {
             runtime::sleep(Duration::from_millis(100)).await;
             if session.deadline() > deadline {
                 (deadline, received) = (session.deadline(), runtime::now());
             }
-            if tick % 10 == 0 && runtime::now() >= received + session.ttl() {
+            if tick % 10 == phase && runtime::now() >= received + session.ttl() {
                 return;
             }
         }
@@ -226,30 +233,34 @@ impl GoObserver {
     }
 
     async fn find_leader(&mut self, inner: &Inner) -> Result<Standing, Ended> {
-        let read = inner.read(first_candidate()).await.map_err(|_| Ended)?;
-        let revision = revision_of(read.header());
-        let (found, since) = match read.kvs().first() {
-            Some(kv) => (kv.clone(), revision + 1),
+        let found = inner.ask().await.map_err(|_| Ended)?;
+        let (leader, revision) = match found.leader {
+            Some(leader) => (leader, found.revision),
             None => {
-                let kv = self.first_put(inner, revision + 1).await?;
-                let since = kv.mod_revision() + 1;
-                (kv, since)
+                let leader = self.first_put(inner, found.revision + 1).await?;
+                let revision = leader.mod_revision;
+                (leader, revision)
             }
         };
-        let options = WatchOptions::new().with_start_revision(since);
-        self.followed = Some(self.watch(found.key(), options).await?);
-        Ok(standing(&found))
+        let options = WatchOptions::new().with_start_revision(revision + 1);
+        self.followed = Some(self.watch(leader.key.as_bytes(), options).await?);
+        Ok(Standing {
+            leader: Some(leader),
+            revision,
+        })
     }
 
     /// The first put of the batch, whatever the rest of the batch says.
-    async fn first_put(&self, inner: &Inner, since: i64) -> Result<KeyValue, Ended> {
+    async fn first_put(&self, inner: &Inner, since: i64) -> Result<Leader, Ended> {
         let options = WatchOptions::new().with_prefix().with_start_revision(since);
         let mut stream = self.watch(inner.prefix.as_bytes(), options).await?;
         loop {
             let answer = next_message(&mut stream).await?;
-            let is_put = |event: &&Event| event.event_type() == EventType::Put;
-            if let Some(kv) = answer.events().iter().find(is_put).and_then(Event::kv) {
-                return Ok(kv.clone());
+            let puts = answer.events().iter();
+            let puts = puts.filter(|event| event.event_type() == EventType::Put);
+            let mut leaders = puts.filter_map(Event::kv).filter_map(Leader::of);
+            if let Some(leader) = leaders.find(|leader| inner.is_candidate(&leader.key)) {
+                return Ok(leader);
             }
         }
     }

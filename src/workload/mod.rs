@@ -14,6 +14,7 @@
 //! | [`mutex`] | critical sections under locks, leases that end | one holder at a time while its lease lives, fences that hold |
 //! | [`rw_lock`] | readers and writers, leases that end | the same, with one writer or any number of readers |
 //! | [`stm`] | random transactions at each isolation level | the level that is promised: opacity, strict serializability, or read committed |
+//! | [`election`] | candidates that lead in turn, by hand or through `run`, and observers | one leader per term, seen by all in one order |
 //!
 //! Each workload has *broken twins*: the same work on a recipe with a typical
 //! mistake put in. A checker that lets one pass proves nothing.
@@ -28,6 +29,7 @@ use etcd_checker::Model;
 use etcd_checker::history::Json;
 
 pub mod bank;
+pub mod election;
 mod locks;
 pub mod mutex;
 mod parameters;
@@ -121,7 +123,7 @@ impl fmt::Display for Bug {
 }
 
 /// All workloads, in the order in which reports list them.
-pub fn all() -> [&'static dyn Workload; 6] {
+pub fn all() -> [&'static dyn Workload; 7] {
     [
         &queue::QueueWorkload,
         &priority_queue::PriorityQueueWorkload,
@@ -130,6 +132,7 @@ pub fn all() -> [&'static dyn Workload; 6] {
         &mutex::MutexWorkload,
         &rw_lock::RwLockWorkload,
         &stm::StmWorkload,
+        &election::ElectionWorkload,
     ]
 }
 

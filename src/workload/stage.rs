@@ -170,6 +170,33 @@ impl Stage {
         Ok(self.make_actor(client, 0, etcd))
     }
 
+    /// Records every change of the store from now on of which `describe` makes
+    /// something, as an operation `watch` of this client, at the instant at which it
+    /// happens. False on a real cluster, which tells nobody but who watches.
+    pub(crate) fn record_changes(
+        &self,
+        client: ClientId,
+        describe: impl Fn(&etcd_sim::store::Record) -> Option<Json> + Send + 'static,
+    ) -> bool {
+        let Environment::Simulated(simulation) = &self.shared.environment else {
+            return false;
+        };
+        // Not the stage itself: it would never be freed.
+        let recorder = Arc::clone(&self.shared.recorder);
+        simulation.member().listen(move |change| {
+            if let Some(described) = describe(change) {
+                let now = etcd_sim::executor::now().as_nanos();
+                let mut recorder = recorder
+                    .lock()
+                    .expect("nothing panics while it holds the recorder");
+                let operation = recorder.invoke(now, u64::from(client), "watch", Json::NULL);
+                let evidence = Evidence::revision(change.mod_revision());
+                recorder.ok(operation, now, described, evidence);
+            }
+        });
+        true
+    }
+
     /// Waits for all clients, no longer than [`LIVENESS_BOUND`] after the last
     /// fault.
     pub async fn settle(&self) -> Ended {
@@ -391,6 +418,12 @@ impl OpenOperation {
         self.stage
             .recorder()
             .ok(self.id, now, json(value), evidence);
+    }
+
+    /// Nobody knows, because nobody waited for its end.
+    pub fn unknown(self, why: &str) {
+        let now = self.stage.now_ns();
+        self.stage.recorder().info(self.id, now, why);
     }
 
     /// It did not happen, or nobody knows, as the error says. What was

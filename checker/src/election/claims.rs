@@ -44,6 +44,11 @@ const GOES_BACK: Kind = Kind {
     meaning: "an observer was told of something older than what it knew",
 };
 
+/// Who was told that it leads did not resign before.
+const LEASE_ENDED: &str = ". Nobody had resigned it, so its lease had ended while it waited: \
+                           who comes back from waiting must look whether its own key is still \
+                           there";
+
 /// Everything that the operations claim.
 #[derive(Default)]
 pub(super) struct Claims {
@@ -211,12 +216,7 @@ impl<'e, 'h> Taker<'e, 'h> {
                 None => format!(", while term {} led to the end", before.number),
             };
         }
-        sentence += if self.is_resigned(term.number) {
-            ". It had been withdrawn"
-        } else {
-            ". Nobody withdrew it, so its lease had ended while it waited; whoever returned \
-             did not look whether its own key was still there"
-        };
+        sentence += LEASE_ENDED;
         let told_by = [
             term.end_told_by,
             before.and_then(|before| before.end_told_by),
@@ -242,6 +242,7 @@ impl<'e, 'h> Taker<'e, 'h> {
         let mut sentence = format!("{told} as of revision {revision}, but ");
         if revision >= term.end() {
             sentence += &format!("its key had been deleted at revision {}", term.end());
+            sentence += LEASE_ENDED;
         } else {
             sentence += &self.describe(self.record.state_at(revision));
         }
@@ -534,11 +535,6 @@ impl<'e, 'h> Taker<'e, 'h> {
 
     fn find(&self, number: i64) -> Option<usize> {
         self.record.find(number)
-    }
-
-    fn is_resigned(&self, number: i64) -> bool {
-        let resigns = |call: &Call<'_>| matches!(call, Call::Resign { term } if *term == number);
-        self.election.calls.iter().any(resigns)
     }
 
     fn happened(&mut self, index: usize, revision: i64) {

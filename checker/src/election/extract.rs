@@ -75,10 +75,8 @@ struct OfTerm<'h> {
 
 #[derive(Deserialize)]
 struct Change<'h> {
-    #[serde(borrow)]
-    key: Cow<'h, str>,
+    term: i64,
     revision: i64,
-    term: Option<i64>,
     #[serde(borrow, default, deserialize_with = "optional_text")]
     value: Option<Cow<'h, str>>,
 }
@@ -193,26 +191,24 @@ fn record<'h>(
     let parsed: Result<Vec<Change<'h>>, _> = ok.value.parse();
     for change in parsed.map_err(|error| HistoryError::value(ok, WATCH, &error))? {
         let Change {
-            key,
-            revision,
             term,
+            revision,
             value,
         } = change;
         let done = match value {
             Some(value) => {
-                let number = term.ok_or_else(|| wrong(ok, WATCH, "the term is missing"))?;
                 let put = Put {
                     revision,
                     value,
                     told_by,
                 };
-                writer.put(key.clone(), number, put)
+                writer.put(term, put)
             }
-            None => writer.delete(&key, revision, told_by),
+            None => writer.delete(term, revision, told_by),
         };
         done.map_err(|detail| {
             let problem = Problem::Record {
-                key: key.into_owned(),
+                term,
                 revision,
                 detail,
             };
@@ -226,8 +222,7 @@ fn record<'h>(
 const OF_TERM: &str = r#"an object such as {"term":5}"#;
 const PROCLAIM: &str = r#"an object such as {"term":5,"value":"c1-7"}"#;
 const ANSWER: &str = r#"null, or an object such as {"term":5,"value":"c1-7","mod_revision":9}"#;
-const WATCH: &str =
-    r#"a list of {"key":..,"revision":..,"term":..,"value":..}, of which deletions have no value"#;
+const WATCH: &str = r#"a list of objects such as {"term":5,"revision":9,"value":"c1-7"}, without value when deleted"#;
 
 fn of_term(event: &Event) -> Result<OfTerm<'_>, HistoryError> {
     let parsed = event.value.parse();

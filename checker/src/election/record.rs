@@ -69,39 +69,32 @@ impl Term<'_> {
 #[derive(Default)]
 pub(super) struct Writer<'h> {
     record: Record<'h>,
-    /// The keys that exist, with the index of their term.
-    open: FxHashMap<Cow<'h, str>, usize>,
     latest: i64,
 }
 
 impl<'h> Writer<'h> {
-    /// `key`, created at `number`, got a value.
+    /// The key that was created at `number` got a value.
     ///
     /// # Errors
     /// What makes no sense about that.
-    pub(super) fn put(
-        &mut self,
-        key: Cow<'h, str>,
-        number: i64,
-        put: Put<'h>,
-    ) -> Result<(), &'static str> {
+    pub(super) fn put(&mut self, number: i64, put: Put<'h>) -> Result<(), &'static str> {
         self.advance(put.revision)?;
-        if let Some(term) = self.open.get(&key) {
+        if let Some(term) = self.record.by_number.get(&number) {
             let term = &mut self.record.terms[*term];
-            if term.number != number {
-                return Err("the key exists, but with another create revision");
+            if number == put.revision {
+                return Err("two keys were created at one revision");
+            }
+            if term.ended.is_some() {
+                return Err("the key had been deleted");
             }
             term.values.push(put);
             return Ok(());
         }
-        if number > put.revision {
-            return Err("the create revision is later than the change");
+        if number != put.revision {
+            return Err("the creation of the key was not told");
         }
         let index = self.record.terms.len();
-        if self.record.by_number.insert(number, index).is_some() {
-            return Err("two keys have the same create revision");
-        }
-        self.open.insert(key, index);
+        self.record.by_number.insert(number, index);
         self.record.terms.push(Term {
             number,
             values: vec![put],
@@ -112,19 +105,22 @@ impl<'h> Writer<'h> {
         Ok(())
     }
 
-    /// `key` was deleted.
+    /// The key that was created at `number` was deleted.
     ///
     /// # Errors
     /// What makes no sense about that.
     pub(super) fn delete(
         &mut self,
-        key: &str,
+        number: i64,
         revision: i64,
         told_by: usize,
     ) -> Result<(), &'static str> {
         self.advance(revision)?;
-        let term = self.open.remove(key).ok_or("the key did not exist")?;
+        let term = self.record.find(number).ok_or("the key did not exist")?;
         let term = &mut self.record.terms[term];
+        if term.ended.is_some() {
+            return Err("the key had been deleted before");
+        }
         term.ended = Some(revision);
         term.end_told_by = Some(told_by);
         Ok(())

@@ -90,6 +90,10 @@ impl<'h> Waiting<'_, 'h> {
             return Some(self.violation(STUCK, operation, why, None));
         };
         if proposer == index {
+            // A run that leads may work for as long as it likes.
+            if self.has_acted(number) {
+                return None;
+            }
             let why = format!(
                 ", although its own key was the first since revision {}: it missed that those \
                  before it had gone",
@@ -103,7 +107,7 @@ impl<'h> Waiting<'_, 'h> {
         if self.is_dead(holder) {
             let why = format!(
                 ": it waits behind term {number}, first since revision {since}, whose process \
-                 {process} has died; its key outlived it"
+                 {process} has died; its key outlived it, as keys without a lease do"
             );
             return Some(self.violation(DEAD_LEADER, operation, why, Some(holder)));
         }
@@ -142,6 +146,16 @@ impl<'h> Waiting<'_, 'h> {
         resigned.map(|(_, operation, _)| {
             let whose = format!("from which process {} had resigned", operation.process());
             (whose, operation)
+        })
+    }
+
+    /// Whether somebody led with this term.
+    fn has_acted(&self, number: i64) -> bool {
+        self.election.calls.iter().any(|call| match call {
+            Call::Act { term } | Call::Write { term } | Call::Proclaim { term, .. } => {
+                *term == number
+            }
+            _ => false,
         })
     }
 

@@ -269,10 +269,10 @@ pub enum Problem {
         since: usize,
     },
     /// The record of the keys contradicts itself.
-    #[error("the change of {key:?} at revision {revision} makes no sense: {detail}")]
+    #[error("the change of term {term}'s key at revision {revision} makes no sense: {detail}")]
     Record {
-        /// The key.
-        key: String,
+        /// The term.
+        term: i64,
         /// The revision of the change.
         revision: i64,
         /// How.

@@ -13,7 +13,7 @@ use super::state::State;
 use super::watch::StreamId;
 use crate::executor::{self, Node};
 use crate::service::Router;
-use crate::store::{Store, StoreOptions};
+use crate::store::{Record, Store, StoreOptions};
 
 /// How often leases are looked at (`runLoop` in etcd's `server/lease/lessor.go`).
 const EXPIRY_PERIOD: Duration = Duration::from_millis(500);
@@ -156,6 +156,13 @@ impl Member {
     /// Looks into the store. For tests and workloads: no client can do this.
     pub fn with_store<T>(&self, look: impl FnOnce(&Store) -> T) -> T {
         look(&self.lock().store)
+    }
+
+    /// Tells `listener` of every change of the store from now on, at the instant of
+    /// the change: no fault and no compaction comes between. For tests and workloads:
+    /// no client can do this. The listener must not call the member.
+    pub fn listen(&self, listener: impl Fn(&Record) + Send + 'static) {
+        self.lock().listeners.push(Box::new(listener));
     }
 
     /// How many watches are open. For tests: no client can ask for this.

@@ -8,7 +8,7 @@ use tonic::Status;
 
 use super::member::MemberOptions;
 use super::watch::WatchHub;
-use crate::store::{LeaseId, Store, StoreError};
+use crate::store::{LeaseId, Record, Store, StoreError};
 
 /// How many leases one round of the expiry loop revokes at most: half of the
 /// rate per second (`defaultLeaseRevokeRate` in etcd's `server/lease/lessor.go`).
@@ -37,8 +37,10 @@ impl Identity {
     }
 }
 
+/// Who is told of every change of the store.
+pub(crate) type Listener = Box<dyn Fn(&Record) + Send>;
+
 /// What a member knows: the part behind its lock.
-#[derive(Debug)]
 pub(crate) struct State {
     pub(crate) store: Store,
     pub(crate) watches: WatchHub,
@@ -46,6 +48,7 @@ pub(crate) struct State {
     /// How many requests have been written to the log.
     pub(crate) raft_index: u64,
     leases_granted: i64,
+    pub(super) listeners: Vec<Listener>,
 }
 
 impl State {
@@ -65,6 +68,7 @@ impl State {
             // Electing the leader takes the first entry of the log.
             raft_index: 1,
             leases_granted: 0,
+            listeners: Vec::new(),
         }
     }
 
@@ -96,6 +100,9 @@ impl State {
         let result = change(&mut self.store);
         let revision = self.store.revision();
         if revision > before {
+            for listener in &self.listeners {
+                self.store.events(before + 1).for_each(listener);
+            }
             self.watches.notify(&self.store, revision);
         }
         result
