@@ -38,8 +38,8 @@ pub enum ElectionFault {
     ResumesWithoutSeparator,
     /// A proclamation puts the key without comparing, and without the lease.
     ProclaimsUnguarded,
-    /// `run` counts the lease from when an answer was received, and looks once a
-    /// second.
+    /// `run` asks etcd once a second whether the lease lives, and does not look at the
+    /// clock.
     CancelsLate,
 }
 
@@ -156,23 +156,22 @@ impl Leadership {
     }
 }
 
-/// Cancels the work up to a second after the lease would have ended had it been
-/// renewed when the answer came.
+/// Cancels the work when etcd, asked once a second, says that the lease is gone; who
+/// is cut off is not told.
 pub(super) async fn while_leading_for_too_long<T>(
     leadership: &Leadership,
     mut work: Pin<&mut impl Future<Output = T>>,
 ) -> Option<T> {
+    const TICK: Duration = Duration::from_secs(1);
     let expired = async {
         let session = leadership.session();
-        // When within a second it looks is left to chance.
-        let phase = runtime::random_u64() % 10;
-        let (mut deadline, mut received) = (session.deadline(), runtime::now());
-        for tick in 1_u64.. {
-            runtime::sleep(Duration::from_millis(100)).await;
-            if session.deadline() > deadline {
-                (deadline, received) = (session.deadline(), runtime::now());
-            }
-            if tick % 10 == phase && runtime::now() >= received + session.ttl() {
+        let mut leases = session.client().lease_client();
+        loop {
+            runtime::sleep(TICK).await;
+            let asked = leases.time_to_live(session.lease_id(), None);
+            if let Ok(Ok(answer)) = runtime::timeout(TICK, asked).await
+                && answer.ttl() <= 0
+            {
                 return;
             }
         }

@@ -60,7 +60,7 @@ const UNGUARDED_PROCLAIM: Bug = Bug {
 };
 const LATE_CANCEL: Bug = Bug {
     name: "election-late-cancel",
-    about: "`run` counts the lease from when the answer came, and looks once a second",
+    about: "`run` asks etcd once a second whether the lease lives, and does not look at the clock",
 };
 
 impl Workload for ElectionWorkload {
