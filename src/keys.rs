@@ -65,10 +65,14 @@ impl Name {
     }
 
     /// Whether `key` is a queue item of this name: `name/<decimal>`.
+    ///
+    /// Below `__jobs` a priority queue `jobs` keeps its books, `__jobs/00007`;
+    /// those are no items. (Go's queue takes them for some.)
     pub(crate) fn is_item(&self, key: &[u8]) -> bool {
+        let is_book = |id: &[u8]| id.len() == 5 && self.0.starts_with("__");
         key.strip_prefix(self.0.as_bytes())
             .and_then(|rest| rest.strip_prefix(b"/"))
-            .is_some_and(|id| !id.is_empty() && id.iter().all(u8::is_ascii_digit))
+            .is_some_and(|id| !id.is_empty() && id.iter().all(u8::is_ascii_digit) && !is_book(id))
     }
 
     /// Whether keys under `other` could be taken for keys of this name, or the
@@ -157,6 +161,14 @@ mod tests {
         ] {
             assert_eq!(name.lease_of(foreign), None, "{foreign}");
         }
+    }
+
+    #[test]
+    fn the_books_of_a_priority_queue_are_no_items() {
+        let name = Name::new("__jobs").unwrap();
+        assert!(!name.is_item(b"__jobs/00007"));
+        assert!(name.is_item(b"__jobs/1795215111050153261"));
+        assert!(Name::new("jobs").unwrap().is_item(b"jobs/00007"));
     }
 
     #[test]

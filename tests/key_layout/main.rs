@@ -7,3 +7,4 @@
 mod tap;
 
 mod locks;
+mod queues;

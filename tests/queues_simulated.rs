@@ -1,0 +1,279 @@
+//! What the queues promise when machines fail, shown one by one in the
+//! simulation.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use etcd_client::{Client, CompactionOptions, TxnOp};
+use etcd_recipes::reliable_queue::Acknowledged;
+use etcd_recipes::runtime;
+use etcd_recipes::{PriorityQueue, Queue, ReliableQueue, Session, SessionOptions};
+use etcd_sim::fault::{Fault, FaultKind};
+use etcd_sim::plan::{Latency, Plan};
+use etcd_sim::simulation::{Options, Simulation, run};
+use futures_util::future::join;
+
+fn simulated<T, Fut>(
+    faults: Vec<Fault>,
+    body: impl Fn(Simulation) -> Fut + Clone + Send + 'static,
+) -> T
+where
+    Fut: Future<Output = T> + 'static,
+    T: Send + 'static,
+{
+    let latency = Latency {
+        min_us: 0,
+        max_us: 3_000,
+    };
+    let plan = Plan {
+        seed: 5,
+        latency,
+        faults,
+    };
+    run(Options::new(plan), move |simulation| {
+        let seeded = runtime::seed_thread(5);
+        let running = body(simulation);
+        async move {
+            let result = running.await;
+            drop(seeded);
+            result
+        }
+    })
+    .unwrap()
+}
+
+async fn session(client: &Client, seconds: u64) -> Session {
+    let options = SessionOptions::new().ttl(Duration::from_secs(seconds));
+    Session::with_options(client, options).await.unwrap()
+}
+
+async fn compact_everything(client: &Client) {
+    let mut client = client.clone();
+    let put = client.put("other", "x", None).await.unwrap();
+    let revision = put.header().unwrap().revision();
+    let options = CompactionOptions::new();
+    client.compact(revision, Some(options)).await.unwrap();
+}
+
+async fn while_somebody_waits(
+    waiting: impl Future<Output = Vec<u8>>,
+    then: impl Future<Output = ()>,
+) -> Vec<u8> {
+    let then = async {
+        runtime::sleep(Duration::from_secs(3)).await;
+        then.await;
+    };
+    let both = runtime::timeout(Duration::from_secs(60), join(waiting, then));
+    both.await.expect("the wait ends").0
+}
+
+#[test]
+fn a_compaction_during_a_wait_is_survived() {
+    simulated(Vec::new(), |simulation| async move {
+        let client = simulation.client(0).await.unwrap();
+        let others = simulation.client(1).await.unwrap();
+        let queue = PriorityQueue::new(&client, "pq").unwrap();
+        let theirs = PriorityQueue::new(&others, "pq").unwrap();
+        let value = while_somebody_waits(async { queue.dequeue().await.unwrap().value }, async {
+            compact_everything(&others).await;
+            theirs.enqueue("x", 3).await.unwrap();
+        });
+        assert_eq!(value.await, b"x");
+
+        let mine = ReliableQueue::new(&session(&client, 20).await, "rq").unwrap();
+        let theirs = ReliableQueue::new(&session(&others, 20).await, "rq").unwrap();
+        let claim = async { mine.claim().await.unwrap().item.value.clone() };
+        let value = while_somebody_waits(claim, async {
+            compact_everything(&others).await;
+            theirs.enqueue("y").await.unwrap();
+        });
+        assert_eq!(value.await, b"y");
+    });
+}
+
+#[test]
+fn a_watch_that_breaks_during_a_wait_is_opened_again() {
+    let faults = [4_000, 4_500].map(|at_ms| Fault {
+        at_ms,
+        kind: FaultKind::Reset { client: 0 },
+    });
+    simulated(faults.to_vec(), |simulation| async move {
+        let client = simulation.client(0).await.unwrap();
+        let others = simulation.client(1).await.unwrap();
+        let later = Duration::from_secs(4);
+        let queue = PriorityQueue::new(&client, "pq").unwrap();
+        let theirs = PriorityQueue::new(&others, "pq").unwrap();
+        let wait = while_somebody_waits(async { queue.dequeue().await.unwrap().value }, async {
+            runtime::sleep(later).await;
+            theirs.enqueue("x", 3).await.unwrap();
+        });
+        assert_eq!(wait.await, b"x");
+    });
+}
+
+/// Fault 26 of the Go recipes, step by step: the woken consumer takes the best
+/// item, not the one that woke it.
+#[test]
+fn who_is_woken_takes_the_best_item() {
+    simulated(Vec::new(), |simulation| async move {
+        let client = simulation.client(0).await.unwrap();
+        let mut others = simulation.client(1).await.unwrap();
+        let queue = PriorityQueue::new(&client, "pq").unwrap();
+        for _ in 0..5 {
+            let both = [
+                TxnOp::put("pq/00005/0000000000000000", "x", None),
+                TxnOp::put("pq/00003/0000000000000000", "y", None),
+            ];
+            let txn = etcd_client::Txn::new().and_then(both);
+            let first = while_somebody_waits(
+                async { queue.dequeue().await.unwrap().value },
+                async { drop(others.txn(txn).await.unwrap()) },
+            );
+            assert_eq!(first.await, b"y");
+            assert_eq!(queue.dequeue().await.unwrap().value, b"x");
+        }
+    });
+}
+
+/// Fault 22 of the Go recipes: neighbours stay apart, whatever they are called.
+#[test]
+fn queues_never_see_each_other() {
+    simulated(Vec::new(), |simulation| async move {
+        let client = simulation.client(0).await.unwrap();
+        let names = ["jobs", "jobs2", "jobs/x", "__jobs", "____jobs"];
+        let queues = names.map(|name| PriorityQueue::new(&client, name).unwrap());
+        for (name, queue) in names.iter().zip(&queues) {
+            queue.enqueue(*name, 4).await.unwrap();
+            queue.enqueue(*name, 2).await.unwrap();
+        }
+        let fifo = Queue::new(&client, "jobs").unwrap();
+        fifo.enqueue("fifo").await.unwrap();
+        let reliable = ReliableQueue::new(&session(&client, 20).await, "jobs").unwrap();
+        reliable.enqueue("reliable").await.unwrap();
+        for (name, queue) in names.iter().zip(&queues) {
+            for priority in [2, 4] {
+                let item = queue.dequeue().await.unwrap();
+                assert_eq!(item.value, name.as_bytes());
+                assert_eq!(item.priority, priority);
+            }
+            assert_eq!(queue.try_dequeue().await.unwrap(), None);
+        }
+        // Where `jobs` keeps its books there is nothing to take either.
+        let books = Queue::new(&client, "__jobs").unwrap();
+        assert_eq!(books.try_dequeue().await.unwrap(), None);
+        assert_eq!(fifo.dequeue().await.unwrap().value, b"fifo");
+        assert_eq!(reliable.claim().await.unwrap().item.value, b"reliable");
+    });
+}
+
+#[test]
+fn what_a_dead_consumer_had_comes_back_at_its_old_place() {
+    let kill = Fault {
+        at_ms: 3_000,
+        kind: FaultKind::KillClient { client: 7 },
+    };
+    simulated(vec![kill], |simulation| async move {
+        let client = simulation.client(0).await.unwrap();
+        let queue = ReliableQueue::new(&session(&client, 30).await, "rq").unwrap();
+        queue.enqueue_batch(["a", "b", "c"]).await.unwrap();
+        let had = Arc::new(Mutex::new(Vec::new()));
+        let theirs = Arc::clone(&had);
+        simulation.spawn(7, move |incarnation| {
+            let had = Arc::clone(&theirs);
+            async move {
+                let client = incarnation.connect().await.unwrap();
+                let queue = ReliableQueue::new(&session(&client, 3).await, "rq").unwrap();
+                let claims = queue.claim_batch(2).await.unwrap();
+                let values = claims.iter().map(|claim| claim.item.value.clone());
+                *had.lock().unwrap() = values.collect();
+                std::future::pending::<()>().await;
+            }
+        });
+        runtime::sleep(Duration::from_secs(1)).await;
+        assert_eq!(*had.lock().unwrap(), [b"a", b"b"]);
+        // The third is free, the others are not.
+        let third = queue.claim().await.unwrap();
+        assert_eq!(third.item.value, b"c");
+        assert!(queue.try_claim().await.unwrap().is_none());
+        assert_eq!(queue.len().await.unwrap(), 3);
+        let start = runtime::now();
+        let first = queue.claim().await.unwrap();
+        let waited = runtime::now() - start;
+        assert_eq!(first.item.value, b"a");
+        assert!(waited >= Duration::from_secs(2), "{waited:?}");
+        third.release().await.unwrap();
+        let rest = queue.claim_batch(9).await.unwrap();
+        let values: Vec<&[u8]> = rest.iter().map(|c| c.item.value.as_slice()).collect();
+        assert_eq!(values, [b"b", b"c"]);
+        for claim in rest.into_iter().chain([first]) {
+            claim.acknowledge().await.unwrap();
+        }
+        assert!(queue.is_empty().await.unwrap());
+    });
+}
+
+#[test]
+fn an_acknowledgement_after_the_lease_is_refused_and_writes_nothing() {
+    simulated(Vec::new(), |simulation| async move {
+        let client = simulation.client(0).await.unwrap();
+        let mut other = simulation.client(1).await.unwrap();
+        let mine = session(&client, 30).await;
+        let queue = ReliableQueue::new(&mine, "rq").unwrap();
+        let theirs = ReliableQueue::new(&session(&other, 30).await, "rq").unwrap();
+        queue.enqueue_batch(["a", "b"]).await.unwrap();
+        let (first, second) = (queue.claim().await.unwrap(), queue.claim().await.unwrap());
+        other.lease_revoke(mine.lease_id()).await.unwrap();
+        let again = theirs.claim().await.unwrap();
+        assert_eq!(again.item.value, b"a");
+        let error = first.acknowledge().await.unwrap_err();
+        assert!(error.is_not_held(), "{error}");
+        let write = TxnOp::put("done", "b", None);
+        let error = second.acknowledge_with().and_then([write]).commit().await;
+        assert!(error.unwrap_err().is_not_held());
+        assert!(other.get("done", None).await.unwrap().kvs().is_empty());
+        // It is theirs, and once only.
+        let write = TxnOp::put("done", "a", None);
+        let condition = etcd_client::Compare::version("gate", etcd_client::CompareOp::Greater, 0);
+        let txn = again.acknowledge_with().when([condition]).and_then([write]);
+        let Acknowledged::NotMet(_, again) = txn.commit().await.unwrap() else {
+            panic!("the gate is closed")
+        };
+        assert_eq!(theirs.len().await.unwrap(), 2);
+        let write = TxnOp::put("done", "a", None);
+        let done = again.acknowledge_with().and_then([write]).commit().await;
+        assert!(matches!(done.unwrap(), Acknowledged::Done(_)));
+        assert_eq!(other.get("done", None).await.unwrap().kvs()[0].value(), b"a");
+        assert_eq!(theirs.len().await.unwrap(), 1);
+    });
+}
+
+#[test]
+fn a_waiting_claim_ends_with_its_session() {
+    simulated(Vec::new(), |simulation| async move {
+        let client = simulation.client(0).await.unwrap();
+        let mine = session(&client, 10).await;
+        let queue = ReliableQueue::new(&mine, "rq").unwrap();
+        let close = async {
+            runtime::sleep(Duration::from_secs(2)).await;
+            mine.close().await.unwrap();
+        };
+        let (claim, ()) = join(queue.claim(), close).await;
+        assert!(claim.unwrap_err().is_session_lost());
+    });
+}
+
+#[test]
+fn a_claim_that_is_dropped_goes_back_at_once() {
+    simulated(Vec::new(), |simulation| async move {
+        let client = simulation.client(0).await.unwrap();
+        let queue = ReliableQueue::new(&session(&client, 60).await, "rq").unwrap();
+        queue.enqueue("a").await.unwrap();
+        for _ in 0..3 {
+            let claim = queue.claim().await.unwrap();
+            assert!(queue.try_claim().await.unwrap().is_none());
+            drop(claim);
+            let again = runtime::timeout(Duration::from_secs(2), queue.claim()).await;
+            drop(again.expect("it is free again").unwrap());
+        }
+    });
+}
