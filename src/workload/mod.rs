@@ -123,7 +123,7 @@ impl fmt::Display for Bug {
 }
 
 /// All workloads, in the order in which reports list them.
-pub fn all() -> [&'static dyn Workload; 7] {
+pub fn all() -> [&'static dyn Workload; 8] {
     [
         &queue::QueueWorkload,
         &priority_queue::PriorityQueueWorkload,
