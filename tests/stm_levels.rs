@@ -95,8 +95,8 @@ fn each_twin_is_caught_by_what_it_breaks() {
         ("go-stm-get-many", 3, &["garbage-read", "internal"]),
         ("stm-unvalidated-commit", 0, lost),
         ("stm-unvalidated-commit", 2, lost),
-        ("stm-blind-retry", 0, &["committed-twice"]),
-        ("stm-blind-retry", 2, &["committed-twice"]),
+        ("stm-blind-retry", 0, &["committed-twice", "G1a"]),
+        ("stm-blind-retry", 2, &["committed-twice", "G1a"]),
         ("go-stm-abort", 2, mixed),
     ] {
         let (seed, report) = caught(bug, level);

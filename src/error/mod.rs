@@ -259,6 +259,13 @@ impl Inner {
             .is_some_and(|s| brief(s).contains(text))
     }
 
+    /// Whether etcd did not accept the client's token.
+    fn is_token_expired(&self) -> bool {
+        const TEXT: &str = "etcdserver: invalid auth token";
+        let is_detail = |detail: &String| detail.contains(TEXT);
+        self.detail.as_ref().is_some_and(is_detail) || self.cause_text_contains(TEXT)
+    }
+
     /// Why it failed, in a few words.
     fn cause(&self) -> String {
         match (&self.detail, &self.source, self.waited) {
@@ -281,6 +288,11 @@ impl fmt::Display for Error {
             ErrorKind::OutcomeUnknown => (
                 "has an unknown outcome",
                 "; it may have happened or may still happen: look before doing it again",
+            ),
+            ErrorKind::Refused if inner.is_token_expired() => (
+                "was refused",
+                "; nothing was changed: the client's token has expired or is not known to etcd; \
+                 connect with ConnectOptions::with_auto_token_refresh(true)",
             ),
             ErrorKind::Refused => ("was refused", "; nothing was changed"),
             ErrorKind::NotSent => (

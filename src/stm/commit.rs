@@ -17,7 +17,9 @@ use etcd_client::{Compare, CompareOp, Txn, TxnOp, TxnOpResponse, TxnResponse};
 use super::Isolation;
 #[cfg(feature = "harness")]
 use super::fault::{self, StmFault};
-use super::transaction::{Reads, Snapshot, Transaction, Version, Writes, versions};
+use super::transaction::{
+    KEYS_IN_A_REQUEST, Reads, Snapshot, Transaction, Version, Writes, versions,
+};
 use crate::error::Error;
 use crate::request::{Purpose, Requests, revision_of};
 
@@ -87,6 +89,31 @@ async fn write(
         return fault::write_until_answered(requests, why, request).await;
     }
     requests.write(why, request).await
+}
+
+/// Reads the keys of a snapshot again, in one request; none if they are too many
+/// for one.
+pub(super) async fn read_anew(
+    stale: Snapshot,
+    requests: &Requests,
+) -> Result<Option<Snapshot>, Error> {
+    let keys: Vec<Vec<u8>> = stale.versions.into_keys().collect();
+    if keys.is_empty() || keys.len() > KEYS_IN_A_REQUEST {
+        return Ok(None);
+    }
+    let why = Purpose {
+        operation: "read in",
+        target: "a transaction",
+    };
+    let gets: Vec<TxnOp> = keys
+        .iter()
+        .map(|key| TxnOp::get(key.as_slice(), None))
+        .collect();
+    let answer = requests.read(why, Txn::new().and_then(gets)).await?;
+    Ok(Some(Snapshot {
+        revision: revision_of(answer.header()),
+        versions: versions(keys, &answer),
+    }))
 }
 
 /// Whether everything that was read held together at some moment.

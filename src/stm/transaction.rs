@@ -14,7 +14,7 @@ use crate::error::{self, Error};
 use crate::request::{Purpose, Requests, revision_of};
 
 /// How many keys to read in one request: safely below etcd's 128 operations.
-const KEYS_IN_A_REQUEST: usize = 100;
+pub(super) const KEYS_IN_A_REQUEST: usize = 100;
 
 /// What the closure of a transaction works with: one attempt.
 ///
