@@ -123,18 +123,22 @@ impl fmt::Display for Bug {
 }
 
 /// All workloads, in the order in which reports list them.
-pub fn all() -> [&'static dyn Workload; 8] {
-    [
-        &queue::QueueWorkload,
-        &priority_queue::PriorityQueueWorkload,
-        &reliable_queue::ReliableQueueWorkload,
-        &bank::BankWorkload,
-        &mutex::MutexWorkload,
-        &rw_lock::RwLockWorkload,
-        &stm::StmWorkload,
-        &election::ElectionWorkload,
-    ]
+pub fn all() -> [&'static dyn Workload; ALL.len()] {
+    let mut all = [ALL[0]; ALL.len()];
+    all.copy_from_slice(ALL);
+    all
 }
+
+const ALL: &[&dyn Workload] = &[
+    &queue::QueueWorkload,
+    &priority_queue::PriorityQueueWorkload,
+    &reliable_queue::ReliableQueueWorkload,
+    &bank::BankWorkload,
+    &mutex::MutexWorkload,
+    &rw_lock::RwLockWorkload,
+    &stm::StmWorkload,
+    &election::ElectionWorkload,
+];
 
 /// The workload of this name.
 pub fn find(name: &str) -> Option<&'static dyn Workload> {

@@ -8,3 +8,4 @@ mod tap;
 
 mod locks;
 mod queues;
+mod stm;

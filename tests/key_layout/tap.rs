@@ -133,6 +133,9 @@ fn range(range: &PbRangeRequest) -> String {
     if range.count_only {
         words += " count only";
     }
+    if range.revision != 0 {
+        words += &format!(" at {}", range.revision);
+    }
     if range.serializable {
         words += " serializable";
     }
