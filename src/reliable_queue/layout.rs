@@ -102,11 +102,8 @@ mod tests {
         let name = Name::new("jobs").unwrap();
         assert_eq!(number_of_tail(&name, b"41").unwrap(), 41);
         for foreign in [&b""[..], b"x", b"-1", b"99999999999999999"] {
-            assert!(
-                number_of_tail(&name, foreign)
-                    .unwrap_err()
-                    .is_foreign_data()
-            );
+            let error = number_of_tail(&name, foreign).unwrap_err();
+            assert_eq!(error.kind(), crate::error::ErrorKind::ForeignData);
         }
     }
 }

@@ -94,7 +94,8 @@ fn at_read_committed_nothing_is_compared() {
 fn a_deletion_is_compared_and_written_like_a_put() {
     let sent = quiet(|simulation| async move {
         let (tap, client, _) = clients(&simulation).await;
-        let done = Stm::new(&client).run(|txn| async move {
+        let stm = Stm::new(&client);
+        let done = stm.run(|txn| async move {
             txn.rev("a").await?;
             txn.del("a");
             Ok::<_, Error>(())
@@ -117,7 +118,8 @@ fn a_retry_after_a_conflict_is_one_request() {
     let sent = quiet(|simulation| async move {
         let (tap, client, other) = clients(&simulation).await;
         let runs = AtomicU32::new(0);
-        let done = Stm::new(&client).run(|txn| {
+        let stm = Stm::new(&client);
+        let done = stm.run(|txn| {
             let run = runs.fetch_add(1, Ordering::SeqCst);
             let mut other = other.clone();
             async move {
