@@ -234,12 +234,7 @@ fn start_consumers(stage: &Stage, consumers: Range<ClientId>, parameters: &Param
 }
 
 /// Works on an item, and is done with it, mostly.
-async fn work_on(
-    actor: &mut Actor,
-    queue: &ReliableQueue,
-    claim: Claim,
-    parameters: &Parameters,
-) {
+async fn work_on(actor: &mut Actor, queue: &ReliableQueue, claim: Claim, parameters: &Parameters) {
     actor.think(parameters.get("work_ms")).await;
     if actor.rng().random_range(0..20) == 0 {
         // Its lease ends under its hands, as that of one who stands still too long.

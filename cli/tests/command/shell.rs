@@ -300,3 +300,31 @@ fn the_lowest_priority_comes_out_first() {
     here.answers("push now 65535");
     assert_eq!(there.says(), "now");
 }
+
+#[test]
+fn a_claimed_item_comes_back_unless_it_is_done_with() {
+    let etcd = Etcd::start();
+    let mut here = Shell::start(&etcd, "reliable-queue --name jobs --ttl 2");
+    let mut there = Shell::start(&etcd, "reliable-queue --name jobs");
+    assert_eq!(here.answers("push one two"), "pushed");
+    assert_eq!(here.answers("push three"), "pushed");
+    assert_eq!(there.answers("len"), "3");
+    assert_eq!(here.answers("claim"), "one");
+    assert_eq!(there.answers("claim"), "two");
+    assert_eq!(here.answers("release"), "given back");
+    assert_eq!(there.answers("peek"), "one");
+    assert_eq!(here.answers("claim"), "one");
+    assert_eq!(here.answers("ack"), "done with");
+    assert_eq!(here.answers("claim"), "three");
+    here.tell("try-claim");
+    here.notes("nothing to claim");
+    assert_eq!(there.answers("ack"), "done with");
+    there.tell("ack");
+    there.notes("nothing is claimed here");
+    // Its consumer dies.
+    drop(here);
+    there.tell("claim");
+    assert_eq!(there.says(), "three");
+    assert_eq!(there.answers("ack"), "done with");
+    assert_eq!(there.answers("len"), "0");
+}

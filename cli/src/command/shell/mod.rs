@@ -13,6 +13,7 @@ mod lock;
 mod priority_queue;
 mod queue;
 mod recipe;
+mod reliable_queue;
 mod rw_lock;
 mod stm;
 mod text;

@@ -6,7 +6,7 @@ use clap::ValueEnum;
 use etcd_recipes::session::Session;
 
 use super::command::{Command, Line, Problem};
-use super::{Place, election, lock, priority_queue, queue, rw_lock, stm};
+use super::{Place, election, lock, priority_queue, queue, reliable_queue, rw_lock, stm};
 use crate::output;
 
 /// A recipe that commands are given to.
@@ -37,6 +37,8 @@ pub(super) enum Kind {
     Election,
     /// The lowest number first
     PriorityQueue,
+    /// A queue whose items come back if their consumer dies
+    ReliableQueue,
     /// Transactions over any keys
     Stm,
 }
@@ -45,7 +47,7 @@ impl Kind {
     /// Whether what it holds is tied to a lease.
     pub(super) fn needs_session(self) -> bool {
         match self {
-            Kind::Lock | Kind::RwLock | Kind::Election => true,
+            Kind::Lock | Kind::RwLock | Kind::Election | Kind::ReliableQueue => true,
             Kind::Queue | Kind::PriorityQueue | Kind::Stm => false,
         }
     }
@@ -58,6 +60,7 @@ impl Kind {
             | Kind::RwLock
             | Kind::Election
             | Kind::PriorityQueue
+            | Kind::ReliableQueue
             | Kind::Stm => false,
         }
     }
@@ -69,6 +72,7 @@ impl Kind {
             Kind::RwLock => "rwlock> ",
             Kind::Election => "election> ",
             Kind::PriorityQueue => "priority-queue> ",
+            Kind::ReliableQueue => "reliable-queue> ",
             Kind::Stm => "stm> ",
         }
     }
@@ -87,6 +91,7 @@ pub(super) fn open(
         Kind::RwLock => Box::new(rw_lock::Shell::new(session(), name)?),
         Kind::Election => Box::new(election::Shell::new(session(), name)?),
         Kind::PriorityQueue => Box::new(priority_queue::Shell::new(client, name)?),
+        Kind::ReliableQueue => Box::new(reliable_queue::Shell::new(session(), name)?),
         Kind::Stm => Box::new(stm::Shell::new(client, name)),
     })
 }
