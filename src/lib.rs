@@ -6,6 +6,8 @@
 //! - [`Mutex`] and [`RwLock`]: locks, in order of arrival, with fencing tokens;
 //! - [`PriorityQueue`]: the lowest number first, ties in the order of arrival;
 //! - [`ReliableQueue`]: items come back unless their consumer acknowledges them;
+//! - [`Barrier`], [`DoubleBarrier`], [`CyclicBarrier`]: waiting for a release, and for
+//!   each other;
 //! - [`Stm`]: transactions over any keys, written like ordinary code;
 //! - [`Election`]: one leader at a time, terms, observers;
 //! - [`Session`]: a lease that is kept alive, and the signal that it is lost;
@@ -43,16 +45,20 @@
 //!
 //! # Map
 //!
-//! One recipe, one module: [`queue`], [`mutex`], [`rw_lock`], [`election`], [`stm`],
+//! One recipe, one module: [`queue`], [`mutex`], [`rw_lock`], [`election`], [`stm`], [`barrier`],
+//! [`double_barrier`], [`cyclic_barrier`],
 //! [`session`]. What they share:
 //! [`error`] (outcomes), [`watch`], [`runtime`] (time, tasks, randomness), and
 //! inside the crate `request` (deadlines) and `keys` (names and layouts).
 
+pub mod barrier;
 #[cfg(feature = "harness")]
 pub mod bench;
 #[cfg(feature = "harness")]
 pub mod campaign;
 mod consumers;
+pub mod cyclic_barrier;
+pub mod double_barrier;
 pub mod election;
 pub mod error;
 mod first_present;
@@ -77,6 +83,9 @@ pub mod workload;
 #[doc(no_inline)]
 pub use etcd_client;
 
+pub use barrier::{Barrier, BarrierOptions, HeldBarrier};
+pub use cyclic_barrier::{CyclicBarrier, Round};
+pub use double_barrier::DoubleBarrier;
 pub use election::{Election, Leader, Leadership, Observation, Observer};
 pub use error::Error;
 pub use hold::Hold;

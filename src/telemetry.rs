@@ -60,6 +60,7 @@ fn outcome_of<T>(result: &Result<T, Error>) -> &'static str {
         Err(ErrorKind::DeadlineElapsed) => "deadline",
         Err(ErrorKind::SessionLost) => "session_lost",
         Err(ErrorKind::NotHeld) => "not_held",
+        Err(ErrorKind::TooManyClients) => "too_many_clients",
         Err(_) => "error",
     }
 }

@@ -61,6 +61,8 @@ pub enum ErrorKind {
     /// What was held is gone although nobody gave it back: the lease expired at
     /// etcd, or somebody deleted the key. Nothing was changed.
     NotHeld,
+    /// As many take part as may. Nothing was changed.
+    TooManyClients,
     /// A name, key or id cannot be used. Nothing was sent.
     InvalidName,
     /// The call does not fit the options it was made with. Nothing was sent.
@@ -117,6 +119,11 @@ impl Error {
     /// expired at etcd, or somebody deleted the key.
     pub fn is_not_held(&self) -> bool {
         self.0.kind == ErrorKind::NotHeld
+    }
+
+    /// Whether as many take part already as may.
+    pub fn is_too_many_clients(&self) -> bool {
+        self.0.kind == ErrorKind::TooManyClients
     }
 
     /// Whether a name, key or id cannot be used; the message says why.
@@ -221,6 +228,11 @@ impl Error {
         })
     }
 
+    pub(crate) fn too_many_clients(operation: &'static str, target: &str, reason: &str) -> Self {
+        Inner::new(ErrorKind::TooManyClients, operation, target)
+            .with(|e| e.detail = Some(reason.to_owned()))
+    }
+
     pub(crate) fn invalid_name(name: &str, reason: &str) -> Self {
         Inner::new(ErrorKind::InvalidName, "use", name).with(|e| e.detail = Some(reason.to_owned()))
     }
@@ -315,6 +327,10 @@ impl fmt::Display for Error {
             ErrorKind::NotHeld => (
                 "came too late",
                 "; nothing was changed: its lease expired or somebody deleted it",
+            ),
+            ErrorKind::TooManyClients => (
+                "came too late",
+                "; nothing was changed: try again when these are gone",
             ),
             ErrorKind::InvalidName | ErrorKind::InvalidOption => ("is not possible", ""),
             ErrorKind::ForeignData => (

@@ -103,6 +103,12 @@ impl Claim {
         created.result
     }
 
+    /// The answer says that the key was not created: there is nothing to clean up,
+    /// unless an earlier request was not answered.
+    pub(crate) fn came_to_nothing(mut self) {
+        self.sent = self.unsettled;
+    }
+
     /// The key is there, and was created at this revision.
     pub(crate) fn into_hold(mut self, create_revision: i64) -> Hold {
         self.sent = false;

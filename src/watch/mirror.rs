@@ -104,6 +104,11 @@ impl Mirror {
         }
     }
 
+    /// Opens the watch and reads the keys, in the background, for a wait to come.
+    pub(crate) fn open(&self) {
+        self.start();
+    }
+
     /// Waits until `decide` says something about a view at or after `revision`.
     ///
     /// It is asked about the first such view and then after changes; views may be
