@@ -15,6 +15,9 @@
 //! | [`rw_lock`] | readers and writers, leases that end | the same, with one writer or any number of readers |
 //! | [`stm`] | random transactions at each isolation level | the level that is promised: opacity, strict serializability, or read committed |
 //! | [`election`] | candidates that lead in turn, by hand or through `run`, and observers | one leader per term, seen by all in one order |
+//! | [`barrier`] | holders with and without leases, waiters | no wait returns while the barrier stands, none is left behind |
+//! | [`double_barrier`] | participants that enter and leave under one name | rounds are complete, end together and do not overlap |
+//! | [`cyclic_barrier`] | participants that wait for each other, die and give up | rounds are complete and in order |
 //!
 //! Each workload has *broken twins*: the same work on a recipe with a typical
 //! mistake put in. A checker that lets one pass proves nothing.
@@ -30,6 +33,10 @@ use etcd_checker::history::Json;
 
 pub mod bank;
 pub mod election;
+pub mod barrier;
+mod beside;
+pub mod cyclic_barrier;
+pub mod double_barrier;
 mod locks;
 pub mod mutex;
 mod parameters;
@@ -138,6 +145,9 @@ const ALL: &[&dyn Workload] = &[
     &rw_lock::RwLockWorkload,
     &stm::StmWorkload,
     &election::ElectionWorkload,
+    &barrier::BarrierWorkload,
+    &double_barrier::DoubleBarrierWorkload,
+    &cyclic_barrier::CyclicBarrierWorkload,
 ];
 
 /// The workload of this name.

@@ -1,0 +1,67 @@
+//! What the workloads of the barriers have in common.
+
+use std::time::Duration;
+
+use etcd_sim::fault::ClientId;
+use serde::Serialize;
+
+use super::{Actor, Ended, Stage};
+use crate::runtime;
+use crate::session::{Session, SessionOptions};
+
+/// The value of an operation that is done with a session.
+#[derive(Serialize)]
+pub(super) struct With {
+    lease: i64,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    alive: bool,
+}
+
+impl With {
+    /// The session's lease alone.
+    pub(super) fn lease(session: &Session) -> Self {
+        Self {
+            lease: session.lease_id(),
+            alive: false,
+        }
+    }
+
+    /// The session's lease, and whether it can be relied on right now.
+    pub(super) fn certainty(session: &Session) -> Self {
+        Self {
+            lease: session.lease_id(),
+            alive: session.is_alive(),
+        }
+    }
+}
+
+/// A session that begins whenever the cluster lets it.
+pub(super) async fn open_session(actor: &mut Actor, ttl: Duration) -> Session {
+    loop {
+        let options = SessionOptions::new()
+            .ttl(ttl)
+            .request_deadline(Duration::from_secs(2));
+        match Session::with_options(actor.etcd(), options).await {
+            Ok(session) => return session,
+            Err(_) => actor.back_off().await,
+        }
+    }
+}
+
+/// Waits for all clients, with `side_work` going on beside it.
+pub(super) async fn settle_beside(stage: &Stage, side_work: impl Future<Output = ()>) -> Ended {
+    let settle = std::pin::pin!(stage.settle());
+    let side_work = std::pin::pin!(side_work);
+    match futures_util::future::select(settle, side_work).await {
+        futures_util::future::Either::Left((ended, _)) => ended,
+        futures_util::future::Either::Right(((), settle)) => settle.await,
+    }
+}
+
+/// Waits until one of the clients has finished, or died: the others may then be too
+/// few, and need somebody to fill their rounds.
+pub(super) async fn one_is_missing(stage: &Stage, clients: ClientId) {
+    while stage.running().len() == clients as usize {
+        runtime::sleep(Duration::from_millis(20)).await;
+    }
+}
