@@ -1,6 +1,8 @@
 //! Deliberately broken twins of the barrier. They exist to show that the tests
 //! catch them.
 
+use std::time::Duration;
+
 use etcd_client::{Client, EventType, GetResponse, WatchClient, WatchOptions};
 
 use super::{BarrierOptions, Inner};
@@ -28,6 +30,8 @@ impl BarrierOptions {
         self
     }
 }
+
+const SILENCE: Duration = Duration::from_secs(5);
 
 /// A fault, and what its code needs.
 pub(super) struct Broken {
@@ -69,11 +73,21 @@ impl Broken {
     async fn deletion(&self, inner: &Inner, revision: i64) -> bool {
         let options = WatchOptions::new().with_start_revision(revision);
         let mut client = self.watch.clone();
-        let opened = client.watch(inner.name.as_str(), Some(options)).await;
+        let opening = client.watch(inner.name.as_str(), Some(options));
+        let Ok(opened) = runtime::timeout(SILENCE, opening).await else {
+            return Box::pin(self.deletion(inner, revision)).await;
+        };
         let Ok(mut stream) = opened else {
             return false;
         };
-        while let Ok(Some(answer)) = stream.message().await {
+        loop {
+            // A stream that has fallen silent is opened again, by Go's client too.
+            let Ok(next) = runtime::timeout(SILENCE, stream.message()).await else {
+                return Box::pin(self.deletion(inner, revision)).await;
+            };
+            let Ok(Some(answer)) = next else {
+                return false;
+            };
             let is_deletion = |e: &etcd_client::Event| e.event_type() == EventType::Delete;
             if answer.events().iter().any(is_deletion) {
                 return true;
@@ -82,7 +96,6 @@ impl Broken {
                 return false;
             }
         }
-        false
     }
 }
 

@@ -238,8 +238,10 @@ async fn was_early(inner: &Inner, own: &str, began: i64) -> Result<bool, Error> 
             let rank = waiters.iter().position(|waiter| waiter.key == own);
             Ok(rank.is_some_and(|rank| rank < inner.count))
         }
-        // Nobody can tell any more: rather one that is refused than one too many.
-        Err(error) if error.etcd_error().is_some_and(error::is_compacted) => Ok(false),
+        Err(error) if error.etcd_error().is_some_and(error::is_compacted) => {
+            let reason = "the history that tells whether it was counted has been compacted";
+            Err(Error::cannot_tell("enter", inner.name.as_str(), reason))
+        }
         Err(error) => Err(error),
     }
 }

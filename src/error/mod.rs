@@ -207,6 +207,12 @@ impl Error {
             .with(|e| e.detail = Some("the answer does not fit the request".to_owned()))
     }
 
+    /// What would tell whether a write had its effect is gone.
+    pub(crate) fn cannot_tell(operation: &'static str, target: &str, reason: &str) -> Self {
+        Inner::new(ErrorKind::OutcomeUnknown, operation, target)
+            .with(|e| e.detail = Some(reason.to_owned()))
+    }
+
     /// A watch was refused, or ended for a reason that will not go away.
     pub(crate) fn watch_refused(target: &str, reason: &str) -> Self {
         Inner::new(ErrorKind::Refused, "watch", target).with(|e| e.detail = Some(reason.to_owned()))

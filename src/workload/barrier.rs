@@ -231,7 +231,11 @@ impl Holder {
                 let _ = session.close().await;
                 drop(held);
             }
-            1 => drop(held),
+            1 => {
+                drop(held);
+                // It falls by itself, so nothing may be said of this lease later.
+                return;
+            }
             _ => {
                 let certain = session.is_alive().then(|| With::lease(&session));
                 let operation = self.actor.invoke("release", certain);

@@ -1,8 +1,9 @@
 //! Participants that enter a double barrier and leave it, again and again under the
 //! same name.
 //!
-//! There may be more of them than a round has: some are refused then. Now and then
-//! one gives up while it waits. When some have finished or died, helpers fill the
+//! There may be more of them than a round has: some are refused then. Some come
+//! late, so that the lease of one that waits may end meanwhile. Now and then one
+//! gives up while it waits. When some have finished or died, helpers fill the
 //! rounds of the others, so that who is left alone does not wait for ever.
 
 use std::sync::Arc;
@@ -35,7 +36,7 @@ const LEAVES_AT_ONCE: Bug = Bug {
     about: "a leave does not wait for the others",
 };
 
-const TTL: Duration = Duration::from_secs(3);
+const TTL: Duration = Duration::from_secs(2);
 
 impl Workload for DoubleBarrierWorkload {
     fn name(&self) -> &'static str {
@@ -80,6 +81,13 @@ impl Workload for DoubleBarrierWorkload {
                 drawn: (0, 60),
                 live: 5,
             },
+            Parameter {
+                name: "late_ms",
+                about: "how late some come to a round at most, in milliseconds",
+                bounds: (0, 60_000),
+                drawn: (0, 5_000),
+                live: 0,
+            },
         ]
     }
 
@@ -92,7 +100,8 @@ impl Workload for DoubleBarrierWorkload {
     }
 
     fn lasts_ms(&self, parameters: &Parameters) -> u64 {
-        500 + parameters.get("rounds") * (20 + parameters.get("think_ms"))
+        let round = 20 + parameters.get("think_ms") + parameters.get("late_ms") / 3;
+        500 + parameters.get("rounds") * round
     }
 
     fn run(&self, stage: Stage, parameters: Parameters) -> Running {
@@ -103,6 +112,7 @@ impl Workload for DoubleBarrierWorkload {
 
 async fn run(stage: &Stage, clients: u32, parameters: &Parameters) -> Result<Ended, Error> {
     let (rounds, think_ms) = (parameters.get("rounds"), parameters.get("think_ms"));
+    let late_ms = parameters.get("late_ms");
     let count = parameters.count("count");
     for client in 0..clients {
         let stage_of_client = stage.clone();
@@ -117,6 +127,9 @@ async fn run(stage: &Stage, clients: u32, parameters: &Parameters) -> Result<End
                         done.fetch_add(1, Ordering::Relaxed);
                     }
                     party.actor.think(think_ms).await;
+                    if party.actor.rng().random_bool(0.3) {
+                        party.actor.think(late_ms).await;
+                    }
                 }
                 party.close().await;
             }
