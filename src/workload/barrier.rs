@@ -215,7 +215,7 @@ impl Holder {
         let held = match self.barrier.hold_with_session(&session).await {
             Ok(held) => held,
             Err(error) => {
-                operation.unknown(&error);
+                operation.unknown(&error.to_string());
                 return self.actor.back_off().await;
             }
         };

@@ -207,7 +207,7 @@ impl Party {
             Ok(Err(error)) if error::is_lease_not_found(&error) => {
                 operation.ok((), Evidence::NONE);
             }
-            _ => operation.given_up(),
+            _ => operation.unknown("given up"),
         }
     }
 
@@ -218,7 +218,7 @@ impl Party {
                 self.lease.store(0, Ordering::Relaxed);
                 operation.ok((), Evidence::NONE);
             }
-            Err(error) => operation.unknown(&error),
+            Err(error) => operation.unknown(&error.to_string()),
         }
     }
 
@@ -240,7 +240,7 @@ impl Party {
                     // What it holds is left to the end of its lease.
                     self.close(&session).await;
                 }
-                operation.given_up();
+                operation.unknown("given up");
                 false
             }
         };
@@ -265,7 +265,7 @@ fn record(operation: OpenOperation, result: Result<Round, Error>) -> bool {
             true
         }
         Err(error) => {
-            operation.unknown(&error);
+            operation.unknown(&error.to_string());
             false
         }
     }

@@ -225,8 +225,8 @@ impl Party {
             }
             Ok(Err(error)) if error.is_too_many_clients() => operation.failed(&error, ()),
             // It may have been counted before.
-            Ok(Err(error)) => operation.unknown(&error),
-            Err(runtime::Elapsed) => operation.given_up(),
+            Ok(Err(error)) => operation.unknown(&error.to_string()),
+            Err(runtime::Elapsed) => operation.unknown("given up"),
         }
         false
     }

@@ -32,11 +32,11 @@ use etcd_checker::Model;
 use etcd_checker::history::Json;
 
 pub mod bank;
-pub mod election;
 pub mod barrier;
 mod beside;
 pub mod cyclic_barrier;
 pub mod double_barrier;
+pub mod election;
 mod locks;
 pub mod mutex;
 mod parameters;

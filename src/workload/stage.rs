@@ -424,17 +424,6 @@ impl OpenOperation {
     pub fn unknown(self, why: &str) {
         let now = self.stage.now_ns();
         self.stage.recorder().info(self.id, now, why);
-    /// Nobody knows, although the error may be a definite one: what it says is not
-    /// all that the operation did.
-    pub fn unknown(self, error: &Error) {
-        let now = self.stage.now_ns();
-        self.stage.recorder().info(self.id, now, error.to_string());
-    }
-
-    /// Nobody knows, because nobody waited for the end.
-    pub fn given_up(self) {
-        let now = self.stage.now_ns();
-        self.stage.recorder().info(self.id, now, "given up");
     }
 
     /// It did not happen, or nobody knows, as the error says. What was
