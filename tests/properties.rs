@@ -213,6 +213,16 @@ fn the_queue_keeps_its_promise_under_any_plan() {
 }
 
 #[test]
+fn the_priority_queue_keeps_its_promise_under_any_plan() {
+    keeps_its_promise_under_any_plan("priority-queue");
+}
+
+#[test]
+fn the_reliable_queue_keeps_its_promise_under_any_plan() {
+    keeps_its_promise_under_any_plan("reliable-queue");
+}
+
+#[test]
 fn the_bank_keeps_its_promise_under_any_plan() {
     keeps_its_promise_under_any_plan("bank");
 }

@@ -125,10 +125,10 @@ fn who_is_woken_takes_the_best_item() {
                 TxnOp::put("pq/00003/0000000000000000", "y", None),
             ];
             let txn = etcd_client::Txn::new().and_then(both);
-            let first = while_somebody_waits(
-                async { queue.dequeue().await.unwrap().value },
-                async { drop(others.txn(txn).await.unwrap()) },
-            );
+            let first =
+                while_somebody_waits(async { queue.dequeue().await.unwrap().value }, async {
+                    drop(others.txn(txn).await.unwrap())
+                });
             assert_eq!(first.await, b"y");
             assert_eq!(queue.dequeue().await.unwrap().value, b"x");
         }
@@ -242,7 +242,10 @@ fn an_acknowledgement_after_the_lease_is_refused_and_writes_nothing() {
         let write = TxnOp::put("done", "a", None);
         let done = again.acknowledge_with().and_then([write]).commit().await;
         assert!(matches!(done.unwrap(), Acknowledged::Done(_)));
-        assert_eq!(other.get("done", None).await.unwrap().kvs()[0].value(), b"a");
+        assert_eq!(
+            other.get("done", None).await.unwrap().kvs()[0].value(),
+            b"a"
+        );
         assert_eq!(theirs.len().await.unwrap(), 1);
     });
 }

@@ -110,7 +110,11 @@ fn run(random: &mut Random, mistake: Mistake) -> Vec<Op> {
                 let place = queue.iter().position(|item| {
                     is_ours(item) || mistake == Mistake::Unguarded && item.value == value
                 });
-                op.f = if random.one_in(4) { "release" } else { "acknowledge" };
+                op.f = if random.one_in(4) {
+                    "release"
+                } else {
+                    "acknowledge"
+                };
                 op.invoke = json(&json!([value, claim]));
                 let done = place.is_some() || mistake == Mistake::Unguarded;
                 match place {
@@ -171,8 +175,14 @@ fn what_a_real_queue_does_is_valid_and_what_a_broken_one_does_is_not() {
             }
         }
         println!("{mistake:?}: {found} found, {kinds:?}");
-        assert!(mistake == Mistake::None || found > 100, "{mistake:?}: {found}");
-        assert!(kind.is_empty() || kinds.contains(kind), "{mistake:?}: {kinds:?}");
+        assert!(
+            mistake == Mistake::None || found > 100,
+            "{mistake:?}: {found}"
+        );
+        assert!(
+            kind.is_empty() || kinds.contains(kind),
+            "{mistake:?}: {kinds:?}"
+        );
     }
 }
 
@@ -186,9 +196,7 @@ fn loses(ops: &[Op]) -> bool {
             let inside = ops
                 .iter()
                 .filter(|op| {
-                    op.f == "enqueue"
-                        && op.outcome == Outcome::Ok
-                        && op.returned < length.invoked
+                    op.f == "enqueue" && op.outcome == Outcome::Ok && op.returned < length.invoked
                 })
                 .flat_map(|op| number(&op.invoke).as_array().unwrap().clone())
                 .filter(|value| {

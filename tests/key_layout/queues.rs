@@ -115,7 +115,10 @@ fn a_reliable_queue_keeps_the_item_until_it_is_acknowledged() {
             .iter()
             .map(|key| plain(key, session.lease_id()))
             .collect();
-        assert!(keys[0].starts_with("rq/claims/0000000000000000 "), "{keys:?}");
+        assert!(
+            keys[0].starts_with("rq/claims/0000000000000000 "),
+            "{keys:?}"
+        );
         assert!(keys[0].ends_with(" with lease"));
         assert_eq!(keys[1], "rq/consumers/LEASE \"\" with lease");
         assert_eq!(keys[2..], items);

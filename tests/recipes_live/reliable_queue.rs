@@ -18,7 +18,10 @@ async fn items_are_claimed_in_order_given_back_and_acknowledged() {
     let first = queue.claim().await.unwrap();
     assert_eq!(first.item.value, b"a");
     let rest = queue.claim_batch(3).await.unwrap();
-    let values: Vec<&[u8]> = rest.iter().map(|claim| claim.item.value.as_slice()).collect();
+    let values: Vec<&[u8]> = rest
+        .iter()
+        .map(|claim| claim.item.value.as_slice())
+        .collect();
     assert_eq!(values, [b"b", b"c", b"d"]);
     first.release().await.unwrap();
     let again = queue.claim().await.unwrap();
@@ -43,7 +46,11 @@ async fn what_a_dead_session_had_comes_back() {
     let claim = theirs.claim().await.unwrap();
     assert!(queue.try_claim().await.unwrap().is_none());
     let waiting = queue.claim();
-    client.lease_client().revoke(dying.lease_id()).await.unwrap();
+    client
+        .lease_client()
+        .revoke(dying.lease_id())
+        .await
+        .unwrap();
     let again = within(A_MINUTE, waiting).await.unwrap();
     assert_eq!(again.item.value, b"a");
     assert!(claim.acknowledge().await.unwrap_err().is_not_held());
@@ -58,7 +65,10 @@ async fn more_claimed_items_than_a_page_hide_nothing() {
     let session = Session::new(&client).await.unwrap();
     let queue = ReliableQueue::new(&session, "rq/long").unwrap();
     for _ in 0..2 {
-        queue.enqueue_batch((0..100).map(|n| n.to_string())).await.unwrap();
+        queue
+            .enqueue_batch((0..100).map(|n| n.to_string()))
+            .await
+            .unwrap();
     }
     let mut claims = Vec::new();
     for _ in 0..5 {
@@ -66,7 +76,12 @@ async fn more_claimed_items_than_a_page_hide_nothing() {
     }
     assert_eq!(claims.len(), 150);
     assert_eq!(queue.claim().await.unwrap().item.value, b"50");
-    assert!(queue.enqueue_batch((0..101).map(|n| n.to_string())).await.is_err());
+    assert!(
+        queue
+            .enqueue_batch((0..101).map(|n| n.to_string()))
+            .await
+            .is_err()
+    );
 }
 
 #[tokio::test]
