@@ -5,6 +5,22 @@
 //! writes everything, provided that what was read has not changed. If it has,
 //! the closure runs again.
 //!
+//! # What it promises, and what not
+//!
+//! [`Isolation`] says what each level gives, and [`Stm`] what all have in common.
+//! It is a transaction on *one* etcd cluster, not a distributed one: what the
+//! closure does elsewhere is not part of it and happens again when it runs again. A
+//! commit whose answer is lost has an unknown outcome, and is not sent again
+//! ([`StmError::is_outcome_unknown`]). There are no reads of ranges. Transactions
+//! that keep touching the same keys make each other run again, without fairness.
+//! The page `docs/guarantees.md` of the repository shows all of this with the
+//! simulator's own output.
+//!
+//! # Keys
+//!
+//! Those that the closure names, and no others. Compares are of modification
+//! revisions, as in etcd's Go STM, so that transactions of both may meet.
+//!
 //! - `transaction`: what the closure works with, and how it reads;
 //! - `commit`: the txn at the end.
 
