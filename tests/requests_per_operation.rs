@@ -110,3 +110,34 @@ fn fifty_consumers_that_share_nothing_send_less_than_half_of_what_go_sends() {
         assert!(report.requests_per_operation < 8.0, "{report:?}");
     }
 }
+
+/// A participant enters with one txn and leaves with one, and the one that
+/// completes the round sends one more. A name that is new each round costs each
+/// of them the local copy of its keys: a watch that begins and ends, and a read.
+#[test]
+fn a_round_of_a_double_barrier_costs_two_txns_for_each_and_one_for_all() {
+    for participants in [1, 2, 10] {
+        let rounds = 20;
+        for report in measured("double-barrier", participants, 0, rounds) {
+            let (requests, each) = (&report.requests, u64::from(participants));
+            assert_eq!(requests.of("txn"), rounds * (2 * each + 1), "{report:?}");
+            assert!(requests.of("watch") <= 2 * rounds * each, "{report:?}");
+            assert!(requests.of("range") <= rounds * each, "{report:?}");
+        }
+    }
+}
+
+/// A barrier goes up and down with a txn each; one who waits looks once, and then
+/// keeps a local copy of the one key.
+#[test]
+fn a_barrier_costs_a_txn_up_and_one_down_and_each_waiter_its_watch() {
+    for waiters in [1, 10] {
+        let rounds = 10;
+        for report in measured("barrier", waiters, 0, rounds) {
+            let (requests, each) = (&report.requests, u64::from(waiters));
+            assert_eq!(requests.of("txn"), 2 * rounds, "{report:?}");
+            assert!(requests.of("watch") <= 2 * rounds * each, "{report:?}");
+            assert!(requests.of("range") <= 2 * rounds * each, "{report:?}");
+        }
+    }
+}

@@ -14,6 +14,7 @@
 //! - `place`: where a benchmark runs, and what it measures there;
 //! - one file for each kind of workload.
 
+mod barriers;
 mod contend;
 pub mod latency;
 mod place;
@@ -115,10 +116,10 @@ const ALL: &[Benchmark] = &[
         figure: Figure::PerSecond,
         has_go: true,
         loads: &[
-            load(1, 1, 2_000),
-            load(10, 10, 2_000),
-            load(50, 1, 1_000),
-            load(50, 10, 1_000),
+            load(1, 1, 1_000),
+            load(10, 10, 1_000),
+            load(50, 1, 500),
+            load(50, 10, 500),
         ],
         run: |place| Box::pin(queues::fifo(place)),
     },
@@ -128,7 +129,7 @@ const ALL: &[Benchmark] = &[
         unit: "items",
         figure: Figure::PerSecond,
         has_go: true,
-        loads: &[load(1, 1, 2_000), load(10, 10, 2_000)],
+        loads: &[load(1, 1, 1_000), load(10, 10, 1_000)],
         run: |place| Box::pin(queues::priority(place)),
     },
     Benchmark {
@@ -137,7 +138,7 @@ const ALL: &[Benchmark] = &[
         unit: "acquisitions",
         figure: Figure::PerSecond,
         has_go: true,
-        loads: &[load(1, 0, 1_000), load(10, 0, 1_000)],
+        loads: &[load(1, 0, 1_000), load(10, 0, 400)],
         run: |place| Box::pin(contend::mutex(place)),
     },
     Benchmark {
@@ -146,7 +147,7 @@ const ALL: &[Benchmark] = &[
         unit: "acquisitions",
         figure: Figure::PerSecond,
         has_go: true,
-        loads: &[load(1, 0, 1_000), load(10, 0, 1_000)],
+        loads: &[load(1, 0, 1_000), load(10, 0, 400)],
         run: |place| Box::pin(contend::rw_lock(place)),
     },
     Benchmark {
@@ -155,8 +156,26 @@ const ALL: &[Benchmark] = &[
         unit: "hand-overs",
         figure: Figure::PerSecond,
         has_go: true,
-        loads: &[load(1, 0, 1_000), load(3, 0, 1_000), load(10, 0, 1_000)],
+        loads: &[load(1, 0, 1_000), load(3, 0, 150), load(10, 0, 400)],
         run: |place| Box::pin(contend::election(place)),
+    },
+    Benchmark {
+        name: "barrier",
+        about: "waiters that are all woken by one release",
+        unit: "releases",
+        figure: Figure::Median("release to last wake"),
+        has_go: true,
+        loads: &[load(1, 0, 30), load(10, 0, 30), load(100, 0, 20)],
+        run: |place| Box::pin(barriers::barrier(place)),
+    },
+    Benchmark {
+        name: "double-barrier",
+        about: "participants that enter and leave together, again and again",
+        unit: "rounds",
+        figure: Figure::PerSecond,
+        has_go: true,
+        loads: &[load(1, 0, 300), load(3, 0, 30), load(10, 0, 30)],
+        run: |place| Box::pin(barriers::double(place)),
     },
     Benchmark {
         name: "stm",

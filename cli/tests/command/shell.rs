@@ -328,3 +328,55 @@ fn a_claimed_item_comes_back_unless_it_is_done_with() {
     assert_eq!(there.answers("ack"), "done with");
     assert_eq!(there.answers("len"), "0");
 }
+
+#[test]
+fn a_barrier_holds_until_it_is_released() {
+    let etcd = Etcd::start();
+    let mut owner = Shell::start(&etcd, "barrier --name start");
+    let mut waiter = Shell::start(&etcd, "barrier --name start");
+    assert_eq!(waiter.answers("wait"), "passed");
+    assert_eq!(owner.answers("hold"), "held");
+    assert_eq!(waiter.answers("hold"), "not held, it was up already");
+    waiter.tell("wait");
+    waiter.is_silent();
+    assert_eq!(owner.answers("release"), "released");
+    assert_eq!(waiter.says(), "passed");
+    assert_eq!(owner.answers("release"), "not released, it was not up");
+}
+
+#[test]
+fn all_enter_and_leave_a_double_barrier_together() {
+    let (etcd, folder) = (Etcd::start(), Folder::new());
+    folder
+        .run("shell double-barrier --name all")
+        .exits_with(2)
+        .notes("--count");
+    let arguments = "double-barrier --name all --count 2";
+    let mut first = Shell::start(&etcd, arguments);
+    let mut second = Shell::start(&etcd, arguments);
+    for (command, said) in [("enter", "entered"), ("leave", "left")] {
+        first.tell(command);
+        first.is_silent();
+        assert_eq!(second.answers(command), said);
+        assert_eq!(first.says(), said);
+    }
+}
+
+#[test]
+fn a_cyclic_barrier_counts_its_rounds() {
+    let etcd = Etcd::start();
+    let arguments = "cyclic-barrier --name all --count 2";
+    let mut first = Shell::start(&etcd, arguments);
+    let mut second = Shell::start(&etcd, arguments);
+    let mut rounds = Vec::new();
+    for _ in 0..3 {
+        first.tell("wait");
+        first.is_silent();
+        let round = second.answers("wait");
+        assert!(round.starts_with("passed, round "), "{round}");
+        assert_eq!(first.says(), round);
+        rounds.push(round);
+    }
+    rounds.dedup();
+    assert_eq!(rounds.len(), 3);
+}

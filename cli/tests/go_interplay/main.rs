@@ -281,6 +281,101 @@ fn observers_of_both_see_leaders_of_both() {
 }
 
 #[test]
+fn a_priority_queue_keeps_the_order_of_both() {
+    let etcd = Etcd::start();
+    let mut go = go(&etcd, "priority-queue jobs");
+    let mut rust = rust(&etcd, "priority-queue --name jobs");
+    for priority in [7, 3, 65535, 0, 3] {
+        go.answers(&format!("push go{priority} {priority}"));
+        rust.answers(&format!("push rust{priority} {priority}"));
+    }
+    let order = [
+        "go0",
+        "rust0",
+        "go3",
+        "rust3",
+        "go3",
+        "rust3",
+        "go7",
+        "rust7",
+        "go65535",
+        "rust65535",
+    ];
+    for (place, item) in order.into_iter().enumerate() {
+        let taker = if place % 3 == 0 { &mut go } else { &mut rust };
+        assert_eq!(taker.answers("pop"), item);
+    }
+    // Also one that has been empty, and whose numbers begin anew.
+    for round in 0..3 {
+        go.tell("pop");
+        go.is_silent();
+        rust.answers(&format!("push a{round} 5"));
+        assert_eq!(go.says(), format!("a{round}"));
+        rust.tell("pop");
+        rust.is_silent();
+        go.answers(&format!("push b{round} 5"));
+        assert_eq!(rust.says(), format!("b{round}"));
+    }
+}
+
+#[test]
+fn no_item_of_a_priority_queue_comes_out_twice_or_never() {
+    come_out_once("priority-queue", " 5");
+}
+
+#[test]
+fn a_barrier_that_one_takes_down_lets_the_other_pass() {
+    let etcd = Etcd::start();
+    let mut go = go(&etcd, "barrier start");
+    let mut rust = rust(&etcd, "barrier --name start");
+    for _ in 0..3 {
+        go.answers("hold");
+        begins(&rust.answers("hold"), "not held");
+        rust.tell("wait");
+        rust.is_silent();
+        go.answers("release");
+        assert_eq!(rust.says(), "passed");
+        assert_eq!(rust.answers("hold"), "held");
+        go.tell("wait");
+        go.is_silent();
+        assert_eq!(rust.answers("release"), "released");
+        assert_eq!(go.says(), "passed");
+    }
+}
+
+#[test]
+fn they_enter_and_leave_a_double_barrier_together() {
+    let etcd = Etcd::start();
+    // Whoever comes first waits for the other, in each direction; each round has
+    // a name of its own, because Go's cannot be used again.
+    for round in 0..4 {
+        let mut all = [
+            go(&etcd, &format!("double-barrier round{round} 3")),
+            rust(
+                &etcd,
+                &format!("double-barrier --name round{round} --count 3"),
+            ),
+            rust(
+                &etcd,
+                &format!("double-barrier --name round{round} --count 3"),
+            ),
+        ];
+        all.rotate_left(round % 3);
+        for (command, said) in [("enter", "entered"), ("leave", "left")] {
+            let [first, second, last] = &mut all;
+            first.tell(command);
+            second.tell(command);
+            first.is_silent();
+            second.is_silent();
+            last.tell(command);
+            for one in &all {
+                assert_eq!(one.says(), said);
+            }
+        }
+    }
+}
+
+#[test]
 fn transactions_of_both_keep_what_is_there() {
     let etcd = Etcd::start();
     let put = async |mut client: etcd_client::Client| {

@@ -6,7 +6,10 @@
 //! - `recipe`: what all recipes of the shell have in common, and one file for
 //!   each of them.
 
+mod barrier;
 mod command;
+mod cyclic_barrier;
+mod double_barrier;
 mod election;
 mod input;
 mod lock;

@@ -6,7 +6,10 @@ use clap::ValueEnum;
 use etcd_recipes::session::Session;
 
 use super::command::{Command, Line, Problem};
-use super::{Place, election, lock, priority_queue, queue, reliable_queue, rw_lock, stm};
+use super::{
+    Place, barrier, cyclic_barrier, double_barrier, election, lock, priority_queue, queue,
+    reliable_queue, rw_lock, stm,
+};
 use crate::output;
 
 /// A recipe that commands are given to.
@@ -39,6 +42,12 @@ pub(super) enum Kind {
     PriorityQueue,
     /// A queue whose items come back if their consumer dies
     ReliableQueue,
+    /// All wait until somebody takes it down
+    Barrier,
+    /// All begin together and end together
+    DoubleBarrier,
+    /// All meet, round after round
+    CyclicBarrier,
     /// Transactions over any keys
     Stm,
 }
@@ -47,20 +56,27 @@ impl Kind {
     /// Whether what it holds is tied to a lease.
     pub(super) fn needs_session(self) -> bool {
         match self {
-            Kind::Lock | Kind::RwLock | Kind::Election | Kind::ReliableQueue => true,
-            Kind::Queue | Kind::PriorityQueue | Kind::Stm => false,
+            Kind::Lock
+            | Kind::RwLock
+            | Kind::Election
+            | Kind::ReliableQueue
+            | Kind::DoubleBarrier
+            | Kind::CyclicBarrier => true,
+            Kind::Queue | Kind::PriorityQueue | Kind::Barrier | Kind::Stm => false,
         }
     }
 
     /// Whether it is for a fixed number of participants.
     pub(super) fn needs_count(self) -> bool {
         match self {
+            Kind::DoubleBarrier | Kind::CyclicBarrier => true,
             Kind::Queue
             | Kind::Lock
             | Kind::RwLock
             | Kind::Election
             | Kind::PriorityQueue
             | Kind::ReliableQueue
+            | Kind::Barrier
             | Kind::Stm => false,
         }
     }
@@ -73,6 +89,9 @@ impl Kind {
             Kind::Election => "election> ",
             Kind::PriorityQueue => "priority-queue> ",
             Kind::ReliableQueue => "reliable-queue> ",
+            Kind::Barrier => "barrier> ",
+            Kind::DoubleBarrier => "double-barrier> ",
+            Kind::CyclicBarrier => "cyclic-barrier> ",
             Kind::Stm => "stm> ",
         }
     }
@@ -85,6 +104,11 @@ pub(super) fn open(
 ) -> Result<Box<dyn Recipe>, etcd_recipes::Error> {
     let (client, name) = (&place.client, place.name.as_str());
     let session = || session.expect("one was opened, because the recipe needs one");
+    let count = || {
+        place
+            .count
+            .expect("it was asked for, because the recipe needs it")
+    };
     Ok(match place.kind {
         Kind::Queue => Box::new(queue::Shell::new(client, name)?),
         Kind::Lock => Box::new(lock::Shell::new(session(), name)?),
@@ -92,6 +116,9 @@ pub(super) fn open(
         Kind::Election => Box::new(election::Shell::new(session(), name)?),
         Kind::PriorityQueue => Box::new(priority_queue::Shell::new(client, name)?),
         Kind::ReliableQueue => Box::new(reliable_queue::Shell::new(session(), name)?),
+        Kind::Barrier => Box::new(barrier::Shell::new(client, name)?),
+        Kind::DoubleBarrier => Box::new(double_barrier::Shell::new(session(), name, count())?),
+        Kind::CyclicBarrier => Box::new(cyclic_barrier::Shell::new(session(), name, count())?),
         Kind::Stm => Box::new(stm::Shell::new(client, name)),
     })
 }
