@@ -1,16 +1,18 @@
 //! The same with the Go recipes, in turns.
 
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use etcd_recipes::bench::{Benchmark, Figure, Figures, Load};
 use serde::Serialize;
+use tokio::process::Command;
 
 use super::{Task, label, measure};
 use crate::connection::Access;
 use crate::failure::Failure;
+use crate::interrupt::Signals;
 use crate::report::progress;
 
 /// The Go program, and how often to ask it.
@@ -92,8 +94,10 @@ impl Peer {
         benchmark: &Benchmark,
         load: Load,
     ) -> anyhow::Result<Figures> {
+        let mut signals = Signals::listen().context("cannot listen to signals")?;
         let mut command = Command::new(&self.program);
         command
+            .kill_on_drop(true)
             .arg(format!("-endpoints={}", access.addresses().join(",")))
             .arg(format!("-workers={}", load.workers))
             .arg(format!("-producers={}", load.producers))
@@ -102,9 +106,18 @@ impl Peer {
             .arg(benchmark.name)
             .stdin(Stdio::null())
             .stderr(Stdio::inherit());
-        let ran = tokio::task::spawn_blocking(move || command.output());
+        let (ran, interrupt) = (
+            std::pin::pin!(command.output()),
+            std::pin::pin!(signals.next()),
+        );
+        let ran = match futures_util::future::select(ran, interrupt).await {
+            futures_util::future::Either::Left((ran, _)) => ran,
+            futures_util::future::Either::Right(_) => {
+                return Err(Failure::cluster("interrupted").into());
+            }
+        };
         let program = self.program.display();
-        let ran = ran.await?.map_err(|error| {
+        let ran = ran.map_err(|error| {
             Failure::usage(format!("cannot run {program}: {error}"))
                 .hint("scripts/bench-go builds it from bench/go/main.go.")
         })?;
