@@ -188,14 +188,11 @@ impl Shared {
 
     async fn follow(self: Arc<Self>) {
         loop {
-            match self.follow_once().await {
-                Ok(()) => {}
-                Err(error) => {
-                    tracing::debug!(%error, "the keys of the run are watched anew");
-                    // Short: what is compacted meanwhile is lost.
-                    runtime::sleep(Duration::from_millis(2)).await;
-                }
+            if let Err(error) = self.follow_once().await {
+                tracing::debug!(%error, "the keys of the run are watched anew");
             }
+            // Short: what is compacted meanwhile is lost.
+            runtime::sleep(Duration::from_millis(2)).await;
         }
     }
 

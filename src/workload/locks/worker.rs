@@ -119,11 +119,12 @@ impl<'r> Worker<'r> {
         let lock = self.interrupted.take().unwrap_or(any);
         if let Some(guard) = self.lock(lock).await {
             // Always the nested one first, so that nobody waits in a circle.
-            if NAMES[lock] == "lock/nested" && self.rng.random_bool(0.5) {
-                if let Some(outer) = self.lock(0).await {
-                    self.section(0, &outer).await;
-                    self.unlock(0, outer).await;
-                }
+            if NAMES[lock] == "lock/nested"
+                && self.rng.random_bool(0.5)
+                && let Some(outer) = self.lock(0).await
+            {
+                self.section(0, &outer).await;
+                self.unlock(0, outer).await;
             }
             self.section(lock, &guard).await;
             self.unlock(lock, guard).await;
