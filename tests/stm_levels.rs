@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use etcd_recipes::campaign::plan::RunPlan;
 use etcd_recipes::campaign::simulate::{RunReport, simulate};
 use etcd_recipes::workload;
+use etcd_sim::executor::Executor;
 
 const LEVELS: [&str; 4] = [
     "serializable-snapshot",
@@ -20,10 +21,15 @@ fn seeds() -> u64 {
 }
 
 fn run(level: u64, seed: u64, bug: Option<&str>) -> RunReport {
+    run_on(Executor::BEST, level, seed, bug)
+}
+
+fn run_on(executor: Executor, level: u64, seed: u64, bug: Option<&str>) -> RunReport {
     let workload = workload::find("stm").unwrap();
     let bug = bug.map(|bug| workload::find_bug(bug).unwrap().1);
     let plan = RunPlan::draw_adjusted(workload, seed, |parameters| parameters.with("level", level));
-    simulate(&plan.with_bug(bug)).unwrap()
+    let plan = plan.with_bug(bug);
+    simulate(&RunPlan { executor, ..plan }).unwrap()
 }
 
 /// How many of the seeds showed which strongest level. None breaks the promise.
@@ -68,9 +74,9 @@ fn at_read_committed_updates_are_lost() {
 }
 
 /// The first seed at which the twin is caught at this level, and how.
-fn caught(bug: &str, level: u64) -> (u64, RunReport) {
+fn caught(bug: &str, level: u64, executor: Executor) -> (u64, RunReport) {
     let found = (0..100).find_map(|seed| {
-        let report = run(level, seed, Some(bug));
+        let report = run_on(executor, level, seed, Some(bug));
         report
             .verdict
             .violation()
@@ -99,12 +105,15 @@ fn each_twin_is_caught_by_what_it_breaks() {
         ("stm-blind-retry", 2, &["committed-twice", "G1a"]),
         ("go-stm-abort", 2, mixed),
     ] {
-        let (seed, report) = caught(bug, level);
-        let violation = report.verdict.violation().unwrap();
-        println!(
-            "{bug} at {}, seed {seed}:\n{violation}\n",
-            LEVELS[level as usize]
-        );
-        assert!(kinds.contains(&violation.kind.name), "{bug}: {violation}");
+        for executor in [Executor::BEST, Executor::Tokio] {
+            let (seed, report) = caught(bug, level, executor);
+            let violation = report.verdict.violation().unwrap();
+            println!(
+                "{bug} at {} on {}, seed {seed}:\n{violation}\n",
+                LEVELS[level as usize],
+                executor.name()
+            );
+            assert!(kinds.contains(&violation.kind.name), "{bug}: {violation}");
+        }
     }
 }

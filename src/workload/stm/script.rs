@@ -30,9 +30,15 @@ impl Script {
     pub(super) fn draw(rng: &mut ChaCha8Rng, keys: u32, think_ms: u64) -> Self {
         let mut rng = ChaCha8Rng::from_rng(rng);
         let first = Self::draw_one(&mut rng, keys, think_ms);
-        let other = Self::draw_one(&mut rng, keys, think_ms);
+        let mut other = Self::draw_one(&mut rng, keys, think_ms);
+        if rng.random_bool(0.7) {
+            // The same, but it looks at something else before.
+            other.steps.clone_from(&first.steps);
+            let key = format!("k{}", rng.random_range(0..keys));
+            other.steps.insert(0, Step::Get(key));
+        }
         // Whoever deletes says so in every run, or in none.
-        let goes_elsewhere = rng.random_bool(0.5) && first.deletes() == other.deletes();
+        let goes_elsewhere = rng.random_bool(0.8) && first.deletes() == other.deletes();
         Self {
             other: goes_elsewhere.then(|| Box::new(other)),
             ..first
