@@ -1,6 +1,8 @@
 //! The barriers in the simulation: many seeds, and what each of them promises, one
 //! by one.
 
+mod promises;
+
 use etcd_recipes::campaign::plan::RunPlan;
 use etcd_recipes::campaign::simulate::simulate;
 use etcd_recipes::campaign::sweep::sweep;

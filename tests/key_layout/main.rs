@@ -6,6 +6,7 @@
 
 mod tap;
 
+mod barriers;
 mod locks;
 mod queues;
 mod stm;
