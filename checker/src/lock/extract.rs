@@ -230,8 +230,8 @@ impl<'h> Locks<'h> {
         let unlocks = self.grants.iter().filter(is_suspect);
         let unlocks = unlocks.filter_map(|other| Some(&self.operations[other.unlock?]));
         unlocks
-            .filter(|unlock| unlock.outcome() == Outcome::Info)
-            .last()
+            .rev()
+            .find(|unlock| unlock.outcome() == Outcome::Info)
     }
 
     /// The grants that were not let go by the end, as far as is known.
