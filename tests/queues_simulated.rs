@@ -1,6 +1,7 @@
 //! What the queues promise when machines fail, shown one by one in the
 //! simulation.
 
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -55,16 +56,20 @@ async fn compact_everything(client: &Client) {
     client.compact(revision, Some(options)).await.unwrap();
 }
 
-async fn while_somebody_waits(
-    waiting: impl Future<Output = Vec<u8>>,
-    then: impl Future<Output = ()>,
-) -> Vec<u8> {
-    let then = async {
-        runtime::sleep(Duration::from_secs(3)).await;
-        then.await;
-    };
-    let both = runtime::timeout(Duration::from_secs(60), join(waiting, then));
-    both.await.expect("the wait ends").0
+/// Boxed, because futures within futures take more stack than a thread has.
+fn while_somebody_waits<'f>(
+    waiting: impl Future<Output = Vec<u8>> + 'f,
+    then: impl Future<Output = ()> + 'f,
+) -> Pin<Box<dyn Future<Output = Vec<u8>> + 'f>> {
+    let (waiting, then) = (Box::pin(waiting), Box::pin(then));
+    Box::pin(async move {
+        let then = async {
+            runtime::sleep(Duration::from_secs(3)).await;
+            then.await;
+        };
+        let both = runtime::timeout(Duration::from_secs(60), join(waiting, then));
+        both.await.expect("the wait ends").0
+    })
 }
 
 #[test]

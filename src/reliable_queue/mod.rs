@@ -193,7 +193,7 @@ impl ReliableQueue {
             let missing = || Error::unreadable_answer("enqueue into", self.name());
             enqueued.into_iter().next().ok_or_else(missing)
         };
-        telemetry::observed(self.call("enqueue"), work).await
+        telemetry::observed(self.call("enqueue"), Box::pin(work)).await
     }
 
     /// Puts several items at the tail, one behind the other, all or none: at most
@@ -207,7 +207,7 @@ impl ReliableQueue {
         values: impl IntoIterator<Item = V>,
     ) -> Result<Vec<Enqueued>, Error> {
         let values = values.into_iter().map(Into::into).collect();
-        telemetry::observed(self.call("enqueue_batch"), self.inner.put(values)).await
+        telemetry::observed(self.call("enqueue_batch"), Box::pin(self.inner.put(values))).await
     }
 
     /// Claims the first item that nobody has claimed, waiting for one as long as
@@ -227,7 +227,7 @@ impl ReliableQueue {
             let missing = || Error::unreadable_answer("claim from", self.name());
             claims.into_iter().next().ok_or_else(missing)
         };
-        telemetry::observed(self.call("claim"), work).await
+        telemetry::observed(self.call("claim"), Box::pin(work)).await
     }
 
     /// Claims the first item that nobody has claimed, or none if every item was
@@ -243,7 +243,7 @@ impl ReliableQueue {
                 Err(_) => Ok(None),
             }
         };
-        telemetry::observed(self.call("try_claim"), work).await
+        telemetry::observed(self.call("try_claim"), Box::pin(work)).await
     }
 
     /// Claims up to `limit` items at once, at most 32, waiting for the first as
@@ -261,7 +261,7 @@ impl ReliableQueue {
             ));
         }
         let work = self.inner.wait_and_claim(limit.min(BATCH_MAX));
-        telemetry::observed(self.call("claim_batch"), work).await
+        telemetry::observed(self.call("claim_batch"), Box::pin(work)).await
     }
 
     /// Looks at the first items that nobody has claimed, at most this many, and
