@@ -4,6 +4,9 @@ use etcd_recipes::{PriorityQueue, Queue, ReliableQueue, Session};
 
 use super::tap::{Tap, plain, quiet, stored};
 
+/// Where nothing is attached to one.
+const NO_LEASE: i64 = i64::MAX;
+
 fn sent(tap: &Tap, lease: i64) -> Vec<String> {
     let sent = tap.take();
     sent.iter().map(|request| plain(request, lease)).collect()
@@ -17,14 +20,17 @@ fn a_queue_has_go_s_keys_and_one_request_for_each_item() {
         let queue = Queue::new(&client, "q").unwrap();
         queue.enqueue("v1").await.unwrap();
         let put = "if q/NANOS version = 0 then put q/NANOS \"v1\"";
-        assert_eq!(sent(&tap, 0), [put]);
-        let keys: Vec<String> = stored(&simulation).iter().map(|k| plain(k, 0)).collect();
+        assert_eq!(sent(&tap, NO_LEASE), [put]);
+        let keys: Vec<String> = stored(&simulation)
+            .iter()
+            .map(|k| plain(k, NO_LEASE))
+            .collect();
         assert_eq!(keys, ["q/NANOS \"v1\""]);
         assert_eq!(queue.dequeue().await.unwrap().value, b"v1");
         let claim = "if q/NANOS modified = 2 then delete q/NANOS \
             else get q/0..q/: by mod ascending limit 64 keys only";
         let read = "get q/0..q/: by mod ascending limit 64 keys only";
-        assert_eq!(sent(&tap, 0), [read, claim]);
+        assert_eq!(sent(&tap, NO_LEASE), [read, claim]);
         assert!(stored(&simulation).is_empty());
     });
 }
