@@ -8,7 +8,10 @@ use std::time::Duration;
 
 use etcd_client::Client;
 use etcd_recipes::runtime;
-use etcd_recipes::{Election, Error, Mutex, Queue, QueueOptions, RwLock, Session, SessionOptions};
+use etcd_recipes::{
+    Barrier, CyclicBarrier, DoubleBarrier, Election, Error, Mutex, Queue, QueueOptions,
+    ReliableQueue, RwLock, Session, SessionOptions,
+};
 use etcd_sim::plan::{Latency, Plan};
 use etcd_sim::simulation::{Options, Simulation, run};
 
@@ -255,4 +258,92 @@ fn a_dequeue_with_a_receipt_loses_no_item() {
         })
     };
     assert!(dropped_everywhere(fill_and_take, take_what_is_there) >= 7);
+}
+
+/// Nothing else is to be tried afterwards.
+fn nothing(_: &Scene) -> Work<'_> {
+    Box::pin(async { Ok(()) })
+}
+
+#[test]
+fn waiting_for_a_barrier_and_holding_one() {
+    let wait_and_hold: Case = |scene| {
+        let barrier = Barrier::new(&scene.client, "barrier").unwrap();
+        Box::pin(async move {
+            let theirs = async {
+                let held = barrier.hold_with_session(&scene.other).await?;
+                Ok(held.expect("it is free"))
+            };
+            while_held(theirs, barrier.wait()).await?;
+            runtime::sleep(Duration::from_millis(100)).await;
+            let held = barrier.hold_with_session(&scene.session).await?;
+            held.expect("it is free again").release().await
+        })
+    };
+    assert!(dropped_everywhere(wait_and_hold, nothing) >= 5);
+}
+
+#[test]
+fn entering_and_leaving_a_double_barrier() {
+    let enter_and_leave: Case = |scene| {
+        let theirs = DoubleBarrier::new(&scene.other, "double", 2).unwrap();
+        let ours = DoubleBarrier::new(&scene.session, "double", 2).unwrap();
+        async fn once(barrier: DoubleBarrier) -> Result<(), Error> {
+            barrier.enter().await?;
+            barrier.leave().await
+        }
+        Box::pin(async move {
+            let both = futures_util::future::try_join(once(theirs), once(ours));
+            both.await.map(drop)
+        })
+    };
+    assert!(dropped_everywhere(enter_and_leave, nothing) >= 6);
+}
+
+#[test]
+fn waiting_for_the_others_in_a_cyclic_barrier() {
+    let three_rounds: Case = |scene| {
+        let theirs = CyclicBarrier::new(&scene.other, "cyclic", 2).unwrap();
+        let ours = CyclicBarrier::new(&scene.session, "cyclic", 2).unwrap();
+        async fn rounds(barrier: CyclicBarrier) -> Result<(), Error> {
+            for _ in 0..3 {
+                barrier.wait().await?;
+            }
+            Ok(())
+        }
+        Box::pin(async move {
+            let both = futures_util::future::try_join(rounds(theirs), rounds(ours));
+            both.await.map(drop)
+        })
+    };
+    assert!(dropped_everywhere(three_rounds, nothing) >= 6);
+}
+
+#[test]
+fn a_claim_of_a_reliable_queue_loses_no_item() {
+    let claim_and_acknowledge: Case = |scene| {
+        let queue = ReliableQueue::new(&scene.session, "work").unwrap();
+        Box::pin(async move {
+            queue.enqueue_batch(["1", "2"]).await?;
+            queue.claim().await?.acknowledge().await.map(drop)
+        })
+    };
+    let claim_the_rest: Case = |scene| {
+        let queue = ReliableQueue::new(&scene.other, "work").unwrap();
+        Box::pin(async move {
+            let mut claimed = Vec::new();
+            while let Some(claim) = queue.try_claim().await? {
+                claimed.push(claim.item.value.clone());
+                claim.acknowledge().await?;
+            }
+            let second = claimed.contains(&b"2".to_vec());
+            let enqueued = scene
+                .simulation
+                .member()
+                .with_store(|store| store.events(0).any(|e| e.key().starts_with(b"work")));
+            assert_eq!(second, enqueued, "{claimed:?}");
+            Ok(())
+        })
+    };
+    assert!(dropped_everywhere(claim_and_acknowledge, claim_the_rest) >= 3);
 }
