@@ -73,13 +73,13 @@ impl<'h> Waiting<'_, 'h> {
             Call::Watch => None,
             Call::Campaign { .. } | Call::Run => self.candidate(index, operation),
             Call::Observe { stream, .. } => self.observer(operation, stream),
-            _ => Some(self.violation(STUCK, operation, String::new(), None)),
+            _ => Some(self.violation(STUCK, operation, "", None)),
         }
     }
 
     fn candidate(&self, index: usize, operation: &Operation<'h>) -> Option<Violation> {
         let Some((leader, _)) = self.last.leader else {
-            let why = ", although nobody led".to_owned();
+            let why = ", although nobody led";
             return Some(self.violation(STUCK, operation, why, None));
         };
         let term = self.election.record.term(leader);
@@ -87,7 +87,7 @@ impl<'h> Waiting<'_, 'h> {
         let proposer = self.election.proposers.get(&term.values[0].value);
         let Some(proposer) = proposer.copied() else {
             let why = format!(", behind term {number}, which nobody campaigned for");
-            return Some(self.violation(STUCK, operation, why, None));
+            return Some(self.violation(STUCK, operation, &why, None));
         };
         if proposer == index {
             // A run that leads may work for as long as it likes.
@@ -99,7 +99,7 @@ impl<'h> Waiting<'_, 'h> {
                  before it had gone",
                 self.last.from
             );
-            return Some(self.violation(STUCK, operation, why, None));
+            return Some(self.violation(STUCK, operation, &why, None));
         }
         let holder = &self.election.operations[proposer];
         let process = holder.process();
@@ -109,14 +109,14 @@ impl<'h> Waiting<'_, 'h> {
                 ": it waits behind term {number}, first since revision {since}, whose process \
                  {process} has died; its key outlived it, as keys without a lease do"
             );
-            return Some(self.violation(DEAD_LEADER, operation, why, Some(holder)));
+            return Some(self.violation(DEAD_LEADER, operation, &why, Some(holder)));
         }
         let (whose, witness) = self.nobody_leads_with(number, holder)?;
         let why = format!(
             ": it waits behind term {number}, first since revision {since}, {whose}; nobody leads \
              with that key, and nobody withdrew it"
         );
-        Some(self.violation(ZOMBIE, operation, why, Some(witness)))
+        Some(self.violation(ZOMBIE, operation, &why, Some(witness)))
     }
 
     /// Why nobody leads with this term although its key is there, and what shows
@@ -192,7 +192,7 @@ impl<'h> Waiting<'_, 'h> {
             });
         let Some((told, answer)) = told.last() else {
             let why = ", although the first answer needs no change".to_owned();
-            return Some(self.violation(STUCK, operation, why, None));
+            return Some(self.violation(STUCK, operation, &why, None));
         };
         let known = match answer {
             Answer::Vacant => "that nobody leads".to_owned(),
@@ -219,17 +219,17 @@ impl<'h> Waiting<'_, 'h> {
             ": observer `{stream}` was last told {known}, but since revision {} {holds}",
             self.last.from
         );
-        Some(self.violation(LEFT_BEHIND, operation, why, Some(told)))
+        Some(self.violation(LEFT_BEHIND, operation, &why, Some(told)))
     }
 
     fn violation(
         &self,
         kind: Kind,
         operation: &Operation<'h>,
-        why: String,
+        why: &str,
         other: Option<&Operation<'h>>,
     ) -> Violation {
-        let sentence = self.deadline.sentence(operation) + &why;
+        let sentence = self.deadline.sentence(operation) + why;
         let witness = std::iter::once(operation).chain(other);
         Violation::new(Class::Liveness, kind, sentence, witness)
     }
