@@ -111,6 +111,18 @@ fn any_plan(workload: &'static dyn Workload, bug: Option<Bug>) -> BoxedStrategy<
                 ]
             })
             .boxed(),
+        "election" => (1..4u64, 0..3u64, 0..2u64, 1..4u64, 1..60u64)
+            .prop_map(|(candidates, runners, observers, rounds, think_ms)| {
+                vec![
+                    ("candidates", candidates),
+                    ("runners", runners),
+                    ("observers", observers),
+                    ("rounds", rounds),
+                    ("ttl_s", 2),
+                    ("think_ms", think_ms),
+                ]
+            })
+            .boxed(),
         "stm" => (0..4u64, 2..5u64, 1..6u64, 1..15u64, 0..20u64)
             .prop_map(|(level, keys, clients, transactions, think_ms)| {
                 vec![
@@ -240,6 +252,11 @@ fn the_read_write_lock_keeps_its_promise_under_any_plan() {
 #[test]
 fn transactions_keep_their_promise_at_every_level_under_any_plan() {
     keeps_its_promise_under_any_plan("stm");
+}
+
+#[test]
+fn the_election_keeps_its_promise_under_any_plan() {
+    keeps_its_promise_under_any_plan("election");
 }
 
 #[test]

@@ -92,6 +92,7 @@ impl Election {
                     if let Some(output) = done {
                         return Ok(output);
                     }
+                    until_certain(election.session()).await;
                 }
                 Err(error) => {
                     election.check_passing(&error)?;
@@ -191,6 +192,14 @@ async fn while_leading<T>(leadership: &Leadership, work: impl Future<Output = T>
 /// How long before the lease can end the work is dropped.
 fn margin(ttl: Duration) -> Duration {
     (ttl / 10).min(Duration::from_secs(1))
+}
+
+/// Waits until a lease that is about to end has been extended or is lost.
+async fn until_certain(session: &Session) {
+    const LOOK: Duration = Duration::from_millis(20);
+    while session.is_alive() && session.remaining() <= margin(session.ttl()) {
+        runtime::race(session.lost(), runtime::sleep(LOOK)).await;
+    }
 }
 
 /// Waits until the lease is about to end, or the key is gone.

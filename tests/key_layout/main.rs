@@ -7,6 +7,7 @@
 mod tap;
 
 mod barriers;
+mod election;
 mod locks;
 mod queues;
 mod stm;
