@@ -8,7 +8,7 @@ use etcd_client::Permission;
 use crate::cluster::Etcd;
 use crate::support::Folder;
 
-const SHORT: &str = "--set items=5 --set transfers=5";
+const SHORT: &str = "queue bank --set items=5 --set transfers=5";
 
 #[test]
 fn a_run_is_valid_saved_checked_alike_and_leaves_nothing_behind() {

@@ -8,17 +8,18 @@ use crate::support::{Folder, text};
 #[test]
 fn a_valid_sweep_exits_0_with_results_and_table_apart() {
     let ran = Folder::new()
-        .run("sim --seeds 3 --set transfers=5")
+        .run("sim queue bank --seeds 3 --set transfers=5")
         .exits_with(0);
     assert_eq!(
         ran.stdout,
         "queue: valid in all 3 runs\nbank: valid in all 3 runs\n"
     );
     for row in [
-        "queue    bank   total",
-        "operations",
+        "runs  operations  unknown",
+        " queue ",
+        " bank ",
+        " total ",
         "response lost",
-        "seeds per second",
     ] {
         assert!(ran.stderr.contains(row), "no {row:?} in {}", ran.stderr);
     }
