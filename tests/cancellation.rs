@@ -63,7 +63,8 @@ impl Scene {
         let lease = session.lease_id();
         self.simulation.member().with_store(|store| {
             let events = store.events(0);
-            let keys: std::collections::BTreeSet<&[u8]> = events.map(|e| e.key()).collect();
+            let keys: std::collections::BTreeSet<&[u8]> =
+                events.map(etcd_sim::store::Record::key).collect();
             keys.into_iter()
                 .filter_map(|key| store.key_at(key, store.revision()))
                 .filter(|kv| kv.lease == lease)

@@ -382,7 +382,7 @@ fn runner(simulation: &Simulation, client: u32, ttl_s: u64) -> Arc<Mutex<Vec<(i6
                     }
                 }
             };
-            election(&session).run("r", lead).await.unwrap()
+            election(&session).run("r", lead).await.unwrap();
         }
     });
     steps

@@ -60,7 +60,7 @@ fn operations_waits_losses_and_broken_watches_are_counted() {
         match value {
             DebugValue::Counter(count) => drop(counted.insert(name, count)),
             DebugValue::Histogram(seconds) if name.ends_with("operation=lock") => {
-                waits = seconds.into_iter().map(|s| s.into_inner()).collect();
+                waits = seconds.into_iter().map(|s| *s).collect();
             }
             _ => {}
         }

@@ -132,7 +132,7 @@ fn who_is_woken_takes_the_best_item() {
             let txn = etcd_client::Txn::new().and_then(both);
             let first =
                 while_somebody_waits(async { queue.dequeue().await.unwrap().value }, async {
-                    drop(others.txn(txn).await.unwrap())
+                    drop(others.txn(txn).await.unwrap());
                 });
             assert_eq!(first.await, b"y");
             assert_eq!(queue.dequeue().await.unwrap().value, b"x");

@@ -675,7 +675,7 @@ fn the_verdict_is_that_of_a_search_through_all_times() {
         );
         match verdict {
             Verdict::Valid(_) => {
-                assert!(expected, "history {number} is called valid: {}", show(&ops))
+                assert!(expected, "history {number} is called valid: {}", show(&ops));
             }
             Verdict::Violation(violation) => {
                 assert!(

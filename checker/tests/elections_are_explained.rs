@@ -1,5 +1,10 @@
 //! What the election checker says about each kind of violation, and what it refuses.
 
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "calls with literals read better"
+)]
+
 mod support;
 
 use etcd_checker::history::{Evidence, Json, OperationId, Recorder};

@@ -2,6 +2,11 @@
 //! finds, by definitions that know no dependencies and no cycles; on many small random
 //! histories with attempts and transactions of unknown outcome.
 
+#![expect(
+    clippy::needless_range_loop,
+    reason = "a key is a number and indexes more than one list"
+)]
+
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -137,7 +142,7 @@ impl Twin {
                     writes.rev().find(|write| write.0 == *key)
                 };
                 let last = order.iter().rev().find_map(wrote);
-                last.map_or(None, |write| write.1) == *value
+                last.and_then(|write| write.1) == *value
             });
         }
         // Who may see any past state and changes nothing may as well come last.

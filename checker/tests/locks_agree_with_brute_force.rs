@@ -271,11 +271,11 @@ fn spoil(random: &mut Random, events: &mut [Event]) {
                 let revision = events[index].revision.unwrap_or(0);
                 events[index].revision = Some((revision + shift).max(0));
             }
-            ("lock", EventKind::Ok) if events[other].f == "lock" => {
-                if events[other].kind == EventKind::Ok {
-                    events[index].value = events[other].value.clone();
-                    events[index].revision = events[other].revision;
-                }
+            ("lock", EventKind::Ok)
+                if events[other].f == "lock" && events[other].kind == EventKind::Ok =>
+            {
+                events[index].value = events[other].value.clone();
+                events[index].revision = events[other].revision;
             }
             ("key", _) => {
                 let mut key = value(&events[index]);

@@ -230,7 +230,7 @@ impl Error {
 
     pub(crate) fn not_held(operation: &'static str, key: &str) -> Self {
         Inner::new(ErrorKind::NotHeld, operation, key).with(|e| {
-            e.detail = Some("the key is gone, or is not the one that was held".to_owned())
+            e.detail = Some("the key is gone, or is not the one that was held".to_owned());
         })
     }
 

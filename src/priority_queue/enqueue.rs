@@ -141,7 +141,9 @@ impl Inner {
             let mut answers = level.op_responses();
             if succeeded {
                 let version = match answers.first() {
-                    Some(TxnOpResponse::Put(put)) => put.prev_key().map_or(0, |kv| kv.version()),
+                    Some(TxnOpResponse::Put(put)) => {
+                        put.prev_key().map_or(0, etcd_client::KeyValue::version)
+                    }
                     _ => return Err(unreadable()),
                 };
                 return Ok(Attempt::Done {
@@ -176,7 +178,7 @@ impl Inner {
         };
         Ok(Position {
             next,
-            version: book.kvs().first().map_or(0, |kv| kv.version()),
+            version: book.kvs().first().map_or(0, etcd_client::KeyValue::version),
         })
     }
 }

@@ -160,6 +160,10 @@ impl PriorityQueue {
     ///
     /// [Invalid name](Error::is_invalid_name) if the name is empty, ends with
     /// `/`, has an empty part or a NUL.
+    #[allow(
+        clippy::needless_pass_by_value,
+        reason = "options are given away, as to every other recipe"
+    )]
     pub fn with_options(
         client: &Client,
         name: impl Into<String>,

@@ -129,7 +129,7 @@ impl Inner {
                 (true, Some(TxnOpResponse::Put(tail))) => {
                     let after = Position {
                         next: guess + count,
-                        version: tail.prev_key().map_or(0, |kv| kv.version()) + 1,
+                        version: tail.prev_key().map_or(0, etcd_client::KeyValue::version) + 1,
                     };
                     return Ok(Ok((*guess, after)));
                 }

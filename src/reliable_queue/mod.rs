@@ -144,6 +144,10 @@ impl ReliableQueue {
     /// # Errors
     ///
     /// As [`new`](Self::new).
+    #[allow(
+        clippy::needless_pass_by_value,
+        reason = "options are given away, as to every other recipe"
+    )]
     #[cfg_attr(not(feature = "harness"), allow(unused_variables))]
     pub fn with_options(
         session: &Session,

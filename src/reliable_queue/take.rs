@@ -110,7 +110,10 @@ impl Inner {
         if !answer.succeeded() {
             tracing::debug!(queue = why.target, "this consumer has barred the attempt");
             if let Some(TxnOpResponse::Get(read)) = answer.op_responses().first() {
-                let known = read.kvs().first().map_or(0, |kv| kv.mod_revision());
+                let known = read
+                    .kvs()
+                    .first()
+                    .map_or(0, etcd_client::KeyValue::mod_revision);
                 self.fence.raise(known);
             }
             return Ok(Vec::new());
@@ -135,7 +138,10 @@ impl Inner {
         let answer = self.requests.read(why, txn).await;
         let answer = answer.map_err(|error| self.explained(error))?;
         let revision = match answer.op_responses().first() {
-            Some(TxnOpResponse::Get(read)) => read.kvs().first().map_or(0, |kv| kv.mod_revision()),
+            Some(TxnOpResponse::Get(read)) => read
+                .kvs()
+                .first()
+                .map_or(0, etcd_client::KeyValue::mod_revision),
             _ => revision_of(answer.header()),
         };
         self.fence.raise(revision);

@@ -14,6 +14,8 @@ use etcd_recipes::etcd_client::{Client, ConnectOptions, Permission};
 use etcd_recipes::session::SessionState;
 use etcd_recipes::{Election, Mutex, Queue, Session, SessionOptions, Stm, runtime};
 
+use futures_util::future::{join, join3};
+
 use super::server::Server;
 use super::{A_MINUTE, within};
 
@@ -110,13 +112,12 @@ async fn recipes_survive(server: &Server, rounds: u32) {
             let item = Box::pin(queue.dequeue());
             let lock = Box::pin(mutex.lock());
             let campaign = Box::pin(candidate.campaign("second"));
-            let (item, lock, campaign) = tokio::join!(item, lock, campaign);
+            let (item, lock, campaign) = join3(item, lock, campaign).await;
             assert_eq!(item.unwrap().value, format!("job {round}").as_bytes());
             lock.unwrap().unlock().await.unwrap();
             campaign.unwrap().resign().await.unwrap();
         };
-        let both = async { tokio::join!(Box::pin(wait), Box::pin(act)) };
-        within(A_MINUTE, both).await;
+        within(A_MINUTE, join(Box::pin(wait), Box::pin(act))).await;
         let stm = Stm::new(&waiting);
         let done = stm.run(|txn| async move {
             txn.put("work/round", round.to_string());
@@ -150,11 +151,9 @@ async fn waits_survive_json_web_tokens_that_expire() {
 async fn waits_survive_tokens_that_expire_for_minutes() {
     let keys = tempfile::tempdir().unwrap();
     let (simple, web) = (simple_tokens().await, web_tokens(keys.path()).await);
-    let for_minutes = async {
-        let (simple, web) = (recipes_survive(&simple, 40), recipes_survive(&web, 40));
-        tokio::join!(Box::pin(simple), Box::pin(web));
-    };
-    within(A_MINUTE * 10, for_minutes).await;
+    let simple = Box::pin(recipes_survive(&simple, 40));
+    let web = Box::pin(recipes_survive(&web, 40));
+    within(A_MINUTE * 10, join(simple, web)).await;
 }
 
 /// A stream that breaks after the token has expired is opened with the expired
@@ -185,8 +184,7 @@ async fn a_watch_that_is_opened_with_an_expired_token_goes_on() {
                 revision = read.header().unwrap().revision();
             }
         };
-        let both = async { tokio::join!(wait, put) };
-        within(A_MINUTE, both).await;
+        within(A_MINUTE, join(wait, put)).await;
     }
 }
 

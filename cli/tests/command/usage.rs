@@ -49,7 +49,10 @@ fn wrong_usage_is_exit_2_and_says_what_to_do() {
         ("sim --seed 2 --history -", "11 runs"),
         ("sim --set items", "NAME=VALUE"),
         ("sim --set items=many", "not a whole number"),
-        ("sim queue --set itemz=1", "queue has producers, consumers, items"),
+        (
+            "sim queue --set itemz=1",
+            "queue has producers, consumers, items",
+        ),
         ("sim bank --set items=1", "bank has accounts"),
         ("sim --set clients=0", "must lie between 1 and 1000"),
         ("replay", "<FILE>"),
