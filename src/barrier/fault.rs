@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use etcd_client::{Client, EventType, GetResponse, WatchClient, WatchOptions};
+use etcd_client::{Client, EventType, GetResponse, WatchClient, WatchOptions, WatchStream};
 
 use super::{BarrierOptions, Inner};
 use crate::error::Error;
@@ -71,31 +71,35 @@ impl Broken {
 
     /// Whether the key was deleted; false if the watch ended first.
     async fn deletion(&self, inner: &Inner, revision: i64) -> bool {
-        let options = WatchOptions::new().with_start_revision(revision);
-        let mut client = self.watch.clone();
-        let opening = client.watch(inner.name.as_str(), Some(options));
-        let Ok(opened) = runtime::timeout(SILENCE, opening).await else {
-            return Box::pin(self.deletion(inner, revision)).await;
-        };
-        let Ok(mut stream) = opened else {
-            return false;
-        };
         loop {
+            let followed = runtime::timeout(SILENCE, self.open(inner, revision)).await;
+            let Ok(Some(mut stream)) = followed else {
+                if followed.is_ok() {
+                    return false;
+                }
+                continue;
+            };
             // A stream that has fallen silent is opened again, by Go's client too.
-            let Ok(next) = runtime::timeout(SILENCE, stream.message()).await else {
-                return Box::pin(self.deletion(inner, revision)).await;
-            };
-            let Ok(Some(answer)) = next else {
-                return false;
-            };
-            let is_deletion = |e: &etcd_client::Event| e.event_type() == EventType::Delete;
-            if answer.events().iter().any(is_deletion) {
-                return true;
-            }
-            if answer.canceled() {
-                return false;
+            while let Ok(next) = runtime::timeout(SILENCE, stream.message()).await {
+                let Ok(Some(answer)) = next else {
+                    return false;
+                };
+                let is_deletion = |e: &etcd_client::Event| e.event_type() == EventType::Delete;
+                if answer.events().iter().any(is_deletion) {
+                    return true;
+                }
+                if answer.canceled() {
+                    return false;
+                }
             }
         }
+    }
+
+    async fn open(&self, inner: &Inner, revision: i64) -> Option<WatchStream> {
+        let options = WatchOptions::new().with_start_revision(revision);
+        let mut client = self.watch.clone();
+        let opened = client.watch(inner.name.as_str(), Some(options)).await;
+        opened.ok()
     }
 }
 

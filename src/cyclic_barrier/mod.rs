@@ -172,7 +172,9 @@ impl CyclicBarrier {
             lease: Some(inner.session.lease_id()),
         };
         let session = inner.session.clone();
-        observed(call, session.while_alive(round::wait(inner))).await
+        // On the heap, so that the future that callers nest stays small.
+        let waiting = Box::pin(round::wait(inner));
+        observed(call, session.while_alive(waiting)).await
     }
 }
 

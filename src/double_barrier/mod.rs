@@ -183,7 +183,9 @@ impl DoubleBarrier {
         });
         let reason = "this handle has entered already, or is about to";
         let ((), moving) = moving.ok_or_else(|| inner.wrong("enter", reason))?;
-        let inside = observed(inner.call("enter"), enter::enter(inner)).await?;
+        // On the heap, so that the future that callers nest stays small.
+        let entering = Box::pin(enter::enter(inner));
+        let inside = observed(inner.call("enter"), entering).await?;
         moving.arrive(Place::Inside(inside));
         Ok(())
     }
@@ -207,7 +209,8 @@ impl DoubleBarrier {
             place => Err(place),
         });
         let (inside, _moving) = moving.ok_or_else(|| inner.wrong("leave", "it has not entered"))?;
-        observed(inner.call("leave"), leave::leave(inner, inside)).await
+        let leaving = Box::pin(leave::leave(inner, inside));
+        observed(inner.call("leave"), leaving).await
     }
 }
 

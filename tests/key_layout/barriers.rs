@@ -50,7 +50,8 @@ fn a_participant_of_a_double_barrier_has_a_leased_key_and_a_round_one_without() 
         );
         assert_eq!(txns(&tap, &session), [come, begin]);
         let keys = stored(&simulation);
-        let keys: Vec<String> = keys.iter().map(|key| plain(key, 0)).collect();
+        let lease = session.lease_id();
+        let keys: Vec<String> = keys.iter().map(|key| plain(key, lease)).collect();
         assert_eq!(keys, ["db/ready \"\"", "db/waiters/NANOS \"\" with lease"]);
         barrier.leave().await.unwrap();
         let leave = format!(
