@@ -94,7 +94,9 @@ fn dropped_everywhere(work: Case, afterwards: Case) -> u32 {
             }
             runtime::sleep(Duration::from_secs(2)).await;
             assert!(scene.session.is_alive());
-            let left = scene.keys_of(&scene.session);
+            let mut left = scene.keys_of(&scene.session);
+            // A consumer of a reliable queue has one key for as long as its session.
+            left.retain(|key| !key.contains("/consumers/"));
             assert!(left.is_empty(), "dropped after {polls} polls: {left:?}");
             let usable = runtime::timeout(Duration::from_secs(5), afterwards(&scene)).await;
             usable

@@ -134,6 +134,60 @@ fn any_plan(workload: &'static dyn Workload, bug: Option<Bug>) -> BoxedStrategy<
                 ]
             })
             .boxed(),
+        "priority-queue" => (1..4u64, 1..4u64, 1..15u64, 1..5u64, 0..60u64)
+            .prop_map(|(producers, consumers, items, priorities, think_ms)| {
+                vec![
+                    ("producers", producers),
+                    ("consumers", consumers),
+                    ("items", items),
+                    ("priorities", priorities),
+                    ("think_ms", think_ms),
+                ]
+            })
+            .boxed(),
+        "reliable-queue" => (1..4u64, 1..4u64, 1..12u64, 0..60u64)
+            .prop_map(|(producers, consumers, items, work_ms)| {
+                vec![
+                    ("producers", producers),
+                    ("consumers", consumers),
+                    ("items", items),
+                    ("work_ms", work_ms),
+                    ("ttl_s", 2),
+                ]
+            })
+            .boxed(),
+        "barrier" => (1..4u64, 1..4u64, 1..8u64, 0..2u64, 0..60u64)
+            .prop_map(|(holders, waiters, rounds, leases_only, think_ms)| {
+                vec![
+                    ("holders", holders),
+                    ("waiters", waiters),
+                    ("rounds", rounds),
+                    ("leases_only", leases_only),
+                    ("think_ms", think_ms),
+                ]
+            })
+            .boxed(),
+        "double-barrier" => (1..4u64, 0..2u64, 1..6u64, 0..60u64)
+            .prop_map(|(count, extra, rounds, think_ms)| {
+                vec![
+                    ("count", count),
+                    ("extra", extra),
+                    ("rounds", rounds),
+                    ("think_ms", think_ms),
+                    ("late_ms", 10 * think_ms),
+                ]
+            })
+            .boxed(),
+        "cyclic-barrier" => (1..4u64, 0..2u64, 1..8u64, 0..60u64)
+            .prop_map(|(count, extra, rounds, think_ms)| {
+                vec![
+                    ("count", count),
+                    ("extra", extra),
+                    ("rounds", rounds),
+                    ("think_ms", think_ms),
+                ]
+            })
+            .boxed(),
         other => panic!("say which plans the workload {other} is to be tried with"),
     };
     let base = RunPlan::draw(workload, 0);
@@ -257,6 +311,21 @@ fn transactions_keep_their_promise_at_every_level_under_any_plan() {
 #[test]
 fn the_election_keeps_its_promise_under_any_plan() {
     keeps_its_promise_under_any_plan("election");
+}
+
+#[test]
+fn the_barrier_keeps_its_promise_under_any_plan() {
+    keeps_its_promise_under_any_plan("barrier");
+}
+
+#[test]
+fn the_double_barrier_keeps_its_promise_under_any_plan() {
+    keeps_its_promise_under_any_plan("double-barrier");
+}
+
+#[test]
+fn the_cyclic_barrier_keeps_its_promise_under_any_plan() {
+    keeps_its_promise_under_any_plan("cyclic-barrier");
 }
 
 #[test]

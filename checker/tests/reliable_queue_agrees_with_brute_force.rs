@@ -107,9 +107,9 @@ fn run(random: &mut Random, mistake: Mistake) -> Vec<Op> {
             7..9 if !known.is_empty() => {
                 let (_, value, claim) = held.remove(known[random.below(known.len())]);
                 let is_ours = |item: &Inside| item.value == value && item.claim == Some(claim);
-                let place = queue.iter().position(|item| {
-                    is_ours(item) || mistake == Mistake::Unguarded && item.value == value
-                });
+                let is_anybodys = matches!(mistake, Mistake::Unguarded | Mistake::Shared);
+                let is_it = |item: &Inside| is_ours(item) || is_anybodys && item.value == value;
+                let place = queue.iter().position(is_it);
                 op.f = if random.one_in(4) {
                     "release"
                 } else {

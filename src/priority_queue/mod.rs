@@ -498,6 +498,8 @@ impl Inner {
         if before <= FOREIGN_MAX {
             return Ok(());
         }
+        // The watch does not tell when they go.
+        self.known.forget();
         Err(Error::foreign_data(
             &String::from_utf8_lossy(&foreign[0]),
             "more than 60 keys below the queue's name are no items and lie before the best one",

@@ -44,7 +44,7 @@ fn the_environment_of_etcdctl_is_read_and_the_history_can_go_to_standard_output(
     command.env("ETCDCTL_ENDPOINTS", etcd.endpoint());
     command
         .args(["live", "queue", "--history", "-", "--prefix", "here"])
-        .args(SHORT.split(' ').take(2));
+        .args(["--set", "items=5"]);
     let ran = command.assert().code(0);
     let history = String::from_utf8(ran.get_output().stdout.clone()).unwrap();
     assert!(
