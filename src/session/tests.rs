@@ -84,6 +84,21 @@ fn what_is_done_while_alive_ends_with_the_session() {
 }
 
 #[test]
+fn a_grant_whose_answer_is_lost_leaves_no_lease() {
+    let kind = FaultKind::LoseResponse { client: 0 };
+    simulated(vec![Fault { at_ms: 100, kind }], |simulation| async move {
+        let client = simulation.client(0).await.unwrap();
+        let other = simulation.client(1).await.unwrap();
+        runtime::sleep(Duration::from_millis(200)).await;
+        let options = SessionOptions::new().ttl(Duration::from_secs(600));
+        let error = Session::with_options(&client, options).await.unwrap_err();
+        assert!(error.is_outcome_unknown(), "{error}");
+        let leases = other.lease_client().leases().await.unwrap();
+        assert!(leases.leases().is_empty(), "{leases:?}");
+    });
+}
+
+#[test]
 fn times_to_live_are_rounded_up_to_seconds() {
     let seconds = |millis| {
         SessionOptions::new()
