@@ -5,6 +5,7 @@ use std::time::Duration;
 use etcd_client::{Client, GetOptions, GetResponse, KvClient, Txn, TxnResponse};
 
 use crate::error::{self, Error};
+use crate::keys::Name;
 use crate::runtime;
 
 /// How long a recipe waits for the answer to one request unless told otherwise:
@@ -82,6 +83,18 @@ impl Requests {
             async move { client.get(key, Some(options)).await }
         })
         .await
+    }
+
+    /// How many keys lie where the items of a queue do, counted by etcd.
+    pub(crate) async fn count_items(&self, name: &Name) -> Result<u64, Error> {
+        let why = Purpose {
+            operation: "count the items of",
+            target: name.as_str(),
+        };
+        let (start, end) = name.item_range();
+        let options = GetOptions::new().with_range(end).with_count_only();
+        let answer = self.range(why, start.as_bytes(), options).await?;
+        Ok(u64::try_from(answer.count()).unwrap_or(0))
     }
 
     /// Sends a txn that changes nothing, again after a passing failure, until

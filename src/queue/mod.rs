@@ -17,7 +17,7 @@ mod receipt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use etcd_client::{Client, Compare, CompareOp, GetOptions, Txn, TxnOp, TxnResponse};
+use etcd_client::{Client, Compare, CompareOp, Txn, TxnOp, TxnResponse};
 
 #[cfg(feature = "harness")]
 #[doc(hidden)]
@@ -341,14 +341,7 @@ impl Queue {
     /// Definite ones only: it changes nothing.
     pub async fn len(&self) -> Result<u64, Error> {
         let inner = &*self.inner;
-        let why = Purpose {
-            operation: "count the items of",
-            target: inner.name.as_str(),
-        };
-        let (start, end) = inner.name.item_range();
-        let options = GetOptions::new().with_range(end).with_count_only();
-        let answer = inner.requests.range(why, start.as_bytes(), options).await?;
-        Ok(u64::try_from(answer.count()).unwrap_or(0))
+        inner.requests.count_items(&inner.name).await
     }
 
     /// Whether the queue holds no item.
