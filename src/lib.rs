@@ -49,26 +49,24 @@
 //! [`double_barrier`], [`cyclic_barrier`],
 //! [`session`]. What they share:
 //! [`error`] (outcomes), [`watch`], [`runtime`] (time, tasks, randomness), and
-//! inside the crate `request` (deadlines) and `keys` (names and layouts).
+//! inside the crate `request` (deadlines), `keys` (names and layouts) and
+//! `dequeue` (consumers that share items).
 
 pub mod barrier;
 #[cfg(feature = "harness")]
 pub mod bench;
 #[cfg(feature = "harness")]
 pub mod campaign;
-mod consumers;
 pub mod cyclic_barrier;
+mod dequeue;
 pub mod double_barrier;
 pub mod election;
 pub mod error;
-mod first_present;
 pub mod hold;
 mod keys;
-mod line;
 pub mod mutex;
 pub mod priority_queue;
 pub mod queue;
-mod recent;
 pub mod reliable_queue;
 mod request;
 pub mod runtime;

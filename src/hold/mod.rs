@@ -18,11 +18,13 @@ use crate::session::{Loss, Session, Turn};
 mod claim;
 mod cleaner;
 mod guarded;
+mod line;
 
 pub(crate) use claim::Claim;
 pub(crate) use cleaner::Cleaner;
 use cleaner::Cleanup;
 pub use guarded::GuardedTxn;
+pub(crate) use line::wait_in_line;
 
 /// A key that a session owns.
 ///

@@ -14,9 +14,8 @@ use self::creation::Place;
 #[doc(hidden)]
 pub use self::fault::MutexFault;
 use crate::error::Error;
-use crate::hold::{Claim, Hold};
+use crate::hold::{Claim, Hold, wait_in_line};
 use crate::keys::Name;
-use crate::line::wait_in_line;
 use crate::request::Purpose;
 use crate::runtime;
 use crate::session::{Session, Turn};

@@ -6,8 +6,8 @@ use etcd_client::{EventType, WatchOptions};
 
 use super::layout::{bookkeeping_key, item_key, priority_of};
 use super::{Enqueued, Inner, PriorityItem, PriorityQueueOptions, enqueue, heads};
+use crate::dequeue::first_present::{Candidate, deleted_value};
 use crate::error::Error;
-use crate::first_present::{Candidate, deleted_value};
 use crate::request::{Purpose, revision_of};
 
 /// What is wrong with a priority queue.

@@ -10,9 +10,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use etcd_client::{GetOptions, GetResponse};
 
 use super::layout::priority_of;
-use crate::consumers::Line;
+use crate::dequeue::consumers::Line;
+use crate::dequeue::first_present::{CANDIDATES_MAX, Candidate};
 use crate::error::Error;
-use crate::first_present::{CANDIDATES_MAX, Candidate};
 use crate::keys::Name;
 use crate::request::{Purpose, Requests, revision_of};
 

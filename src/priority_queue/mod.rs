@@ -44,24 +44,25 @@ mod enqueue;
 mod fault;
 mod heads;
 mod layout;
+mod take;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use etcd_client::{Client, Compare, CompareOp, GetOptions, Txn, TxnOp, TxnOpResponse, TxnResponse};
+use etcd_client::{Client, GetOptions};
 
 use self::enqueue::Positions;
 #[cfg(feature = "harness")]
 #[doc(hidden)]
 pub use self::fault::PriorityQueueFault;
-use self::heads::{FOREIGN_MAX, Heads, Known, Next};
-use crate::consumers::{self, Line, Look, Turn};
+use self::heads::Known;
+use self::take::{Ask, Taken};
+use crate::dequeue::consumers::{self, Line};
+use crate::dequeue::first_present::Tries;
 use crate::error::Error;
-use crate::first_present::{self, Candidate, Found, Tries};
 use crate::keys::Name;
 use crate::queue::Enqueued;
-use crate::request::{DEFAULT_REQUEST_DEADLINE, Purpose, Requests, revision_of};
-use crate::runtime;
+use crate::request::{DEFAULT_REQUEST_DEADLINE, Purpose, Requests};
 use crate::telemetry::{self, Call};
 use crate::watch::{PrefixWatch, PrefixWatchOptions};
 
@@ -315,229 +316,4 @@ impl std::fmt::Debug for PriorityQueue {
             .field("name", &self.name())
             .finish_non_exhaustive()
     }
-}
-
-/// Whom to ask whether the queue is empty.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Ask {
-    /// What is known will do: whoever then waits hears of anything newer.
-    Known,
-    /// Only etcd can tell what is true at this moment.
-    Etcd,
-}
-
-/// What an attempt to take an item came to.
-enum Taken {
-    Item(PriorityItem),
-    /// The queue was empty at this revision.
-    Empty {
-        revision: i64,
-    },
-}
-
-impl Inner {
-    async fn dequeue(&self) -> Result<PriorityItem, Error> {
-        #[cfg(feature = "harness")]
-        if self.dequeues_like_go() {
-            return self.dequeue_like_go().await;
-        }
-        let mut turn: Turn<'_> = None;
-        loop {
-            match self.claim(Ask::Known).await? {
-                Taken::Item(item) => return Ok(item),
-                Taken::Empty { revision } => {
-                    tracing::trace!(queue = self.name.as_str(), revision, "waiting for an item");
-                    if self.line.wait(&mut turn, revision).await? == Look::Anew {
-                        self.known.forget();
-                    }
-                }
-            }
-        }
-    }
-
-    /// Takes the best item, without waiting for one.
-    async fn claim(&self, ask: Ask) -> Result<Taken, Error> {
-        // The first claim reads if it has to; later ones know what they were told.
-        let mut told: Option<Heads> = None;
-        loop {
-            let heads = match told.take() {
-                Some(heads) => heads,
-                None => match self.known.next(&self.name, &self.line) {
-                    Next::Try(heads) => heads,
-                    Next::Empty { revision } if ask == Ask::Known => {
-                        return Ok(Taken::Empty { revision });
-                    }
-                    Next::Empty { .. } | Next::Read => {
-                        let heads = heads::read(&self.requests, &self.name).await?;
-                        self.known.learn(&heads);
-                        heads
-                    }
-                },
-            };
-            if heads.candidates.is_empty() {
-                if self.line.is_late() {
-                    self.line.came_late();
-                }
-                let revision = heads.revision;
-                return Ok(Taken::Empty { revision });
-            }
-            match self.try_to_take(heads).await? {
-                Ok(item) => return Ok(Taken::Item(item)),
-                Err(next) => told = next,
-            }
-        }
-    }
-
-    /// Tries the candidates in one transaction. If that takes none: what it has
-    /// read instead, if that was of use.
-    async fn try_to_take(
-        &self,
-        heads: Heads,
-    ) -> Result<Result<PriorityItem, Option<Heads>>, Error> {
-        let why = Purpose {
-            operation: "dequeue from",
-            target: self.name.as_str(),
-        };
-        let mut candidates = heads.candidates;
-        candidates.truncate(self.tries.number());
-        self.check_foreign(&heads.foreign, &candidates)?;
-        let txn = self.claim_txn(&candidates, &heads.foreign);
-        let sent = runtime::now();
-        let answer = self.requests.write(why, txn).await?;
-        self.line
-            .note_duration(runtime::now().saturating_duration_since(sent));
-        let revision = revision_of(answer.header());
-        match self.outcome(answer, candidates.len(), revision) {
-            Some(Claim::Taken { index, value }) => {
-                let taken = &candidates[index];
-                self.known.passed(&taken.key, revision);
-                self.tries.took(index);
-                self.line.took();
-                tracing::debug!(key = taken.key, revision, tried = index + 1, "dequeued");
-                Ok(Ok(self.item(taken, value, revision)))
-            }
-            Some(Claim::Not { is_late, next }) => {
-                if is_late {
-                    self.tries.missed();
-                    self.line.came_late();
-                }
-                tracing::debug!(
-                    queue = self.name.as_str(),
-                    revision,
-                    is_late,
-                    "others were faster, or something better has arrived"
-                );
-                match &next {
-                    Some(heads) => self.known.learn(heads),
-                    // Foreign keys fill the page: a larger one is read.
-                    None => self.known.forget(),
-                }
-                Ok(Err(next))
-            }
-            None => Err(Error::unreadable_answer(why.operation, why.target)),
-        }
-    }
-
-    /// Deletes the first of the candidates that is there, provided that nothing
-    /// lies before it; else reads the first items.
-    fn claim_txn(&self, candidates: &[Candidate], foreign: &[Vec<u8>]) -> Txn {
-        let read = || {
-            let (start, options) = heads::request(&self.name, first_present::CANDIDATES_MAX);
-            TxnOp::get(start, Some(options))
-        };
-        let take = |candidate: &Candidate| {
-            #[cfg(feature = "harness")]
-            if self.takes_stale_minimum() {
-                return vec![TxnOp::txn(Txn::new().and_then([candidate.delete()]))];
-            }
-            let is_best = Txn::new()
-                .when(self.nothing_before(&candidate.key, foreign))
-                .and_then([candidate.delete()])
-                .or_else([read()]);
-            vec![TxnOp::txn(is_best)]
-        };
-        first_present::claim(candidates, &take, read())
-    }
-
-    /// Holds if there is nothing before this key but the foreign keys that are
-    /// known.
-    fn nothing_before(&self, key: &str, foreign: &[Vec<u8>]) -> Vec<Compare> {
-        let (start, _) = self.name.item_range();
-        let mut gaps = Vec::new();
-        let mut start = start.into_bytes();
-        let before = foreign.iter().take_while(|f| f.as_slice() < key.as_bytes());
-        for foreign in before {
-            gaps.push((start, foreign.clone()));
-            start = foreign.clone();
-            start.push(0);
-        }
-        gaps.push((start, key.as_bytes().to_vec()));
-        // "Nothing" is what a range compare of the create revision with 0 says
-        // (tried on etcd 3.4.23 and 3.5.1).
-        gaps.into_iter()
-            .filter(|(start, end)| start < end)
-            .map(|(start, end)| {
-                Compare::create_revision(start, CompareOp::Equal, 0).with_range(end)
-            })
-            .collect()
-    }
-
-    fn check_foreign(&self, foreign: &[Vec<u8>], candidates: &[Candidate]) -> Result<(), Error> {
-        let Some(last) = candidates.last() else {
-            return Ok(());
-        };
-        let last = last.key.as_bytes();
-        let before = foreign.iter().filter(|f| f.as_slice() < last).count();
-        if before <= FOREIGN_MAX {
-            return Ok(());
-        }
-        // The watch does not tell when they go.
-        self.known.forget();
-        Err(Error::foreign_data(
-            &String::from_utf8_lossy(&foreign[0]),
-            "more than 60 keys below the queue's name are no items and lie before the best one",
-        ))
-    }
-
-    /// What the answer to a [`claim_txn`](Self::claim_txn) says. `None` if it does
-    /// not have the shape of one.
-    fn outcome(&self, answer: TxnResponse, tried: usize, revision: i64) -> Option<Claim> {
-        let (answer, is_late) = match first_present::read_answer(answer, tried)? {
-            Found::First(index, answers) => {
-                let TxnOpResponse::Txn(inner) = answers.into_iter().next()? else {
-                    return None;
-                };
-                if inner.succeeded() {
-                    let value = first_present::deleted_value(inner.op_responses())?;
-                    return Some(Claim::Taken { index, value });
-                }
-                (inner.op_responses().into_iter().next()?, false)
-            }
-            Found::None(answer) => (answer, true),
-        };
-        let TxnOpResponse::Get(read) = answer else {
-            return None;
-        };
-        let next = heads::page(&self.name, &read, revision);
-        Some(Claim::Not { is_late, next })
-    }
-
-    fn item(&self, candidate: &Candidate, value: Vec<u8>, revision: i64) -> PriorityItem {
-        PriorityItem {
-            value,
-            priority: layout::priority_of(&self.name, candidate.key.as_bytes()).unwrap_or(0),
-            key: candidate.key.clone(),
-            mod_revision: candidate.mod_revision,
-            revision,
-        }
-    }
-}
-
-/// How a claim ended.
-enum Claim {
-    /// This candidate, by number, was deleted.
-    Taken { index: usize, value: Vec<u8> },
-    /// All candidates were gone, or the first was not the best; the first items
-    /// as they were then.
-    Not { is_late: bool, next: Option<Heads> },
 }

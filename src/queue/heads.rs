@@ -9,9 +9,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use etcd_client::GetOptions;
 
 use super::page::{Heads, Page, order, page, request};
-use crate::consumers::Line;
+use crate::dequeue::consumers::Line;
+use crate::dequeue::first_present::{CANDIDATES_MAX, Candidate};
 use crate::error::{self, Error};
-use crate::first_present::{CANDIDATES_MAX, Candidate};
 use crate::keys::Name;
 use crate::request::{Purpose, Requests, revision_of};
 

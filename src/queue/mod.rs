@@ -6,30 +6,33 @@
 //!
 //! - `page`: the first items, and what a claim for one of them came to;
 //! - `heads`: which items a claim tries;
+//! - `take`: dequeues;
 //! - `receipt`: claims that survive a lost answer or a crash.
 
 #[cfg(feature = "harness")]
 mod fault;
 mod heads;
+mod options;
 mod page;
 mod receipt;
+mod take;
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use etcd_client::{Client, Compare, CompareOp, Txn, TxnOp, TxnResponse};
+use etcd_client::{Client, Compare, CompareOp, Txn, TxnOp};
 
 #[cfg(feature = "harness")]
 #[doc(hidden)]
 pub use self::fault::QueueFault;
-use self::heads::{Known, Next};
-use self::page::{Claim, Heads, Page};
-use crate::consumers::{self, Line, Look, Turn};
+use self::heads::Known;
+pub use self::options::QueueOptions;
+use self::options::receipts_outside;
+use self::take::{Ask, Taken};
+use crate::dequeue::consumers::{self, Line};
+use crate::dequeue::first_present::Tries;
 use crate::error::Error;
-use crate::first_present::{self, CANDIDATES_MAX, Candidate, Tries};
 use crate::keys::Name;
-use crate::request::{DEFAULT_REQUEST_DEADLINE, Purpose, Requests, revision_of};
-use crate::runtime;
+use crate::request::{Purpose, Requests, revision_of};
 use crate::watch::{PrefixWatch, PrefixWatchOptions};
 
 /// A first-in-first-out queue of byte strings.
@@ -117,61 +120,6 @@ impl Item {
     /// The id of the receipt that this item was taken with.
     pub fn receipt_id(&self) -> Option<&str> {
         self.receipt.as_deref()
-    }
-}
-
-/// How a [`Queue`] behaves.
-#[derive(Debug, Clone)]
-#[must_use]
-pub struct QueueOptions {
-    request_deadline: Duration,
-    receipts: Option<String>,
-    watch: Option<PrefixWatch>,
-    #[cfg(feature = "harness")]
-    fault: Option<QueueFault>,
-}
-
-impl Default for QueueOptions {
-    fn default() -> Self {
-        Self {
-            request_deadline: DEFAULT_REQUEST_DEADLINE,
-            receipts: None,
-            watch: None,
-            #[cfg(feature = "harness")]
-            fault: None,
-        }
-    }
-}
-
-impl QueueOptions {
-    /// The defaults.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// How long to wait for the answer to one request. A write that takes longer
-    /// ends with an unknown outcome. A blocking dequeue waits for items as long
-    /// as it takes; this limits its requests only. Default: 5 s.
-    pub fn request_deadline(mut self, deadline: Duration) -> Self {
-        self.request_deadline = deadline;
-        self
-    }
-
-    /// Where receipts are kept: the receipt with an id is the key
-    /// `prefix/id`. Needed for [`Queue::dequeue_with_receipt`]. The prefix must
-    /// lie outside the queue, also as a Go program sees it, which takes every
-    /// key that begins with the queue's bare name for an item.
-    pub fn receipts(mut self, prefix: impl Into<String>) -> Self {
-        self.receipts = Some(prefix.into());
-        self
-    }
-
-    /// Shares a watch with other recipes. Its prefix must be the queue's name
-    /// and a `/`. Without one, the queue makes its own, which leaves out
-    /// deletions.
-    pub fn watch(mut self, watch: PrefixWatch) -> Self {
-        self.watch = Some(watch);
-        self
     }
 }
 
@@ -363,182 +311,4 @@ impl std::fmt::Debug for Queue {
             .field("receipts", &self.inner.receipts.as_ref().map(Name::as_str))
             .finish_non_exhaustive()
     }
-}
-
-/// Whom to ask whether the queue is empty.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Ask {
-    /// What is known will do: whoever then waits hears of anything newer.
-    Known,
-    /// Only etcd can tell what is true at this moment.
-    Etcd,
-}
-
-/// What an attempt to take an item came to.
-enum Taken {
-    Item(Item),
-    /// The queue was empty at this revision.
-    Empty {
-        revision: i64,
-    },
-}
-
-impl Inner {
-    /// Takes the head, without waiting for one.
-    async fn claim(&self, ask: Ask) -> Result<Taken, Error> {
-        #[cfg(feature = "harness")]
-        if self.deletes_without_comparing() {
-            return self.claim_without_comparing().await;
-        }
-        #[cfg(feature = "harness")]
-        if self.reads_like_go() {
-            return self.claim_like_go().await;
-        }
-        loop {
-            let heads = match self.known.next(&self.name, &self.line) {
-                Next::Try(heads) => heads,
-                Next::Empty { revision } if ask == Ask::Known => {
-                    return Ok(Taken::Empty { revision });
-                }
-                Next::Empty { .. } | Next::Read => {
-                    let heads = heads::read(&self.requests, &self.name).await?;
-                    self.known.learn(&heads);
-                    heads
-                }
-            };
-            if heads.candidates.is_empty() {
-                if self.line.is_late() {
-                    self.line.came_late();
-                }
-                let revision = heads.revision;
-                return Ok(Taken::Empty { revision });
-            }
-            match self.try_to_take(heads).await? {
-                Ok(item) => return Ok(Taken::Item(item)),
-                // The innermost branch has found the queue empty.
-                Err(Some(Heads {
-                    candidates,
-                    revision,
-                    ..
-                })) if candidates.is_empty() => return Ok(Taken::Empty { revision }),
-                Err(_) => {}
-            }
-        }
-    }
-
-    /// Tries the candidates in one transaction. All gone: the next heads, if
-    /// what the innermost branch has read was of use.
-    async fn try_to_take(&self, heads: Heads) -> Result<Result<Item, Option<Heads>>, Error> {
-        let why = Purpose {
-            operation: "dequeue from",
-            target: self.name.as_str(),
-        };
-        let (start, options) = page::request(&self.name, CANDIDATES_MAX, false);
-        let next = TxnOp::get(start, Some(options));
-        let mut candidates = heads.candidates;
-        candidates.truncate(self.tries.number());
-        let take = |candidate: &Candidate| vec![candidate.delete()];
-        let txn = first_present::claim(&candidates, &take, next);
-        let sent = runtime::now();
-        let answer = self.requests.write(why, txn).await?;
-        self.line
-            .note_duration(runtime::now().saturating_duration_since(sent));
-        let revision = revision_of(answer.header());
-        match self.settle(answer, candidates, revision, None)? {
-            Ok(item) => Ok(Ok(item)),
-            Err(page) => {
-                let next = heads::complete(page);
-                if let Some(heads) = &next {
-                    self.known.learn(heads);
-                }
-                Ok(Err(next))
-            }
-        }
-    }
-
-    /// What the answer to a claim of these candidates says: the item that was
-    /// taken, else what the innermost branch has read.
-    fn settle(
-        &self,
-        answer: TxnResponse,
-        mut candidates: Vec<Candidate>,
-        revision: i64,
-        receipt: Option<&str>,
-    ) -> Result<Result<Item, Page>, Error> {
-        let tried = candidates.len();
-        match page::outcome(&self.name, answer, tried, revision) {
-            Some(Claim::Taken {
-                index,
-                value,
-                revision,
-            }) => {
-                let taken = candidates.swap_remove(index);
-                self.known.passed(&taken);
-                self.tries.took(index);
-                self.line.took();
-                tracing::debug!(
-                    key = taken.key,
-                    receipt,
-                    revision,
-                    tried = index + 1,
-                    "dequeued"
-                );
-                Ok(Ok(Item {
-                    value,
-                    key: taken.key,
-                    mod_revision: taken.mod_revision,
-                    revision,
-                    receipt: receipt.map(str::to_owned),
-                }))
-            }
-            Some(Claim::AllGone(page)) => {
-                if let Some(last) = candidates.last() {
-                    self.known.passed(last);
-                }
-                self.tries.missed();
-                self.line.came_late();
-                tracing::debug!(
-                    queue = self.name.as_str(),
-                    revision,
-                    tried,
-                    "all candidates were taken by others"
-                );
-                Ok(Err(page))
-            }
-            None => Err(Error::unreadable_answer("dequeue from", self.name.as_str())),
-        }
-    }
-
-    /// Waits until it makes sense to look again, after the queue was empty at
-    /// `revision`.
-    async fn wait<'a>(&'a self, turn: &mut Turn<'a>, revision: i64) -> Result<(), Error> {
-        tracing::trace!(queue = self.name.as_str(), revision, "waiting for an item");
-        #[cfg(feature = "harness")]
-        if self.waits_by_itself() {
-            self.known.forget();
-            return self.wait_by_itself(revision).await;
-        }
-        if self.line.wait(turn, revision).await? == Look::Anew {
-            self.known.forget();
-        }
-        Ok(())
-    }
-}
-
-/// The checked prefix of the receipts.
-fn receipts_outside(queue: &Name, prefix: Option<String>) -> Result<Option<Name>, Error> {
-    let Some(prefix) = prefix else {
-        return Ok(None);
-    };
-    let receipts = Name::new(prefix)?;
-    if queue.overlaps(&receipts) {
-        return Err(Error::invalid_name(
-            receipts.as_str(),
-            &format!(
-                "receipts there could be taken for items of the queue {:?}",
-                queue.as_str()
-            ),
-        ));
-    }
-    Ok(Some(receipts))
 }

@@ -8,7 +8,7 @@
 
 use etcd_client::{GetOptions, GetResponse, SortOrder, SortTarget, TxnOpResponse, TxnResponse};
 
-use crate::first_present::{Candidate, Found, deleted_value, read_answer};
+use crate::dequeue::first_present::{Candidate, Found, deleted_value, read_answer};
 use crate::keys::Name;
 
 /// The order of the queue. Items of one transaction share a revision.

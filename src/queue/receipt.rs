@@ -16,8 +16,8 @@ use etcd_client::{Compare, CompareOp, Txn, TxnOp, TxnOpResponse, TxnResponse};
 
 use super::page::{self, Heads};
 use super::{Inner, Item, Queue, heads};
+use crate::dequeue::first_present::{self, Candidate};
 use crate::error::Error;
-use crate::first_present::{self, Candidate};
 use crate::keys::{Name, check_id};
 use crate::request::{Purpose, revision_of};
 use crate::runtime;

@@ -16,14 +16,16 @@ use etcd_client::{Client, Event, EventType};
 use tokio::sync::Notify;
 
 use crate::error::Error;
-use crate::recent::{Put, RecentPuts};
 use crate::runtime;
 
 mod lasting;
 mod mirror;
+mod recent;
 mod watches;
 
 use lasting::{Follower, Lasting, Next, Range};
+pub(crate) use recent::Put;
+use recent::RecentPuts;
 
 pub(crate) use mirror::{Entry, Mirror, View};
 pub use watches::Watches;

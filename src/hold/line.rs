@@ -4,8 +4,8 @@
 //! and nobody asks etcd while they wait: the lasting local copy of the line
 //! ([`Mirror`]) says when it is their turn.
 
+use super::Hold;
 use crate::error::Error;
-use crate::hold::Hold;
 use crate::watch::{Entry, Mirror};
 
 /// Waits until no earlier key is in the way of `hold`; the revision at which

@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use etcd_client::{Compare, CompareOp, DeleteOptions, Txn, TxnOp, TxnOpResponse, TxnResponse};
 
-use crate::recent::Put;
+use crate::watch::Put;
 
 /// How many candidates a claim has at most. Each level of a transaction counts
 /// with its compares towards etcd's limit of 128 operations (`--max-txn-ops`), so

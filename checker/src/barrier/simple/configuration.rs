@@ -1,0 +1,84 @@
+//! What is kept of the ways to explain the answers so far.
+
+use std::collections::BTreeMap;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum State {
+    Down,
+    /// It stands, with the lease that it falls with.
+    Up(Option<u64>),
+}
+
+impl State {
+    pub(super) fn is_up(self) -> bool {
+        self != Self::Down
+    }
+}
+
+/// One way to explain what has been answered so far.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Configuration {
+    pub(super) state: State,
+    /// Operations that took effect ahead of their answer, and holds of unknown
+    /// outcome whose lease matters.
+    pub(super) done: Vec<u32>,
+    /// How many of unknown outcome it needs: holds, holds that may fall at any
+    /// time, releases.
+    pub(super) used: [u32; 3],
+    /// The event before which the barrier last was the other way.
+    pub(super) other_seen: usize,
+}
+
+impl Configuration {
+    pub(super) fn has_done(&self, step: usize) -> bool {
+        self.done.binary_search(&small(step)).is_ok()
+    }
+
+    /// Whether it explains all that the other one does, and more.
+    fn covers(&self, other: &Self) -> bool {
+        let used = self.used.iter().zip(&other.used);
+        self.other_seen >= other.other_seen && used.into_iter().all(|(mine, its)| mine <= its)
+    }
+
+    pub(super) fn turned(&self, event: usize, state: State) -> Self {
+        Self {
+            state,
+            other_seen: event,
+            ..self.clone()
+        }
+    }
+}
+
+pub(super) fn small(index: usize) -> u32 {
+    u32::try_from(index).expect("a history has fewer than 2^32 operations")
+}
+
+/// The configurations that no other one covers.
+#[derive(Default)]
+pub(super) struct Front {
+    by_state: BTreeMap<(State, Vec<u32>), Vec<Configuration>>,
+    pub(super) len: usize,
+}
+
+impl Front {
+    /// Whether it was worth keeping.
+    pub(super) fn add(&mut self, new: Configuration) -> bool {
+        let kept = self
+            .by_state
+            .entry((new.state, new.done.clone()))
+            .or_default();
+        if kept.iter().any(|one| one.covers(&new)) {
+            return false;
+        }
+        let before = kept.len();
+        kept.retain(|one| !new.covers(one));
+        self.len -= before - kept.len();
+        self.len += 1;
+        kept.push(new);
+        true
+    }
+
+    pub(super) fn into_vec(self) -> Vec<Configuration> {
+        self.by_state.into_values().flatten().collect()
+    }
+}

@@ -1,0 +1,94 @@
+//! What is wrong with a history, and which operations show it.
+
+use super::super::minimal;
+use super::step::{Action, Step};
+use super::sweep::{Stop, Sweep};
+use crate::history::Operation;
+use crate::verdict::{Class, Kind, Seconds, Violation};
+
+const EARLY_WAIT: Kind = Kind {
+    name: "early-wait",
+    meaning: "a wait returned although the barrier stood all the time",
+};
+const DOUBLE_HOLD: Kind = Kind {
+    name: "double-hold",
+    meaning: "a barrier was raised that stood already",
+};
+const FALSE_HOLD: Kind = Kind {
+    name: "false-refusal",
+    meaning: "a hold found the barrier standing although it never stood",
+};
+const DOUBLE_RELEASE: Kind = Kind {
+    name: "double-release",
+    meaning: "a barrier was taken down that did not stand",
+};
+const BLIND_RELEASE: Kind = Kind {
+    name: "blind-release",
+    meaning: "a release found no barrier although it stood all the time",
+};
+
+pub(super) fn violation(operations: &[Operation<'_>], steps: &[Step], failed: usize) -> Violation {
+    let violates = |counts: &[bool]| {
+        let run = Sweep::new(steps, counts).run(usize::MAX);
+        matches!(run, Err(Stop::Failed(_)))
+    };
+    let needed = minimal::needed(steps.len(), violates);
+    let mut counts = vec![false; steps.len()];
+    for index in &needed {
+        counts[*index] = true;
+    }
+    // The last of the answers that are needed may be another one of its kind.
+    let failed = match Sweep::new(steps, &counts).run(usize::MAX) {
+        Err(Stop::Failed(step)) => step,
+        _ => failed,
+    };
+    let step = &steps[failed];
+    let kind = match (step.action, step.answer) {
+        (Action::Wait, _) => EARLY_WAIT,
+        (Action::Hold, Some(true)) => DOUBLE_HOLD,
+        (Action::Hold, _) => FALSE_HOLD,
+        (Action::Release, Some(true)) => DOUBLE_RELEASE,
+        (Action::Release, _) => BLIND_RELEASE,
+    };
+    let witness: Vec<&Operation<'_>> = needed
+        .iter()
+        .map(|index| &operations[steps[*index].operation])
+        .collect();
+    let operation = &operations[step.operation];
+    let sentence = sentence(kind, operation, &witness);
+    Violation::new(Class::Safety, kind, sentence, witness)
+}
+
+fn sentence(kind: Kind, operation: &Operation<'_>, witness: &[&Operation<'_>]) -> String {
+    let process = operation.process();
+    let holder = witness
+        .iter()
+        .filter(|other| other.invoke.f == "hold" && other.invoked != operation.invoked)
+        .max_by_key(|other| other.completed);
+    let since = holder.map_or_else(String::new, |hold| {
+        let at = hold.completion.map_or(hold.invoke.time, |event| event.time);
+        format!(
+            " process {} had raised it by {},",
+            hold.process(),
+            Seconds(at)
+        )
+    });
+    let by = Seconds(operation.completion.map_or(0, |event| event.time));
+    match kind.name {
+        "early-wait" => format!(
+            "the wait by process {process} returned at {by} although the barrier stood:{since} and nobody can have taken it down before the wait returned"
+        ),
+        "double-hold" => format!(
+            "process {process} raised the barrier by {by} although it stood:{since} and nobody can have taken it down in between"
+        ),
+        "false-refusal" => format!(
+            "process {process} was told by {by} that the barrier stood, but nobody can have held it meanwhile"
+        ),
+        "double-release" => format!(
+            "process {process} was told by {by} that it took the barrier down, but it cannot have stood"
+        ),
+        _ => format!(
+            "process {process} was told by {by} that there was no barrier to take down, although it stood:{since} and nobody can have taken it down before"
+        ),
+    }
+}

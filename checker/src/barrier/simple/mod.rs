@@ -1,0 +1,81 @@
+//! The barrier that is held and released: a search through all orders, as the
+//! answers come.
+//!
+//! - `step`: the operations;
+//! - `configuration`: one way to explain the answers so far;
+//! - `sweep`: the pass over the events;
+//! - `explain`: what is wrong, and which operations show it.
+
+mod configuration;
+mod explain;
+mod step;
+mod sweep;
+
+use self::explain::violation;
+use self::step::Step;
+use self::sweep::{Stop, Sweep};
+use super::value::stuck;
+use crate::history::{History, HistoryError, Operation};
+use crate::liveness::Deadline;
+use crate::verdict::{Summary, Verdict, Violation};
+
+/// So many configurations at one answer are too many.
+const CONFIGURATIONS_MAX: usize = 50_000;
+
+/// Decides whether the history is that of a barrier.
+///
+/// Operations: `hold`, whose result is true, or false when the barrier stood
+/// already; `release`, whose result is true, or false when it did not stand;
+/// `wait`. A hold may name the lease that it falls with, `{"lease": 7}`; a release
+/// that names it says that this lease could be relied on at that moment.
+///
+/// # Errors
+/// When an event is no such operation.
+pub fn check(history: &History) -> Result<Verdict, HistoryError> {
+    let operations = history.operations();
+    let steps = Step::all(&operations)?;
+    let all = vec![true; steps.len()];
+    let failed = match Sweep::new(&steps, &all).run(usize::MAX) {
+        Ok(_) => None,
+        Err(Stop::Failed(step)) => Some(step),
+        Err(Stop::TooMany) => {
+            let reason =
+                format!("more than {CONFIGURATIONS_MAX} explanations had to be kept at a time");
+            return Ok(Verdict::Unknown { reason });
+        }
+    };
+    let violation = match failed {
+        Some(step) => Some(violation(&operations, &steps, step)),
+        None => find_stuck(history, &operations, &steps),
+    };
+    Ok(violation.map_or_else(
+        || Verdict::Valid(Summary::of(&operations)),
+        Verdict::Violation,
+    ))
+}
+
+/// Waits for a barrier that certainly does not stand, and other operations, which
+/// never wait. A hold with a lease has fallen by the time of the mark.
+fn find_stuck(
+    history: &History,
+    operations: &[Operation<'_>],
+    steps: &[Step],
+) -> Option<Violation> {
+    let deadline = Deadline::of(history)?;
+    let mut overdue = deadline.overdue(operations);
+    let all = vec![true; steps.len()];
+    let mut sweep = Sweep::new(steps, &all);
+    let at_mark = sweep.run(deadline.index).ok()?;
+    let may_stand = at_mark.iter().any(|one| sweep.may_stand(one));
+    overdue.retain(|operation| operation.invoke.f != "wait" || !may_stand);
+    let is_wait = overdue.first()?.invoke.f == "wait";
+    let why = if is_wait {
+        ", although the barrier did not stand any more"
+    } else {
+        ""
+    };
+    let last_release = operations.iter().rev().find(|operation| {
+        is_wait && operation.invoke.f == "release" && operation.completed < deadline.index
+    });
+    stuck(&deadline, &overdue, why, last_release)
+}

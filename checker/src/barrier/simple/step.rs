@@ -1,0 +1,69 @@
+//! The operations on a barrier.
+
+use super::super::value::{Holder, unknown_operation};
+use crate::history::{HistoryError, Operation, Outcome};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Action {
+    Hold,
+    Release,
+    Wait,
+}
+
+/// An operation that happened, or may have.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Step {
+    pub(super) action: Action,
+    /// None when nobody knows.
+    pub(super) answer: Option<bool>,
+    pub(super) lease: Option<u64>,
+    pub(super) invoked: usize,
+    pub(super) completed: usize,
+    pub(super) operation: usize,
+}
+
+impl Step {
+    pub(super) fn all(operations: &[Operation<'_>]) -> Result<Vec<Self>, HistoryError> {
+        let mut steps = Vec::with_capacity(operations.len());
+        for (index, operation) in operations.iter().enumerate() {
+            let action = match operation.invoke.f.as_ref() {
+                "hold" => Action::Hold,
+                "release" => Action::Release,
+                "wait" => Action::Wait,
+                _ => {
+                    let known = "hold, release and wait";
+                    return Err(unknown_operation(operation.invoke, "barrier", known));
+                }
+            };
+            let holder = Holder::of(operation.invoke)?;
+            let answer =
+                match operation.ok() {
+                    Some(_) if action == Action::Wait => Some(true),
+                    Some(completion) => Some(completion.value.parse().map_err(|error| {
+                        HistoryError::value(completion, "true or false", &error)
+                    })?),
+                    None => None,
+                };
+            if operation.outcome() != Outcome::Fail {
+                steps.push(Self {
+                    action,
+                    answer,
+                    lease: holder.lease,
+                    invoked: operation.invoked,
+                    completed: operation.completed,
+                    operation: index,
+                });
+            }
+        }
+        Ok(steps)
+    }
+
+    /// What the barrier must be for an answer that changes nothing.
+    pub(super) fn asks_for(&self) -> Option<bool> {
+        match (self.action, self.answer) {
+            (Action::Wait, Some(_)) | (Action::Release, Some(false)) => Some(false),
+            (Action::Hold, Some(false)) => Some(true),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! The pass over the events of a history.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::CONFIGURATIONS_MAX;
+use super::configuration::{Configuration, Front, State, small};
+use super::step::{Action, Step};
+
+/// A lease that no history names: it may fall at any time.
+const ANY_TIME: Option<u64> = Some(u64::MAX);
+
+pub(super) enum Stop {
+    /// Nothing explains the answer of this step.
+    Failed(usize),
+    TooMany,
+}
+
+/// The pass over the events.
+pub(super) struct Sweep<'s> {
+    steps: &'s [Step],
+    /// Whether the answer of a step counts.
+    counts: &'s [bool],
+    /// Until which event a lease can be relied on. One that is not named may fall
+    /// at any time.
+    alive_until: BTreeMap<u64, usize>,
+    /// What has been invoked and not been answered: holds and releases that
+    /// change something, and holds of unknown outcome whose lease matters.
+    open: BTreeSet<usize>,
+    /// How many of unknown outcome have been invoked, as in
+    /// [`Configuration::used`].
+    unknown: [u32; 3],
+}
+
+impl<'s> Sweep<'s> {
+    pub(super) fn new(steps: &'s [Step], counts: &'s [bool]) -> Self {
+        let mut alive_until = BTreeMap::new();
+        for (step, counts) in steps.iter().zip(counts) {
+            if let (Action::Release, Some(lease), true) = (step.action, step.lease, counts) {
+                alive_until.insert(lease, step.invoked);
+            }
+        }
+        Self {
+            steps,
+            counts,
+            alive_until,
+            open: BTreeSet::new(),
+            unknown: [0; 3],
+        }
+    }
+
+    fn answer(&self, step: usize) -> Option<bool> {
+        self.steps[step].answer.filter(|_| self.counts[step])
+    }
+
+    /// Whether it is over by its return, but its answer does not count.
+    fn is_spared(&self, step: usize) -> bool {
+        !self.counts[step] && self.steps[step].answer.is_some()
+    }
+
+    /// What explains all events before `end`.
+    pub(super) fn run(&mut self, end: usize) -> Result<Vec<Configuration>, Stop> {
+        let mut events: Vec<(usize, usize, bool)> = Vec::with_capacity(self.steps.len() * 2);
+        for (index, step) in self.steps.iter().enumerate() {
+            events.push((step.invoked, index, true));
+            let is_spared = self.is_spared(index) && step.action != Action::Wait;
+            if is_spared || self.answer(index).is_some() {
+                events.push((step.completed, index, false));
+            }
+        }
+        events.sort_unstable();
+        let mut all = vec![Configuration {
+            state: State::Down,
+            done: Vec::new(),
+            used: [0; 3],
+            other_seen: 0,
+        }];
+        for (event, step, is_invoked) in events {
+            if event >= end {
+                break;
+            }
+            if is_invoked {
+                self.invoke(step);
+                all = self.expire(all, event, step);
+            } else {
+                all = self.complete(all, event, step)?;
+                self.open.remove(&step);
+            }
+        }
+        Ok(all)
+    }
+
+    fn invoke(&mut self, index: usize) {
+        let step = &self.steps[index];
+        match (step.action, self.answer(index)) {
+            (Action::Hold | Action::Release, Some(true)) => {
+                self.open.insert(index);
+            }
+            (Action::Hold | Action::Release, None) if self.is_spared(index) => {
+                self.open.insert(index);
+            }
+            (Action::Hold, None) => match step.lease {
+                None => self.unknown[0] += 1,
+                Some(lease) if self.alive_until.get(&lease) > Some(&step.invoked) => {
+                    self.open.insert(index);
+                }
+                Some(_) => self.unknown[1] += 1,
+            },
+            (Action::Release, None) => self.unknown[2] += 1,
+            _ => {}
+        }
+    }
+
+    /// After the last event that says that a lease can be relied on, it is like any
+    /// other that may fall at any time.
+    fn expire(
+        &mut self,
+        mut all: Vec<Configuration>,
+        event: usize,
+        step: usize,
+    ) -> Vec<Configuration> {
+        let lease = self.steps[step].lease;
+        let until = lease.and_then(|lease| self.alive_until.get(&lease));
+        if until != Some(&event) {
+            return all;
+        }
+        let is_unknown = |index: &usize| {
+            let step = &self.steps[*index];
+            step.action == Action::Hold && step.lease == lease && step.answer.is_none()
+        };
+        let unknown: Vec<usize> = self.open.iter().copied().filter(is_unknown).collect();
+        for index in unknown {
+            self.open.remove(&index);
+            self.unknown[1] += 1;
+            for configuration in &mut all {
+                if let Ok(place) = configuration.done.binary_search(&small(index)) {
+                    configuration.done.remove(place);
+                    configuration.used[1] += 1;
+                }
+            }
+        }
+        let mut front = Front::default();
+        for mut configuration in all {
+            if configuration.state == State::Up(lease) {
+                configuration.state = State::Up(ANY_TIME);
+            }
+            front.add(configuration);
+        }
+        front.into_vec()
+    }
+
+    /// What explains the answer of `step` too, which is the event `event`.
+    fn complete(
+        &self,
+        all: Vec<Configuration>,
+        event: usize,
+        step: usize,
+    ) -> Result<Vec<Configuration>, Stop> {
+        let mut explained = Front::default();
+        let mut seen = Front::default();
+        if self.is_spared(step) {
+            // It need not have done anything.
+            let did_nothing = |one: &&Configuration| !one.has_done(step);
+            for configuration in all.iter().filter(did_nothing) {
+                explained.add(configuration.clone());
+            }
+        }
+        let mut next: Vec<Configuration> = all;
+        while let Some(configuration) = next.pop() {
+            if let Some(answered) = self.answered(&configuration, step) {
+                explained.add(answered);
+                continue;
+            }
+            for turned in self.turns(&configuration, event) {
+                if seen.add(turned.clone()) {
+                    next.push(turned);
+                }
+            }
+            if seen.len + explained.len > CONFIGURATIONS_MAX {
+                return Err(Stop::TooMany);
+            }
+        }
+        if explained.len == 0 {
+            return Err(Stop::Failed(step));
+        }
+        Ok(explained.into_vec())
+    }
+
+    /// The configuration after the answer, if it explains it as it is.
+    fn answered(&self, configuration: &Configuration, step: usize) -> Option<Configuration> {
+        if let Some(up) = self.steps[step].asks_for()
+            && !self.is_spared(step)
+        {
+            let is_so = configuration.state.is_up() == up;
+            let was_so = configuration.other_seen > self.steps[step].invoked;
+            return (is_so || was_so).then(|| configuration.clone());
+        }
+        let place = configuration.done.binary_search(&small(step)).ok()?;
+        let mut answered = configuration.clone();
+        answered.done.remove(place);
+        Some(answered)
+    }
+
+    /// What can become of a configuration by one operation that takes effect just
+    /// before `event`.
+    fn turns(&self, from: &Configuration, event: usize) -> Vec<Configuration> {
+        let mut turns = Vec::new();
+        let mut take_effect = |step: usize, state: State| {
+            let mut turned = from.turned(event, state);
+            let place = turned.done.partition_point(|done| *done < small(step));
+            turned.done.insert(place, small(step));
+            turns.push(turned);
+        };
+        let is_hold = |step: &usize| self.steps[*step].action == Action::Hold;
+        let open = self
+            .open
+            .iter()
+            .copied()
+            .filter(|step| !from.has_done(*step));
+        // Of a kind the one whose answer comes first; also of those that are spared.
+        let first = |steps: Vec<usize>| {
+            let answered = |step: &usize| self.steps[*step].completed;
+            let (spared, others): (Vec<usize>, Vec<usize>) =
+                steps.into_iter().partition(|step| self.is_spared(*step));
+            let first = |steps: Vec<usize>| steps.into_iter().min_by_key(answered);
+            first(spared).into_iter().chain(first(others))
+        };
+        let mut unknown = Vec::new();
+        match from.state {
+            State::Down => {
+                let (leased, lasting): (Vec<usize>, Vec<usize>) = open
+                    .filter(is_hold)
+                    .partition(|step| self.steps[*step].lease.is_some());
+                for step in leased.into_iter().chain(first(lasting)) {
+                    take_effect(step, State::Up(self.steps[step].lease));
+                }
+                unknown.push((0, State::Up(None)));
+                unknown.push((1, State::Up(ANY_TIME)));
+            }
+            State::Up(lease) => {
+                for step in first(open.filter(|step| !is_hold(step)).collect()) {
+                    take_effect(step, State::Down);
+                }
+                unknown.push((2, State::Down));
+                let may_fall =
+                    |lease: u64| self.alive_until.get(&lease).is_none_or(|at| *at < event);
+                if lease.is_some_and(may_fall) {
+                    turns.push(from.turned(event, State::Down));
+                }
+            }
+        }
+        for (kind, state) in unknown {
+            if from.used[kind] < self.unknown[kind] {
+                let mut turned = from.turned(event, state);
+                turned.used[kind] += 1;
+                turns.push(turned);
+            }
+        }
+        turns
+    }
+
+    /// Whether the barrier may stand now, and not fall by itself.
+    pub(super) fn may_stand(&self, configuration: &Configuration) -> bool {
+        let may_hold = || {
+            let is_hold = |step: &&usize| {
+                let step = &self.steps[**step];
+                step.action == Action::Hold && step.lease.is_none()
+            };
+            configuration.used[0] < self.unknown[0] || self.open.iter().any(|s| is_hold(&s))
+        };
+        configuration.state == State::Up(None) || may_hold()
+    }
+}

@@ -1,0 +1,141 @@
+//! What those were told who ask who leads, once or again and again.
+
+use std::borrow::Cow;
+
+use super::super::extract::{Answer, Leader};
+use super::super::record::State;
+use super::{GOES_BACK, Taker, WRONG_LEADER, WRONG_VALUE};
+
+impl<'e, 'h> Taker<'e, 'h> {
+    /// What an answer says: the state, and the smallest revision that it can be of.
+    pub(super) fn answer(
+        &mut self,
+        index: usize,
+        answer: &Answer<'h>,
+        revision: Option<i64>,
+    ) -> Option<(State, i64)> {
+        if let Some(revision) = revision.filter(|revision| *revision > self.record.covered) {
+            self.beyond(revision);
+            return None;
+        }
+        let state = match (answer, revision) {
+            (Answer::Leader(leader), _) => self.led_by(index, leader)?,
+            (Answer::Vacant, Some(revision)) => {
+                let state = self.record.state_at(revision);
+                if state.leader.is_some() {
+                    self.wrong_as_of(index, "that nobody leads", revision);
+                    return None;
+                }
+                state
+            }
+            (Answer::Vacant, None) => {
+                self.gap(
+                    "an answer that nobody leads does not say as of which revision".to_owned(),
+                );
+                return None;
+            }
+        };
+        if let Some(revision) = revision
+            && !(state.from <= revision && revision < state.until)
+        {
+            self.wrong_as_of(index, &said(answer), revision);
+            return None;
+        }
+        let position = revision.unwrap_or(state.from);
+        self.happened(index, position);
+        Some((state, position))
+    }
+
+    /// The state in which this term led with this value.
+    fn led_by(&mut self, index: usize, leader: &Leader<'h>) -> Option<State> {
+        let said = format!(
+            "{} was told that term {} leads",
+            self.who(index),
+            leader.term
+        );
+        let Some(term) = self.find(leader.term) else {
+            self.unknown_term(index, leader.term, WRONG_LEADER, &said);
+            return None;
+        };
+        let of = self.record.term(term);
+        let place = match leader.mod_revision {
+            Some(at) if at > self.record.covered => {
+                self.beyond(at);
+                return None;
+            }
+            Some(at) => of.values.binary_search_by_key(&at, |put| put.revision).ok(),
+            None => {
+                let place = self.places.get(leader.value.as_ref());
+                place.filter(|(of, _)| *of == term).map(|(_, place)| *place)
+            }
+        };
+        let place = place.filter(|place| of.values[*place].value == leader.value);
+        let Some(place) = place else {
+            let sentence = format!(
+                "{said} with the value `{}`, which that term never had{}",
+                leader.value,
+                leader
+                    .mod_revision
+                    .map_or_else(String::new, |at| format!(" since revision {at}"))
+            );
+            self.refute(WRONG_VALUE, sentence, [index]);
+            return None;
+        };
+        let state = self.record.state_of(term, place);
+        if state.is_empty() {
+            let when = state.from.min(of.values[place].revision);
+            let leader = self.describe(self.record.state_at(when));
+            let sentence =
+                format!("{said}, which never did with that value: at revision {when} {leader}");
+            self.refute(WRONG_LEADER, sentence, [index]);
+            return None;
+        }
+        Some(state)
+    }
+
+    pub(super) fn observe(
+        &mut self,
+        index: usize,
+        stream: &'e str,
+        answer: &Answer<'h>,
+        revision: Option<i64>,
+    ) {
+        let Some((state, position)) = self.answer(index, answer, revision) else {
+            return;
+        };
+        let Some((before, told_by)) = self.streams.get(stream).copied() else {
+            // What comes first is no older than the question.
+            self.not_yet(index, state.until);
+            self.streams.insert(stream, (position, index));
+            return;
+        };
+        if revision.is_some_and(|revision| revision < before) || state.until <= before {
+            let sentence = format!(
+                "observer `{stream}` was told {}, which was over at revision {}, after it had been \
+                 told of revision {before}",
+                said(answer),
+                revision.map_or(state.until, |revision| state.until.min(revision + 1)),
+            );
+            return self.refute(GOES_BACK, sentence, [told_by, index]);
+        }
+        self.streams.insert(stream, (before.max(position), index));
+    }
+
+    fn wrong_as_of(&mut self, index: usize, said: &str, revision: i64) {
+        let leader = self.describe(self.record.state_at(revision));
+        let who = self.who(index);
+        let sentence = format!("{who} was told, as of revision {revision}, {said}; but {leader}");
+        self.refute(WRONG_LEADER, sentence, [index]);
+    }
+}
+
+/// `that term 5 leads with `c1-2``.
+fn said(answer: &Answer<'_>) -> Cow<'static, str> {
+    match answer {
+        Answer::Vacant => Cow::Borrowed("that nobody leads"),
+        Answer::Leader(leader) => Cow::Owned(format!(
+            "that term {} leads with `{}`",
+            leader.term, leader.value
+        )),
+    }
+}
