@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use etcd_client::{TxnOpResponse, TxnResponse};
 
-use super::txns::Waiter;
+use super::txns::{Scene, Waiter};
 use super::{Inner, Inside};
 use crate::error::Error;
 use crate::request::revision_of;
@@ -19,6 +19,7 @@ pub(super) async fn leave(inner: &Inner, inside: Inside) -> Result<(), Error> {
 }
 
 async fn go_and_wait(inner: &Inner, inside: Inside) -> Result<(), Error> {
+    stay_while_oldest(inner, &inside).await?;
     let (revision, others) = go(inner, inside).await?;
     tracing::debug!(revision, others = others.len(), "left");
     #[cfg(feature = "harness")]
@@ -33,6 +34,37 @@ async fn go_and_wait(inner: &Inner, inside: Inside) -> Result<(), Error> {
         (!others.iter().any(is_there)).then_some(())
     };
     inner.mirror.wait(revision, all_gone).await
+}
+
+/// From as many participants on, etcd's Go recipe relies on the oldest one.
+const OLDEST_GOES_LAST_FROM: usize = 3;
+
+/// Waits until the others of the round have gone, if this participant is the oldest
+/// that is there.
+///
+/// That is for Go participants: one that has left waits for the deletion of the
+/// oldest key, and then takes a single key that is left for its own (`Leave` in
+/// etcd's `contrib/recipes/double_barrier.go`, 3.4.23). The oldest that has gone
+/// last leaves no key behind to mistake.
+async fn stay_while_oldest(inner: &Inner, inside: &Inside) -> Result<(), Error> {
+    #[cfg(feature = "harness")]
+    if inner.leaves_at_once() || inner.is_as_go() {
+        return Ok(());
+    }
+    if inner.count < OLDEST_GOES_LAST_FROM {
+        return Ok(());
+    }
+    let (own, began) = (inside.hold.key(), inside.began);
+    let may_go = |view: &View| {
+        let waiters = Scene::of_view(inner, view).waiters;
+        let is_oldest = waiters.first().is_some_and(|oldest| oldest.key == own);
+        let of_the_round = waiters.iter().filter(|waiter| waiter.created < began);
+        let is_alone = view.revision >= began && of_the_round.count() == 1;
+        (!is_oldest || is_alone).then_some(())
+    };
+    // Once its own key is in the copy of the keys, every older one that lives is.
+    let came = inside.hold.fencing_token();
+    inner.mirror.wait(came, may_go).await
 }
 
 /// Deletes the participant's key. Returns a revision at which its round had begun,

@@ -28,9 +28,10 @@
 //!   they do not look whether their own lease still lives. They can share a barrier
 //!   with this recipe, but use a new name for each round then.
 //! - With Go participants *and* a count of three or more: that a Go participant
-//!   leaves only after all others. Go's `Leave` (3.4.23) takes the last key that is
-//!   left for its own, and relies on the oldest participant's key being deleted last;
-//!   here each participant deletes its key when it leaves.
+//!   leaves only after all others *if the oldest participant dies, or gives its leave
+//!   up*. Go's `Leave` (3.4.23) takes the last key that is left for its own, and
+//!   relies on the oldest participant's key being deleted last. It is, among Go
+//!   participants and among these: the oldest stays until the others have gone.
 //!
 //! # Keys
 //!

@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use etcd_client::{Client, TxnOp};
+use etcd_client::{Client, GetOptions, TxnOp};
 use etcd_recipes::{
     Barrier, CyclicBarrier, DoubleBarrier, Error, Round, Session, SessionOptions, runtime,
 };
@@ -395,6 +395,135 @@ fn an_enter_and_a_leave_survive_broken_watches_and_compactions() {
         client.compact(revision, None).await.unwrap();
         sleep_until(SimTime::from_millis(15_000)).await;
         taken(&entered).expect("the round had begun").1.unwrap();
+    });
+}
+
+/// Leaves as a participant of etcd's Go recipe (3.4.23) whose key is `own`: it goes
+/// by the oldest key and the newest, and takes a single key for its own.
+async fn leaves_as_go(mut client: Client, own: &str) {
+    loop {
+        let listed = GetOptions::new().with_prefix();
+        let listed = client.get("db/waiters", Some(listed)).await.unwrap();
+        let mut there: Vec<(i64, String)> = Vec::new();
+        for kv in listed.kvs() {
+            there.push((kv.mod_revision(), kv.key_str().unwrap().to_owned()));
+        }
+        there.sort();
+        let (Some(oldest), Some(newest)) = (there.first(), there.last()) else {
+            return;
+        };
+        if there.len() == 1 {
+            client.delete("db/ready", None).await.unwrap();
+            client.delete(own, None).await.unwrap();
+            return;
+        }
+        if oldest.1 == own {
+            until_deleted(&mut client, &newest.1).await;
+        } else {
+            client.delete(own, None).await.unwrap();
+            until_deleted(&mut client, &oldest.1).await;
+        }
+    }
+}
+
+async fn until_deleted(client: &mut Client, key: &str) {
+    while client.get(key, None).await.unwrap().count() > 0 {
+        sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Comes as a Go participant; the key.
+async fn comes_as_go(client: &mut Client, session: &Session) -> &'static str {
+    const KEY: &str = "db/waiters/1795215111064444187";
+    let leased = etcd_client::PutOptions::new().with_lease(session.lease_id());
+    client.put(KEY, "", Some(leased)).await.unwrap();
+    KEY
+}
+
+/// What happens to the oldest participant while it leaves.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Oldest {
+    Leaves,
+    GivesUp,
+    Dies,
+}
+
+/// The oldest participant and the youngest are ours, the one between is Go's and
+/// leaves first, then the oldest, then the youngest.
+async fn a_round_with_go(simulation: &Simulation, oldest: Oldest) {
+    let first = session(simulation, 0).await;
+    let (a, b) = (double(&first, 3), double(&session(simulation, 1).await, 3));
+    let (entered, _task) = enters(&a);
+    sleep(Duration::from_millis(100)).await;
+    let mut client = simulation.client(2).await.unwrap();
+    let of_go = session(simulation, 3).await;
+    let own = comes_as_go(&mut client, &of_go).await;
+    sleep(Duration::from_millis(100)).await;
+    b.enter().await.unwrap();
+    sleep(Duration::from_millis(100)).await;
+    taken(&entered).expect("all have come").1.unwrap();
+    let (go_left, _task) = noted(async move { leaves_as_go(client, own).await });
+    sleep(Duration::from_millis(100)).await;
+    let (a_left, leaving) = leaves(&a);
+    sleep(Duration::from_millis(500)).await;
+    assert!(taken(&a_left).is_none(), "one is inside");
+    assert!(taken(&go_left).is_none(), "one is inside");
+    match oldest {
+        Oldest::Leaves => {}
+        Oldest::GivesUp => drop(leaving),
+        Oldest::Dies => first.close().await.unwrap(),
+    }
+    sleep(Duration::from_millis(200)).await;
+    b.leave().await.unwrap();
+    sleep(Duration::from_millis(200)).await;
+    taken(&go_left).expect("everybody has left");
+    match oldest {
+        Oldest::Leaves => taken(&a_left).expect("everybody has left").1.unwrap(),
+        Oldest::GivesUp => assert!(taken(&a_left).is_none()),
+        Oldest::Dies => {
+            let lost = taken(&a_left).expect("it was told").1.unwrap_err();
+            assert!(lost.is_session_lost(), "{lost}");
+        }
+    }
+    assert!(keys(simulation).is_empty(), "{:?}", keys(simulation));
+}
+
+#[test]
+fn a_go_participant_does_not_leave_before_all_others_when_the_oldest_is_ours() {
+    simulated(vec![], |simulation| async move {
+        a_round_with_go(&simulation, Oldest::Leaves).await;
+    });
+}
+
+#[test]
+fn an_oldest_participant_that_dies_or_gives_up_while_it_leaves_strands_nobody() {
+    simulated(vec![], |simulation| async move {
+        a_round_with_go(&simulation, Oldest::GivesUp).await;
+        a_round_with_go(&simulation, Oldest::Dies).await;
+    });
+}
+
+#[test]
+fn an_oldest_participant_that_leaves_does_not_wait_for_who_came_too_late() {
+    simulated(vec![], |simulation| async move {
+        let mut parties = Vec::new();
+        for client in 0..3 {
+            parties.push(double(&session(&simulation, client).await, 3));
+        }
+        let entering = parties.iter().map(DoubleBarrier::enter);
+        for entered in futures_util::future::join_all(entering).await {
+            entered.unwrap();
+        }
+        // A Go participant that comes too late leaves its key behind.
+        let mut client = simulation.client(3).await.unwrap();
+        let late = session(&simulation, 4).await;
+        comes_as_go(&mut client, &late).await;
+        let leaving = parties.iter().map(DoubleBarrier::leave);
+        let patience = Duration::from_secs(1);
+        let left = runtime::timeout(patience, futures_util::future::join_all(leaving));
+        for left in left.await.expect("nobody waits for it") {
+            left.unwrap();
+        }
     });
 }
 

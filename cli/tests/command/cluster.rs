@@ -29,7 +29,7 @@ impl Etcd {
             .arg(data.path())
             .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
             .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
-            .args(["--initial-cluster", &format!("default={peer}"), "--log-level", "error"])
+            .args(["--initial-cluster", &format!("default={peer}"), "--logger", "zap", "--log-level", "error"])
             .stdout(Stdio::null())
             .spawn()
             .unwrap_or_else(|error| {
@@ -69,6 +69,27 @@ impl Etcd {
                 .expect("etcd answers")
                 .count()
         })
+    }
+
+    /// Waits until there are so many keys below `prefix`.
+    #[track_caller]
+    #[expect(clippy::disallowed_methods, reason = "waits for a real process")]
+    pub(crate) fn gets_keys(&self, prefix: &str, count: i64) {
+        let mut there = 0;
+        for _ in 0..500 {
+            there = self.with_client(async |mut client| {
+                let below = etcd_client::GetOptions::new()
+                    .with_prefix()
+                    .with_count_only();
+                let answer = client.get(prefix, Some(below)).await;
+                answer.expect("etcd answers").count()
+            });
+            if there == count {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        panic!("{there} keys below {prefix:?}, not {count}");
     }
 
     #[expect(clippy::disallowed_methods, reason = "waits for a real process")]

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, channel};
 use std::time::Duration;
 
 use crate::cluster::Etcd;
@@ -90,6 +90,12 @@ impl Shell {
     pub(crate) fn is_silent(&self) {
         let said = self.results.recv_timeout(A_WHILE);
         assert_eq!(said, Err(RecvTimeoutError::Timeout));
+    }
+
+    /// That nothing has been said so far.
+    #[track_caller]
+    pub(crate) fn has_been_silent(&self) {
+        assert_eq!(self.results.try_recv(), Err(TryRecvError::Empty));
     }
 
     /// Whether one of the next messages contains `text`.

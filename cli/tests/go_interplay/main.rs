@@ -368,25 +368,61 @@ fn they_enter_and_leave_a_double_barrier_together() {
     }
 }
 
-/// Two of ours wait for the Go one, who is the last to come and to go. (The other
-/// way round, with more than two, a Go participant of 3.4 may leave early: it
-/// takes a single key that is left for its own, and in a round of Go participants
-/// the first one's key is always the last to go.)
+/// Three and more, the oldest one ours: whoever leaves first waits until the last one
+/// has left. A Go participant of 3.4 does so only because our oldest one's key is
+/// the last to go.
 #[test]
-fn ours_enter_and_leave_a_double_barrier_with_a_go_participant() {
+fn nobody_leaves_a_double_barrier_before_all_others_when_the_oldest_is_ours() {
     let etcd = Etcd::start();
-    let ours = || rust(&etcd, "double-barrier --name all --count 3");
-    let (mut first, mut second) = (ours(), ours());
-    let mut last = go(&etcd, "double-barrier all 3");
-    for (command, said) in [("enter", "entered"), ("leave", "left")] {
-        first.tell(command);
-        second.tell(command);
-        first.is_silent();
-        second.is_silent();
-        last.tell(command);
-        for one in [&first, &second, &last] {
-            assert_eq!(one.says(), said);
+    // As they come, and then as they leave.
+    let rounds = [
+        ("RRG", "012"),
+        ("RGR", "102"),
+        ("RGR", "012"),
+        ("RGR", "210"),
+        ("RGG", "102"),
+        ("RGG", "210"),
+        ("RGRG", "1302"),
+        ("RRGG", "2013"),
+    ];
+    for (round, (coming, leaving)) in rounds.into_iter().enumerate() {
+        let (name, count) = (format!("all{round}"), coming.len());
+        let waiters = format!("{name}/waiters/");
+        let mut parties = Vec::new();
+        for of in coming.chars() {
+            let mut party = match of {
+                'G' => go(&etcd, &format!("double-barrier {name} {count}")),
+                _ => rust(
+                    &etcd,
+                    &format!("double-barrier --name {name} --count {count}"),
+                ),
+            };
+            party.tell("enter");
+            parties.push(party);
+            // Before the next one comes.
+            etcd.gets_keys(&waiters, parties.len() as i64);
         }
+        for party in &parties {
+            assert_eq!(party.says(), "entered", "{coming}");
+        }
+        let mut leaving: Vec<usize> = leaving.chars().map(|c| c as usize - 48).collect();
+        let last = leaving.pop().expect("somebody is last");
+        let mut there = count as i64;
+        for one in leaving {
+            parties[one].tell("leave");
+            // The oldest one's key stays.
+            there -= i64::from(one != 0);
+            etcd.gets_keys(&waiters, there);
+        }
+        parties[last].is_silent();
+        for party in &parties {
+            party.has_been_silent();
+        }
+        parties[last].tell("leave");
+        for party in &parties {
+            assert_eq!(party.says(), "left", "{coming}");
+        }
+        etcd.gets_keys(&name, 0);
     }
 }
 
