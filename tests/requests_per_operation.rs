@@ -66,14 +66,13 @@ fn an_item_costs_little_more_than_its_put_and_its_claim() {
     }
 }
 
-/// Two reads and a commit; both in one request, a read and a commit.
+/// What it reads was revealed by the commit before it, but for the first few.
 #[test]
-fn a_transaction_without_conflicts_costs_its_reads_and_a_commit() {
-    for report in measured("stm", 1, 0, 100) {
-        assert_eq!(report.requests.total(), 300, "{report:?}");
-    }
-    for report in measured("stm-prefetch", 1, 0, 100) {
-        assert_eq!(report.requests.total(), 200, "{report:?}");
+fn a_transaction_that_follows_another_without_conflicts_costs_its_commit() {
+    for recipe in ["stm", "stm-prefetch"] {
+        for report in measured(recipe, 1, 0, 100) {
+            assert!(report.requests.total() < 110, "{report:?}");
+        }
     }
 }
 
@@ -127,15 +126,16 @@ fn a_round_of_a_double_barrier_costs_two_txns_for_each_and_one_for_all() {
     }
 }
 
-/// A barrier goes up and down with a txn each; one who waits looks once, and then
+/// A barrier goes up with a txn and down with a deletion; one who waits looks once, and then
 /// keeps a local copy of the one key.
 #[test]
-fn a_barrier_costs_a_txn_up_and_one_down_and_each_waiter_its_watch() {
+fn a_barrier_costs_a_request_up_and_one_down_and_each_waiter_its_watch() {
     for waiters in [1, 10] {
         let rounds = 10;
         for report in measured("barrier", waiters, 0, rounds) {
             let (requests, each) = (&report.requests, u64::from(waiters));
-            assert_eq!(requests.of("txn"), 2 * rounds, "{report:?}");
+            assert_eq!(requests.of("txn"), rounds, "{report:?}");
+            assert_eq!(requests.of("delete"), rounds, "{report:?}");
             assert!(requests.of("watch") <= 2 * rounds * each, "{report:?}");
             assert!(requests.of("range") <= 2 * rounds * each, "{report:?}");
         }

@@ -206,11 +206,11 @@ impl Barrier {
     pub async fn release(&self) -> Result<bool, Error> {
         let inner = &*self.inner;
         observed(inner.call("release", None), async {
-            let txn = Txn::new()
-                .when([Compare::version(self.name(), CompareOp::Greater, 0)])
-                .and_then([TxnOp::delete(self.name(), None)]);
-            let answer = inner.requests.write(inner.why("release"), txn).await?;
-            Ok(answer.succeeded())
+            let deleted = inner
+                .requests
+                .delete(inner.why("release"), self.name())
+                .await?;
+            Ok(deleted > 0)
         })
         .await
     }

@@ -3,7 +3,7 @@
 //! ```text
 //! If mod(k) = what was read, for each key that was read
 //!    [and mod(w) <= snapshot, for each key that was only written]
-//! Then the writes
+//! Then the writes, and what other keys hold that were lately read
 //! Else read again what was read
 //! ```
 //!
@@ -15,10 +15,11 @@
 use etcd_client::{Compare, CompareOp, Txn, TxnOp, TxnOpResponse, TxnResponse};
 
 use super::Isolation;
+use super::ahead::Ahead;
 #[cfg(feature = "harness")]
 use super::fault::{self, StmFault};
 use super::transaction::{
-    KEYS_IN_A_REQUEST, Reads, Snapshot, Transaction, Version, Writes, versions,
+    KEYS_IN_A_REQUEST, Reads, Snapshot, Transaction, Version, Writes, versions, versions_from,
 };
 use crate::error::Error;
 use crate::request::{Purpose, Requests, revision_of};
@@ -32,7 +33,11 @@ pub(super) enum Commit {
 }
 
 /// Commits an attempt.
-pub(super) async fn commit(txn: &Transaction, requests: &Requests) -> Result<Commit, Error> {
+pub(super) async fn commit(
+    txn: &Transaction,
+    ahead: &Ahead,
+    requests: &Requests,
+) -> Result<Commit, Error> {
     let (reads, writes) = txn.sets();
     if writes.is_empty() {
         return Ok(match validate(txn, requests).await? {
@@ -40,32 +45,109 @@ pub(super) async fn commit(txn: &Transaction, requests: &Requests) -> Result<Com
             false => Commit::Conflict(None),
         });
     }
-    let target = name_of(&writes);
+    let beside = beside(txn, ahead, &reads, &writes);
+    let (answer, beside) = match send(txn, requests, &reads, &writes, &beside).await {
+        // Perhaps because of a key that only the read ahead has to do with.
+        Err(error) if error.is_refused() && !beside.is_empty() => {
+            ahead.forget();
+            (send(txn, requests, &reads, &writes, &[]).await?, Vec::new())
+        }
+        answer => (answer?, beside),
+    };
+    let revision = revision_of(answer.header());
+    if answer.succeeded() {
+        tracing::debug!(target = name_of(&writes), revision, "committed");
+        let written = has_written(&answer).then_some(revision);
+        if txn.is_ahead() {
+            txn.held_until(written.map_or(revision, |own| own - 1));
+        }
+        if txn.isolation().has_snapshot() {
+            ahead.offer(state_after(revision, reads, writes, beside, &answer));
+        }
+        return Ok(Commit::Done { revision: written });
+    }
+    tracing::debug!(
+        target = name_of(&writes),
+        revision,
+        "a conflict; a new attempt begins"
+    );
+    let snapshot = reads_again(txn, &reads).then(|| Snapshot {
+        revision,
+        versions: versions(reads.into_keys(), &answer),
+        is_ahead: false,
+    });
+    Ok(Commit::Conflict(snapshot))
+}
+
+/// The keys that the commit reads although the transaction did not.
+fn beside(txn: &Transaction, ahead: &Ahead, reads: &Reads, writes: &Writes) -> Vec<Vec<u8>> {
+    let has_room = reads.len() + writes.len() < KEYS_IN_A_REQUEST;
+    if !txn.isolation().has_snapshot() || !has_room {
+        return Vec::new();
+    }
+    ahead.keys_beside(reads, writes)
+}
+
+async fn send(
+    txn: &Transaction,
+    requests: &Requests,
+    reads: &Reads,
+    writes: &Writes,
+    beside: &[Vec<u8>],
+) -> Result<TxnResponse, Error> {
+    let target = name_of(writes);
     let why = Purpose {
         operation: "commit to",
         target: &target,
     };
     #[cfg_attr(not(feature = "harness"), expect(unused_mut, reason = "for a twin"))]
-    let mut compares = conditions(txn.isolation(), txn.base(), &reads, &writes);
+    let mut compares = conditions(txn.isolation(), txn.base(), reads, writes);
     #[cfg(feature = "harness")]
     if txn.has_fault(StmFault::UnvalidatedCommit) {
         compares.clear();
     }
-    let read_again = txn.isolation().has_snapshot() && is_small(&reads);
-    let request = request(compares, &reads, &writes, read_again);
-    let answer = write(txn, requests, why, request).await?;
-    let revision = revision_of(answer.header());
-    if answer.succeeded() {
-        tracing::debug!(target, revision, "committed");
-        let revision = has_written(&answer).then_some(revision);
-        return Ok(Commit::Done { revision });
-    }
-    tracing::debug!(target, revision, "a conflict; a new attempt begins");
-    let snapshot = read_again.then(|| Snapshot {
-        revision,
-        versions: versions(reads.into_keys(), &answer),
+    let request = Txn::new()
+        .when(compares)
+        .and_then([puts_and_deletes(writes), gets(beside)].concat());
+    let request = match reads_again(txn, reads) {
+        true => request.or_else(gets(reads.keys())),
+        false => request,
+    };
+    write(txn, requests, why, request).await
+}
+
+/// What the keys of a transaction that was committed hold at its revision.
+fn state_after(
+    revision: i64,
+    reads: Reads,
+    writes: Writes,
+    beside: Vec<Vec<u8>>,
+    answer: &TxnResponse,
+) -> Snapshot {
+    let count = writes.len();
+    let written = writes.into_iter().map(|(key, value)| {
+        let mod_revision = value.as_ref().map_or(0, |_| revision);
+        (
+            key,
+            Version {
+                value,
+                mod_revision,
+            },
+        )
     });
-    Ok(Commit::Conflict(snapshot))
+    let mut versions = reads;
+    versions.extend(written);
+    versions.extend(versions_from(count, beside, answer));
+    Snapshot {
+        revision,
+        versions,
+        is_ahead: true,
+    }
+}
+
+/// Whether a commit that fails reads again what was read.
+fn reads_again(txn: &Transaction, reads: &Reads) -> bool {
+    txn.isolation().has_snapshot() && is_small(reads)
 }
 
 #[cfg(not(feature = "harness"))]
@@ -105,23 +187,26 @@ pub(super) async fn read_anew(
         operation: "read in",
         target: "a transaction",
     };
-    let gets: Vec<TxnOp> = keys
-        .iter()
-        .map(|key| TxnOp::get(key.as_slice(), None))
-        .collect();
-    let answer = requests.read(why, Txn::new().and_then(gets)).await?;
+    let request = Txn::new().and_then(gets(&keys));
+    let answer = requests.read(why, request).await?;
     Ok(Some(Snapshot {
         revision: revision_of(answer.header()),
         versions: versions(keys, &answer),
+        is_ahead: false,
     }))
 }
 
-/// Whether everything that was read held together at some moment.
+/// Whether everything that was read held together at some moment since the
+/// transaction began.
 pub(super) async fn validate(txn: &Transaction, requests: &Requests) -> Result<bool, Error> {
     let (reads, _) = txn.sets();
-    // A snapshot does by its nature, and so does a single key; at
-    // `ReadCommitted` nobody asks.
-    if txn.isolation() != Isolation::RepeatableReads || reads.len() < 2 {
+    let holds = match txn.isolation() {
+        Isolation::SerializableSnapshot | Isolation::Serializable => !txn.is_ahead(),
+        Isolation::RepeatableReads => reads.len() < 2,
+        // Nobody asks.
+        Isolation::ReadCommitted => true,
+    };
+    if holds {
         return Ok(true);
     }
     let compares = conditions(txn.isolation(), None, &reads, &Writes::new());
@@ -130,6 +215,9 @@ pub(super) async fn validate(txn: &Transaction, requests: &Requests) -> Result<b
         target: "a transaction",
     };
     let answer = requests.read(why, Txn::new().when(compares)).await?;
+    if answer.succeeded() && txn.is_ahead() {
+        txn.held_until(revision_of(answer.header()));
+    }
     Ok(answer.succeeded())
 }
 
@@ -157,23 +245,17 @@ fn conditions(
     compares
 }
 
-fn request(compares: Vec<Compare>, reads: &Reads, writes: &Writes, read_again: bool) -> Txn {
-    let puts_and_deletes: Vec<TxnOp> = writes
-        .iter()
-        .map(|(key, value)| match value {
-            Some(value) => TxnOp::put(key.as_slice(), value.as_slice(), None),
-            None => TxnOp::delete(key.as_slice(), None),
-        })
-        .collect();
-    let txn = Txn::new().when(compares).and_then(puts_and_deletes);
-    if !read_again {
-        return txn;
-    }
-    let gets: Vec<TxnOp> = reads
-        .keys()
-        .map(|key| TxnOp::get(key.as_slice(), None))
-        .collect();
-    txn.or_else(gets)
+fn puts_and_deletes(writes: &Writes) -> Vec<TxnOp> {
+    let operation = |(key, value): (&Vec<u8>, &Option<Vec<u8>>)| match value {
+        Some(value) => TxnOp::put(key.as_slice(), value.as_slice(), None),
+        None => TxnOp::delete(key.as_slice(), None),
+    };
+    writes.iter().map(operation).collect()
+}
+
+fn gets<'a>(keys: impl IntoIterator<Item = &'a Vec<u8>>) -> Vec<TxnOp> {
+    let get = |key: &Vec<u8>| TxnOp::get(key.as_slice(), None);
+    keys.into_iter().map(get).collect()
 }
 
 /// Whether what was read is small enough to be read again on a conflict. An

@@ -22,18 +22,22 @@
 //! revisions, as in etcd's Go STM, so that transactions of both may meet.
 //!
 //! - `transaction`: what the closure works with, and how it reads;
-//! - `commit`: the txn at the end.
+//! - `commit`: the txn at the end;
+//! - `ahead`: what one transaction reveals for the next.
 
+mod ahead;
 mod commit;
 #[cfg(feature = "harness")]
 mod fault;
 mod transaction;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use etcd_client::Client;
 
+use self::ahead::Ahead;
 use self::commit::Commit;
 #[cfg(feature = "harness")]
 pub use self::fault::StmFault;
@@ -82,6 +86,7 @@ pub struct Stm {
     isolation: Isolation,
     max_attempts: Option<u32>,
     deadline: Option<Duration>,
+    ahead: Arc<Ahead>,
     #[cfg(feature = "harness")]
     fault: Option<StmFault>,
 }
@@ -155,6 +160,7 @@ impl Stm {
             isolation: Isolation::default(),
             max_attempts: None,
             deadline: None,
+            ahead: Arc::default(),
             #[cfg(feature = "harness")]
             fault: None,
         }
@@ -221,13 +227,13 @@ impl Stm {
         F: Future<Output = Result<T, E>>,
     {
         let limit = Limit::new(self.deadline);
-        let mut snapshot = None;
+        let mut snapshot = self.snapshot_ahead();
         let mut attempts = 0;
         loop {
             attempts += 1;
             let requests = limit.limited(&self.requests)?;
             let txn = self.begin(requests, snapshot.take());
-            match attempt(&mut body, &txn, &limit).await? {
+            match attempt(&mut body, &txn, &self.ahead, &limit).await? {
                 Attempt::Done { value, revision } => {
                     telemetry::stm_attempts(attempts);
                     return Ok(Committed {
@@ -257,6 +263,19 @@ impl Stm {
 }
 
 impl Stm {
+    /// What the last commit has revealed. Not for whom a single attempt has to
+    /// do, nor where there are no snapshots.
+    fn snapshot_ahead(&self) -> Option<Snapshot> {
+        #[cfg(feature = "harness")]
+        if self.fault.is_some() {
+            return None;
+        }
+        let may_conflict = self.max_attempts != Some(1);
+        (may_conflict && self.isolation.has_snapshot())
+            .then(|| self.ahead.take())
+            .flatten()
+    }
+
     #[cfg(not(feature = "harness"))]
     fn begin(&self, requests: Requests, snapshot: Option<Snapshot>) -> Transaction {
         Transaction::new(self.isolation, requests, snapshot)
@@ -293,6 +312,7 @@ enum Attempt<T> {
 async fn attempt<T, E, B, F>(
     body: &mut B,
     txn: &Transaction,
+    ahead: &Ahead,
     limit: &Limit,
 ) -> Result<Attempt<T>, StmError<E>>
 where
@@ -310,7 +330,7 @@ where
     }
     match returned {
         Ok(value) => Ok(
-            match commit::commit(txn, &limit.limited(txn.requests())?).await? {
+            match commit::commit(txn, ahead, &limit.limited(txn.requests())?).await? {
                 Commit::Done { revision } => Attempt::Done { value, revision },
                 Commit::Conflict(snapshot) => Attempt::Again(snapshot),
             },

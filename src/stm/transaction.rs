@@ -50,6 +50,8 @@ pub(super) struct State {
     #[cfg(feature = "harness")]
     pub(super) fetched_at: Option<i64>,
     pub(super) writes: Writes,
+    /// Whether `base` may be from before the transaction began.
+    is_ahead: bool,
     /// The latest revision that an answer to a read came with.
     last_read_at: Option<i64>,
     /// The snapshot is given up and never decided: only a broken twin does that.
@@ -77,6 +79,8 @@ pub(super) type Writes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 pub(super) struct Snapshot {
     pub(super) revision: i64,
     pub(super) versions: Reads,
+    /// Whether it was read before the transaction began.
+    pub(super) is_ahead: bool,
 }
 
 /// A key that a transaction has read.
@@ -216,6 +220,7 @@ impl Transaction {
         if let Some(snapshot) = snapshot {
             state.base = Some(snapshot.revision);
             state.fetched = snapshot.versions;
+            state.is_ahead = snapshot.is_ahead;
         }
         Self {
             inner: Arc::new(Inner {
@@ -238,9 +243,27 @@ impl Transaction {
         &self.inner.requests
     }
 
-    /// The revision of the snapshot, if there is one.
+    /// The revision of the snapshot, if there is one that counts: one from before
+    /// the transaction does not, as long as nothing was read from it.
     pub(super) fn base(&self) -> Option<i64> {
-        self.lock().base
+        let state = self.lock();
+        state
+            .base
+            .filter(|_| !state.is_ahead || !state.reads.is_empty())
+    }
+
+    /// Whether what was read may be out of date, because it was read before the
+    /// transaction began.
+    pub(super) fn is_ahead(&self) -> bool {
+        let state = self.lock();
+        state.is_ahead && !state.reads.is_empty()
+    }
+
+    /// Everything that was read held at this later revision too.
+    pub(super) fn held_until(&self, revision: i64) {
+        let mut state = self.lock();
+        state.base = Some(revision);
+        state.is_ahead = false;
     }
 
     /// Copies of the read and the write set, for the commit.
@@ -413,11 +436,21 @@ impl State {
 
 /// What each key held, from an answer with one range for each, in order.
 pub(super) fn versions(keys: impl IntoIterator<Item = Vec<u8>>, answer: &TxnResponse) -> Reads {
+    versions_from(0, keys, answer)
+}
+
+/// The same, where the ranges follow on other operations.
+pub(super) fn versions_from(
+    others: usize,
+    keys: impl IntoIterator<Item = Vec<u8>>,
+    answer: &TxnResponse,
+) -> Reads {
     let version = |kv: KeyValue| Version {
         mod_revision: kv.mod_revision(),
         value: Some(kv.into_key_value().1),
     };
-    let versions = answer.op_responses().into_iter().map(|op| match op {
+    let ranges = answer.op_responses().into_iter().skip(others);
+    let versions = ranges.map(|op| match op {
         TxnOpResponse::Get(mut range) => range.take_kvs().pop().map(version).unwrap_or_default(),
         _ => Version::default(),
     });

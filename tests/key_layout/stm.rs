@@ -181,3 +181,33 @@ fn no_request_reads_at_a_revision_and_writes() {
         }
     }
 }
+
+/// What a commit has revealed serves the transaction that follows at once, which
+/// so is one request; also what it has read beside its own keys.
+#[test]
+fn a_transaction_that_follows_at_once_is_its_commit_alone() {
+    let sent = quiet(|simulation| async move {
+        let (tap, client, _) = clients(&simulation).await;
+        let stm = Stm::new(&client);
+        for keys in [["a", "b"], ["b", "c"], ["a", "c"]] {
+            let done = stm.run(|txn| async move {
+                txn.get_many(keys).await?;
+                txn.put(keys[1], "new");
+                Ok::<_, Error>(())
+            });
+            assert_eq!(done.await.unwrap().attempts, 1);
+        }
+        tap.take()
+    });
+    assert_eq!(
+        sent,
+        [
+            "if  then get a, get b",
+            "if a modified = 2, b modified = 0 then put b \"new\" else get a, get b",
+            // `c` was new here, and is read at the same revision.
+            "if  then get c at 3 serializable",
+            "if b modified = 3, c modified = 0 then put c \"new\", get a else get b, get c",
+            "if a modified = 2, c modified = 4 then put c \"new\", get b else get a, get c",
+        ]
+    );
+}

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use etcd_recipes::etcd_client::{Client, ConnectOptions, Permission};
 use etcd_recipes::session::SessionState;
-use etcd_recipes::{Election, Mutex, Queue, Session, SessionOptions, Stm, runtime};
+use etcd_recipes::{Election, Error, Mutex, Queue, Session, SessionOptions, Stm, runtime};
 
 use futures_util::future::{join, join3};
 
@@ -214,4 +214,31 @@ async fn a_wait_without_permission_is_refused() {
     let watch = etcd_recipes::watch::PrefixWatch::new(&client, "private/");
     let error = within(A_MINUTE, watch.wait_for_put_after(1)).await;
     assert!(error.unwrap_err().is_refused());
+}
+
+/// A commit reads ahead what was lately read. If that is no longer permitted, it
+/// is no concern of a transaction on other keys.
+#[tokio::test]
+async fn a_transaction_does_without_reading_ahead_what_it_may_no_longer_read() {
+    let server = simple_tokens().await;
+    let root = ConnectOptions::new().with_user("root", "secret");
+    let mut root = Client::connect([server.endpoint()], Some(root))
+        .await
+        .unwrap();
+    let lent = Permission::read("lent");
+    root.role_grant_permission("workers", lent).await.unwrap();
+    let stm = Stm::new(&worker(&server, true).await);
+    let copy = |from: &'static str, to: &'static str| {
+        stm.run(move |txn| async move {
+            let value = txn.get(from).await?.unwrap_or_default();
+            txn.put(to, value);
+            Ok::<_, Error>(())
+        })
+    };
+    copy("lent", "work/a").await.unwrap();
+    root.role_revoke_permission("workers", "lent", None)
+        .await
+        .unwrap();
+    copy("work/a", "work/b").await.unwrap();
+    copy("work/b", "work/c").await.unwrap();
 }
