@@ -6,6 +6,7 @@ mod proxy;
 mod server;
 
 mod auth;
+mod barriers;
 mod election;
 mod errors;
 mod locks;
