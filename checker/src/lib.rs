@@ -19,6 +19,7 @@
 //! | `barrier` | a wait returns only when the barrier does not stand | [`barrier`] |
 //! | `double-barrier` | participants enter together and leave together | [`barrier`] |
 //! | `cyclic-barrier` | nobody passes a round before all of it have come | [`barrier`] |
+//! | `etcd` | etcd's own requests: linearizable by revision, watches that lose nothing | [`etcd`] |
 //!
 //! ```
 //! use etcd_checker::history::{Evidence, Header, Json, Recorder, Source};
@@ -46,12 +47,13 @@
 //! Modules:
 //! - [`history`]: events, the recorder, reading and writing JSON Lines;
 //! - [`verdict`]: what checkers say;
-//! - [`queue`], [`priority_queue`], [`reliable_queue`], [`txn`], [`lock`], [`election`] and [`barrier`]: the
-//!   checkers, each with its algorithm and why it is right;
+//! - [`queue`], [`priority_queue`], [`reliable_queue`], [`txn`], [`lock`], [`election`], [`barrier`] and
+//!   [`etcd`]: the checkers, each with its algorithm and why it is right;
 //! - [`Model`] and [`check`]: a checker by its name.
 
 pub mod barrier;
 pub mod election;
+pub mod etcd;
 pub mod history;
 mod liveness;
 pub mod lock;

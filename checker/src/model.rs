@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use crate::history::{History, HistoryError, Problem};
 use crate::verdict::Verdict;
-use crate::{barrier, election, lock, priority_queue, queue, reliable_queue, txn};
+use crate::{barrier, election, etcd, lock, priority_queue, queue, reliable_queue, txn};
 
 /// What a history is checked against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -35,6 +35,8 @@ pub enum Model {
     DoubleBarrier,
     /// Participants that wait for each other, round after round.
     CyclicBarrier,
+    /// etcd's own requests.
+    Etcd,
 }
 
 impl Model {
@@ -53,6 +55,7 @@ impl Model {
             Self::CyclicBarrier,
             Self::PriorityQueue,
             Self::ReliableQueue,
+            Self::Etcd,
         ]
     }
 
@@ -71,6 +74,7 @@ impl Model {
             Self::Barrier => "barrier",
             Self::DoubleBarrier => "double-barrier",
             Self::CyclicBarrier => "cyclic-barrier",
+            Self::Etcd => "etcd",
         }
     }
 
@@ -136,6 +140,7 @@ pub fn check(history: &History, model: Model) -> Result<Verdict, HistoryError> {
         Model::Barrier => barrier::check_barrier(history),
         Model::DoubleBarrier => barrier::check_double(history),
         Model::CyclicBarrier => barrier::check_cyclic(history),
+        Model::Etcd => etcd::check(history),
     }
 }
 

@@ -268,6 +268,40 @@ pub enum Problem {
         /// Line of the first invocation.
         since: usize,
     },
+    /// The same value is written twice.
+    #[error(
+        "the value {value:?} was already written to this key in line {since}; the etcd checker needs distinct values, so make them unique, for instance client and number"
+    )]
+    WrittenTwice {
+        /// The value.
+        value: String,
+        /// Line of the first invocation.
+        since: usize,
+    },
+    /// The same lease is granted twice.
+    #[error(
+        "the lease {lease} was already asked for in line {since}; the etcd checker needs distinct leases"
+    )]
+    GrantedTwice {
+        /// The lease.
+        lease: i64,
+        /// Line of the first invocation.
+        since: usize,
+    },
+    /// The same name for two watches.
+    #[error("there is a watch {watch} already, since line {since}; give each its own number")]
+    WatchedTwice {
+        /// The watch.
+        watch: u64,
+        /// Line of the first invocation.
+        since: usize,
+    },
+    /// An answer without the revision of its header.
+    #[error("the answer to {f:?} has no revision, but every answer of etcd has one in its header")]
+    MissingRevision {
+        /// The operation.
+        f: String,
+    },
     /// The record of the keys contradicts itself.
     #[error("the change of term {term}'s key at revision {revision} makes no sense: {detail}")]
     Record {

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part")]
 
+pub mod etcd;
+
 use std::borrow::Cow;
 use std::collections::VecDeque;
 

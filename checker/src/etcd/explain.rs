@@ -1,0 +1,326 @@
+//! What a contradiction means, in words.
+
+use super::facts::{By, Fact, How, Joint, JointFact, Seen};
+use super::kinds::*;
+use super::lease::Lives;
+use super::log::{Call, Log, Reply, puts};
+use super::message::KeyValue;
+use super::solve::Contradiction;
+use super::timeline::{Difference, State, Version, Wrong};
+use super::watch::Coverage;
+use crate::verdict::{Class, Kind, Seconds, Violation};
+
+/// Says what a contradiction is and which operations prove it.
+pub(super) fn explain(
+    log: &Log<'_>,
+    lives: &Lives,
+    coverage: &Coverage,
+    contradiction: &Contradiction<'_>,
+) -> Violation {
+    let explainer = Explainer {
+        log,
+        lives,
+        coverage,
+    };
+    match contradiction {
+        Contradiction::Key(key, difference) => explainer.key(*key, difference),
+        Contradiction::Joint(joint, makers) => explainer.joint(joint, makers),
+        Contradiction::Twice { entry, seen } => explainer.violation(
+            TWICE,
+            "a write of unknown outcome was seen at two revisions".to_owned(),
+            [*entry, seen[0], seen[1]],
+        ),
+        Contradiction::Impossible { entry, seen, .. }
+            if log.operation(*entry).invoked > log.operation(*seen).completed =>
+        {
+            let sentence = "a value was seen although its write had not begun".to_owned();
+            explainer.violation(NEVER_WRITTEN, sentence, [*entry, *seen])
+        }
+        Contradiction::Dead { entry, seen } => {
+            let sentence = "a write was seen whose lease did not live then".to_owned();
+            let leases: Vec<i64> = puts(&log.entries[*entry].call)
+                .into_iter()
+                .map(|(put, _)| put.lease)
+                .collect();
+            let ends = log
+                .entries
+                .iter()
+                .enumerate()
+                .filter(|(_, other)| match &other.call {
+                    Call::Grant(lease, _) | Call::Revoke(lease, Reply::Done(())) => {
+                        leases.contains(&lease.lease)
+                    }
+                    _ => false,
+                });
+            let ends = ends.map(|(index, _)| index);
+            explainer.violation(
+                DEAD_LEASE,
+                sentence,
+                [*entry, *seen].into_iter().chain(ends),
+            )
+        }
+        Contradiction::Impossible { entry, seen, other } => explainer.violation(
+            REVISION_GOES_BACK,
+            "a write of unknown outcome was seen at a revision that was another's, or known \
+             before it began"
+                .to_owned(),
+            [*entry, *seen].into_iter().chain(*other),
+        ),
+    }
+}
+
+struct Explainer<'e, 'h> {
+    log: &'e Log<'h>,
+    lives: &'e Lives,
+    coverage: &'e Coverage,
+}
+
+impl Explainer<'_, '_> {
+    fn violation(
+        &self,
+        kind: Kind,
+        sentence: String,
+        entries: impl IntoIterator<Item = usize>,
+    ) -> Violation {
+        let witness = entries.into_iter().map(|entry| self.log.operation(entry));
+        Violation::new(Class::Safety, kind, sentence, witness)
+    }
+
+    fn key(&self, key: usize, difference: &Difference<'_>) -> Violation {
+        match &difference.what {
+            Wrong::Seen(fact, state) => self.seen(key, fact, state),
+            Wrong::Unheard { watch, state } => {
+                let name = &self.log.keys[key];
+                let what = if state.version.is_some() {
+                    "written"
+                } else {
+                    "deleted"
+                };
+                let sentence = format!(
+                    "`{name}` was {what} at revision {}, but a watch of it that heard of later \
+                     revisions never heard of that",
+                    state.since
+                );
+                let makers = maker(state.by);
+                let entries = makers.into_iter().chain(self.coverage.witness(*watch));
+                self.violation(WATCH_LOST, sentence, entries)
+            }
+        }
+    }
+
+    fn seen(&self, key: usize, fact: &Fact<'_>, state: &State<'_>) -> Violation {
+        let (kind, why, mut others) = match fact.seen {
+            Seen::Version(kv) | Seen::Writing(kv) => self.version(key, fact, kv, state),
+            Seen::Absent | Seen::Deletion => self.absent(key, fact, state),
+            Seen::Present => {
+                let others = maker(state.by).into_iter().collect();
+                (UNDELETED, "nothing had written it since".to_owned(), others)
+            }
+            Seen::Without(lease) => {
+                let why = format!("it was attached to lease {lease}, which was gone");
+                (LEASE_LEFT_KEYS, why, maker(state.by).into_iter().collect())
+            }
+        };
+        let (name, revision) = (&self.log.keys[key], fact.revision);
+        let kind = in_context(kind, fact.how);
+        let sentence = match fact.seen {
+            Seen::Version(kv) | Seen::Writing(kv) => format!(
+                "`{name}` was seen as {} at revision {revision}, but {why}",
+                show(kv)
+            ),
+            Seen::Absent => format!("`{name}` was seen absent at revision {revision}, but {why}"),
+            Seen::Deletion => format!("`{name}` was deleted at revision {revision}, but {why}"),
+            Seen::Present => format!("`{name}` was there at revision {revision}, but {why}"),
+            Seen::Without(_) => format!("`{name}` was still there at revision {revision}: {why}"),
+        };
+        others.push(fact.entry);
+        others.extend(self.coverage.request_of(fact.entry));
+        let lease = match (fact.seen, state.by) {
+            (Seen::Version(kv) | Seen::Writing(kv), _) if kv.5 != 0 => kv.5,
+            _ => state.version.map_or(0, |version| version.lease),
+        };
+        others.extend(self.log.grants.get(&lease));
+        self.violation(kind, sentence, others)
+    }
+
+    fn version(
+        &self,
+        key: usize,
+        fact: &Fact<'_>,
+        kv: &KeyValue<'_>,
+        state: &State<'_>,
+    ) -> (Kind, String, Vec<usize>) {
+        let writer = kv.1.as_ref().map(|value| (key, value.clone()));
+        let writer = writer.map(|place| self.log.writers.get(&place).copied());
+        if let Some(None) = writer {
+            return (NEVER_WRITTEN, "nobody ever wrote that".to_owned(), vec![]);
+        }
+        if let Some(writer) = writer.flatten() {
+            let entry = &self.log.entries[writer.entry];
+            let told = entry.header();
+            if entry.operation.invoked > self.log.operation(fact.entry).completed {
+                let why = "that write had not begun".to_owned();
+                return (NEVER_WRITTEN, why, vec![writer.entry]);
+            }
+            if certainly_not(&entry.call, writer.branch) {
+                let why = "that write did not happen".to_owned();
+                return (REFUSED_WRITE, why, vec![writer.entry]);
+            }
+            if entry.wrote() && told != kv.3 {
+                let why = format!("it was written at revision {told}");
+                let is_txn = puts(&entry.call).len() > 1;
+                let kind = if is_txn { TORN_TXN } else { WRONG_REVISION };
+                return (kind, why, vec![writer.entry]);
+            }
+        }
+        let by: Vec<usize> = maker(state.by)
+            .into_iter()
+            .chain(writer.flatten().map(|writer| writer.entry))
+            .collect();
+        let Some(version) = &state.version else {
+            let (kind, why) = match state.by {
+                Some(By::EndOf(lease)) => (
+                    LEASE_LEFT_KEYS,
+                    format!("lease {lease}, which it was attached to, had ended"),
+                ),
+                Some(By::Entry(entry))
+                    if matches!(self.log.entries[entry].call, Call::Revoke(..)) =>
+                {
+                    let why = format!("its lease had been revoked at revision {}", state.since);
+                    (LEASE_LEFT_KEYS, why)
+                }
+                Some(_) => {
+                    let why = format!("it had been deleted at revision {}", state.since);
+                    (UNDELETED, why)
+                }
+                None => (NEVER_WRITTEN, "nothing had written it by then".to_owned()),
+            };
+            return (kind, why, by);
+        };
+        if version.mod_revision != kv.3 {
+            let why = format!("{} had been written by then", version.show());
+            let kind = match self.is_torn(state, fact) {
+                true => TORN_TXN,
+                false => LOST_WRITE,
+            };
+            return (kind, why, by);
+        }
+        let why = format!("it was {}", version.show());
+        let kind = if version.lease == kv.5 {
+            WRONG_VERSION
+        } else {
+            WRONG_LEASE
+        };
+        (kind, why, by)
+    }
+
+    fn absent(&self, key: usize, fact: &Fact<'_>, state: &State<'_>) -> (Kind, String, Vec<usize>) {
+        let by: Vec<usize> = maker(state.by).into_iter().collect();
+        let Some(version) = &state.version else {
+            return (VANISHED, "it was not there to be deleted".to_owned(), by);
+        };
+        let seen = self.log.operation(fact.entry);
+        let told = seen.completion.map_or(u64::MAX, |event| event.time);
+        let lease = version.lease;
+        let promised = self.lives.must_live_until(lease, seen.completed);
+        if let Some((renewal, until)) = promised.filter(|(_, until)| lease != 0 && told < *until) {
+            let why = format!(
+                "lease {lease}, which it is attached to, must live until {} at least",
+                Seconds(until)
+            );
+            let by = by.into_iter().chain([renewal]).collect();
+            return (LEASE_EARLY, why, by);
+        }
+        let why = format!("it was {}, and nobody had deleted it", version.show());
+        let kind = match self.is_torn(state, fact) {
+            true => TORN_TXN,
+            false if self.log.keys.len() > key && version.version == 1 => LOST_WRITE,
+            false => VANISHED,
+        };
+        (kind, why, by)
+    }
+
+    /// Whether the missing write is of a transaction of which the same answer shows
+    /// another write.
+    fn is_torn(&self, state: &State<'_>, fact: &Fact<'_>) -> bool {
+        let Some(By::Entry(entry)) = state.by else {
+            return false;
+        };
+        let written = puts(&self.log.entries[entry].call);
+        let Call::Range(_, Reply::Done(result)) = &self.log.entries[fact.entry].call else {
+            return false;
+        };
+        result.kvs.iter().any(|kv| {
+            written
+                .iter()
+                .any(|(put, _)| kv.0 == put.key && kv.1.as_ref() == Some(&put.value))
+        })
+    }
+
+    fn joint(&self, joint: &Joint<'_>, makers: &[By]) -> Violation {
+        let revision = joint.revision;
+        let (kind, sentence) = match &joint.what {
+            JointFact::Count(_, count) => (
+                WRONG_COUNT,
+                format!("{count} keys were counted at revision {revision}, but there were others"),
+            ),
+            JointFact::Holds(_, true) => (
+                TXN_CONDITION,
+                format!("a transaction's conditions held, but not at revision {revision}"),
+            ),
+            JointFact::Holds(_, false) => (
+                TXN_CONDITION,
+                format!(
+                    "a transaction's conditions did not hold, but at revision {revision} they do"
+                ),
+            ),
+        };
+        let entries = (joint.entry != usize::MAX).then_some(joint.entry);
+        let makers = makers.iter().filter_map(|by| maker(Some(*by)));
+        self.violation(kind, sentence, entries.into_iter().chain(makers))
+    }
+}
+
+impl Version<'_> {
+    fn show(&self) -> String {
+        format!("\"{}\" of revision {}", self.value, self.mod_revision)
+    }
+}
+
+fn show(kv: &KeyValue<'_>) -> String {
+    let KeyValue(_, value, _, modified, version, _) = kv;
+    let value = value.as_ref().map_or("a value", |value| value.as_ref());
+    format!("\"{value}\" of revision {modified}, version {version}")
+}
+
+/// The operation that made a state.
+fn maker(by: Option<By>) -> Option<usize> {
+    match by {
+        Some(By::Entry(entry)) => Some(entry),
+        _ => None,
+    }
+}
+
+/// Whether a write certainly did not happen.
+fn certainly_not(call: &Call<'_>, branch: bool) -> bool {
+    match call {
+        Call::Put(_, reply) => matches!(reply, Reply::Failed | Reply::Refused(_)),
+        Call::Txn(_, Reply::Done(result)) => result.succeeded != branch,
+        Call::Txn(_, reply) => matches!(reply, Reply::Failed | Reply::Refused(_)),
+        _ => false,
+    }
+}
+
+/// The kind of a violation, by how it was seen.
+fn in_context(kind: Kind, how: How) -> Kind {
+    let says_more = [NEVER_WRITTEN, REFUSED_WRITE, TORN_TXN].contains(&kind);
+    match how {
+        How::Serializable if !says_more => SERIALIZABLE,
+        How::Historic if !says_more => HISTORIC,
+        How::Previous => PREVIOUS,
+        How::EventPrevious => WATCH_PREVIOUS,
+        How::Event if [WRONG_VERSION, WRONG_LEASE].contains(&kind) => WATCH_CONTENT,
+        How::Event => WATCH_INVENTED,
+        _ => kind,
+    }
+}

@@ -1,0 +1,264 @@
+//! etcd itself: its requests and answers, judged by its own promises, in linear time.
+//!
+//! # The question
+//!
+//! Clients send etcd's plain requests: reads, writes, transactions, leases,
+//! compactions, watches. Every answer has a header with the store's revision, every
+//! version of a key the revisions that created and wrote it. Is there a run of a
+//! correct etcd, seen by other clients too, in which every answer is right?
+//!
+//! ```text
+//! put a=1      |-----| revision 5
+//! put b=1            |--------- ...            its client never knows
+//! range a..c             |----| a=1, b absent; revision 5
+//! range a..c                    |----| a=1, b=1 of revision 6; revision 6
+//! range a..c                            |----| a=1; revision 5      stale-read
+//! ```
+//!
+//! # Why it takes no search
+//!
+//! A revision is a place in the order of all writes. So each answer says where it
+//! belongs, and there is nothing to guess:
+//!
+//! - A write that was answered happened at its header's revision: no two at one, and
+//!   above every revision that was known before the write began ([`same-revision`,
+//!   `revision-goes-back`]).
+//! - A read that is linearizable shows the state at its header's revision, which is
+//!   not below any that was known before it began (`stale-read`). A serializable one
+//!   may be older; it still shows the state at its header's revision.
+//! - The state at each revision follows from the writes by counting: value, create
+//!   revision, mod revision, version, lease. Each answer is compared with it, each
+//!   comparison and each previous version too.
+//!
+//! Conversely, when all that holds, taking writes by revision, and between two writes
+//! the reads of that revision in the order of their invocations, is a run of etcd
+//! that respects real time. Revisions that no answer shows belong to other clients,
+//! who write elsewhere: gaps prove nothing.
+//!
+//! Revisions are part of what etcd promises, so a violation holds from what the
+//! clients were told. They are never taken for more than that: the time at which a
+//! watch hears of something decides nothing.
+//!
+//! # Writes of unknown outcome
+//!
+//! Values are unique, so a value that anybody saw says which write it was, at which
+//! revision, and for a transaction which branch was taken: then all of it happened
+//! there. What nobody saw need not have happened, *unless* something else shows it: a
+//! key that is gone, a version that counts one write more, a condition that held.
+//! Deletions have no value, and the end of a lease has no client. So there the
+//! checker searches: it takes the first difference between replay and answers, and
+//! tries every operation of unknown outcome that touches the key, at every free
+//! revision since the key's state was last certain.
+//!
+//! That is complete. Let some set of outcomes explain the history, and let what was
+//! tried so far be part of it. Up to the last answer that fits and shows the key
+//! entirely, both give the key the same state, for an answer names the version with
+//! its revision. So what is missing touches the key after it, and one of the attempts
+//! is right. Which branch a transaction took, or whether all its conditions held, is
+//! a difference like others. Runs have a handful of unknown outcomes; if that is not
+//! enough the verdict is *unknown*.
+//!
+//! # Leases
+//!
+//! A lease ends once, by a revocation or when its time is over, and with it go all
+//! keys attached to it, in one revision. It cannot end by itself before the time to
+//! live has passed since the *invocation* of the last grant or renewal that was
+//! *answered*: the server starts counting later than that, and only a renewal whose
+//! answer came is known to have been counted. Both clocks run at the same rate, up to
+//! one part in a thousand. So the end takes a revision above all that were known at
+//! that instant. An answer that a lease does not exist is one that its keys are gone.
+//!
+//! # Watches
+//!
+//! What a watch heard is compared with the same replay: each event is a change that
+//! happened, as it happened ([`watch-invented-event`, `watch-wrong-event`]), and up to
+//! the last event or notice of progress no change is missing (`watch-lost-event`).
+//! That is reliable, resumable and bookmarkable at once, since a watch that resumes is
+//! one with a start revision. Order, uniqueness, atomicity and filters show in the
+//! watch alone. What two watches heard is combined: an event that one heard of, and
+//! another one passed over, is an event lost.
+//!
+//! # Cost
+//!
+//! O(n log n) for n operations, and for each write of unknown outcome that must be
+//! searched for, one replay of the keys that it touches.
+//!
+//! # What is left out
+//!
+//! Nested transactions, comparisons of values or ranges, sorting, filters by revision,
+//! puts that keep value or lease. Values must be unique for each key; leases are
+//! granted once. What a lease's status says of its time, and whether it lists all its
+//! keys, is not judged: a leader may answer that before it has applied the last write.
+
+mod compaction;
+mod explain;
+mod facts;
+mod kinds;
+mod lease;
+mod log;
+pub mod message;
+mod order;
+mod solve;
+mod timeline;
+mod watch;
+
+use std::collections::BTreeMap;
+
+use crate::history::{History, HistoryError};
+use crate::liveness::{Deadline, STUCK};
+use crate::verdict::{Class, Summary, Verdict, Violation, count};
+
+use compaction::Compactions;
+use facts::Facts;
+use kinds::{NONSENSE, REVISION_GOES_BACK, SAME_REVISION, STALE_READ};
+use lease::Lives;
+use log::Log;
+use order::Order;
+use solve::{Solution, solve};
+use watch::{Coverage, Watches};
+
+/// Decides whether the history is one of etcd.
+///
+/// # Errors
+/// When an event is none of etcd's requests, an answer lacks its revision, or two
+/// writes have the same key and value.
+pub fn check(history: &History) -> Result<Verdict, HistoryError> {
+    let log = Log::of(history)?;
+    let watches = Watches::of(&log)?;
+    let order = Order::of(&log);
+    let lives = Lives::of(&log);
+    let compactions = Compactions::of(&log);
+    let facts = Facts::of(&log, &order);
+    let simple = find_nonsense(&log, &facts)
+        .or_else(|| find_same_revision(&log))
+        .or_else(|| find_out_of_order(&log, &order))
+        .or_else(|| lease::find_wrong(&log, &order, &lives))
+        .or_else(|| compaction::find_wrong(&log, &order, &compactions));
+    if let Some(violation) = simple {
+        return Ok(Verdict::Violation(violation));
+    }
+    // Reads and writes alone, so that a watch is not to blame for what they show.
+    let nothing = Coverage::default();
+    if let Some(verdict) = judge(&log, &order, &lives, facts, &nothing) {
+        return Ok(verdict);
+    }
+    if let Some(violation) = watches.find_wrong(&log, &order, &compactions) {
+        return Ok(Verdict::Violation(violation));
+    }
+    let coverage = watches.coverage(&log);
+    let mut facts = Facts::of(&log, &order);
+    watches.tell(&log, &order, &compactions, &mut facts);
+    if let Some(verdict) = judge(&log, &order, &lives, facts, &coverage) {
+        return Ok(verdict);
+    }
+    Ok(match find_stuck(history, &log) {
+        Some(violation) => Verdict::Violation(violation),
+        None => {
+            let operations: Vec<_> = log.entries.iter().map(|entry| entry.operation).collect();
+            Verdict::Valid(Summary::of(&operations))
+        }
+    })
+}
+
+/// What the replay says against the history, if anything.
+fn judge<'a>(
+    log: &'a Log<'a>,
+    order: &Order,
+    lives: &Lives,
+    facts: Facts<'a>,
+    coverage: &'a Coverage,
+) -> Option<Verdict> {
+    match solve(log, order, lives, facts, coverage) {
+        Solution::Possible => None,
+        Solution::Impossible(first, otherwise) => {
+            let mut violation = explain::explain(log, lives, coverage, &first);
+            if let Some(otherwise) = otherwise {
+                let mut otherwise = explain::explain(log, lives, coverage, &otherwise);
+                // A lease that ended by itself is no operation that was asked for.
+                if otherwise.kind == kinds::LEASE_LEFT_KEYS {
+                    std::mem::swap(&mut violation, &mut otherwise);
+                }
+                violation.unless(otherwise);
+            }
+            Some(Verdict::Violation(violation))
+        }
+        Solution::Unknown => Some(Verdict::Unknown {
+            reason: "too many writes of unknown outcome may explain what was seen".to_owned(),
+        }),
+    }
+}
+
+fn find_nonsense(log: &Log<'_>, facts: &Facts<'_>) -> Option<Violation> {
+    let (entry, how) = facts.nonsense.first()?;
+    let operation = log.operation(*entry);
+    let sentence = format!("the answer to a {} {how}", operation.invoke.f);
+    Some(Violation::new(
+        Class::Safety,
+        NONSENSE,
+        sentence,
+        [operation],
+    ))
+}
+
+fn find_same_revision(log: &Log<'_>) -> Option<Violation> {
+    let mut takers: BTreeMap<i64, usize> = BTreeMap::new();
+    for (index, entry) in log.entries.iter().enumerate() {
+        if !entry.wrote() {
+            continue;
+        }
+        if let Some(before) = takers.insert(entry.header(), index) {
+            let sentence = format!("two writes took revision {}", entry.header());
+            let witness = [log.operation(before), &entry.operation];
+            return Some(Violation::new(
+                Class::Safety,
+                SAME_REVISION,
+                sentence,
+                witness,
+            ));
+        }
+    }
+    None
+}
+
+/// Answers that contradict real time.
+fn find_out_of_order(log: &Log<'_>, order: &Order) -> Option<Violation> {
+    for entry in &log.entries {
+        let (known, teller) = order.known_before(entry.operation.invoked);
+        let revision = entry.header();
+        let (kind, sentence) = if entry.wrote() && revision <= known {
+            let sentence = format!(
+                "a write took revision {revision}, but revision {known} was known before it began"
+            );
+            (REVISION_GOES_BACK, sentence)
+        } else if entry.is_linearizable() && !entry.wrote() && revision < known {
+            let sentence = format!(
+                "an answer shows revision {revision}, but revision {known} was known before it \
+                 was asked for"
+            );
+            (STALE_READ, sentence)
+        } else {
+            continue;
+        };
+        let teller = teller.map(|teller| log.operation(teller));
+        let witness = teller.into_iter().chain([&entry.operation]);
+        return Some(Violation::new(Class::Safety, kind, sentence, witness));
+    }
+    None
+}
+
+/// An operation that had to finish and did not.
+fn find_stuck(history: &History, log: &Log<'_>) -> Option<Violation> {
+    let deadline = Deadline::of(history)?;
+    let operations: Vec<_> = log.entries.iter().map(|entry| entry.operation).collect();
+    let stuck = deadline.overdue(&operations);
+    let (first, others) = stuck.split_first()?;
+    let sentence = deadline.sentence(first);
+    let mut violation = Violation::new(Class::Liveness, STUCK, sentence, [*first]);
+    if !others.is_empty() {
+        violation.also.push(format!(
+            "{} had not finished either",
+            count(others.len() as u64, "other operation")
+        ));
+    }
+    Some(violation)
+}

@@ -1,0 +1,569 @@
+//! Which operations of unknown outcome happened, and at which revisions.
+//!
+//! See the [module](super) for why the search is complete.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::facts::{By, Change, Effect, Facts, Joint, JointFact, Seen, attached_keys};
+use super::lease::Lives;
+use super::log::{Call, Log};
+use super::message::{Compare, Relation, Target, Txn, TxnOp};
+use super::order::Order;
+use super::timeline::{Difference, State, Timeline, replay, state_at};
+use super::watch::Coverage;
+
+/// How many attempts the search makes before it gives up.
+const ATTEMPTS_MAX: u32 = 50_000;
+
+/// How many revisions are tried for one operation.
+const PLACES_MAX: usize = 64;
+
+/// Something that may have happened at some revision.
+struct Pending<'a> {
+    by: By,
+    /// Only at revisions above this one.
+    after: i64,
+    /// Only at revisions below this one.
+    before: i64,
+    /// What it does, by branch; one branch for anything but transactions.
+    branches: Vec<Branch<'a>>,
+    is_placed: bool,
+}
+
+/// What an operation does if it happens.
+struct Branch<'a> {
+    effects: Vec<(usize, Effect<'a>)>,
+    /// The comparisons, and whether they hold.
+    condition: Option<(&'a [Compare<'a>], bool)>,
+    /// Leases that must live when it happens.
+    leases: Vec<i64>,
+}
+
+/// What contradicts everything that may have happened.
+pub(super) enum Contradiction<'a> {
+    Key(usize, Difference<'a>),
+    /// With who made the states that it is about.
+    Joint(Joint<'a>, Vec<By>),
+    /// An operation of unknown outcome was seen at two revisions.
+    Twice {
+        entry: usize,
+        seen: [usize; 2],
+    },
+    /// It was seen at a revision that existed before it began, or that another
+    /// operation took.
+    Impossible {
+        entry: usize,
+        seen: usize,
+        other: Option<usize>,
+    },
+    /// It was seen attached to a lease that did not live then.
+    Dead {
+        entry: usize,
+        seen: usize,
+    },
+}
+
+/// What the search found.
+pub(super) enum Solution<'a> {
+    Possible,
+    /// What is wrong, and what would be if operations of unknown outcome had caused
+    /// that, where they could.
+    Impossible(Contradiction<'a>, Option<Contradiction<'a>>),
+    /// It was given up.
+    Unknown,
+}
+
+pub(super) struct Solver<'a> {
+    log: &'a Log<'a>,
+    coverage: &'a Coverage,
+    facts: Facts<'a>,
+    timelines: Vec<Timeline<'a>>,
+    /// Keys whose replay differs from what was seen.
+    wrong: BTreeMap<usize, Difference<'a>>,
+    /// The same for facts about several keys, by index.
+    wrong_joint: BTreeSet<usize>,
+    /// Which facts about several keys concern each key.
+    joint_of: Vec<Vec<usize>>,
+    /// Who took each revision.
+    occupied: BTreeMap<i64, usize>,
+    /// The keys that revocations may have deleted, by the revision in their answers.
+    revoked: BTreeMap<i64, Vec<usize>>,
+    pending: Vec<Pending<'a>>,
+    /// The last revision before each lease can have been granted.
+    granted_after: BTreeMap<i64, i64>,
+    attempts: u32,
+    was_cut: bool,
+    /// The contradiction without any attempt.
+    first: Option<Contradiction<'a>>,
+    /// The contradiction that the search met first at its deepest.
+    deepest: Option<(usize, Contradiction<'a>)>,
+}
+
+/// Decides whether what was seen can have happened.
+pub(super) fn solve<'a>(
+    log: &'a Log<'a>,
+    order: &Order,
+    lives: &Lives,
+    facts: Facts<'a>,
+    coverage: &'a Coverage,
+) -> Solution<'a> {
+    let mut solver = Solver::new(log, coverage, facts);
+    solver.pending = pending(log, order, lives);
+    let grants = log.grants.iter().map(|(lease, grant)| {
+        let entry = &log.entries[*grant];
+        let known = order.known_before(entry.operation.invoked).0;
+        (*lease, known.max(entry.header()))
+    });
+    solver.granted_after = grants.collect();
+    if let Err(contradiction) = solver.place_what_was_seen(order) {
+        return Solution::Impossible(contradiction, None);
+    }
+    solver.replay_all();
+    match solver.search(0) {
+        true => Solution::Possible,
+        false if solver.attempts >= ATTEMPTS_MAX || solver.was_cut => Solution::Unknown,
+        false => {
+            let first = solver.first.expect("the search failed somewhere");
+            let deepest = solver.deepest.map(|(_, contradiction)| contradiction);
+            Solution::Impossible(first, deepest)
+        }
+    }
+}
+
+impl<'a> Solver<'a> {
+    fn new(log: &'a Log<'a>, coverage: &'a Coverage, mut facts: Facts<'a>) -> Self {
+        for (changes, facts) in facts.changes.iter_mut().zip(&mut facts.facts) {
+            changes.sort_by_key(|change| change.revision);
+            // What says how a state came about goes first: another fact about the same
+            // state would make it certain before.
+            let tells_how = |seen: &Seen<'_>| matches!(seen, Seen::Deletion | Seen::Writing(_));
+            facts.sort_by_key(|fact| (fact.revision, !tells_how(&fact.seen)));
+        }
+        let mut joint_of = vec![Vec::new(); log.keys.len()];
+        for (index, joint) in facts.joint.iter().enumerate() {
+            for key in keys_of(log, &joint.what) {
+                joint_of[key].push(index);
+            }
+        }
+        let wrote = log.entries.iter().enumerate();
+        let occupied = wrote
+            .filter(|(_, entry)| entry.wrote())
+            .map(|(index, entry)| (entry.header(), index))
+            .collect();
+        // A revocation takes its revision only if it finds keys.
+        let mut revoked: BTreeMap<i64, Vec<usize>> = BTreeMap::new();
+        for (key, changes) in facts.changes.iter().enumerate() {
+            for change in changes.iter().filter(|change| is_revocation(change)) {
+                revoked.entry(change.revision).or_default().push(key);
+            }
+        }
+        Solver {
+            log,
+            coverage,
+            timelines: vec![Timeline::new(); log.keys.len()],
+            wrong: BTreeMap::new(),
+            wrong_joint: BTreeSet::new(),
+            joint_of,
+            occupied,
+            revoked,
+            pending: Vec::new(),
+            granted_after: BTreeMap::new(),
+            attempts: 0,
+            was_cut: false,
+            first: None,
+            deepest: None,
+            facts,
+        }
+    }
+
+    /// A value that was seen tells who wrote it and when; values are unique.
+    fn place_what_was_seen(&mut self, order: &Order) -> Result<(), Contradiction<'a>> {
+        let mut places: BTreeMap<usize, (i64, bool, usize)> = BTreeMap::new();
+        for (key, facts) in self.facts.facts.iter().enumerate() {
+            for fact in facts {
+                let (Seen::Version(kv) | Seen::Writing(kv)) = fact.seen else {
+                    continue;
+                };
+                let Some(value) = &kv.1 else { continue };
+                let Some(writer) = self.log.writers.get(&(key, value.clone())) else {
+                    continue;
+                };
+                if !is_unknown(&self.log.entries[writer.entry].call) {
+                    continue;
+                }
+                let place = (kv.3, writer.branch);
+                match places.get(&writer.entry) {
+                    None => {
+                        places.insert(writer.entry, (place.0, place.1, fact.entry));
+                    }
+                    Some(&(revision, branch, _)) if (revision, branch) == place => {}
+                    Some(&(.., seen)) => {
+                        return Err(Contradiction::Twice {
+                            entry: writer.entry,
+                            seen: [seen, fact.entry],
+                        });
+                    }
+                }
+            }
+        }
+        let mut placed = Vec::new();
+        for (entry, (revision, branch, seen)) in places {
+            let invoked = self.log.operation(entry).invoked;
+            let (known, teller) = order.known_before(invoked);
+            let other = self.occupied.get(&revision).copied();
+            if revision <= known || other.is_some() {
+                let other = other.or(teller);
+                return Err(Contradiction::Impossible { entry, seen, other });
+            }
+            let pending = self
+                .pending
+                .iter()
+                .position(|pending| pending.by == By::Entry(entry))
+                .expect("an operation of unknown outcome is pending");
+            let branch = usize::from(!branch);
+            self.insert(pending, branch, revision);
+            placed.push((pending, branch, revision, entry, seen));
+        }
+        for (pending, branch, revision, entry, seen) in placed {
+            if !self.leases_live(pending, branch, revision) {
+                return Err(Contradiction::Dead { entry, seen });
+            }
+        }
+        Ok(())
+    }
+
+    fn replay_all(&mut self) {
+        for key in 0..self.log.keys.len() {
+            self.replay(key);
+        }
+        for joint in 0..self.facts.joint.len() {
+            self.judge(joint);
+        }
+    }
+
+    fn replay(&mut self, key: usize) {
+        let (changes, facts) = (&self.facts.changes[key], &self.facts.facts[key]);
+        let happens = |change: &&Change<'_>| {
+            !is_revocation(change) || !self.occupied.contains_key(&change.revision)
+        };
+        let changes = changes.iter().filter(happens);
+        let (timeline, difference) = replay(key, changes, facts, self.coverage);
+        self.timelines[key] = timeline;
+        match difference {
+            Some(difference) => drop(self.wrong.insert(key, difference)),
+            None => drop(self.wrong.remove(&key)),
+        }
+    }
+
+    fn judge(&mut self, joint: usize) {
+        let Joint { revision, what, .. } = &self.facts.joint[joint];
+        let state = |key: usize| state_at(&self.timelines[key], *revision);
+        let is_right = match what {
+            JointFact::Count(keys, count) => {
+                let found = keys.clone().filter(|key| state(*key).version.is_some());
+                i64::try_from(found.count()).unwrap_or(i64::MAX) == *count
+            }
+            JointFact::Holds(compares, expected) => {
+                let holds =
+                    |compare: &Compare<'_>| holds(compare, &state(self.log.key(&compare.1)));
+                compares.iter().all(holds) == *expected
+            }
+        };
+        if is_right {
+            self.wrong_joint.remove(&joint);
+        } else {
+            self.wrong_joint.insert(joint);
+        }
+    }
+
+    /// Takes the first difference and tries everything that could explain it.
+    fn search(&mut self, depth: usize) -> bool {
+        let Some((keys, after, at, contradiction)) = self.first_difference() else {
+            return true;
+        };
+        if depth == 0 {
+            self.first = Some(contradiction);
+        } else if self
+            .deepest
+            .as_ref()
+            .is_none_or(|(known, _)| *known < depth)
+        {
+            self.deepest = Some((depth, contradiction));
+        }
+        for pending in 0..self.pending.len() {
+            let one = &self.pending[pending];
+            if one.is_placed {
+                continue;
+            }
+            let (low, high) = (after.max(one.after), at.min(one.before - 1));
+            for branch in 0..one.branches.len() {
+                let one = &self.pending[pending];
+                let effects = &one.branches[branch].effects;
+                if !effects.iter().any(|(key, _)| keys.contains(key)) {
+                    continue;
+                }
+                let free: Vec<i64> = (low.saturating_add(1)..=high)
+                    .filter(|revision| !self.occupied.contains_key(revision))
+                    .take(PLACES_MAX + 1)
+                    .collect();
+                self.was_cut |= free.len() > PLACES_MAX;
+                for revision in free.into_iter().take(PLACES_MAX) {
+                    if self.attempts >= ATTEMPTS_MAX {
+                        return false;
+                    }
+                    self.attempts += 1;
+                    if !self.leases_live(pending, branch, revision) {
+                        continue;
+                    }
+                    let touched = self.insert(pending, branch, revision);
+                    self.replay_touched(&touched);
+                    if self.search(depth + 1) {
+                        return true;
+                    }
+                    self.remove(pending, branch, revision);
+                    self.replay_touched(&touched);
+                }
+            }
+        }
+        false
+    }
+
+    /// Which keys it concerns, the revisions between which something else must
+    /// have happened to them, and what it is.
+    fn first_difference(&self) -> Option<(Vec<usize>, i64, i64, Contradiction<'a>)> {
+        if let Some((&key, difference)) = self.wrong.first_key_value() {
+            let contradiction = Contradiction::Key(key, *difference);
+            return Some((vec![key], difference.after, difference.at, contradiction));
+        }
+        let joint = &self.facts.joint[*self.wrong_joint.first()?];
+        let keys = keys_of(self.log, &joint.what);
+        let state = |key: &usize| state_at(&self.timelines[*key], joint.revision);
+        let makers = keys.iter().filter_map(|key| state(key).by).collect();
+        let contradiction = Contradiction::Joint(joint.clone(), makers);
+        Some((keys, 0, joint.revision, contradiction))
+    }
+
+    /// Whether each lease that it needs lives then, and none that it ends is
+    /// used afterwards.
+    fn leases_live(&self, pending: usize, branch: usize, revision: i64) -> bool {
+        let branch = &self.pending[pending].branches[branch];
+        let is_dead = |lease: i64| {
+            let granted_after = self.granted_after.get(&lease);
+            let lived_until = self.facts.lived_until.get(&lease);
+            if granted_after.is_none_or(|granted| revision <= *granted)
+                || lived_until.is_some_and(|until| revision > *until)
+            {
+                return true;
+            }
+            let ends = |change: &Change<'_>| {
+                change.effect == Effect::End(lease) && change.revision < revision
+            };
+            self.facts.changes.iter().flatten().any(ends)
+        };
+        let used_later = |key: usize, ended: i64| {
+            let uses = |change: &Change<'_>| {
+                change.revision > revision
+                    && matches!(change.effect, Effect::Put { lease, .. } if lease == ended)
+            };
+            self.facts.changes[key].iter().any(uses)
+        };
+        !branch.leases.iter().any(|lease| is_dead(*lease))
+            && !branch.effects.iter().any(|(key, effect)| match effect {
+                Effect::End(lease) => used_later(*key, *lease),
+                _ => false,
+            })
+    }
+
+    /// Lets an operation have happened; the keys that it touches.
+    fn insert(&mut self, pending: usize, branch: usize, revision: i64) -> Vec<usize> {
+        let one = &mut self.pending[pending];
+        one.is_placed = true;
+        let by = one.by;
+        let branch = &one.branches[branch];
+        let mut touched = Vec::new();
+        for &(key, effect) in &branch.effects {
+            let changes = &mut self.facts.changes[key];
+            let place = changes.partition_point(|change| change.revision < revision);
+            let change = Change {
+                revision,
+                effect,
+                by,
+            };
+            changes.insert(place, change);
+            touched.push(key);
+        }
+        let entry = match by {
+            By::Entry(entry) => entry,
+            By::EndOf(_) => usize::MAX,
+        };
+        self.occupied.insert(revision, entry);
+        touched.extend(self.revoked.get(&revision).into_iter().flatten());
+        if let Some((compares, expected)) = branch.condition {
+            let index = self.facts.joint.len();
+            self.facts.joint.push(Joint {
+                revision: revision - 1,
+                what: JointFact::Holds(compares, expected),
+                entry,
+            });
+            for compare in compares {
+                self.joint_of[self.log.key(&compare.1)].push(index);
+            }
+            self.judge(index);
+        }
+        touched
+    }
+
+    /// Takes back the last insertion.
+    fn remove(&mut self, pending: usize, branch: usize, revision: i64) {
+        let one = &mut self.pending[pending];
+        one.is_placed = false;
+        let by = one.by;
+        let branch = &one.branches[branch];
+        for &(key, _) in &branch.effects {
+            self.facts.changes[key].retain(|change| (change.revision, change.by) != (revision, by));
+        }
+        self.occupied.remove(&revision);
+        if let Some((compares, _)) = branch.condition {
+            for compare in compares {
+                self.joint_of[self.log.key(&compare.1)].pop();
+            }
+            self.facts.joint.pop();
+            self.wrong_joint.remove(&self.facts.joint.len());
+        }
+    }
+
+    fn replay_touched(&mut self, keys: &[usize]) {
+        for &key in keys {
+            self.replay(key);
+        }
+        let joints: BTreeSet<usize> = keys
+            .iter()
+            .flat_map(|key| self.joint_of[*key].iter().copied())
+            .collect();
+        for joint in joints {
+            self.judge(joint);
+        }
+    }
+}
+
+fn is_revocation(change: &Change<'_>) -> bool {
+    matches!((change.effect, change.by), (Effect::End(_), By::Entry(_)))
+}
+
+fn keys_of(log: &Log<'_>, what: &JointFact<'_>) -> Vec<usize> {
+    match what {
+        JointFact::Count(keys, _) => keys.clone().collect(),
+        JointFact::Holds(compares, _) => {
+            compares.iter().map(|compare| log.key(&compare.1)).collect()
+        }
+    }
+}
+
+/// Whether a comparison of one key holds. An absent key has zeros.
+fn holds(compare: &Compare<'_>, state: &State<'_>) -> bool {
+    let Compare(target, _, relation, operand) = compare;
+    let value = state.version.map_or(0, |version| match target {
+        Target::Version => version.version,
+        Target::Create => version.create_revision,
+        Target::Mod => version.mod_revision,
+        Target::Lease => version.lease,
+    });
+    match relation {
+        Relation::Equal => value == *operand,
+        Relation::NotEqual => value != *operand,
+        Relation::Greater => value > *operand,
+        Relation::Less => value < *operand,
+    }
+}
+
+fn is_unknown(call: &Call<'_>) -> bool {
+    match call {
+        Call::Put(_, reply) => reply.is_unknown(),
+        Call::Delete(_, reply) => reply.is_unknown(),
+        Call::Txn(_, reply) => reply.is_unknown(),
+        _ => false,
+    }
+}
+
+/// Everything that may have happened although nobody was told.
+fn pending<'a>(log: &'a Log<'a>, order: &Order, lives: &Lives) -> Vec<Pending<'a>> {
+    let mut pending = Vec::new();
+    for (index, entry) in log.entries.iter().enumerate() {
+        if !is_unknown(&entry.call) {
+            continue;
+        }
+        let branches = match &entry.call {
+            Call::Put(put, _) => vec![Branch {
+                effects: vec![(
+                    log.key(&put.key),
+                    Effect::Put {
+                        value: &put.value,
+                        lease: put.lease,
+                    },
+                )],
+                condition: None,
+                leases: (put.lease != 0).then_some(put.lease).into_iter().collect(),
+            }],
+            Call::Delete(delete, _) => vec![Branch {
+                effects: log
+                    .span(&delete.span)
+                    .map(|key| (key, Effect::Delete))
+                    .collect(),
+                condition: None,
+                leases: Vec::new(),
+            }],
+            Call::Txn(txn, _) => [true, false]
+                .into_iter()
+                .map(|succeeded| branch(log, txn, succeeded))
+                .collect(),
+            _ => unreachable!("nothing else has effects of its own"),
+        };
+        pending.push(Pending {
+            by: By::Entry(index),
+            after: order.known_before(entry.operation.invoked).0,
+            before: i64::MAX,
+            branches,
+            is_placed: false,
+        });
+    }
+    let attached = attached_keys(log);
+    for (lease, end) in lives.possible_ends(log, order) {
+        let keys = attached.get(&lease).into_iter().flatten();
+        pending.push(Pending {
+            by: By::EndOf(lease),
+            after: end.after,
+            before: end.before,
+            branches: vec![Branch {
+                effects: keys.map(|&key| (key, Effect::End(lease))).collect(),
+                condition: None,
+                leases: Vec::new(),
+            }],
+            is_placed: false,
+        });
+    }
+    pending
+}
+
+fn branch<'a>(log: &Log<'_>, txn: &'a Txn<'a>, succeeded: bool) -> Branch<'a> {
+    let mut effects = Vec::new();
+    let mut leases = Vec::new();
+    for op in txn.branch(succeeded) {
+        match op {
+            TxnOp::Range(_) => {}
+            TxnOp::Put(put) => {
+                let (value, lease) = (put.value.as_ref(), put.lease);
+                effects.push((log.key(&put.key), Effect::Put { value, lease }));
+                leases.extend((lease != 0).then_some(lease));
+            }
+            TxnOp::Delete(delete) => {
+                let keys = log.span(&delete.span);
+                effects.extend(keys.map(|key| (key, Effect::Delete)));
+            }
+        }
+    }
+    Branch {
+        effects,
+        condition: Some((&txn.compare, succeeded)),
+        leases,
+    }
+}

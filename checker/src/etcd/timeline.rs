@@ -1,0 +1,163 @@
+//! The versions of one key, replayed, and compared with what was seen.
+
+use super::facts::{By, Change, Effect, Fact, Seen};
+use super::message::KeyValue;
+use super::watch::Coverage;
+
+/// A version of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Version<'a> {
+    pub(super) value: &'a str,
+    pub(super) create_revision: i64,
+    pub(super) mod_revision: i64,
+    pub(super) version: i64,
+    pub(super) lease: i64,
+    pub(super) by: By,
+}
+
+impl Version<'_> {
+    pub(super) fn is(&self, seen: &KeyValue<'_>) -> bool {
+        let KeyValue(_, value, create, modified, version, lease) = seen;
+        value.as_ref().is_none_or(|value| value == self.value)
+            && (*create, *modified) == (self.create_revision, self.mod_revision)
+            && (*version, *lease) == (self.version, self.lease)
+    }
+}
+
+/// The states of a key: each holds from its revision on.
+pub(super) type Timeline<'a> = Vec<State<'a>>;
+
+/// A state of a key, and what made it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct State<'a> {
+    pub(super) since: i64,
+    pub(super) version: Option<Version<'a>>,
+    /// None before the first change.
+    pub(super) by: Option<By>,
+}
+
+/// The state at a revision.
+pub(super) fn state_at<'a>(timeline: &[State<'a>], revision: i64) -> State<'a> {
+    let after = timeline.partition_point(|state| state.since <= revision);
+    match after.checked_sub(1) {
+        Some(index) => timeline[index],
+        None => State {
+            since: 0,
+            version: None,
+            by: None,
+        },
+    }
+}
+
+/// The first difference between what was replayed and what was seen.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Difference<'a> {
+    /// The state was certain here.
+    pub(super) after: i64,
+    /// It is wrong here.
+    pub(super) at: i64,
+    pub(super) what: Wrong<'a>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Wrong<'a> {
+    /// Something else was seen.
+    Seen(Fact<'a>, State<'a>),
+    /// A watch should have heard of the change that made this state.
+    Unheard { watch: usize, state: State<'a> },
+}
+
+/// Replays the changes of a key, in order of their revisions, and compares.
+pub(super) fn replay<'c, 'a: 'c>(
+    key: usize,
+    changes: impl Iterator<Item = &'c Change<'a>>,
+    facts: &[Fact<'a>],
+    coverage: &Coverage,
+) -> (Timeline<'a>, Option<Difference<'a>>) {
+    let mut timeline: Timeline<'a> = Vec::new();
+    let mut difference: Option<Difference<'a>> = None;
+    let mut state = State {
+        since: 0,
+        version: None,
+        by: None,
+    };
+    let mut certain = 0;
+    let mut next = 0;
+    let mut compare = |facts: &[Fact<'a>], state: &State<'a>, certain: &mut i64| {
+        for fact in facts {
+            if fits(fact, state) {
+                if fact.seen.is_full() {
+                    *certain = fact.revision;
+                }
+            } else if difference.is_none() {
+                difference = Some(Difference {
+                    after: *certain,
+                    at: fact.revision,
+                    what: Wrong::Seen(*fact, *state),
+                });
+            }
+        }
+    };
+    let mut unheard = None;
+    for change in changes {
+        let until = next + facts[next..].partition_point(|fact| fact.revision < change.revision);
+        compare(&facts[next..until], &state, &mut certain);
+        next = until;
+        let Some(version) = apply(change, state.version) else {
+            continue;
+        };
+        state = State {
+            since: change.revision,
+            version,
+            by: Some(change.by),
+        };
+        timeline.push(state);
+        if unheard.is_none()
+            && let Some(watch) = coverage.missed_by(key, change.revision, version.is_some())
+        {
+            let what = Wrong::Unheard { watch, state };
+            unheard = Some(Difference {
+                after: certain,
+                at: change.revision,
+                what,
+            });
+        }
+    }
+    compare(&facts[next..], &state, &mut certain);
+    let difference = match (difference, unheard) {
+        (Some(a), Some(b)) => Some(if b.at < a.at { b } else { a }),
+        (a, b) => a.or(b),
+    };
+    (timeline, difference)
+}
+
+/// The version after a change; none when it changes nothing.
+fn apply<'a>(change: &Change<'a>, before: Option<Version<'a>>) -> Option<Option<Version<'a>>> {
+    match change.effect {
+        Effect::Put { value, lease } => Some(Some(Version {
+            value,
+            create_revision: before.map_or(change.revision, |version| version.create_revision),
+            mod_revision: change.revision,
+            version: before.map_or(1, |version| version.version + 1),
+            lease,
+            by: change.by,
+        })),
+        Effect::Delete => before.map(|_| None),
+        Effect::End(lease) => before
+            .filter(|version| version.lease == lease)
+            .map(|_| None),
+    }
+}
+
+fn fits(fact: &Fact<'_>, state: &State<'_>) -> bool {
+    match (fact.seen, state.version) {
+        (Seen::Absent, version) => version.is_none(),
+        (Seen::Present, version) => version.is_some(),
+        (Seen::Version(seen), version) => version.is_some_and(|version| version.is(seen)),
+        (Seen::Writing(seen), version) => {
+            version.is_some_and(|version| version.is(seen)) && state.since == fact.revision
+        }
+        (Seen::Deletion, version) => version.is_none() && state.since == fact.revision,
+        (Seen::Without(lease), version) => version.is_none_or(|version| version.lease != lease),
+    }
+}

@@ -1,0 +1,652 @@
+//! The checker of etcd gives the verdict of a search through all runs of a small
+//! etcd, on many small random histories: right ones, and right ones with something
+//! changed.
+
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use etcd_checker::history::{Json, Outcome};
+use etcd_checker::{Model, Verdict, check};
+use serde_json::{Value, json};
+use support::etcd::etcd_history;
+use support::{Op, Random, intervals};
+
+const HISTORIES: usize = 40_000;
+
+const KEYS: [&str; 2] = ["a", "b"];
+const LEASE: i64 = 7;
+
+/// Value, create revision, mod revision, version, lease.
+type Version = (u8, i64, i64, i64, i64);
+type Keys = BTreeMap<usize, Version>;
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Request {
+    Put {
+        key: usize,
+        value: u8,
+        lease: bool,
+    },
+    /// A key, or all.
+    Delete(Option<usize>),
+    Range {
+        key: Option<usize>,
+        serializable: bool,
+        at: Option<i64>,
+    },
+    /// If the key's mod revision is this one: put both keys; else put it.
+    Txn {
+        key: usize,
+        modified: i64,
+        values: [u8; 3],
+    },
+    Grant,
+    Revoke,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Answer {
+    Done,
+    Previous(Option<(usize, Version)>),
+    Deleted(Vec<(usize, Version)>),
+    Kvs(Vec<(usize, Version)>),
+    Branch(bool),
+    Refused(&'static str),
+}
+
+#[derive(Clone, Debug)]
+struct Step {
+    request: Request,
+    /// With the header's revision; none when nobody knows.
+    answer: Option<(Answer, i64)>,
+    invoked: u64,
+    returned: u64,
+}
+
+/// A small etcd.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct State {
+    /// The keys at each revision from 1 on.
+    revisions: Vec<Keys>,
+    granted: bool,
+    ended: bool,
+}
+
+impl State {
+    fn new() -> Self {
+        State {
+            revisions: vec![Keys::new()],
+            granted: false,
+            ended: false,
+        }
+    }
+
+    fn revision(&self) -> i64 {
+        self.revisions.len() as i64
+    }
+
+    fn at(&self, revision: i64) -> &Keys {
+        &self.revisions[revision as usize - 1]
+    }
+
+    fn now(&self) -> &Keys {
+        self.at(self.revision())
+    }
+
+    /// Takes a revision of its own if something changes.
+    fn change(&mut self, change: impl FnOnce(&mut Keys, i64)) {
+        let mut keys = self.now().clone();
+        change(&mut keys, self.revision() + 1);
+        if keys != *self.now() {
+            self.revisions.push(keys);
+        }
+    }
+
+    /// The lease ends, and with it go its keys.
+    fn end(&mut self) {
+        self.ended = true;
+        self.change(|keys, _| keys.retain(|_, version| version.4 != LEASE));
+    }
+
+    fn lives(&self) -> bool {
+        self.granted && !self.ended
+    }
+
+    /// `seen`: the revision of a serializable read.
+    fn apply(&mut self, request: Request, seen: Option<i64>) -> (Answer, i64) {
+        let put = |keys: &mut Keys, revision, key, value, lease| {
+            let before: Option<&Version> = keys.get(&key);
+            let (create, version) = before.map_or((revision, 1), |old| (old.1, old.3 + 1));
+            keys.insert(key, (value, create, revision, version, lease));
+        };
+        let answer = match request {
+            Request::Put { key, value, lease } => {
+                if lease && !self.lives() {
+                    return (Answer::Refused("lease-not-found"), 0);
+                }
+                let before = self.now().get(&key).map(|version| (key, *version));
+                let lease = if lease { LEASE } else { 0 };
+                self.change(|keys, revision| put(keys, revision, key, value, lease));
+                Answer::Previous(before)
+            }
+            Request::Delete(key) => {
+                let before = self.now().iter().map(|(key, version)| (*key, *version));
+                let gone = |other: usize| key.is_none_or(|key| key == other);
+                let deleted = before.filter(|(other, _)| gone(*other)).collect();
+                self.change(|keys, _| keys.retain(|other, _| !gone(*other)));
+                Answer::Deleted(deleted)
+            }
+            Request::Range {
+                key,
+                serializable,
+                at,
+            } => {
+                let header = seen.filter(|_| serializable).unwrap_or(self.revision());
+                let at = at.unwrap_or(header);
+                if at > header {
+                    return (Answer::Refused("future"), 0);
+                }
+                let all = self.at(at).iter().map(|(key, version)| (*key, *version));
+                let found = all.filter(|(other, _)| key.is_none_or(|key| key == *other));
+                return (Answer::Kvs(found.collect()), header);
+            }
+            Request::Txn {
+                key,
+                modified,
+                values,
+            } => {
+                let is = self.now().get(&key).map_or(0, |version| version.2);
+                self.change(|keys, revision| {
+                    if is == modified {
+                        put(keys, revision, 0, values[0], 0);
+                        put(keys, revision, 1, values[1], 0);
+                    } else {
+                        put(keys, revision, key, values[2], 0);
+                    }
+                });
+                Answer::Branch(is == modified)
+            }
+            Request::Grant => {
+                self.granted = true;
+                Answer::Done
+            }
+            Request::Revoke => {
+                if !self.lives() {
+                    return (Answer::Refused("lease-not-found"), 0);
+                }
+                self.end();
+                Answer::Done
+            }
+        };
+        (answer, self.revision())
+    }
+}
+
+/// What a watch of both keys heard.
+#[derive(Clone, Debug)]
+struct Watch {
+    start: i64,
+    previous: bool,
+    /// With the header's revision; without events: progress.
+    notices: Vec<(Vec<Event>, i64)>,
+}
+
+/// Key, revision, new version, previous version.
+type Event = (usize, i64, Option<Version>, Option<Version>);
+
+/// All events from a revision on.
+fn events(state: &State, start: i64) -> Vec<Event> {
+    let mut events = Vec::new();
+    for revision in start.max(2)..=state.revision() {
+        let (before, after) = (state.at(revision - 1), state.at(revision));
+        for key in 0..KEYS.len() {
+            let (old, new) = (before.get(&key).copied(), after.get(&key).copied());
+            if old != new {
+                events.push((key, revision, new, old));
+            }
+        }
+    }
+    events
+}
+
+impl Watch {
+    fn is_right(&self, state: &State) -> bool {
+        let expected = events(state, self.start);
+        let mut told = 0;
+        for (events, header) in &self.notices {
+            if events.is_empty() {
+                let missing = expected.get(told).is_some_and(|event| event.1 <= *header);
+                if missing {
+                    return false;
+                }
+                continue;
+            }
+            for event in events {
+                let mut wanted = match expected.get(told) {
+                    Some(wanted) => *wanted,
+                    None => return false,
+                };
+                if !self.previous {
+                    wanted.3 = event.3;
+                }
+                if wanted != *event || event.1 > *header {
+                    return false;
+                }
+                told += 1;
+            }
+            // A revision comes as a whole.
+            let last = events.last().map_or(0, |event| event.1);
+            if expected.get(told).is_some_and(|event| event.1 == last) {
+                return false;
+            }
+        }
+        true
+    }
+}
+
+struct Search<'a> {
+    steps: &'a [Step],
+    watch: &'a Watch,
+    revision_max: i64,
+    seen: BTreeSet<(u32, State)>,
+}
+
+impl Search<'_> {
+    fn finds_a_run(&mut self, done: u32, state: &State) -> bool {
+        let steps = self.steps;
+        let is_open = |index: &usize| done & (1 << index) == 0;
+        let open = || (0..steps.len()).filter(is_open);
+        let must = open().filter(|index| steps[*index].answer.is_some());
+        let deadline = must.map(|index| steps[index].returned).min();
+        if deadline.is_none() && self.watch.is_right(state) {
+            return true;
+        }
+        if !self.seen.insert((done, state.clone())) {
+            return false;
+        }
+        let deadline = deadline.unwrap_or(u64::MAX);
+        for index in open().filter(|index| steps[*index].invoked < deadline) {
+            let step = &steps[index];
+            let seen = step.answer.as_ref().map(|(_, header)| *header);
+            if seen.is_some_and(|seen| seen > state.revision() + 1) {
+                continue;
+            }
+            let is_old = matches!(
+                step.request,
+                Request::Range {
+                    serializable: true,
+                    ..
+                }
+            );
+            if is_old && seen.is_some_and(|seen| seen > state.revision() || seen < 1) {
+                continue;
+            }
+            let mut next = state.clone();
+            let answer = next.apply(step.request, seen);
+            let fits = step.answer.as_ref().is_none_or(|wanted| *wanted == answer);
+            if fits && self.finds_a_run(done | 1 << index, &next) {
+                return true;
+            }
+        }
+        if state.lives() {
+            let mut next = state.clone();
+            next.end();
+            if self.finds_a_run(done, &next) {
+                return true;
+            }
+        }
+        // Others write elsewhere.
+        if state.revision() < self.revision_max {
+            let mut next = state.clone();
+            next.revisions.push(next.now().clone());
+            return self.finds_a_run(done, &next);
+        }
+        false
+    }
+}
+
+fn brute_force(steps: &[Step], watch: &Watch) -> bool {
+    let headers = steps
+        .iter()
+        .flat_map(|step| &step.answer)
+        .map(|answer| answer.1);
+    let watched = watch.notices.iter().map(|notice| notice.1);
+    let revision_max = headers.chain(watched).max().unwrap_or(1) + 1;
+    let mut search = Search {
+        steps,
+        watch,
+        revision_max,
+        seen: BTreeSet::new(),
+    };
+    search.finds_a_run(0, &State::new())
+}
+
+/// A run of a real etcd, some of whose answers get lost.
+fn real_run(random: &mut Random) -> (Vec<Step>, Watch) {
+    let (count, longest) = (3 + random.below(4), 1 + random.below(4));
+    let unknowns = 2 + random.below(6);
+    let mut state = State::new();
+    let mut values = 0;
+    let mut has_grant = false;
+    let mut steps = Vec::new();
+    for (invoked, _, returned) in intervals(random, count, longest) {
+        if random.one_in(8) {
+            state.revisions.push(state.now().clone());
+        }
+        if state.lives() && random.one_in(6) {
+            state.end();
+        }
+        let mut value = || {
+            values += 1;
+            values
+        };
+        let key = random.below(2);
+        let any_key = (!random.one_in(3)).then_some(key);
+        let at = state.revision() - random.below(3) as i64 + random.below(2) as i64;
+        let request = match random.below(if has_grant { 13 } else { 11 }) {
+            0 if !has_grant => Request::Grant,
+            0..=2 => Request::Put {
+                key,
+                value: value(),
+                lease: has_grant && random.one_in(2),
+            },
+            3..=4 => Request::Delete(any_key),
+            5..=6 => Request::Range {
+                key: any_key,
+                serializable: false,
+                at: None,
+            },
+            7 => Request::Range {
+                key: any_key,
+                serializable: true,
+                at: None,
+            },
+            8 if at > 0 => Request::Range {
+                key: any_key,
+                serializable: false,
+                at: Some(at),
+            },
+            8..=10 => {
+                let modified = state.now().get(&key).map_or(0, |version| version.2);
+                let modified = if random.one_in(3) {
+                    modified + 1
+                } else {
+                    modified
+                };
+                Request::Txn {
+                    key,
+                    modified,
+                    values: [value(), value(), value()],
+                }
+            }
+            11 => Request::Revoke,
+            _ => Request::Put {
+                key,
+                value: value(),
+                lease: true,
+            },
+        };
+        has_grant |= request == Request::Grant;
+        let is_read = matches!(request, Request::Range { .. });
+        let is_unknown = !is_read && random.one_in(unknowns);
+        let seen = 1 + random.below(state.revision() as usize) as i64;
+        let mut answer = None;
+        if !is_unknown || random.one_in(2) {
+            answer = Some(state.apply(request, Some(seen))).filter(|_| !is_unknown);
+        }
+        steps.push(Step {
+            request,
+            answer,
+            invoked,
+            returned,
+        });
+    }
+    (steps, real_watch(random, &state))
+}
+
+fn real_watch(random: &mut Random, state: &State) -> Watch {
+    let start = 1 + random.below(state.revision() as usize + 1) as i64;
+    let previous = random.one_in(2);
+    let mut notices: Vec<(Vec<Event>, i64)> = Vec::new();
+    let told = if random.one_in(3) {
+        0
+    } else {
+        state.revision()
+    };
+    for mut event in events(state, start)
+        .into_iter()
+        .filter(|event| event.1 <= told)
+    {
+        if !previous {
+            event.3 = None;
+        }
+        match notices.last_mut() {
+            Some((events, _)) if events.last().unwrap().1 == event.1 || random.one_in(3) => {
+                events.push(event);
+            }
+            _ => notices.push((vec![event], state.revision())),
+        }
+    }
+    if told > 0 && random.one_in(2) {
+        notices.push((Vec::new(), state.revision()));
+    }
+    Watch {
+        start,
+        previous,
+        notices,
+    }
+}
+
+/// Changes something that was told.
+fn distort(random: &mut Random, steps: &mut [Step], watch: &mut Watch) {
+    if random.one_in(3) && !watch.notices.is_empty() {
+        return distort_watch(random, watch);
+    }
+    let step = random.below(steps.len());
+    let Some((answer, header)) = &mut steps[step].answer else {
+        return;
+    };
+    let shift = if random.one_in(2) { 1 } else { -1 };
+    match answer {
+        Answer::Kvs(kvs) | Answer::Deleted(kvs) if !kvs.is_empty() && !random.one_in(3) => {
+            let kv = random.below(kvs.len());
+            match random.below(6) {
+                0 => drop(kvs.remove(kv)),
+                1 => kvs[kv].1.0 = 1 + random.below(6) as u8,
+                2 => kvs[kv].1.1 += shift,
+                3 => kvs[kv].1.2 += shift,
+                4 => kvs[kv].1.3 += shift,
+                _ => kvs[kv].1.4 = LEASE - kvs[kv].1.4,
+            }
+        }
+        Answer::Previous(previous) if random.one_in(2) => *previous = None,
+        Answer::Branch(succeeded) if random.one_in(2) => *succeeded = !*succeeded,
+        Answer::Refused(_) => {}
+        _ => *header = (*header + shift).max(1),
+    }
+}
+
+fn distort_watch(random: &mut Random, watch: &mut Watch) {
+    let notice = random.below(watch.notices.len());
+    let shift = if random.one_in(2) { 1 } else { -1 };
+    let (events, header) = &mut watch.notices[notice];
+    if events.is_empty() {
+        *header = (*header + shift).max(1);
+        return;
+    }
+    let event = random.below(events.len());
+    match random.below(6) {
+        0 if events.len() > 1 => drop(events.remove(event)),
+        0 => drop(watch.notices.remove(notice)),
+        1 => {
+            let again = events[event];
+            events.push(again);
+        }
+        2 => events[event].3 = None,
+        3 => events[event].2 = None,
+        4 => {
+            events[event].1 += shift;
+            if let Some(version) = &mut events[event].2 {
+                version.2 += shift;
+            }
+        }
+        _ => watch.start += shift,
+    }
+}
+
+fn kv(key: usize, version: &Version) -> Value {
+    let (value, create, modified, count, lease) = version;
+    json!([KEYS[key], value.to_string(), create, modified, count, lease])
+}
+
+fn kvs(kvs: &[(usize, Version)]) -> Vec<Value> {
+    kvs.iter().map(|(key, version)| kv(*key, version)).collect()
+}
+
+fn as_op(step: &Step) -> Op {
+    let span = |key: Option<usize>| match key {
+        Some(key) => json!({"key": KEYS[key]}),
+        None => json!({"key": "a", "end": "c"}),
+    };
+    let (f, invoke) = match step.request {
+        Request::Put { key, value, lease } => {
+            let lease = if lease { LEASE } else { 0 };
+            let value = value.to_string();
+            (
+                "put",
+                json!({"key": KEYS[key], "value": value, "lease": lease, "prev_kv": true}),
+            )
+        }
+        Request::Delete(key) => {
+            let mut request = span(key);
+            request["prev_kv"] = json!(true);
+            ("delete", request)
+        }
+        Request::Range {
+            key,
+            serializable,
+            at,
+        } => {
+            let mut request = span(key);
+            request["serializable"] = json!(serializable);
+            request["revision"] = json!(at);
+            ("range", request)
+        }
+        Request::Txn {
+            key,
+            modified,
+            values,
+        } => {
+            let put = |key: usize, value: u8| json!({"put": {"key": KEYS[key], "value": value.to_string()}});
+            let request = json!({
+                "if": [["mod", KEYS[key], "=", modified]],
+                "then": [put(0, values[0]), put(1, values[1])],
+                "else": [put(key, values[2])],
+            });
+            ("txn", request)
+        }
+        Request::Grant => ("grant", json!({"lease": LEASE, "ttl": 0})),
+        Request::Revoke => ("revoke", json!({"lease": LEASE})),
+    };
+    let (result, revision, outcome) = match &step.answer {
+        None => (Value::Null, None, Outcome::Info),
+        Some((answer, header)) => {
+            let result = match answer {
+                Answer::Done if f == "grant" => json!({"ttl": 0}),
+                Answer::Done => Value::Null,
+                Answer::Previous(before) => {
+                    json!({"prev": before.as_ref().map(|(key, version)| kv(*key, version))})
+                }
+                Answer::Deleted(before) => {
+                    json!({"deleted": before.len(), "prev": kvs(before)})
+                }
+                Answer::Kvs(found) => json!({"kvs": kvs(found), "count": found.len()}),
+                Answer::Branch(true) => {
+                    json!({"succeeded": true, "results": [{"put": {}}, {"put": {}}]})
+                }
+                Answer::Branch(false) => json!({"succeeded": false, "results": [{"put": {}}]}),
+                Answer::Refused(why) => json!({"refused": why}),
+            };
+            (result, Some(*header), Outcome::Ok)
+        }
+    };
+    Op {
+        f,
+        invoke: Json::new(&invoke).unwrap(),
+        result: Json::new(&result).unwrap(),
+        outcome,
+        revision,
+        invoked: step.invoked,
+        returned: step.returned,
+    }
+}
+
+/// The operations of a watch, after all others.
+fn watch_ops(watch: &Watch, after: u64) -> Vec<Op> {
+    let request = json!({
+        "watch": 1, "key": "a", "end": "c", "start": watch.start, "prev_kv": watch.previous,
+    });
+    let mut ops = vec![("watch", request, Value::Null, 1)];
+    for (events, header) in &watch.notices {
+        let events: Vec<Value> = events.iter().map(event_json).collect();
+        let notice = json!({"watch": 1, "events": events});
+        ops.push(("notice", Value::Null, notice, *header));
+    }
+    let timed = ops.into_iter().zip((after + 1..).step_by(2));
+    let op = |((f, invoke, result, revision), time)| Op {
+        f,
+        invoke: Json::new(&invoke).unwrap(),
+        result: Json::new(&result).unwrap(),
+        outcome: Outcome::Ok,
+        revision: Some(revision),
+        invoked: time,
+        returned: time + 1,
+    };
+    timed.map(op).collect()
+}
+
+fn event_json((key, revision, new, old): &Event) -> Value {
+    let old = old.as_ref().map(|version| kv(*key, version));
+    match new {
+        Some(version) => json!({"put": [kv(*key, version), old]}),
+        None => json!({"delete": [KEYS[*key], revision, old]}),
+    }
+}
+
+#[test]
+fn the_checker_of_etcd_agrees_with_a_search_through_all_runs() {
+    let mut random = Random(1);
+    let (mut valid, mut kinds) = (0, BTreeMap::<&str, u32>::new());
+    for number in 0..HISTORIES {
+        let (mut steps, mut watch) = real_run(&mut random);
+        let is_real = random.one_in(3);
+        if !is_real {
+            distort(&mut random, &mut steps, &mut watch);
+        }
+        let mut ops: Vec<Op> = steps.iter().map(as_op).collect();
+        let end = ops.iter().map(|op| op.returned).max().unwrap();
+        ops.extend(watch_ops(&watch, end));
+        let expected = brute_force(&steps, &watch);
+        assert!(
+            expected || !is_real,
+            "{number}: the twin refuses a real run: {steps:?} {watch:?}"
+        );
+        let verdict = check(&etcd_history(&ops), Model::Etcd).unwrap();
+        let found = match &verdict {
+            Verdict::Valid(_) => true,
+            Verdict::Violation(violation) => {
+                *kinds.entry(violation.kind.name).or_default() += 1;
+                false
+            }
+            other => panic!("{number}: {other}"),
+        };
+        assert_eq!(found, expected, "{number}: {verdict}\n{steps:?}\n{watch:?}");
+        valid += u32::from(found);
+    }
+    eprintln!("{valid} valid, {kinds:#?}");
+    assert!(
+        valid as usize > HISTORIES / 3 && kinds.len() >= 12,
+        "{valid} {kinds:?}"
+    );
+}

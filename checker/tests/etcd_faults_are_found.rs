@@ -1,0 +1,741 @@
+//! Each promise of etcd is broken once, and nothing else: the checker names it and
+//! shows the operations that prove it.
+
+mod support;
+
+use etcd_checker::verdict::Class;
+use etcd_checker::{Model, Verdict, check};
+use support::etcd::{etcd_history, ops};
+
+/// The history breaks this promise, and the operations of these lines, counted from
+/// 0, prove it by themselves.
+#[track_caller]
+fn breaks(kind: &str, proof: &[usize], text: &str) {
+    let all = ops(text);
+    let violation = violation(&all);
+    assert_eq!(violation.kind.name, kind, "{violation}");
+    assert_eq!(violation.class, Class::Safety);
+    assert!(violation.sentence.len() > 20, "{violation}");
+    let invoked: Vec<u64> = violation
+        .witness
+        .iter()
+        .map(|op| op.invoked.time_ns)
+        .collect();
+    let mut expected: Vec<u64> = proof.iter().map(|index| all[*index].invoked).collect();
+    expected.sort_unstable();
+    assert_eq!(invoked, expected, "{violation}");
+    let alone: Vec<_> = proof.iter().map(|index| all[*index].clone()).collect();
+    assert_eq!(self::violation(&alone).kind.name, kind, "the witness alone");
+}
+
+#[track_caller]
+fn violation(ops: &[support::Op]) -> etcd_checker::Violation {
+    match check(&etcd_history(ops), Model::Etcd).unwrap() {
+        Verdict::Violation(violation) => violation,
+        other => panic!("{other}"),
+    }
+}
+
+#[track_caller]
+fn holds(text: &str) {
+    let verdict = check(&etcd_history(&ops(text)), Model::Etcd).unwrap();
+    assert!(verdict.is_valid(), "{verdict}");
+}
+
+#[test]
+fn every_kind_of_request_answered_rightly_is_valid() {
+    holds(
+        r#"
+        0-1 put {"key":"a","value":"1"} => {} @2
+        2-3 put {"key":"a","value":"2","prev_kv":true} => {"prev":["a","1",2,2,1,0]} @3
+        4-5 grant {"lease":7,"ttl":5} => {"ttl":5} @3
+        6-7 put {"key":"b","value":"3","lease":7} => {} @5
+        8-9 range {"key":"a","end":"c"} => {"kvs":[["a","2",2,3,2,0],["b","3",5,5,1,7]],"count":2} @5
+        10-11 range {"key":"a","end":"c","limit":1} => {"kvs":[["a","2",2,3,2,0]],"count":2,"more":true} @5
+        12-13 range {"key":"a","end":"c","count_only":true} => {"count":2} @5
+        14-15 range {"key":"b","keys_only":true} => {"kvs":[["b",null,5,5,1,7]],"count":1} @5
+        16-17 range {"key":"a","revision":2} => {"kvs":[["a","1",2,2,1,0]],"count":1} @5
+        18-19 range {"key":"a","serializable":true} => {"kvs":[["a","1",2,2,1,0]],"count":1} @2
+        20-21 txn {"if":[["mod","a","=",3]],"then":[{"put":{"key":"c","value":"4"}},{"range":{"key":"c"}},{"delete":{"key":"a"}}],"else":[]} => {"succeeded":true,"results":[{"put":{}},{"range":{"kvs":[["c","4",6,6,1,0]],"count":1}},{"delete":{"deleted":1}}]} @6
+        22-23 txn {"if":[["version","a",">",0]],"then":[],"else":[{"range":{"key":"a"}}]} => {"succeeded":false,"results":[{"range":{"kvs":[],"count":0}}]} @6
+        24-25 time-to-live {"lease":7} => {"ttl":4,"keys":["b"]} @6
+        26-27 keep-alive {"lease":7} => {"ttl":5} @6
+        28-29 compact {"revision":4} => null @6
+        30-31 range {"key":"a","revision":3} => {"refused":"compacted"}
+        32-33 range {"key":"a","revision":9} => {"refused":"future"}
+        34-35 watch {"watch":1,"key":"a","end":"d","start":5,"prev_kv":true} => null @6
+        36-37 notice {} => {"watch":1,"events":[{"put":[["b","3",5,5,1,7],null]}]} @6
+        38-39 notice {} => {"watch":1,"events":[{"put":[["c","4",6,6,1,0],null]},{"delete":["a",6,["a","2",2,3,2,0]]}]} @6
+        40-41 revoke {"lease":7} => null @7
+        42-43 notice {} => {"watch":1,"events":[{"delete":["b",7,["b","3",5,5,1,7]]}]} @7
+        44-45 put {"key":"b","value":"5","lease":7} => {"refused":"lease-not-found"}
+        46-47 delete {"key":"a","end":"d","prev_kv":true} => {"deleted":1,"prev":[["c","4",6,6,1,0]]} @8
+        48-49 notice {} => {"watch":1} @7
+        50-51 delete {"key":"a"} => {"deleted":0} @8
+        52-53 compact {"revision":3} => {"refused":"compacted"}
+        "#,
+    );
+}
+
+#[test]
+fn what_nobody_knows_is_known_by_what_others_saw() {
+    // A value that was seen.
+    holds(
+        r#"
+        0-9 put {"key":"a","value":"1"} => info
+        1-2 range {"key":"a"} => {"kvs":[],"count":0} @1
+        3-4 range {"key":"a"} => {"kvs":[["a","1",2,2,1,0]],"count":1} @2
+        "#,
+    );
+    // A version that counts a write that nobody saw.
+    holds(
+        r#"
+        0-1 put {"key":"a","value":"1"} => {} @2
+        2-3 put {"key":"a","value":"2"} => info
+        4-5 put {"key":"a","value":"3"} => {} @9
+        6-7 range {"key":"a"} => {"kvs":[["a","3",2,9,3,0]],"count":1} @9
+        "#,
+    );
+    // A deletion, by one of two that were asked for.
+    holds(
+        r#"
+        0-1 put {"key":"a","value":"1"} => {} @2
+        2-3 put {"key":"b","value":"2"} => {} @3
+        4-5 delete {"key":"a","end":"c"} => info
+        6-7 delete {"key":"a"} => info
+        8-9 range {"key":"a","end":"c"} => {"kvs":[["b","2",3,3,1,0]],"count":1} @4
+        "#,
+    );
+    // The end of a lease whose time is over.
+    holds(
+        r#"
+        0-1 grant {"lease":7,"ttl":2} => {"ttl":2} @1
+        2-3 put {"key":"a","value":"1","lease":7} => {} @2
+        1990-2001 range {"key":"a"} => {"kvs":[],"count":0} @3
+        "#,
+    );
+}
+
+#[test]
+fn revisions_order_all_writes_as_real_time_does() {
+    breaks(
+        "same-revision",
+        &[0, 1],
+        r#"
+        0-5 put {"key":"a","value":"1"} => {} @2
+        1-4 put {"key":"b","value":"2"} => {} @2
+        "#,
+    );
+    breaks(
+        "revision-goes-back",
+        &[0, 1],
+        r#"
+        0-1 put {"key":"a","value":"1"} => {} @3
+        2-3 put {"key":"b","value":"2"} => {} @2
+        "#,
+    );
+    breaks(
+        "stale-read",
+        &[1, 2],
+        r#"
+        0-1 put {"key":"a","value":"1"} => {} @2
+        2-3 put {"key":"b","value":"2"} => {} @3
+        4-5 range {"key":"a"} => {"kvs":[["a","1",2,2,1,0]],"count":1} @2
+        "#,
+    );
+    breaks(
+        "revision-goes-back",
+        &[0, 1, 2],
+        r#"
+        0-1 range {"key":"a"} => {"kvs":[],"count":0} @5
+        2-3 put {"key":"a","value":"1"} => info
+        4-5 range {"key":"a"} => {"kvs":[["a","1",4,4,1,0]],"count":1} @5
+        "#,
+    );
+}
+
+#[test]
+fn a_read_shows_the_state_of_its_revision() {
+    breaks(
+        "lost-write",
+        &[0, 1],
+        r#"
+        0-1 put {"key":"a","value":"1"} => {} @2
+        2-3 range {"key":"a"} => {"kvs":[],"count":0} @2
+        "#,
+    );
+    breaks(
+        "lost-write",
+        &[0, 1, 2],
+        r#"
+        0-1 put {"key":"a","value":"1"} => {} @2
+        2-3 put {"key":"a","value":"2"} => {} @3
+        4-5 range {"key":"a"} => {"kvs":[["a","1",2,2,1,0]],"count":1} @3
+        "#,
+    );
+    breaks(
+        "never-written",
+        &[0],
+        r#"
+        0-1 range {"key":"a"} => {"kvs":[["a","1",2,2,1,0]],"count":1} @3
+        "#,
+    );
+    breaks(
+        "never-written",
+        &[0, 1],
+        r#"
+        0-1 range {"key":"a"} => {"kvs":[["a","1",2,2,1,0]],"count":1} @2
+        2-3 put {"key":"a","value":"1"} => info
+        "#,
+    );
+    breaks(
+        "refused-write",
+        &[0, 1],
+        r#"
+        0-1 put {"key":"a","value":"1"} => fail
+        2-3 range {"key":"a"} => {"kvs":[["a","1",2,2,1,0]],"count":1} @2
+        "#,
+    );
+    breaks(
+        "wrong-revision",
+        &[0, 1],
+        r#"
+        0-1 put {"key":"a","value":"1"} => {} @3
+        2-3 range {"key":"a"} => {"kvs":[["a","1",2,2,1,0]],"count":1} @3
+        "#,
+    );
+    breaks(
+        "undeleted",
+        &[0, 1, 2],
+        r#"
+        0-1 put {"key":"a","value":"1"} => {} @2
+        2-3 delete {"key":"a"} => {"deleted":1} @3
+        4-5 range {"key":"a"} => {"kvs":[["a","1",2,2,1,0]],"count":1} @3
+        "#,
+    );
+    breaks(
+        "wrong-version",
+        &[0, 1],
+        r#"
+        0-1 put {"key":"a","value":"1"} => {} @2
+        2-3 range {"key":"a"} => {"kvs":[["a","1",2,2,2,0]],"count":1} @2
+        "#,
+    );
+    breaks(
+        "wrong-lease",
+        &[0, 1],
+        r#"
+        0-1 put {"key":"a","value":"1"} => {} @2
+        2-3 range {"key":"a"} => {"kvs":[["a","1",2,2,1,9]],"count":1} @2
+        "#,
+    );
+    breaks(
+        "written-twice",
+        &[0, 1, 2],
+        r#"
+        0-1 put {"key":"a","value":"1"} => info
+        2-3 range {"key":"a"} => {"kvs":[["a","1",2,2,1,0]],"count":1} @2
+        4-5 range {"key":"a"} => {"kvs":[["a","1",2,3,2,0]],"count":1} @3
+        "#,
+    );
+    breaks(
+        "malformed-answer",
+        &[0],
+        r#"
+        0-1 range {"key":"a"} => {"kvs":[],"count":1} @2
+        "#,
+    );
+}
+
+#[test]
+fn deletions_of_unknown_outcome_explain_no_more_than_they_can() {
+    // It would have taken the other key too.
+    breaks(
+        "lost-write",
+        &[0, 1, 2, 3],
+        r#"
+        0-1 put {"key":"a","value":"1"} => {} @2
+        2-3 put {"key":"b","value":"2"} => {} @3
+        4-5 delete {"key":"a","end":"c"} => info
+        6-7 range {"key":"a","end":"c"} => {"kvs":[["b","2",3,3,1,0]],"count":1} @4
+        "#,
+    );
+    // There is no revision left for it.
+    breaks(
+        "lost-write",
+        &[0, 2],
+        r#"
+        0-1 put {"key":"a","value":"1"} => {} @2
+        2-3 delete {"key":"a"} => info
+        4-5 range {"key":"a"} => {"kvs":[],"count":0} @2
+        "#,
+    );
+    // It began too late.
+    breaks(
+        "lost-write",
+        &[0, 1],
+        r#"
+        0-1 put {"key":"a","value":"1"} => {} @2
+        2-3 range {"key":"a"} => {"kvs":[],"count":0} @3
+        4-5 delete {"key":"a"} => info
+        "#,
+    );
+}
+
+#[test]
+fn counts_and_previous_versions_are_of_the_state_too() {
+    breaks(
+        "wrong-count",
+        &[0, 1, 2],
+        r#"
+        0-1 put {"key":"a","value":"1"} => {} @2
+        2-3 put {"key":"b","value":"2"} => {} @3
+        4-5 range {"key":"a","end":"c","count_only":true} => {"count":1} @3
+        "#,
+    );
+    breaks(
+        "wrong-previous",
+        &[0, 1],
+        r#"
+        0-1 put {"key":"a","value":"1"} => {} @2
+        2-3 put {"key":"a","value":"2","prev_kv":true} => {} @3
+        "#,
+    );
+    breaks(
+        "wrong-previous",
+        &[0],
+        r#"
+        0-1 delete {"key":"a"} => {"deleted":1} @3
+        "#,
+    );
+}
+
+#[test]
+fn a_transaction_happens_as_a_whole_and_on_its_conditions() {
+    breaks(
+        "torn-txn",
+        &[0, 1],
+        r#"
+        0-1 txn {"if":[],"then":[{"put":{"key":"a","value":"1"}},{"put":{"key":"b","value":"2"}}]} => {"succeeded":true,"results":[{"put":{}},{"put":{}}]} @3
+        2-3 range {"key":"a","end":"c"} => {"kvs":[["a","1",2,2,1,0],["b","2",3,3,1,0]],"count":2} @3
+        "#,
+    );
+    breaks(
+        "torn-txn",
+        &[0, 1],
+        r#"
+        0-1 txn {"if":[],"then":[{"put":{"key":"a","value":"1"}},{"put":{"key":"b","value":"2"}}]} => info
+        2-3 range {"key":"a","end":"c"} => {"kvs":[["a","1",2,2,1,0]],"count":1} @2
+        "#,
+    );
+    breaks(
+        "txn-condition",
+        &[0, 1],
+        r#"
+        0-1 put {"key":"a","value":"1"} => {} @2
+        2-3 txn {"if":[["create","a","=",0]],"then":[{"put":{"key":"b","value":"2"}}]} => {"succeeded":true,"results":[{"put":{}}]} @3
+        "#,
+    );
+}
+
+#[test]
+fn a_serializable_read_shows_the_state_of_its_header_and_a_historic_one_of_its_revision() {
+    breaks(
+        "serializable-state",
+        &[0, 1],
+        r#"
+        0-1 put {"key":"a","value":"1"} => {} @2
+        2-3 range {"key":"a","serializable":true} => {"kvs":[],"count":0} @2
+        "#,
+    );
+    breaks(
+        "historic-state",
+        &[0, 1, 2],
+        r#"
+        0-1 put {"key":"a","value":"1"} => {} @2
+        2-3 put {"key":"a","value":"2"} => {} @3
+        4-5 range {"key":"a","revision":2} => {"kvs":[["a","2",2,3,2,0]],"count":1} @3
+        "#,
+    );
+}
+
+#[test]
+fn keys_go_with_their_lease_all_at_once_and_not_before_its_time() {
+    breaks(
+        "lease-left-keys",
+        &[0, 1, 2, 3],
+        r#"
+        0-1 grant {"lease":7,"ttl":5} => {"ttl":5} @1
+        2-3 put {"key":"a","value":"1","lease":7} => {} @2
+        4-5 revoke {"lease":7} => null @3
+        6-7 range {"key":"a"} => {"kvs":[["a","1",2,2,1,7]],"count":1} @3
+        "#,
+    );
+}
+
+#[test]
+fn a_lease_that_ends_by_itself_takes_all_of_its_keys() {
+    let text = r#"
+        0-1 grant {"lease":7,"ttl":2} => {"ttl":2} @1
+        2-3 txn {"if":[],"then":[{"put":{"key":"a","value":"1","lease":7}},{"put":{"key":"b","value":"2","lease":7}}]} => {"succeeded":true,"results":[{"put":{}},{"put":{}}]} @2
+        3000-3001 range {"key":"a"} => {"kvs":[],"count":0} @3
+        3002-3003 range {"key":"b"} => {"kvs":[["b","2",2,2,1,7]],"count":1} @3
+    "#;
+    let violation = violation(&ops(text));
+    assert_eq!(violation.kind.name, "lease-left-keys", "{violation}");
+}
+
+#[test]
+fn leases_live_as_long_as_they_were_promised() {
+    breaks(
+        "lease-early",
+        &[0, 1, 3],
+        r#"
+        0-1 grant {"lease":7,"ttl":2} => {"ttl":2} @1
+        2-3 put {"key":"a","value":"1","lease":7} => {} @2
+        4-5 put {"key":"b","value":"2"} => {} @3
+        1990-1995 range {"key":"a"} => {"kvs":[],"count":0} @4
+        "#,
+    );
+    breaks(
+        "lease-early",
+        &[0, 1, 2, 3],
+        r#"
+        0-1 grant {"lease":7,"ttl":2} => {"ttl":2} @1
+        2-3 put {"key":"a","value":"1","lease":7} => {} @2
+        1000-1001 keep-alive {"lease":7} => {"ttl":2} @2
+        2500-2501 range {"key":"a"} => {"kvs":[],"count":0} @3
+        "#,
+    );
+    breaks(
+        "lease-early",
+        &[0, 1],
+        r#"
+        0-1 grant {"lease":7,"ttl":2} => {"ttl":2} @1
+        1000-1001 keep-alive {"lease":7} => {"ttl":0} @1
+        "#,
+    );
+    breaks(
+        "lease-ttl",
+        &[0],
+        r#"
+        0-1 grant {"lease":7,"ttl":5} => {"ttl":2} @1
+        "#,
+    );
+    // A renewal whose answer is lost promises nothing.
+    holds(
+        r#"
+        0-1 grant {"lease":7,"ttl":2} => {"ttl":2} @1
+        2-3 put {"key":"a","value":"1","lease":7} => {} @2
+        1000-1001 keep-alive {"lease":7} => info
+        2500-2501 range {"key":"a"} => {"kvs":[],"count":0} @3
+        "#,
+    );
+}
+
+#[test]
+fn a_lease_that_is_gone_or_was_never_granted_serves_nobody() {
+    breaks(
+        "dead-lease",
+        &[0],
+        r#"
+        0-1 put {"key":"a","value":"1","lease":7} => {} @2
+        "#,
+    );
+    let text = r#"
+        0-1 grant {"lease":7,"ttl":2} => {"ttl":2} @1
+        2-3 revoke {"lease":7} => null @1
+        4-5 put {"key":"a","value":"1","lease":7} => {} @2
+    "#;
+    assert_eq!(violation(&ops(text)).kind.name, "dead-lease");
+    breaks(
+        "lease-keys",
+        &[1],
+        r#"
+        0-1 grant {"lease":7,"ttl":2} => {"ttl":2} @1
+        2-3 time-to-live {"lease":7} => {"ttl":1,"keys":["a"]} @1
+        "#,
+    );
+    // Who was told that the lease is gone finds none of its keys.
+    let text = r#"
+        0-1 grant {"lease":7,"ttl":2} => {"ttl":2} @1
+        2-3 put {"key":"a","value":"1","lease":7} => {} @2
+        3000-3001 put {"key":"b","value":"2","lease":7} => {"refused":"lease-not-found"}
+        3002-3003 range {"key":"a"} => {"kvs":[["a","1",2,2,1,7]],"count":1} @2
+    "#;
+    let violation = violation(&ops(text));
+    assert_eq!(violation.kind.name, "lease-left-keys", "{violation}");
+}
+
+#[test]
+fn compacted_and_future_revisions_are_answered_as_such() {
+    breaks(
+        "compacted-read",
+        &[2, 3],
+        r#"
+        0-1 put {"key":"a","value":"1"} => {} @2
+        2-3 put {"key":"a","value":"2"} => {} @3
+        4-5 compact {"revision":3} => null @3
+        6-7 range {"key":"a","revision":2} => {"kvs":[["a","1",2,2,1,0]],"count":1} @3
+        "#,
+    );
+    breaks(
+        "false-compacted",
+        &[1],
+        r#"
+        0-1 compact {"revision":3} => null @5
+        2-3 range {"key":"a","revision":3} => {"refused":"compacted"}
+        "#,
+    );
+    breaks(
+        "false-future",
+        &[0, 1],
+        r#"
+        0-1 put {"key":"a","value":"1"} => {} @2
+        2-3 range {"key":"a","revision":2} => {"refused":"future"}
+        "#,
+    );
+    breaks(
+        "future-read",
+        &[0],
+        r#"
+        0-1 range {"key":"a","revision":5} => {"kvs":[],"count":0} @4
+        "#,
+    );
+}
+
+#[test]
+fn compactions_of_others_are_possible_where_the_history_says_so() {
+    let ops = ops(r#"0-1 range {"key":"a","revision":3} => {"refused":"compacted"}"#);
+    let parameters = r#"{"others_compact":true}"#;
+    let history = support::history("etcd", parameters, &ops);
+    assert!(check(&history, Model::Etcd).unwrap().is_valid());
+}
+
+/// Two writes, and a watch of them with these notices.
+fn watched(notices: &str) -> String {
+    let writes = r#"
+        0-1 put {"key":"a","value":"1"} => {} @2
+        2-3 put {"key":"b","value":"2"} => {} @3
+        4-5 watch {"watch":1,"key":"a","end":"c","start":2,"prev_kv":true} => null @3
+    "#;
+    format!("{writes}{notices}")
+}
+
+#[test]
+fn a_watch_hears_of_everything_in_order_once_and_as_a_whole() {
+    breaks(
+        "watch-lost-event",
+        &[0, 2, 3],
+        &watched(r#"6-7 notice {} => {"watch":1,"events":[{"put":[["b","2",3,3,1,0],null]}]} @3"#),
+    );
+    breaks(
+        "watch-unordered",
+        &[2, 3, 4],
+        &watched(
+            r#"6-7 notice {} => {"watch":1,"events":[{"put":[["b","2",3,3,1,0],null]}]} @3
+               8-9 notice {} => {"watch":1,"events":[{"put":[["a","1",2,2,1,0],null]}]} @3"#,
+        ),
+    );
+    breaks(
+        "watch-duplicate",
+        &[2, 3, 4],
+        &watched(
+            r#"6-7 notice {} => {"watch":1,"events":[{"put":[["a","1",2,2,1,0],null]}]} @3
+               8-9 notice {} => {"watch":1,"events":[{"put":[["a","1",2,2,1,0],null]}]} @3"#,
+        ),
+    );
+    breaks(
+        "watch-torn",
+        &[1, 2, 3],
+        r#"
+        0-1 txn {"if":[],"then":[{"put":{"key":"a","value":"1"}},{"put":{"key":"b","value":"2"}}]} => {"succeeded":true,"results":[{"put":{}},{"put":{}}]} @2
+        4-5 watch {"watch":1,"key":"a","end":"c","start":2} => null @3
+        6-7 notice {} => {"watch":1,"events":[{"put":[["a","1",2,2,1,0],null]}]} @3
+        8-9 notice {} => {"watch":1,"events":[{"put":[["b","2",2,2,1,0],null]}]} @3
+        "#,
+    );
+    // Unless it says so.
+    holds(
+        r#"
+        0-1 txn {"if":[],"then":[{"put":{"key":"a","value":"1"}},{"put":{"key":"b","value":"2"}}]} => {"succeeded":true,"results":[{"put":{}},{"put":{}}]} @2
+        4-5 watch {"watch":1,"key":"a","end":"c","start":2} => null @3
+        6-7 notice {} => {"watch":1,"fragment":true,"events":[{"put":[["a","1",2,2,1,0],null]}]} @3
+        8-9 notice {} => {"watch":1,"events":[{"put":[["b","2",2,2,1,0],null]}]} @3
+        "#,
+    );
+}
+
+#[test]
+fn a_watch_begins_where_it_was_asked_to_and_keeps_to_its_filters() {
+    breaks(
+        "watch-before-start",
+        &[1, 2],
+        r#"
+        0-1 put {"key":"a","value":"1"} => {} @2
+        4-5 watch {"watch":1,"key":"a","start":9} => null @3
+        6-7 notice {} => {"watch":1,"events":[{"put":[["a","1",2,2,1,0],null]}]} @3
+        "#,
+    );
+    breaks(
+        "watch-before-start",
+        &[1, 2],
+        r#"
+        0-1 put {"key":"a","value":"1"} => {} @2
+        4-5 watch {"watch":1,"key":"a","start":0} => null @2
+        6-7 notice {} => {"watch":1,"events":[{"put":[["a","1",2,2,1,0],null]}]} @3
+        "#,
+    );
+    breaks(
+        "watch-filter",
+        &[1, 2],
+        r#"
+        0-1 put {"key":"b","value":"1"} => {} @2
+        4-5 watch {"watch":1,"key":"a","start":2} => null @3
+        6-7 notice {} => {"watch":1,"events":[{"put":[["b","1",2,2,1,0],null]}]} @3
+        "#,
+    );
+    breaks(
+        "watch-filter",
+        &[1, 2],
+        r#"
+        0-1 put {"key":"a","value":"1"} => {} @2
+        4-5 watch {"watch":1,"key":"a","start":2,"no_put":true} => null @3
+        6-7 notice {} => {"watch":1,"events":[{"put":[["a","1",2,2,1,0],null]}]} @3
+        "#,
+    );
+}
+
+#[test]
+fn what_a_watch_was_told_of_progress_holds() {
+    breaks(
+        "watch-progress",
+        &[2, 3, 4],
+        &watched(
+            r#"6-7 notice {} => {"watch":1} @2
+               8-9 notice {} => {"watch":1,"events":[{"put":[["a","1",2,2,1,0],null]}]} @3"#,
+        ),
+    );
+    // Of all watches of a stream at once.
+    breaks(
+        "watch-lost-event",
+        &[0, 1, 2],
+        r#"
+        0-1 put {"key":"a","value":"1"} => {} @2
+        4-5 watch {"watch":1,"stream":5,"key":"a","start":2} => null @3
+        6-7 notice {} => {"stream":5} @3
+        "#,
+    );
+    breaks(
+        "watch-header",
+        &[2, 3],
+        &watched(r#"6-7 notice {} => {"watch":1,"events":[{"put":[["a","1",2,2,1,0],null]}]} @1"#),
+    );
+    breaks(
+        "false-compacted",
+        &[2, 3],
+        &watched(r#"6-7 notice {} => {"watch":1,"compacted":3} @0"#),
+    );
+}
+
+#[test]
+fn a_watch_hears_of_what_happened_and_as_it_happened() {
+    breaks(
+        "watch-invented-event",
+        &[0, 1, 2],
+        r#"
+        0-1 put {"key":"a","value":"1"} => {} @2
+        4-5 watch {"watch":1,"key":"a","start":2} => null @3
+        6-7 notice {} => {"watch":1,"events":[{"put":[["a","1",2,2,1,0],null]},{"delete":["a",4,null]}]} @4
+        "#,
+    );
+    breaks(
+        "watch-invented-event",
+        &[0, 1],
+        r#"
+        4-5 watch {"watch":1,"key":"a","start":2} => null @3
+        6-7 notice {} => {"watch":1,"events":[{"put":[["a","1",2,2,1,0],null]}]} @4
+        "#,
+    );
+    breaks(
+        "watch-wrong-event",
+        &[0, 1, 2],
+        r#"
+        0-1 put {"key":"a","value":"1"} => {} @2
+        4-5 watch {"watch":1,"key":"a","start":2} => null @3
+        6-7 notice {} => {"watch":1,"events":[{"put":[["a","1",2,2,2,0],null]}]} @4
+        "#,
+    );
+    breaks(
+        "watch-wrong-previous",
+        &[0, 2, 3],
+        r#"
+        0-1 put {"key":"a","value":"1"} => {} @2
+        2-3 put {"key":"a","value":"2"} => {} @3
+        4-5 watch {"watch":1,"key":"a","start":3,"prev_kv":true} => null @3
+        6-7 notice {} => {"watch":1,"events":[{"put":[["a","2",2,3,2,0],null]}]} @3
+        "#,
+    );
+    // What is compacted cannot be sent.
+    holds(
+        r#"
+        0-1 put {"key":"a","value":"1"} => {} @2
+        2-3 put {"key":"a","value":"2"} => {} @3
+        4-5 watch {"watch":1,"key":"a","start":3,"prev_kv":true} => null @3
+        4-8 compact {"revision":3} => null @3
+        6-7 notice {} => {"watch":1,"events":[{"put":[["a","2",2,3,2,0],null]}]} @3
+        "#,
+    );
+}
+
+#[test]
+fn what_one_watch_heard_of_another_one_lost() {
+    // Nobody knows whether the write happened, but for the first watch.
+    let text = r#"
+        0-1 put {"key":"a","value":"1"} => info
+        2-3 put {"key":"a","value":"2"} => info
+        4-5 watch {"watch":1,"key":"a","start":2} => null @1
+        6-7 watch {"watch":2,"key":"a","start":2} => null @1
+        8-9 notice {} => {"watch":1,"events":[{"put":[["a","1",2,2,1,0],null]},{"put":[["a","2",2,3,2,0],null]}]} @3
+        10-11 notice {} => {"watch":2,"events":[{"put":[["a","2",2,3,2,0],null]}]} @3
+    "#;
+    assert_eq!(violation(&ops(text)).kind.name, "watch-lost-event");
+}
+
+#[test]
+fn the_time_at_which_a_watch_hears_of_something_decides_nothing() {
+    // The read began after the event was there, and is older all the same: a member
+    // may deliver events before another one has heard of the write.
+    holds(
+        r#"
+        0-9 put {"key":"a","value":"1"} => {} @2
+        1-2 watch {"watch":1,"key":"a","start":2} => null @1
+        3-4 notice {} => {"watch":1,"events":[{"put":[["a","1",2,2,1,0],null]}]} @2
+        5-6 range {"key":"a","serializable":true} => {"kvs":[],"count":0} @1
+        "#,
+    );
+}
+
+#[test]
+fn a_watch_that_never_hears_of_the_end_is_stuck() {
+    let ops = ops(r#"
+        0-1 watch {"watch":1,"key":"a","start":2} => null @1
+        2-3 follow null => open
+        "#);
+    let (header, mut events) = etcd_history(&ops).into_parts();
+    let mark = etcd_checker::history::Event {
+        time: 9_000_000_000,
+        process: etcd_checker::history::Process::Nemesis,
+        kind: etcd_checker::history::EventKind::Info,
+        f: etcd_checker::history::LIVENESS_DEADLINE.into(),
+        ..events[0].clone()
+    };
+    events.push(mark);
+    let history = etcd_checker::History::new(header, events).unwrap();
+    let verdict = check(&history, Model::Etcd).unwrap();
+    let violation = verdict.violation().expect("it never ended");
+    assert_eq!(
+        (violation.kind.name, violation.class),
+        ("stuck", Class::Liveness)
+    );
+}
