@@ -1,8 +1,8 @@
 //! One run on a real cluster: the same workload, the same checker.
 //!
-//! A run keeps to keys below its prefix and removes them at the end. It uses
-//! nothing but reads, writes, transactions and watches on those keys, so a user
-//! whose role is limited to the prefix can run it, and it never compacts,
+//! A run keeps to keys below its [prefixes](Workload::prefixes) and removes them at
+//! the end. It uses nothing but reads, writes, transactions and watches on those
+//! keys, so a user whose role is limited to them can run it, and it never compacts,
 //! defragments or moves a leader.
 
 use std::sync::{Arc, Mutex};
@@ -31,7 +31,8 @@ pub struct Cluster {
     pub connect: Connect,
     /// `host:port` of the members, for the record.
     pub endpoints: Vec<String>,
-    /// What every key of the run begins with, such as `etcd-recipes/5f3a/`.
+    /// What the keys of the run begin with, such as `etcd-recipes/5f3a/`; see
+    /// [`Workload::prefixes`].
     pub prefix: String,
     /// Decides what clients do, as far as the cluster's timing allows.
     pub seed: u64,
@@ -87,7 +88,7 @@ pub async fn run(
     parameters: &Parameters,
     interrupt: impl Future<Output = ()>,
 ) -> Result<LiveReport, LiveError> {
-    let etcd_version = cluster.prepare().await?;
+    let etcd_version = cluster.prepare(workload).await?;
     let header = header(cluster, workload, parameters, &etcd_version);
     let recorder = Arc::new(Mutex::new(Recorder::new(header)));
     let stage = cluster.stage(&recorder);
@@ -101,7 +102,7 @@ pub async fn run(
     };
     // Clients that are still at work would write below the prefix again.
     stage.stop();
-    let left_behind = cluster.clean_up().await.err();
+    let left_behind = cluster.clean_up(workload).await.err();
     let interrupted = ended.is_none();
     ended
         .unwrap_or(Ok(()))
@@ -155,24 +156,24 @@ impl Cluster {
         Stage::new(Environment::Live(live), Arc::clone(recorder), options)
     }
 
-    /// Finds out whether the cluster can be used, and its version.
+    /// Finds out whether the cluster can be used for this workload, and its version.
     ///
     /// # Errors
     ///
     /// [`LiveError::Unusable`] and [`LiveError::Occupied`].
-    pub async fn prepare(&self) -> Result<String, LiveError> {
+    pub async fn prepare(&self, workload: &dyn Workload) -> Result<String, LiveError> {
         let mut client = self.client().await?;
-        let range = etcd_client::GetOptions::new()
-            .with_prefix()
-            .with_count_only();
-        let count = client.get(self.prefix.as_str(), Some(range));
-        let count = within_deadline(count)
-            .await
-            .map_err(|reason| self.unusable(&reason))?;
-        if count.count() > 0 {
-            return Err(LiveError::Occupied {
-                prefix: self.prefix.clone(),
-            });
+        for prefix in workload.prefixes(&self.prefix) {
+            let range = etcd_client::GetOptions::new()
+                .with_prefix()
+                .with_count_only();
+            let count = client.get(prefix.as_str(), Some(range));
+            let count = within_deadline(count)
+                .await
+                .map_err(|reason| self.unusable(&reason))?;
+            if count.count() > 0 {
+                return Err(LiveError::Occupied { prefix });
+            }
         }
         // A user without any other permission may be refused this.
         Ok(match within_deadline(client.status()).await {
@@ -184,11 +185,11 @@ impl Cluster {
     /// Removes the keys of the run, until none are found: a request that was
     /// on its way when its client was stopped may still land. Tries again after
     /// an error, because another member may do what one that died cannot.
-    async fn clean_up(&self) -> Result<(), String> {
+    async fn clean_up(&self, workload: &dyn Workload) -> Result<(), String> {
         let mut problem = "it takes too long".to_owned();
         let attempts = async {
             loop {
-                match self.delete_all().await {
+                match self.delete_all(workload).await {
                     Ok(0) => return,
                     Ok(_) => {}
                     Err(error) => problem = error,
@@ -201,11 +202,15 @@ impl Cluster {
     }
 
     /// Returns how many keys there were.
-    async fn delete_all(&self) -> Result<i64, String> {
+    async fn delete_all(&self, workload: &dyn Workload) -> Result<i64, String> {
         let mut client = within_deadline((self.connect)()).await?;
-        let all = DeleteOptions::new().with_prefix();
-        let delete = client.delete(self.prefix.as_str(), Some(all));
-        Ok(within_deadline(delete).await?.deleted())
+        let mut deleted = 0;
+        for prefix in workload.prefixes(&self.prefix) {
+            let all = DeleteOptions::new().with_prefix();
+            let delete = client.delete(prefix, Some(all));
+            deleted += within_deadline(delete).await?.deleted();
+        }
+        Ok(deleted)
     }
 
     async fn client(&self) -> Result<Client, LiveError> {

@@ -131,6 +131,12 @@ impl Error {
         self.0.kind == ErrorKind::InvalidName
     }
 
+    /// Whether an option, or what was asked for, makes no sense here; the message
+    /// says why.
+    pub fn is_invalid_option(&self) -> bool {
+        self.0.kind == ErrorKind::InvalidOption
+    }
+
     /// Whether etcd said that the user may not do this.
     pub(crate) fn is_permission_denied(&self) -> bool {
         self.0.cause_text_contains("etcdserver: permission denied")

@@ -106,6 +106,12 @@ pub trait Workload: Send + Sync {
     /// drawn to strike before.
     fn lasts_ms(&self, parameters: &Parameters) -> u64;
 
+    /// What the keys of a run on a real cluster begin with when the run is given
+    /// this prefix.
+    fn prefixes(&self, prefix: &str) -> Vec<String> {
+        vec![prefix.to_owned()]
+    }
+
     /// Runs it: starts the clients, waits for them, winds up.
     ///
     /// # Errors

@@ -108,6 +108,11 @@ impl Workload for PriorityQueueWorkload {
         300 + parameters.get("items") * parameters.get("think_ms")
     }
 
+    /// Go's layout keeps the books of a priority queue outside of its name.
+    fn prefixes(&self, prefix: &str) -> Vec<String> {
+        vec![prefix.to_owned(), format!("__{prefix}")]
+    }
+
     fn run(&self, stage: Stage, parameters: Parameters) -> Running {
         Box::pin(async move { run(&stage, &parameters).await })
     }
@@ -158,12 +163,15 @@ fn open(stage: &Stage, actor: &Actor) -> Result<PriorityQueue, Error> {
 /// Items of other queues, of which the history knows nothing: the checker calls
 /// each that turns up a value that nobody enqueued.
 async fn fill_neighbours(stage: &Stage, driver: &Actor) -> Result<(), Error> {
-    let nested = format!("__{}", name(stage));
-    for neighbour in [
+    let mut neighbours = vec![
         format!("{}2", name(stage)),
         format!("{}/nested", name(stage)),
-        nested,
-    ] {
+    ];
+    if stage.prefix().is_empty() {
+        // On a real cluster its own books would be under yet another prefix.
+        neighbours.push(format!("__{}", name(stage)));
+    }
+    for neighbour in neighbours {
         let neighbour = PriorityQueue::new(driver.etcd(), neighbour)?;
         // It may fail under faults; then there is nothing to mistake.
         neighbour.enqueue("of-a-neighbour", 0).await.ok();

@@ -1,5 +1,6 @@
 //! `live`: the same workloads on a real etcd.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -27,6 +28,7 @@ Examples:
   etcd-recipes live --set items=20 --set transfers=20   a short run
 
 Writes below its prefix only, and removes the prefix at the end and on Ctrl-C.
+priority-queue does so below __PREFIX too, where etcd's Go recipes keep its books.
 A user needs no more than to read and write below the prefix. Never compacts or
 defragments the cluster, and never moves its leader. Kill members meanwhile, if
 they are yours: outcomes that become unknown are part of the record.
@@ -175,10 +177,17 @@ impl Campaign {
     /// Says what would be done.
     async fn rehearse(&self) -> anyhow::Result<Results> {
         let cluster = self.access.cluster(&self.prefix, self.seed).await?;
-        let etcd_version = cluster.prepare().await.map_err(unusable)?;
+        let mut etcd_version = String::new();
+        for workload in &self.workloads {
+            etcd_version = cluster.prepare(*workload).await.map_err(unusable)?;
+        }
         let mut text = format!(
-            "would use etcd {etcd_version} at {}\nwould keep to keys below {:?} and remove them at the end",
-            self.access, self.prefix
+            "would use etcd {etcd_version} at {}\nwould keep to keys below {} and remove them at the end",
+            self.access,
+            self.prefixes()
+                .map(|prefix| format!("{prefix:?}"))
+                .collect::<Vec<_>>()
+                .join(" and ")
         );
         for workload in &self.workloads {
             let parameters = self.parameters(*workload);
@@ -200,9 +209,11 @@ impl Campaign {
     async fn perform(&self) -> anyhow::Result<Results> {
         output::note(format_args!(
             "{FAINT}etcd at {}, keys below {}, seed {}{FAINT:#}",
-            self.access, self.prefix, self.seed
+            self.access,
+            self.prefixes().collect::<Vec<_>>().join(" and "),
+            self.seed
         ));
-        let (interrupt, _listener) = interrupt::on_interrupt(left(&self.prefix));
+        let (interrupt, _listener) = interrupt::on_interrupt(left(self.prefixes()));
         let mut results = Results {
             status: Status::Valid,
             etcd_version: String::new(),
@@ -273,7 +284,8 @@ impl Campaign {
         }
         results.status = results.status.max(verdict::status(&verdict));
         if let Some(why) = &left_behind {
-            output::warning(format_args!("{}: {why}", left(&self.prefix)));
+            let prefixes = workload.prefixes(&self.prefix).into_iter();
+            output::warning(format_args!("{}: {why}", left(prefixes)));
             results.status = results.status.max(Status::Cluster);
         }
         results.etcd_version = etcd_version;
@@ -285,6 +297,13 @@ impl Campaign {
             left_behind,
         });
         Ok(())
+    }
+
+    /// Below which keys the workloads write, each once.
+    fn prefixes(&self) -> impl Iterator<Item = String> {
+        let all = self.workloads.iter();
+        let all = all.flat_map(|workload| workload.prefixes(&self.prefix));
+        all.collect::<BTreeSet<_>>().into_iter()
     }
 
     fn parameters(&self, workload: &dyn Workload) -> workload::Parameters {
@@ -305,6 +324,9 @@ fn unusable(error: LiveError) -> anyhow::Error {
     }
 }
 
-fn left(prefix: &str) -> String {
-    format!("keys may be left below {prefix}; `etcdctl del --prefix {prefix}` removes them")
+fn left(prefixes: impl Iterator<Item = String>) -> String {
+    let each = prefixes.map(|prefix| {
+        format!("keys may be left below {prefix}; `etcdctl del --prefix {prefix}` removes them")
+    });
+    each.collect::<Vec<_>>().join("; ")
 }

@@ -38,6 +38,41 @@ fn a_run_is_valid_saved_checked_alike_and_leaves_nothing_behind() {
 }
 
 #[test]
+fn every_workload_is_valid_and_leaves_nothing_behind() {
+    let (etcd, folder) = (Etcd::start(), Folder::new());
+    let ran = folder
+        .run(&format!(
+            "live --endpoints {} --prefix run --set items=3 --set transfers=3 --set rounds=3 \
+             --set transactions=5 --set ttl_s=2 --set extra=0",
+            etcd.endpoint()
+        ))
+        .exits_with(0)
+        .notes("keys below __run/ and run/");
+    let valid = ran.stdout.lines().filter(|line| line.contains(": valid: "));
+    assert_eq!(valid.count(), 11, "{}", ran.stdout);
+    assert_eq!(etcd.keys(), 0);
+}
+
+#[test]
+fn the_books_of_a_priority_queue_that_is_there_are_not_touched() {
+    let (etcd, folder) = (Etcd::start(), Folder::new());
+    etcd.with_client(async |mut client| client.put("__mine/jobs/00001", "", None).await.unwrap());
+    let live = |what: &str| {
+        folder.run(&format!(
+            "live {what} --endpoints {} --prefix mine --set items=3",
+            etcd.endpoint()
+        ))
+    };
+    for what in ["priority-queue", "priority-queue --dry-run"] {
+        live(what)
+            .exits_with(5)
+            .notes("already keys below `__mine/`");
+    }
+    live("queue").exits_with(0);
+    assert_eq!(etcd.keys(), 1);
+}
+
+#[test]
 fn the_environment_of_etcdctl_is_read_and_the_history_can_go_to_standard_output() {
     let (etcd, folder) = (Etcd::start(), Folder::new());
     let mut command = folder.command();

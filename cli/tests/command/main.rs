@@ -2,7 +2,9 @@
 
 mod bench;
 mod check;
+#[allow(dead_code, reason = "other tests use more of it")]
 mod cluster;
+#[allow(dead_code, reason = "other tests use more of it")]
 mod conversation;
 mod live;
 mod replay;

@@ -364,7 +364,12 @@ fn all_enter_and_leave_a_double_barrier_together() {
 
 #[test]
 fn a_cyclic_barrier_counts_its_rounds() {
-    let etcd = Etcd::start();
+    let (etcd, folder) = (Etcd::start(), Folder::new());
+    let too_many = "shell cyclic-barrier --name all --count 101 --endpoints";
+    folder
+        .run(&format!("{too_many} {}", etcd.endpoint()))
+        .exits_with(2)
+        .notes("at most 100");
     let arguments = "cyclic-barrier --name all --count 2";
     let mut first = Shell::start(&etcd, arguments);
     let mut second = Shell::start(&etcd, arguments);

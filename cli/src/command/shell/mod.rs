@@ -157,7 +157,9 @@ async fn converse(what: What, ttl: Duration, access: &Access) -> anyhow::Result<
     };
     let mut opened = match place.open().await {
         Ok(opened) => opened,
-        Err(error) if error.is_invalid_name() => return Err(Failure::usage(error).into()),
+        Err(error) if error.is_invalid_name() || error.is_invalid_option() => {
+            return Err(Failure::usage(error).into());
+        }
         Err(error) => return Err(Failure::cluster(error).into()),
     };
     let mut input = Input::new().context("cannot read from the terminal")?;

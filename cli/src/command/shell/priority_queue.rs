@@ -1,11 +1,10 @@
 //! The priority queue, by hand.
 
 use etcd_client::Client;
-use etcd_recipes::priority_queue::{PriorityItem, PriorityQueue};
+use etcd_recipes::priority_queue::PriorityQueue;
 
 use super::command::{Command, Line, Problem, number};
-use super::recipe::{Recipe, Running, nothing, result};
-use super::text;
+use super::recipe::{Recipe, Running, item, pushed, result};
 
 const COMMANDS: &[Command] = &[
     Command::new(
@@ -33,12 +32,18 @@ impl Shell {
         match line.parts() {
             ("push", [value, priority]) => {
                 let priority: u16 = number(priority, "a priority from 0 to 65535")?;
-                let item = self.queue.enqueue(value.as_bytes(), priority).await?;
-                result(format_args!("pushed at revision {}", item.revision))
+                let enqueued = self.queue.enqueue(value.as_bytes(), priority).await?;
+                pushed(enqueued.revision)
             }
-            ("pop", []) => show(Some(self.queue.dequeue().await?)),
-            ("try-pop", []) => show(self.queue.try_dequeue().await?),
-            ("peek", []) => show(self.queue.peek().await?),
+            ("pop", []) => item(Some(&self.queue.dequeue().await?.value)),
+            ("try-pop", []) => item(
+                self.queue
+                    .try_dequeue()
+                    .await?
+                    .map(|item| item.value)
+                    .as_deref(),
+            ),
+            ("peek", []) => item(self.queue.peek().await?.map(|item| item.value).as_deref()),
             ("len", []) => result(self.queue.len().await?),
             _ => Err(Problem::usage(line)),
         }
@@ -52,12 +57,5 @@ impl Recipe for Shell {
 
     fn run<'a>(&'a mut self, line: &'a Line) -> Running<'a> {
         Box::pin(self.answer(line))
-    }
-}
-
-fn show(item: Option<PriorityItem>) -> Result<(), Problem> {
-    match item {
-        Some(item) => result(text::of(&item.value)),
-        None => nothing("the queue is empty"),
     }
 }

@@ -1,11 +1,10 @@
 //! The queue, by hand.
 
 use etcd_client::Client;
-use etcd_recipes::queue::{Item, Queue};
+use etcd_recipes::queue::Queue;
 
 use super::command::{Command, Line, Problem};
-use super::recipe::{Recipe, Running, nothing, result};
-use super::text;
+use super::recipe::{Recipe, Running, item, pushed, result};
 
 const COMMANDS: &[Command] = &[
     Command::new("push", "VALUE", "puts an item at the tail"),
@@ -27,13 +26,16 @@ impl Shell {
 
     async fn answer(&self, line: &Line) -> Result<(), Problem> {
         match line.parts() {
-            ("push", [value]) => {
-                let item = self.queue.enqueue(value.as_bytes()).await?;
-                result(format_args!("pushed at revision {}", item.revision))
-            }
-            ("pop", []) => show(Some(self.queue.dequeue().await?)),
-            ("try-pop", []) => show(self.queue.try_dequeue().await?),
-            ("peek", []) => show(self.queue.peek().await?),
+            ("push", [value]) => pushed(self.queue.enqueue(value.as_bytes()).await?.revision),
+            ("pop", []) => item(Some(&self.queue.dequeue().await?.value)),
+            ("try-pop", []) => item(
+                self.queue
+                    .try_dequeue()
+                    .await?
+                    .map(|item| item.value)
+                    .as_deref(),
+            ),
+            ("peek", []) => item(self.queue.peek().await?.map(|item| item.value).as_deref()),
             ("len", []) => result(self.queue.len().await?),
             _ => Err(Problem::usage(line)),
         }
@@ -47,12 +49,5 @@ impl Recipe for Shell {
 
     fn run<'a>(&'a mut self, line: &'a Line) -> Running<'a> {
         Box::pin(self.answer(line))
-    }
-}
-
-fn show(item: Option<Item>) -> Result<(), Problem> {
-    match item {
-        Some(item) => result(text::of(&item.value)),
-        None => nothing("the queue is empty"),
     }
 }

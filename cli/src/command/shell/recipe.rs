@@ -8,7 +8,7 @@ use etcd_recipes::session::Session;
 use super::command::{Command, Line, Problem};
 use super::{
     Place, barrier, cyclic_barrier, double_barrier, election, lock, priority_queue, queue,
-    reliable_queue, rw_lock, stm,
+    reliable_queue, rw_lock, stm, text,
 };
 use crate::output;
 
@@ -126,6 +126,19 @@ pub(super) fn open(
 /// Prints a result: one line, at once.
 pub(super) fn result(line: impl std::fmt::Display) -> Result<(), Problem> {
     output::to_stdout(|stdout| writeln!(stdout, "{line}")).map_err(Problem::Output)
+}
+
+/// Prints that an item was put into a queue.
+pub(super) fn pushed(revision: i64) -> Result<(), Problem> {
+    result(format_args!("pushed at revision {revision}"))
+}
+
+/// Prints the item of a queue.
+pub(super) fn item(value: Option<&[u8]>) -> Result<(), Problem> {
+    match value {
+        Some(value) => result(text::of(value)),
+        None => nothing("the queue is empty"),
+    }
 }
 
 /// Says on standard error that there is no result, and why.
