@@ -2,8 +2,8 @@
 //! programs on several machines need to work together, on the ordinary
 //! [`etcd_client`].
 //!
-//! - [`Queue`]: first in, first out, any number of producers and consumers;
 //! - [`Mutex`] and [`RwLock`]: locks, in order of arrival, with fencing tokens;
+//! - [`Queue`]: first in, first out, any number of producers and consumers;
 //! - [`PriorityQueue`]: the lowest number first, ties in the order of arrival;
 //! - [`ReliableQueue`]: items come back unless their consumer acknowledges them;
 //! - [`Barrier`], [`DoubleBarrier`], [`CyclicBarrier`]: waiting for a release, and for
@@ -14,7 +14,8 @@
 //! - [`PrefixWatch`](watch::PrefixWatch): one lasting watch that recipes share.
 //!
 //! Keys are laid out as etcd's Go recipes lay them out, so programs in both
-//! languages can share them.
+//! languages can share them; [`ReliableQueue`] and [`CyclicBarrier`], which Go does
+//! not have, have layouts of their own.
 //!
 //! ```no_run
 //! use etcd_recipes::{Queue, etcd_client::Client};
@@ -45,8 +46,8 @@
 //!
 //! # Map
 //!
-//! One recipe, one module: [`queue`], [`mutex`], [`rw_lock`], [`election`], [`stm`], [`barrier`],
-//! [`double_barrier`], [`cyclic_barrier`],
+//! One recipe, one module: [`queue`], [`priority_queue`], [`reliable_queue`], [`mutex`],
+//! [`rw_lock`], [`election`], [`barrier`], [`double_barrier`], [`cyclic_barrier`], [`stm`],
 //! [`session`]. What they share:
 //! [`error`] (outcomes), [`watch`], [`runtime`] (time, tasks, randomness), and
 //! inside the crate `request` (deadlines), `keys` (names and layouts) and

@@ -41,11 +41,13 @@ use crate::watch::{PrefixWatch, PrefixWatchOptions};
 /// in any number of processes, may enqueue and dequeue. Go programs may take
 /// part.
 ///
-/// # Promise
+/// # What it promises
 ///
 /// Enqueues and dequeues take effect one after the other, each between its call
 /// and its return: items come out in the order in which etcd committed them,
 /// and none comes out twice.
+///
+/// # What it does not promise
 ///
 /// A dequeue deletes its item before the caller has it. So **a
 /// [`dequeue`](Self::dequeue) that is cancelled (its future dropped), or ends
@@ -53,6 +55,14 @@ use crate::watch::{PrefixWatch, PrefixWatchOptions};
 /// [`dequeue_with_receipt`](Self::dequeue_with_receipt) loses none.
 ///
 /// Items have no lease: they stay until somebody takes them.
+///
+/// # Keys
+///
+/// An item is `name/<nanoseconds since 1970>`, without a lease, with the value as it
+/// was given: those of etcd's Go `recipe.Queue`, so programs in both languages may
+/// share a queue. Keys of another form below the name are left alone. What a receipt
+/// holds lies outside of the name, at `<receipts>/<id>`
+/// ([`QueueOptions::receipts`]).
 ///
 /// # Cost
 ///

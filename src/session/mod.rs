@@ -47,6 +47,10 @@ pub(crate) use turn::{Place, Turn};
 /// the same transaction (etcd's documentation, *learning/why*, "Notes on the
 /// usage of lock and lease").
 ///
+/// # Keys
+///
+/// None of its own. Locks and elections call their keys after the lease's id.
+///
 /// ```no_run
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// use std::time::Duration;

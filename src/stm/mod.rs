@@ -50,7 +50,7 @@ use crate::telemetry;
 
 /// Runs transactions.
 ///
-/// # Promise
+/// # What it promises
 ///
 /// At every level but [`ReadCommitted`](Isolation::ReadCommitted), committed
 /// transactions are strictly serializable: they take effect one after the other

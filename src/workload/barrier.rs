@@ -15,7 +15,7 @@ use etcd_checker::history::Evidence;
 use etcd_sim::fault::ClientId;
 use rand::RngExt as _;
 
-use super::beside::{With, open_session, settle_beside};
+use super::beside::{THINK_MS, With, open_session, settle_beside};
 use super::{Actor, Bug, Ended, Parameter, Parameters, Running, Stage, Workload};
 use crate::barrier::{Barrier, BarrierFault, BarrierOptions};
 use crate::session::Session;
@@ -82,13 +82,7 @@ impl Workload for BarrierWorkload {
                 drawn: (0, 1),
                 live: 0,
             },
-            Parameter {
-                name: "think_ms",
-                about: "the longest pause of a client between two operations, in milliseconds",
-                bounds: (0, 60_000),
-                drawn: (0, 60),
-                live: 5,
-            },
+            THINK_MS,
         ]
     }
 

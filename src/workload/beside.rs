@@ -1,13 +1,43 @@
-//! What the workloads of the barriers have in common.
+//! What the workloads of the barriers and of the queues have in common.
 
 use std::time::Duration;
 
 use etcd_sim::fault::ClientId;
 use serde::Serialize;
 
-use super::{Actor, Ended, Stage};
+use super::{Actor, Ended, Parameter, Stage};
 use crate::runtime;
 use crate::session::{Session, SessionOptions};
+
+pub(super) const THINK_MS: Parameter = Parameter {
+    name: "think_ms",
+    about: "the longest pause of a client between two operations, in milliseconds",
+    bounds: (0, 60_000),
+    drawn: (0, 60),
+    live: 5,
+};
+
+pub(super) const COUNT: Parameter = Parameter {
+    name: "count",
+    about: "participants of a round",
+    bounds: (1, 1_000),
+    drawn: (2, 4),
+    live: 5,
+};
+pub(super) const EXTRA: Parameter = Parameter {
+    name: "extra",
+    about: "how many clients there are more than that",
+    bounds: (0, 1_000),
+    drawn: (0, 2),
+    live: 0,
+};
+pub(super) const ROUNDS: Parameter = Parameter {
+    name: "rounds",
+    about: "rounds of each client",
+    bounds: (0, 1_000_000),
+    drawn: (3, 12),
+    live: 100,
+};
 
 /// The value of an operation that is done with a session.
 #[derive(Serialize)]

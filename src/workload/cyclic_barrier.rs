@@ -14,7 +14,9 @@ use etcd_checker::history::Evidence;
 use rand::RngExt as _;
 use serde::Serialize;
 
-use super::beside::{With, one_is_missing, open_session, settle_beside};
+use super::beside::{
+    COUNT, EXTRA, ROUNDS, THINK_MS, With, one_is_missing, open_session, settle_beside,
+};
 use super::{Actor, Bug, Ended, OpenOperation, Parameter, Parameters, Running, Stage, Workload};
 use crate::cyclic_barrier::{CyclicBarrier, CyclicBarrierFault, Round};
 use crate::runtime::{self, Either};
@@ -51,33 +53,20 @@ impl Workload for CyclicBarrierWorkload {
     fn parameters(&self) -> &'static [Parameter] {
         &[
             Parameter {
-                name: "count",
-                about: "participants of a round",
                 bounds: (1, 100),
-                drawn: (2, 4),
-                live: 5,
+                ..COUNT
             },
             Parameter {
-                name: "extra",
-                about: "how many clients there are more than that",
-                bounds: (0, 1_000),
                 drawn: (0, 1),
                 live: 1,
+                ..EXTRA
             },
             Parameter {
-                name: "rounds",
-                about: "rounds of each client",
-                bounds: (0, 1_000_000),
                 drawn: (3, 15),
                 live: 200,
+                ..ROUNDS
             },
-            Parameter {
-                name: "think_ms",
-                about: "the longest pause of a client between two operations, in milliseconds",
-                bounds: (0, 60_000),
-                drawn: (0, 60),
-                live: 5,
-            },
+            THINK_MS,
         ]
     }
 

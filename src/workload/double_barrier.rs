@@ -14,7 +14,9 @@ use etcd_checker::Model;
 use etcd_checker::history::Evidence;
 use rand::RngExt as _;
 
-use super::beside::{With, one_is_missing, open_session, settle_beside};
+use super::beside::{
+    COUNT, EXTRA, ROUNDS, THINK_MS, With, one_is_missing, open_session, settle_beside,
+};
 use super::{Actor, Bug, Ended, Parameter, Parameters, Running, Stage, Workload};
 use crate::double_barrier::{DoubleBarrier, DoubleBarrierFault};
 use crate::session::Session;
@@ -53,34 +55,10 @@ impl Workload for DoubleBarrierWorkload {
 
     fn parameters(&self) -> &'static [Parameter] {
         &[
-            Parameter {
-                name: "count",
-                about: "participants of a round",
-                bounds: (1, 1_000),
-                drawn: (2, 4),
-                live: 5,
-            },
-            Parameter {
-                name: "extra",
-                about: "how many clients there are more than that",
-                bounds: (0, 1_000),
-                drawn: (0, 2),
-                live: 0,
-            },
-            Parameter {
-                name: "rounds",
-                about: "rounds of each client",
-                bounds: (0, 1_000_000),
-                drawn: (3, 12),
-                live: 100,
-            },
-            Parameter {
-                name: "think_ms",
-                about: "the longest pause of a client between two operations, in milliseconds",
-                bounds: (0, 60_000),
-                drawn: (0, 60),
-                live: 5,
-            },
+            COUNT,
+            EXTRA,
+            ROUNDS,
+            THINK_MS,
             Parameter {
                 name: "late_ms",
                 about: "how late some come to a round at most, in milliseconds",

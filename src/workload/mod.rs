@@ -37,6 +37,7 @@ mod beside;
 pub mod cyclic_barrier;
 pub mod double_barrier;
 pub mod election;
+mod items;
 mod locks;
 pub mod mutex;
 mod parameters;

@@ -17,7 +17,8 @@ use etcd_checker::history::Evidence;
 use etcd_sim::fault::ClientId;
 use rand::RngExt as _;
 
-use super::queue::{STOP, settle_while};
+use super::beside::settle_beside;
+use super::items::STOP;
 use super::{Actor, Bug, Ended, LIVENESS_BOUND, Parameter, Parameters, Running, Stage, Workload};
 use crate::reliable_queue::{Claim, ReliableQueue, ReliableQueueFault, ReliableQueueOptions};
 use crate::session::{Session, SessionOptions};
@@ -130,7 +131,7 @@ async fn run(stage: &Stage, parameters: &Parameters) -> Result<Ended, Error> {
             hand_out_stop(&mut driver, &queue).await;
         }
     };
-    let ended = match settle_while(stage, stops).await {
+    let ended = match settle_beside(stage, stops).await {
         Ended::Finished => drain(stage, &mut driver, parameters).await,
         ended => ended,
     };
