@@ -145,11 +145,11 @@ impl Line for PriorityQueue {
     }
 
     async fn take(&self) -> Result<Taken<(String, u16)>, Error> {
-        self.dequeue().await.map(taken)
+        Ok(taken(&self.dequeue().await?))
     }
 
     async fn try_take(&self) -> Result<Option<Taken<(String, u16)>>, Error> {
-        Ok(self.try_dequeue().await?.map(taken))
+        Ok(self.try_dequeue().await?.as_ref().map(taken))
     }
 
     async fn is_empty(&self) -> Result<bool, Error> {
@@ -157,7 +157,7 @@ impl Line for PriorityQueue {
     }
 }
 
-fn taken(item: PriorityItem) -> Taken<(String, u16)> {
+fn taken(item: &PriorityItem) -> Taken<(String, u16)> {
     let value = String::from_utf8_lossy(&item.value).into_owned();
     Taken {
         is_stop: value.starts_with(STOP),

@@ -116,11 +116,11 @@ impl Line for Queue {
     }
 
     async fn take(&self) -> Result<Taken<String>, Error> {
-        self.dequeue().await.map(taken)
+        Ok(taken(&self.dequeue().await?))
     }
 
     async fn try_take(&self) -> Result<Option<Taken<String>>, Error> {
-        Ok(self.try_dequeue().await?.map(taken))
+        Ok(self.try_dequeue().await?.as_ref().map(taken))
     }
 
     async fn is_empty(&self) -> Result<bool, Error> {
@@ -128,7 +128,7 @@ impl Line for Queue {
     }
 }
 
-fn taken(item: Item) -> Taken<String> {
+fn taken(item: &Item) -> Taken<String> {
     let value = String::from_utf8_lossy(&item.value).into_owned();
     Taken {
         is_stop: value.starts_with(STOP),
