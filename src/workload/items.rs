@@ -1,11 +1,6 @@
 //! What the workloads of the queues without claims have in common: producers,
-//! consumers, and a driver that stops the consumers and drains the queue.
-//!
-//! Consumers dequeue, blocking, until they meet a value that tells them to stop.
-//! Those are handed out one at a time and only while the queue is empty, so a
-//! consumer that missed its wake-up is left alone with an item in the queue, and
-//! shows. At the end the queue is drained until it answers "empty": an item that was
-//! lost is then missing for certain.
+//! consumers, and a driver that stops the consumers and drains the queue. Why it is
+//! done so is said in the workload [`queue`](super::queue).
 
 use std::ops::Range;
 use std::sync::Arc;

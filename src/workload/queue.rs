@@ -1,5 +1,11 @@
-//! Producers and consumers of one queue, which is drained at the end: see
-//! [`items`](super::items).
+//! Producers and consumers of one queue.
+//!
+//! Producers enqueue values that occur once. Consumers dequeue, blocking, until
+//! they meet a value that tells them to stop. Those are handed out one at a
+//! time and only while the queue is empty, so a consumer that missed its
+//! wake-up is left alone with an item in the queue, and shows. At the end the
+//! queue is drained until it answers "empty": an item that was lost is then
+//! missing for certain.
 
 use etcd_checker::Model;
 use etcd_checker::history::Evidence;
