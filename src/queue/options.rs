@@ -47,7 +47,8 @@ impl QueueOptions {
     }
 
     /// Where receipts are kept: the receipt with an id is the key
-    /// `prefix/id`. Needed for [`Queue::dequeue_with_receipt`]. The prefix must
+    /// `prefix/id`. Needed for
+    /// [`dequeue_with_receipt`](super::Queue::dequeue_with_receipt). The prefix must
     /// lie outside the queue, also as a Go program sees it, which takes every
     /// key that begins with the queue's bare name for an item.
     pub fn receipts(mut self, prefix: impl Into<String>) -> Self {
