@@ -33,6 +33,9 @@ pub(crate) const RECENT_PUTS: usize = 256;
 /// that time. It doubles each time up to here.
 const LATE_MAX: u32 = 63;
 
+/// How many claims at a time keep etcd busy.
+const CLAIMS: u32 = 3;
+
 /// No pause is longer.
 const PAUSE_MAX: Duration = Duration::from_millis(200);
 
@@ -61,6 +64,9 @@ pub(crate) struct Line {
     late: AtomicU32,
     /// How long claims take at present, in microseconds.
     claim_us: AtomicU64,
+    /// How many items others took between the last look and the last claim: about
+    /// as many as there are others that claim.
+    others: AtomicU32,
 }
 
 impl Line {
@@ -70,6 +76,7 @@ impl Line {
             turns: Semaphore::new(AT_A_TIME),
             late: AtomicU32::new(0),
             claim_us: AtomicU64::new(1_000),
+            others: AtomicU32::new(0),
         }
     }
 
@@ -81,9 +88,24 @@ impl Line {
         self.claim_us.store(mean, Ordering::Relaxed);
     }
 
-    /// A claim took an item.
-    pub(crate) fn took(&self) {
+    /// A claim took the item that lay behind so many others.
+    pub(crate) fn took(&self, index: usize) {
         self.late.store(0, Ordering::Relaxed);
+        let index = u32::try_from(index).unwrap_or(u32::MAX);
+        self.others.store(index, Ordering::Relaxed);
+    }
+
+    /// Stands back before a claim if many others claim too, so that about
+    /// [`CLAIMS`] are under way at a time: more do not make etcd quicker, and
+    /// get in each other's way.
+    pub(crate) async fn let_others_go_first(&self) {
+        let others = self.others.load(Ordering::Relaxed).min(LATE_MAX);
+        let Some(excess) = others.checked_sub(CLAIMS).filter(|excess| *excess > 0) else {
+            return;
+        };
+        let claim = Duration::from_micros(self.claim_us.load(Ordering::Relaxed));
+        let pause = (claim * 2 * excess / CLAIMS).min(PAUSE_MAX);
+        runtime::sleep(random_below(pause)).await;
     }
 
     /// An item was there, and others took it first.

@@ -2,25 +2,23 @@
 //! priority.
 //!
 //! ```text
-//! If Version(__name/00007) < v + 64 and Create([name/00007/..0012, name/00007/:)) = 0
+//! If Create([name/00007/..0012, name/00007/:)) = 0
 //! Then Put(__name/00007, ""), Put(name/00007/..0012, value)
-//! Else (the same with a larger number, at last) Get(last of name/00007/), Get(__name/00007)
+//! Else (the same with a larger number, at last) Get(last of name/00007/)
 //! ```
 //!
 //! Go reads the last key first and then compares the bookkeeping key's
 //! modification revision. Here the last number is remembered and the range from
 //! the new key on must be empty, which says the same and more: nothing is
 //! overwritten even if the bookkeeping key was deleted. One round trip does, and
-//! where other producers were faster, the answer says where to go on. The first
-//! compare keeps etcd from looking through a long range when what is remembered
-//! is old.
+//! where other producers were faster, the answer says where to go on.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use etcd_client::{
-    Compare, CompareOp, GetOptions, PutOptions, SortOrder, SortTarget, Txn, TxnOp, TxnOpResponse,
-    TxnResponse,
+    Compare, CompareOp, GetOptions, SortOrder, SortTarget, Txn, TxnOp, TxnOpResponse, TxnResponse,
 };
 
 use super::layout::{SEQUENCE_END, bookkeeping_key, from_sequence, item_key, sequence_after};
@@ -28,55 +26,85 @@ use super::{Enqueued, Inner};
 use crate::error::Error;
 use crate::keys::Name;
 use crate::request::{Purpose, revision_of};
+use crate::runtime;
 
-/// How far behind the remembered number to try, one after the other in one
-/// transaction. The gaps that this leaves do no harm: only the order matters,
-/// and at the largest step each time, the numbers last for 10^14 items.
-const STEPS: [u64; 3] = [0, 8, 64];
+/// How far behind the expected number to try, one after the other in one
+/// transaction, in microseconds (see [`Positions`]).
+const STEPS: [u64; 3] = [0, 2_000, 32_000];
 
 /// A larger value is sent once in a transaction, not once for each step: etcd
 /// limits the size of requests, and what they carry takes time.
 const SMALL_VALUE: usize = 4 * 1024;
 
-/// Once so many items were put by others, what is remembered is old.
-const OLD: i64 = 64;
+/// From this number on they are no longer given away by the microsecond.
+const SPARSE_END: u64 = SEQUENCE_END / 10;
 
-/// What is remembered of a priority.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Position {
-    /// The sequence number after the last one that was seen.
-    next: u64,
-    /// The version of the bookkeeping key, which counts the items, at that time.
-    version: i64,
+/// In a priority of which nothing is known, so many items may have been put at
+/// most; else it is read first, because to look through a long range takes etcd
+/// long.
+const FEW: i64 = 64;
+
+/// What is known of the sequence numbers.
+///
+/// They grow by the microsecond, those of all priorities together: whoever saw
+/// number `n` a while ago expects that others have gone on from there by the time
+/// that has passed since. So producers that know nothing of each other rarely want
+/// the same number, and whoever goes on from an old one seldom meets what was put
+/// since. The gaps do no harm: only the order matters, and the numbers last for
+/// thirty years of this.
+#[derive(Debug, Default)]
+pub(super) struct Positions(Mutex<Numbers>);
+
+#[derive(Debug, Default)]
+struct Numbers {
+    /// The highest number that was seen below [`SPARSE_END`], and when the request
+    /// was sent that saw it.
+    clock: Option<(u64, Instant)>,
+    /// The number after the last one of each priority.
+    next: BTreeMap<u16, u64>,
 }
 
-/// The last sequence number of each priority, as far as this handle knows.
-#[derive(Debug, Default)]
-pub(super) struct Positions(Mutex<BTreeMap<u16, Position>>);
-
 impl Positions {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<u16, Position>> {
+    fn lock(&self) -> MutexGuard<'_, Numbers> {
         // Whole at every moment.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    fn get(&self, priority: u16) -> Position {
-        self.lock().get(&priority).copied().unwrap_or_default()
+impl Numbers {
+    /// The first number to try now.
+    fn first(&self, priority: u16, now: Instant) -> u64 {
+        let next = self.next.get(&priority).copied().unwrap_or(0);
+        next.max(self.time(now).unwrap_or(0))
     }
 
-    fn set(&self, priority: u16, position: Position) {
-        self.lock().insert(priority, position);
+    fn time(&self, now: Instant) -> Option<u64> {
+        let (seen, since) = self.clock?;
+        let passed = now.saturating_duration_since(since).as_micros();
+        let passed = u64::try_from(passed).unwrap_or(u64::MAX);
+        Some(seen.saturating_add(passed).min(SPARSE_END))
+    }
+
+    /// Whether the first number will be near the last one that there is.
+    fn knows(&self, priority: u16) -> bool {
+        self.clock.is_some() || self.next.contains_key(&priority)
+    }
+
+    /// The last number of a priority was the one before `next`, when a request was
+    /// answered that had been sent at this time.
+    fn saw(&mut self, priority: u16, next: u64, sent: Instant) {
+        self.next.insert(priority, next);
+        if next < SPARSE_END && self.time(sent).is_none_or(|time| time < next) {
+            self.clock = Some((next, sent));
+        }
     }
 }
 
 /// What an attempt came to.
 enum Attempt {
-    Done {
-        sequence: u64,
-        version: i64,
-    },
+    Done { sequence: u64 },
     /// Others were faster; where to go on.
-    Behind(Position),
+    Behind { next: u64 },
 }
 
 impl Inner {
@@ -89,16 +117,20 @@ impl Inner {
         if self.overwrites() {
             return self.put_without_comparing(why, value, priority).await;
         }
-        let mut position = self.positions.get(priority);
         loop {
             let steps = if value.len() <= SMALL_VALUE { 3 } else { 1 };
+            let sent = runtime::now();
+            let (first, knows) = {
+                let numbers = self.positions.lock();
+                (numbers.first(priority, sent), numbers.knows(priority))
+            };
             let guesses: Vec<u64> = STEPS
                 .iter()
                 .take(steps)
-                .map(|step| position.next + step)
+                .map(|step| first + step)
                 .filter(|guess| *guess < SEQUENCE_END)
                 .collect();
-            let txn = attempt(&self.name, priority, &guesses, position.version, &value);
+            let txn = attempt(&self.name, priority, &guesses, knows, &value);
             let answer = match self.requests.write(why, txn).await {
                 Ok(answer) => answer,
                 #[cfg(feature = "harness")]
@@ -112,17 +144,15 @@ impl Inner {
             };
             let revision = revision_of(answer.header());
             match self.attempt_outcome(answer, priority, &guesses)? {
-                Attempt::Done { sequence, version } => {
-                    let next = sequence + 1;
-                    self.positions.set(priority, Position { next, version });
+                Attempt::Done { sequence } => {
+                    self.positions.lock().saw(priority, sequence + 1, sent);
                     let key = item_key(&self.name, priority, sequence);
                     tracing::debug!(key, revision, "enqueued");
                     return Ok(Enqueued { key, revision });
                 }
-                Attempt::Behind(ahead) => {
+                Attempt::Behind { next } => {
                     tracing::debug!(queue = self.name.as_str(), priority, "others were faster");
-                    self.positions.set(priority, ahead);
-                    position = ahead;
+                    self.positions.lock().saw(priority, next, sent);
                 }
             }
         }
@@ -140,19 +170,11 @@ impl Inner {
             let succeeded = level.succeeded();
             let mut answers = level.op_responses();
             if succeeded {
-                let version = match answers.first() {
-                    Some(TxnOpResponse::Put(put)) => {
-                        put.prev_key().map_or(0, etcd_client::KeyValue::version)
-                    }
-                    _ => return Err(unreadable()),
-                };
-                return Ok(Attempt::Done {
-                    sequence: *guess,
-                    version: version + 1,
-                });
+                return Ok(Attempt::Done { sequence: *guess });
             }
             if index + 1 == guesses.len() {
-                return self.position_in(&answers, priority).map(Attempt::Behind);
+                let next = self.next_in(&answers, priority)?;
+                return Ok(Attempt::Behind { next });
             }
             let Some(TxnOpResponse::Txn(inner)) = answers.pop() else {
                 return Err(unreadable());
@@ -162,61 +184,52 @@ impl Inner {
         Err(unreadable())
     }
 
-    /// What the reads of a failed attempt say.
-    fn position_in(&self, answers: &[TxnOpResponse], priority: u16) -> Result<Position, Error> {
-        let [TxnOpResponse::Get(last), TxnOpResponse::Get(book)] = answers else {
+    /// What the read of a failed attempt says.
+    fn next_in(&self, answers: &[TxnOpResponse], priority: u16) -> Result<u64, Error> {
+        let [TxnOpResponse::Get(last)] = answers else {
             return Err(Error::unreadable_answer("enqueue into", self.name.as_str()));
         };
-        let next = match last.kvs().first() {
-            None => 0,
-            Some(kv) => sequence_after(&self.name, priority, kv.key()).ok_or_else(|| {
-                Error::foreign_data(
-                    &String::from_utf8_lossy(kv.key()),
-                    "no sequence number sorts behind it, so nothing can be enqueued",
-                )
-            })?,
+        let Some(kv) = last.kvs().first() else {
+            return Ok(0);
         };
-        Ok(Position {
-            next,
-            version: book.kvs().first().map_or(0, etcd_client::KeyValue::version),
+        sequence_after(&self.name, priority, kv.key()).ok_or_else(|| {
+            Error::foreign_data(
+                &String::from_utf8_lossy(kv.key()),
+                "no sequence number sorts behind it, so nothing can be enqueued",
+            )
         })
     }
 }
 
 /// Puts the item with the first of these numbers behind which there is nothing,
 /// else reads where to go on.
-fn attempt(name: &Name, priority: u16, guesses: &[u64], version: i64, value: &[u8]) -> Txn {
+fn attempt(name: &Name, priority: u16, guesses: &[u64], knows: bool, value: &[u8]) -> Txn {
     let book = bookkeeping_key(name, priority);
     let (first, rest) = guesses.split_first().expect("a number is left");
     let (start, end) = from_sequence(name, priority, *first);
-    let counted = PutOptions::new().with_prev_key();
     let otherwise = if rest.is_empty() {
-        read_position(name, priority)
+        read_last(name, priority)
     } else {
-        vec![TxnOp::txn(attempt(name, priority, rest, version, value))]
+        TxnOp::txn(attempt(name, priority, rest, knows, value))
     };
+    let is_last = Compare::create_revision(start.as_str(), CompareOp::Equal, 0).with_range(end);
+    let mut compares = vec![is_last];
+    if !knows {
+        compares.insert(0, Compare::version(book.as_str(), CompareOp::Less, FEW));
+    }
     Txn::new()
-        .when([
-            Compare::version(book.as_str(), CompareOp::Less, version + OLD),
-            Compare::create_revision(start.as_str(), CompareOp::Equal, 0).with_range(end),
-        ])
-        .and_then([
-            TxnOp::put(book, "", Some(counted)),
-            TxnOp::put(start, value, None),
-        ])
-        .or_else(otherwise)
+        .when(compares)
+        .and_then([TxnOp::put(book, "", None), TxnOp::put(start, value, None)])
+        .or_else([otherwise])
 }
 
-/// Reads the last key of a priority and its bookkeeping key.
-pub(super) fn read_position(name: &Name, priority: u16) -> Vec<TxnOp> {
+/// Reads the last key of a priority.
+pub(super) fn read_last(name: &Name, priority: u16) -> TxnOp {
     let (start, end) = from_sequence(name, priority, 0);
     let last = GetOptions::new()
         .with_range(end)
         .with_sort(SortTarget::Key, SortOrder::Descend)
         .with_limit(1)
         .with_keys_only();
-    vec![
-        TxnOp::get(start, Some(last)),
-        TxnOp::get(bookkeeping_key(name, priority), None),
-    ]
+    TxnOp::get(start, Some(last))
 }

@@ -80,7 +80,7 @@ impl Inner {
         value: Vec<u8>,
         priority: u16,
     ) -> Result<Enqueued, Error> {
-        let read = Txn::new().and_then(enqueue::read_position(&self.name, priority));
+        let read = Txn::new().and_then([enqueue::read_last(&self.name, priority)]);
         let answer = self.requests.read(why, read).await?;
         let next = match answer.op_responses().first() {
             Some(TxnOpResponse::Get(last)) => last.kvs().first().map_or(0, |kv| {

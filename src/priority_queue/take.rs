@@ -94,7 +94,7 @@ impl Inner {
         let mut candidates = heads.candidates;
         candidates.truncate(self.tries.number());
         self.check_foreign(&heads.foreign, &candidates)?;
-        let txn = self.claim_txn(&candidates, &heads.foreign);
+        let txn = self.claim_txn(&candidates, &heads.foreign, heads.revision);
         let sent = runtime::now();
         let answer = self.requests.write(why, txn).await?;
         self.line
@@ -105,7 +105,7 @@ impl Inner {
                 let taken = &candidates[index];
                 self.known.passed(&taken.key, revision);
                 self.tries.took(index);
-                self.line.took();
+                self.line.took(index);
                 tracing::debug!(key = taken.key, revision, tried = index + 1, "dequeued");
                 Ok(Ok(self.item(taken, value, revision)))
             }
@@ -133,7 +133,7 @@ impl Inner {
 
     /// Deletes the first of the candidates that is there, provided that nothing
     /// lies before it; else reads the first items.
-    fn claim_txn(&self, candidates: &[Candidate], foreign: &[Vec<u8>]) -> Txn {
+    fn claim_txn(&self, candidates: &[Candidate], foreign: &[Vec<u8>], revision: i64) -> Txn {
         let read = || {
             let (start, options) = heads::request(&self.name, first_present::CANDIDATES_MAX);
             TxnOp::get(start, Some(options))
@@ -147,9 +147,28 @@ impl Inner {
                 .when(self.nothing_before(&candidate.key, foreign))
                 .and_then([candidate.delete()])
                 .or_else([read()]);
-            vec![TxnOp::txn(is_best)]
+            let nothing_better = Txn::new()
+                .when(self.nothing_better_since(&candidate.key, revision))
+                .and_then([candidate.delete()])
+                .or_else([TxnOp::txn(is_best)]);
+            vec![TxnOp::txn(nothing_better)]
         };
         first_present::claim(candidates, &take, read())
+    }
+
+    /// Holds if nothing was put into a better priority since the revision as of which
+    /// the candidates are known: every item comes with a write to its priority's
+    /// bookkeeping key. This spares etcd from looking through all keys that were
+    /// deleted since the last compaction.
+    fn nothing_better_since(&self, key: &str, revision: i64) -> Vec<Compare> {
+        let priority = layout::priority_of(&self.name, key.as_bytes()).unwrap_or(u16::MAX);
+        if priority == 0 {
+            return Vec::new();
+        }
+        let first = layout::bookkeeping_key(&self.name, 0);
+        let own = layout::bookkeeping_key(&self.name, priority);
+        let unchanged = Compare::mod_revision(first, CompareOp::Less, revision + 1);
+        vec![unchanged.with_range(own)]
     }
 
     /// Holds if there is nothing before this key but the foreign keys that are
@@ -199,6 +218,13 @@ impl Inner {
             Found::First(index, answers) => {
                 let TxnOpResponse::Txn(inner) = answers.into_iter().next()? else {
                     return None;
+                };
+                let inner = match inner.succeeded() {
+                    true => inner,
+                    false => match inner.op_responses().into_iter().next()? {
+                        TxnOpResponse::Txn(second) => second,
+                        _ => return None,
+                    },
                 };
                 if inner.succeeded() {
                     let value = first_present::deleted_value(inner.op_responses())?;

@@ -248,6 +248,7 @@ impl Queue {
     /// means that nothing was taken.
     pub async fn dequeue(&self) -> Result<Item, Error> {
         let mut turn = None;
+        self.inner.line.let_others_go_first().await;
         loop {
             match self.inner.claim(Ask::Known).await? {
                 Taken::Item(item) => return Ok(item),

@@ -66,6 +66,7 @@ impl Queue {
     /// [`receipts`]: super::QueueOptions::receipts
     pub async fn dequeue_with_receipt(&self, id: &str) -> Result<Item, Error> {
         let mut turn = None;
+        self.inner.line.let_others_go_first().await;
         loop {
             match self.inner.take_into_slot(id).await? {
                 Ok(item) => return Ok(item),

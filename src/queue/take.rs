@@ -121,7 +121,7 @@ impl Inner {
                 let taken = candidates.swap_remove(index);
                 self.known.passed(&taken);
                 self.tries.took(index);
-                self.line.took();
+                self.line.took(index);
                 tracing::debug!(
                     key = taken.key,
                     receipt,

@@ -60,7 +60,11 @@ use crate::telemetry;
 ///
 /// At the two snapshot levels also every *attempt* sees one state of the store,
 /// the retry after a conflict included, so the closure never meets a
-/// combination of values that never was.
+/// combination of values that never was. It may be a state from a few
+/// milliseconds before the call, if clones of this `Stm` have just committed: then
+/// the transaction begins with what that commit has revealed, and costs a single
+/// request, its commit. What commits, or is handed back without a commit, is
+/// compared with etcd all the same.
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -203,8 +207,8 @@ impl Stm {
     /// `body` must leave no traces but in etcd and in what it returns, because
     /// it may run more than once, and may be dropped at an `await` when its
     /// snapshot was compacted away. Reads should go through the given
-    /// transaction only. A transaction that writes nothing is read-only; at the
-    /// snapshot levels it needs no commit.
+    /// transaction only. A transaction that writes nothing is read-only: it is not
+    /// committed, at most compared with what etcd holds.
     ///
     /// Up to 128 keys can be read, and as many written; at
     /// [`Isolation::SerializableSnapshot`] up to 128 keys read or written in

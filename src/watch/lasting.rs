@@ -35,8 +35,19 @@ pub(super) trait Follower: Send + Sync {
 
     /// The stream was opened and etcd has confirmed it: every event after the
     /// revision that [`resume_at`](Self::resume_at) said will come, or, for 0,
-    /// every event after now.
-    fn opened(&self) -> impl Future<Output = Next> + Send {
+    /// every event after `revision`.
+    fn opened(&self, revision: i64) -> impl Future<Output = Next> + Send {
+        let _ = revision;
+        async { Next::Follow }
+    }
+
+    /// Whether events may be late because etcd has not caught up with the watch.
+    fn is_behind(&self) -> bool {
+        false
+    }
+
+    /// Looks for itself at what events may be about to tell.
+    fn look(&self) -> impl Future<Output = Next> + Send {
         async { Next::Follow }
     }
 
@@ -168,8 +179,10 @@ impl Lasting {
         );
         let mut heard_anything = false;
         let mut last_heard = runtime::now();
+        let mut looks = Looks::default();
         loop {
-            let interval = self.options.progress_interval;
+            let look = looks.next(follower);
+            let interval = look.unwrap_or(self.options.progress_interval);
             match runtime::timeout(interval, stream.message()).await {
                 Ok(Ok(Some(response))) => {
                     heard_anything = true;
@@ -180,6 +193,11 @@ impl Lasting {
                 }
                 Ok(Ok(None)) => return End::again(heard_anything, "etcd closed it"),
                 Ok(Err(error)) => return self.end_of(heard_anything, error),
+                Err(runtime::Elapsed) if look.is_some() => {
+                    if let Some(end) = End::of(follower.look().await, true, "it begins anew") {
+                        return end;
+                    }
+                }
                 Err(runtime::Elapsed) => {
                     let silent = runtime::now().saturating_duration_since(last_heard);
                     if silent >= limit {
@@ -218,8 +236,9 @@ impl Lasting {
         if response.canceled() {
             return Some(self.cancelled(follower, response));
         }
+        let revision = response.header().map_or(0, |header| header.revision());
         if response.created()
-            && let Some(end) = End::of(follower.opened().await, false, "it begins anew")
+            && let Some(end) = End::of(follower.opened(revision).await, false, "it begins anew")
         {
             return Some(end);
         }
@@ -258,6 +277,27 @@ impl Lasting {
             return End::Refused(Error::read("watch", self.range.as_str(), error));
         }
         End::again(heard, text)
+    }
+}
+
+/// When to look for oneself while etcd has not caught up with a watch: soon, then
+/// less and less often, until etcd certainly has. It does so every 100 ms
+/// (`watchResyncPeriod` in `server/storage/mvcc/watchable_store.go`).
+#[derive(Default)]
+struct Looks {
+    count: u32,
+}
+
+impl Looks {
+    const FIRST: Duration = Duration::from_millis(2);
+    const COUNT: u32 = 7;
+
+    fn next(&mut self, follower: &impl Follower) -> Option<Duration> {
+        if self.count == Self::COUNT || !follower.is_behind() {
+            return None;
+        }
+        self.count += 1;
+        Some(Self::FIRST * (1 << (self.count - 1)))
     }
 }
 

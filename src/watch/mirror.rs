@@ -201,6 +201,8 @@ struct Shared {
 struct State {
     running: bool,
     view: Option<View>,
+    /// The watch may begin in the past.
+    is_behind: bool,
     refusals: u64,
     refusal: Option<Error>,
 }
@@ -238,7 +240,24 @@ impl Follower for Shared {
         0
     }
 
-    async fn opened(&self) -> Next {
+    /// etcd takes down its current revision when it is asked for a watch from now
+    /// on, and opens the watch a moment later. If anything is written in between,
+    /// the watch begins in the past after all, and is served up to 100 ms late
+    /// (`syncWatchersLoop`). So if the revision has moved on since, the keys are
+    /// read again now and then, until the first event has come.
+    async fn opened(&self, revision: i64) -> Next {
+        let next = self.look().await;
+        let mut state = self.lock();
+        let read_at = state.view.as_ref().map_or(0, |view| view.revision);
+        state.is_behind = read_at > revision;
+        next
+    }
+
+    fn is_behind(&self) -> bool {
+        self.lock().is_behind
+    }
+
+    async fn look(&self) -> Next {
         match self.read().await {
             Ok(view) => {
                 self.lock().view = Some(view);
@@ -254,9 +273,12 @@ impl Follower for Shared {
     }
 
     fn take(&self, events: &[Event]) {
-        if let Some(view) = &mut self.lock().view {
+        let mut state = self.lock();
+        state.is_behind = false;
+        if let Some(view) = &mut state.view {
             view.apply(events);
         }
+        drop(state);
         self.changed.notify_waiters();
     }
 
