@@ -102,9 +102,13 @@ impl Numbers {
 
 /// What an attempt came to.
 enum Attempt {
-    Done { sequence: u64 },
+    Done {
+        sequence: u64,
+    },
     /// Others were faster; where to go on.
-    Behind { next: u64 },
+    Behind {
+        next: u64,
+    },
 }
 
 impl Inner {
@@ -232,4 +236,39 @@ pub(super) fn read_last(name: &Name, priority: u16) -> TxnOp {
         .with_limit(1)
         .with_keys_only();
     TxnOp::get(start, Some(last))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn numbers_go_on_with_time_in_all_priorities() {
+        let start = runtime::now();
+        let at = |micros| start + Duration::from_micros(micros);
+        let mut numbers = Numbers::default();
+        assert_eq!(numbers.first(3, start), 0);
+        assert!(!numbers.knows(3));
+        numbers.saw(3, 1_000, at(0));
+        assert_eq!(numbers.first(3, at(500)), 1_500);
+        assert_eq!(numbers.first(7, at(500)), 1_500);
+        assert!(numbers.knows(7));
+        // Somebody who is behind does not hold it back.
+        numbers.saw(3, 1_200, at(600));
+        assert_eq!(numbers.first(3, at(600)), 1_600);
+    }
+
+    #[test]
+    fn a_number_near_the_end_is_no_time_for_others() {
+        let start = runtime::now();
+        let mut numbers = Numbers::default();
+        numbers.saw(3, SEQUENCE_END - 2, start);
+        assert_eq!(numbers.first(3, start), SEQUENCE_END - 2);
+        assert_eq!(numbers.first(7, start), 0);
+        numbers.saw(7, SPARSE_END - 1, start);
+        let later = start + Duration::from_secs(1);
+        assert_eq!(numbers.first(8, later), SPARSE_END);
+    }
 }

@@ -35,7 +35,10 @@
 //!
 //! As etcd's Go recipes lay them out, so that programs in both languages can
 //! share a queue: item `name/%05d/%016d` of priority and sequence number, and
-//! `__name/%05d`, empty, which is written with every item and never deleted.
+//! `__name/%05d`, empty, which is written with every item and never deleted. Here
+//! sequence numbers grow by the microsecond, in Go by one; that makes no difference
+//! to either. Whoever puts items by other means must write `__name/%05d` too, or a
+//! consumer may take notice of them late.
 //! Other keys below `name/` are left alone, but up to 60 of them may lie before
 //! the best item.
 
