@@ -9,7 +9,12 @@
 //! | `etcd_recipes_watches_opened_again_total` | | lasting watches that broke or fell silent |
 //! | `etcd_recipes_stm_attempts` | | attempts per committed transaction |
 //!
-//! An operation whose future is dropped is not counted.
+//! Recipes are called as the `etcd-recipes` command calls them: `mutex`, `rwlock`,
+//! `election`, `queue`, `priority-queue`, `reliable-queue`, `barrier`,
+//! `double-barrier`, `cyclic-barrier`, `stm`. Operations are called after their
+//! methods; those that only look at something are not counted. Of a transaction
+//! `aborted` is an outcome, too. An operation whose future is dropped is not
+//! counted.
 
 use std::time::Duration;
 
@@ -26,42 +31,51 @@ pub(crate) struct Call<'a> {
     pub(crate) recipe: &'static str,
     /// The operation: "lock".
     pub(crate) operation: &'static str,
-    /// The name that the recipe was made with.
+    /// The name that the recipe was made with; empty where it has none.
     pub(crate) name: &'a str,
     /// The lease of the session, where there is one.
     pub(crate) lease: Option<i64>,
 }
 
 /// Does `work` inside a span, and counts it.
-pub(crate) async fn observed<T>(
+pub(crate) fn observed<T>(
     call: Call<'_>,
     work: impl Future<Output = Result<T, Error>>,
-) -> Result<T, Error> {
+) -> impl Future<Output = Result<T, Error>> {
+    observed_with(call, work, outcome_of)
+}
+
+/// As [`observed`], for errors of another kind.
+pub(crate) async fn observed_with<T, E>(
+    call: Call<'_>,
+    work: impl Future<Output = Result<T, E>>,
+    outcome_of: impl FnOnce(&E) -> &'static str,
+) -> Result<T, E> {
     let span = tracing::debug_span!(
         "etcd_recipe",
         recipe = call.recipe,
         operation = call.operation,
-        name = call.name,
+        name = (!call.name.is_empty()).then_some(call.name),
         lease = call.lease.map(|lease| format!("{lease:x}")),
     );
     let start = runtime::now();
     let result = work.instrument(span).await;
     let took = runtime::now().saturating_duration_since(start);
-    counted(call, outcome_of(&result), took);
+    counted(call, result.as_ref().err().map_or("ok", outcome_of), took);
     result
 }
 
-fn outcome_of<T>(result: &Result<T, Error>) -> &'static str {
-    match result.as_ref().map_err(Error::kind) {
-        Ok(_) => "ok",
-        Err(ErrorKind::OutcomeUnknown) => "unknown",
-        Err(ErrorKind::Refused) => "refused",
-        Err(ErrorKind::NotSent) => "not_sent",
-        Err(ErrorKind::DeadlineElapsed) => "deadline",
-        Err(ErrorKind::SessionLost) => "session_lost",
-        Err(ErrorKind::NotHeld) => "not_held",
-        Err(ErrorKind::TooManyClients) => "too_many_clients",
-        Err(_) => "error",
+/// What an operation that ended with this error counts as.
+pub(crate) fn outcome_of(error: &Error) -> &'static str {
+    match error.kind() {
+        ErrorKind::OutcomeUnknown => "unknown",
+        ErrorKind::Refused => "refused",
+        ErrorKind::NotSent => "not_sent",
+        ErrorKind::DeadlineElapsed => "deadline",
+        ErrorKind::SessionLost => "session_lost",
+        ErrorKind::NotHeld => "not_held",
+        ErrorKind::TooManyClients => "too_many_clients",
+        _ => "error",
     }
 }
 

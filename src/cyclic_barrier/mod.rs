@@ -166,7 +166,7 @@ impl CyclicBarrier {
     pub async fn wait(&self) -> Result<Round, Error> {
         let inner = &*self.inner;
         let call = Call {
-            recipe: "cyclic barrier",
+            recipe: "cyclic-barrier",
             operation: "wait",
             name: inner.name.as_str(),
             lease: Some(inner.session.lease_id()),

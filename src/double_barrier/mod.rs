@@ -242,7 +242,7 @@ impl Inner {
 
     fn call(&self, operation: &'static str) -> Call<'_> {
         Call {
-            recipe: "double barrier",
+            recipe: "double-barrier",
             operation,
             name: self.name.as_str(),
             lease: Some(self.session.lease_id()),

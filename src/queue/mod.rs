@@ -33,6 +33,7 @@ use crate::dequeue::first_present::Tries;
 use crate::error::Error;
 use crate::keys::Name;
 use crate::request::{Purpose, Requests, revision_of};
+use crate::telemetry::{self, Call};
 use crate::watch::{PrefixWatch, PrefixWatchOptions};
 
 /// A first-in-first-out queue of byte strings.
@@ -206,32 +207,8 @@ impl Queue {
     /// one of these, because the write that exceeds the quota is applied.
     /// Dropping the future leaves the outcome unknown too.
     pub async fn enqueue(&self, value: impl Into<Vec<u8>>) -> Result<Enqueued, Error> {
-        let inner = &*self.inner;
-        let why = Purpose {
-            operation: "enqueue into",
-            target: inner.name.as_str(),
-        };
-        let value = value.into();
-        loop {
-            let key = inner.name.new_item_key();
-            let txn = Txn::new()
-                .when([Compare::version(key.as_str(), CompareOp::Equal, 0)])
-                .and_then([TxnOp::put(key.as_str(), value.clone(), None)]);
-            let answer = match inner.requests.write(why, txn).await {
-                Ok(answer) => answer,
-                #[cfg(feature = "harness")]
-                Err(error) if inner.takes_for_done(&error) => {
-                    return Ok(Enqueued { key, revision: 0 });
-                }
-                Err(error) => return Err(error),
-            };
-            if answer.succeeded() {
-                let revision = revision_of(answer.header());
-                tracing::debug!(key, revision, "enqueued");
-                return Ok(Enqueued { key, revision });
-            }
-            tracing::debug!(key, "the key is taken; another one is drawn");
-        }
+        let work = self.inner.put(value.into());
+        telemetry::observed(self.call("enqueue"), Box::pin(work)).await
     }
 
     /// Takes the item at the head, waiting for one as long as it takes.
@@ -247,14 +224,7 @@ impl Queue {
     /// the head may be gone: what it was cannot be found out. Any other error
     /// means that nothing was taken.
     pub async fn dequeue(&self) -> Result<Item, Error> {
-        let mut turn = None;
-        self.inner.line.let_others_go_first().await;
-        loop {
-            match self.inner.claim(Ask::Known).await? {
-                Taken::Item(item) => return Ok(item),
-                Taken::Empty { revision } => self.inner.wait(&mut turn, revision).await?,
-            }
-        }
+        telemetry::observed(self.call("dequeue"), Box::pin(self.inner.dequeue())).await
     }
 
     /// Takes the item at the head, or none if the queue is empty at some moment
@@ -264,10 +234,13 @@ impl Queue {
     ///
     /// As [`dequeue`](Self::dequeue).
     pub async fn try_dequeue(&self) -> Result<Option<Item>, Error> {
-        match self.inner.claim(Ask::Etcd).await? {
-            Taken::Item(item) => Ok(Some(item)),
-            Taken::Empty { .. } => Ok(None),
-        }
+        let work = async {
+            match self.inner.claim(Ask::Etcd).await? {
+                Taken::Item(item) => Ok(Some(item)),
+                Taken::Empty { .. } => Ok(None),
+            }
+        };
+        telemetry::observed(self.call("try_dequeue"), Box::pin(work)).await
     }
 
     /// Looks at the item at the head and leaves it there.
@@ -312,6 +285,44 @@ impl Queue {
         let inner = &*self.inner;
         let heads = heads::read(&inner.requests, &inner.name).await?;
         Ok(heads.candidates.is_empty())
+    }
+
+    fn call(&self, operation: &'static str) -> Call<'_> {
+        Call {
+            recipe: "queue",
+            operation,
+            name: self.name(),
+            lease: None,
+        }
+    }
+}
+
+impl Inner {
+    async fn put(&self, value: Vec<u8>) -> Result<Enqueued, Error> {
+        let why = Purpose {
+            operation: "enqueue into",
+            target: self.name.as_str(),
+        };
+        loop {
+            let key = self.name.new_item_key();
+            let txn = Txn::new()
+                .when([Compare::version(key.as_str(), CompareOp::Equal, 0)])
+                .and_then([TxnOp::put(key.as_str(), value.clone(), None)]);
+            let answer = match self.requests.write(why, txn).await {
+                Ok(answer) => answer,
+                #[cfg(feature = "harness")]
+                Err(error) if self.takes_for_done(&error) => {
+                    return Ok(Enqueued { key, revision: 0 });
+                }
+                Err(error) => return Err(error),
+            };
+            if answer.succeeded() {
+                let revision = revision_of(answer.header());
+                tracing::debug!(key, revision, "enqueued");
+                return Ok(Enqueued { key, revision });
+            }
+            tracing::debug!(key, "the key is taken; another one is drawn");
+        }
     }
 }
 

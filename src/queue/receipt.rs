@@ -21,6 +21,7 @@ use crate::error::Error;
 use crate::keys::{Name, check_id};
 use crate::request::{Purpose, revision_of};
 use crate::runtime;
+use crate::telemetry;
 
 impl Queue {
     /// Takes the item at the head, waiting for one as long as it takes, and
@@ -65,14 +66,17 @@ impl Queue {
     ///
     /// [`receipts`]: super::QueueOptions::receipts
     pub async fn dequeue_with_receipt(&self, id: &str) -> Result<Item, Error> {
-        let mut turn = None;
-        self.inner.line.let_others_go_first().await;
-        loop {
-            match self.inner.take_into_slot(id).await? {
-                Ok(item) => return Ok(item),
-                Err(Empty { revision }) => self.inner.wait(&mut turn, revision).await?,
+        let work = async {
+            let mut turn = None;
+            self.inner.line.let_others_go_first().await;
+            loop {
+                match self.inner.take_into_slot(id).await? {
+                    Ok(item) => return Ok(item),
+                    Err(Empty { revision }) => self.inner.wait(&mut turn, revision).await?,
+                }
             }
-        }
+        };
+        telemetry::observed(self.call("dequeue_with_receipt"), Box::pin(work)).await
     }
 
     /// As [`dequeue_with_receipt`](Self::dequeue_with_receipt), but returns none
@@ -82,7 +86,8 @@ impl Queue {
     ///
     /// As [`dequeue_with_receipt`](Self::dequeue_with_receipt).
     pub async fn try_dequeue_with_receipt(&self, id: &str) -> Result<Option<Item>, Error> {
-        Ok(self.inner.take_into_slot(id).await?.ok())
+        let work = async { Ok(self.inner.take_into_slot(id).await?.ok()) };
+        telemetry::observed(self.call("try_dequeue_with_receipt"), Box::pin(work)).await
     }
 
     /// The item that the receipt with this id holds.
@@ -138,7 +143,8 @@ impl Queue {
                 item.revision,
             )])
             .and_then([TxnOp::delete(key.as_str(), None)]);
-        inner.requests.write(why, txn).await.map(drop)
+        let work = async { inner.requests.write(why, txn).await.map(drop) };
+        telemetry::observed(self.call("acknowledge"), Box::pin(work)).await
     }
 }
 

@@ -30,6 +30,18 @@ pub(super) enum Taken {
 }
 
 impl Inner {
+    /// Takes the head, waiting for one as long as it takes.
+    pub(super) async fn dequeue(&self) -> Result<Item, Error> {
+        let mut turn = None;
+        self.line.let_others_go_first().await;
+        loop {
+            match self.claim(Ask::Known).await? {
+                Taken::Item(item) => return Ok(item),
+                Taken::Empty { revision } => self.wait(&mut turn, revision).await?,
+            }
+        }
+    }
+
     /// Takes the head, without waiting for one.
     pub(super) async fn claim(&self, ask: Ask) -> Result<Taken, Error> {
         #[cfg(feature = "harness")]

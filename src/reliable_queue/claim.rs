@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::hold::Hold;
 use crate::request::{Purpose, revision_of};
 use crate::runtime;
+use crate::telemetry;
 
 /// An item that was claimed, or looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,6 +68,11 @@ impl Claim {
     /// [Refused]: Error::is_refused
     /// [unknown outcome]: Error::is_outcome_unknown
     pub async fn acknowledge(self) -> Result<Option<i64>, Error> {
+        let queue = self.queue.clone();
+        telemetry::observed(queue.call(ACKNOWLEDGE), Box::pin(self.send_until_known())).await
+    }
+
+    async fn send_until_known(self) -> Result<Option<i64>, Error> {
         let start = runtime::now();
         let requests = &self.queue.requests;
         let patience = requests.deadline() * 2;
@@ -129,7 +135,8 @@ impl Claim {
     /// [Not held](Error::is_not_held) if the claim was lost already. With any other
     /// error it is given back in the background, or when the session ends.
     pub async fn release(self) -> Result<(), Error> {
-        self.hold.release("give back").await
+        let queue = self.queue.clone();
+        telemetry::observed(queue.call("release"), self.hold.release("give back")).await
     }
 
     fn deletions(&self) -> [TxnOp; 2] {
@@ -241,6 +248,11 @@ impl AcknowledgeTxn {
     /// applied: the item then is gone together with all that was to be written
     /// besides, or it is given back.
     pub async fn commit(self) -> Result<Acknowledged, Error> {
+        let queue = self.claim.queue.clone();
+        telemetry::observed(queue.call("acknowledge_with"), Box::pin(self.send())).await
+    }
+
+    async fn send(self) -> Result<Acknowledged, Error> {
         let Self {
             claim,
             when,

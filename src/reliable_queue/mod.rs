@@ -197,7 +197,7 @@ impl ReliableQueue {
             let missing = || Error::unreadable_answer("enqueue into", self.name());
             enqueued.into_iter().next().ok_or_else(missing)
         };
-        telemetry::observed(self.call("enqueue"), Box::pin(work)).await
+        telemetry::observed(self.inner.call("enqueue"), Box::pin(work)).await
     }
 
     /// Puts several items at the tail, one behind the other, all or none: at most
@@ -211,7 +211,11 @@ impl ReliableQueue {
         values: impl IntoIterator<Item = V>,
     ) -> Result<Vec<Enqueued>, Error> {
         let values = values.into_iter().map(Into::into).collect();
-        telemetry::observed(self.call("enqueue_batch"), Box::pin(self.inner.put(values))).await
+        telemetry::observed(
+            self.inner.call("enqueue_batch"),
+            Box::pin(self.inner.put(values)),
+        )
+        .await
     }
 
     /// Claims the first item that nobody has claimed, waiting for one as long as
@@ -231,7 +235,7 @@ impl ReliableQueue {
             let missing = || Error::unreadable_answer("claim from", self.name());
             claims.into_iter().next().ok_or_else(missing)
         };
-        telemetry::observed(self.call("claim"), Box::pin(work)).await
+        telemetry::observed(self.inner.call("claim"), Box::pin(work)).await
     }
 
     /// Claims the first item that nobody has claimed, or none if every item was
@@ -247,7 +251,7 @@ impl ReliableQueue {
                 Err(_) => Ok(None),
             }
         };
-        telemetry::observed(self.call("try_claim"), Box::pin(work)).await
+        telemetry::observed(self.inner.call("try_claim"), Box::pin(work)).await
     }
 
     /// Claims up to `limit` items at once, at most 32, waiting for the first as
@@ -265,7 +269,7 @@ impl ReliableQueue {
             ));
         }
         let work = self.inner.wait_and_claim(limit.min(BATCH_MAX));
-        telemetry::observed(self.call("claim_batch"), Box::pin(work)).await
+        telemetry::observed(self.inner.call("claim_batch"), Box::pin(work)).await
     }
 
     /// Looks at the first items that nobody has claimed, at most this many, and
@@ -326,15 +330,6 @@ impl ReliableQueue {
     pub async fn is_empty(&self) -> Result<bool, Error> {
         Ok(self.len().await? == 0)
     }
-
-    fn call(&self, operation: &'static str) -> Call<'_> {
-        Call {
-            recipe: "reliable-queue",
-            operation,
-            name: self.name(),
-            lease: Some(self.inner.session.lease_id()),
-        }
-    }
 }
 
 impl std::fmt::Debug for ReliableQueue {
@@ -352,6 +347,15 @@ struct NoneReady {
 }
 
 impl Inner {
+    fn call(&self, operation: &'static str) -> Call<'_> {
+        Call {
+            recipe: "reliable-queue",
+            operation,
+            name: self.name.as_str(),
+            lease: Some(self.session.lease_id()),
+        }
+    }
+
     async fn wait_and_claim(self: &Arc<Self>, limit: usize) -> Result<Vec<Claim>, Error> {
         let mut turn = None;
         loop {

@@ -277,7 +277,7 @@ impl RwLock {
 impl Inner {
     fn call(&self, operation: &'static str) -> Call<'_> {
         Call {
-            recipe: "rw_lock",
+            recipe: "rwlock",
             operation,
             name: self.name.as_str(),
             lease: Some(self.session.lease_id()),

@@ -46,7 +46,7 @@ pub use self::transaction::{Read, Transaction, Write};
 use crate::error::Error;
 use crate::request::{DEFAULT_REQUEST_DEADLINE, Requests};
 use crate::runtime::{self, Either};
-use crate::telemetry;
+use crate::telemetry::{self, Call};
 
 /// Runs transactions.
 ///
@@ -225,7 +225,25 @@ impl Stm {
     ///   failed; etcd refused the commit; there were [too many
     ///   attempts](Error::is_too_many_attempts); or the
     ///   [deadline](Error::is_deadline_elapsed) passed.
-    pub async fn run<T, E, B, F>(&self, mut body: B) -> Result<Committed<T>, StmError<E>>
+    pub async fn run<T, E, B, F>(&self, body: B) -> Result<Committed<T>, StmError<E>>
+    where
+        B: FnMut(Transaction) -> F,
+        F: Future<Output = Result<T, E>>,
+    {
+        let call = Call {
+            recipe: "stm",
+            operation: "run",
+            name: "",
+            lease: None,
+        };
+        let outcome_of = |error: &StmError<E>| match error {
+            StmError::Abort(_) => "aborted",
+            StmError::Recipe(error) => telemetry::outcome_of(error),
+        };
+        telemetry::observed_with(call, Box::pin(self.attempts(body)), outcome_of).await
+    }
+
+    async fn attempts<T, E, B, F>(&self, mut body: B) -> Result<Committed<T>, StmError<E>>
     where
         B: FnMut(Transaction) -> F,
         F: Future<Output = Result<T, E>>,
