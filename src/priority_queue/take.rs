@@ -53,17 +53,17 @@ impl Inner {
         // The first claim reads if it has to; later ones know what they were told.
         let mut told: Option<Heads> = None;
         loop {
-            let heads = match told.take() {
-                Some(heads) => heads,
+            let (heads, is_fresh) = match told.take() {
+                Some(heads) => (heads, true),
                 None => match self.known.next(&self.name, &self.line) {
-                    Next::Try(heads) => heads,
+                    Next::Try(heads) => (heads, false),
                     Next::Empty { revision } if ask == Ask::Known => {
                         return Ok(Taken::Empty { revision });
                     }
                     Next::Empty { .. } | Next::Read => {
                         let heads = heads::read(&self.requests, &self.name).await?;
                         self.known.learn(&heads);
-                        heads
+                        (heads, true)
                     }
                 },
             };
@@ -73,6 +73,14 @@ impl Inner {
                 }
                 let revision = heads.revision;
                 return Ok(Taken::Empty { revision });
+            }
+            if let Err(error) = self.check_foreign(&heads) {
+                // The watch does not tell when they go: a read does.
+                self.known.forget();
+                if is_fresh {
+                    return Err(error);
+                }
+                continue;
             }
             match self.try_to_take(heads).await? {
                 Ok(item) => return Ok(Taken::Item(item)),
@@ -93,7 +101,6 @@ impl Inner {
         };
         let mut candidates = heads.candidates;
         candidates.truncate(self.tries.number());
-        self.check_foreign(&heads.foreign, &candidates)?;
         let txn = self.claim_txn(&candidates, &heads.foreign, heads.revision);
         let sent = runtime::now();
         let answer = self.requests.write(why, txn).await?;
@@ -194,19 +201,20 @@ impl Inner {
             .collect()
     }
 
-    fn check_foreign(&self, foreign: &[Vec<u8>], candidates: &[Candidate]) -> Result<(), Error> {
-        let Some(last) = candidates.last() else {
+    /// Whether a claim can leave out the keys that are no items and lie before its
+    /// candidates.
+    fn check_foreign(&self, heads: &Heads) -> Result<(), Error> {
+        let tried = heads.candidates.iter().take(self.tries.number());
+        let Some(last) = tried.last() else {
             return Ok(());
         };
         let last = last.key.as_bytes();
-        let before = foreign.iter().filter(|f| f.as_slice() < last).count();
-        if before <= FOREIGN_MAX {
+        let before = heads.foreign.iter().filter(|f| f.as_slice() < last);
+        if before.count() <= FOREIGN_MAX {
             return Ok(());
         }
-        // The watch does not tell when they go.
-        self.known.forget();
         Err(Error::foreign_data(
-            &String::from_utf8_lossy(&foreign[0]),
+            &String::from_utf8_lossy(&heads.foreign[0]),
             "more than 60 keys below the queue's name are no items and lie before the best one",
         ))
     }
