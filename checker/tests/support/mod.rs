@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part")]
 
 pub mod etcd;
+pub mod queues;
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -45,6 +46,21 @@ pub struct Op {
     pub invoked: u64,
     /// Ignored when the outcome is open.
     pub returned: u64,
+}
+
+impl Op {
+    /// A dequeue without an answer.
+    pub fn dequeue(outcome: Outcome, invoked: u64, returned: u64) -> Self {
+        Self {
+            f: "dequeue",
+            invoke: Json::NULL,
+            result: Json::NULL,
+            outcome,
+            revision: None,
+            invoked,
+            returned,
+        }
+    }
 }
 
 /// A history of these operations, each by a process of its own.

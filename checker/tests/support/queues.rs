@@ -1,0 +1,220 @@
+//! What the tests of the queue checkers share: random histories of a real queue,
+//! mistakes put into them, and a search through all orders.
+
+use std::collections::BTreeSet;
+use std::fmt::Debug;
+
+use etcd_checker::history::{Json, Outcome};
+use etcd_checker::{History, Verdict, Violation};
+
+use super::{Op, Random, history, intervals};
+
+const HISTORIES: usize = 300_000;
+
+/// In which order a queue gives its items out.
+pub trait Order {
+    type Item: Clone + Ord + Debug;
+    /// What histories call the queue.
+    const MODEL: &'static str;
+
+    /// Draws what the histories have in common.
+    fn draw(random: &mut Random) -> Self;
+
+    /// Item number so much.
+    fn item(&self, random: &mut Random, number: u64) -> Self::Item;
+
+    /// Takes the item whose turn it is from those that came in this order.
+    fn take(queue: &mut Vec<Self::Item>) -> Option<Self::Item>;
+
+    fn json(item: Option<&Self::Item>) -> Json;
+
+    fn parse(json: &Json) -> Option<Self::Item>;
+}
+
+enum Effect<I> {
+    Enqueue(I),
+    Dequeue(Option<I>),
+    /// A dequeue of unknown outcome.
+    DequeueAny,
+}
+
+struct Step<I> {
+    effect: Effect<I>,
+    invoked: u64,
+    /// `u64::MAX` when it need not happen.
+    returned: u64,
+}
+
+/// Whether some order of the operations explains all answers.
+fn is_linearizable<Q: Order>(ops: &[Op]) -> bool {
+    let steps: Vec<Step<Q::Item>> = ops.iter().filter_map(step::<Q>).collect();
+    search::<Q>(&steps, 0, &mut Vec::new(), &mut BTreeSet::new())
+}
+
+fn step<Q: Order>(op: &Op) -> Option<Step<Q::Item>> {
+    let effect = match (op.f, op.outcome) {
+        (_, Outcome::Fail) => return None,
+        ("enqueue", _) => Effect::Enqueue(Q::parse(&op.invoke)?),
+        (_, Outcome::Ok) => Effect::Dequeue(Q::parse(&op.result)),
+        _ => Effect::DequeueAny,
+    };
+    let is_over = op.outcome == Outcome::Ok;
+    Some(Step {
+        effect,
+        invoked: op.invoked,
+        returned: if is_over { op.returned } else { u64::MAX },
+    })
+}
+
+/// Tries all orders.
+fn search<Q: Order>(
+    steps: &[Step<Q::Item>],
+    done: u32,
+    queue: &mut Vec<Q::Item>,
+    seen: &mut BTreeSet<(u32, Vec<Q::Item>)>,
+) -> bool {
+    let is_open = |index: usize| done & (1 << index) == 0;
+    let open = || (0..steps.len()).filter(|index| is_open(*index));
+    let deadline = open().map(|index| steps[index].returned).min();
+    let deadline = deadline.unwrap_or(u64::MAX);
+    if deadline == u64::MAX {
+        return true;
+    }
+    if !seen.insert((done, queue.clone())) {
+        return false;
+    }
+    for index in open().filter(|index| steps[*index].invoked < deadline) {
+        let before = queue.clone();
+        let happens = match &steps[index].effect {
+            Effect::Enqueue(item) => {
+                queue.push(item.clone());
+                true
+            }
+            Effect::Dequeue(item) => Q::take(queue) == *item,
+            Effect::DequeueAny => Q::take(queue).is_some(),
+        };
+        if happens && search::<Q>(steps, done | 1 << index, queue, seen) {
+            return true;
+        }
+        *queue = before;
+    }
+    false
+}
+
+/// A run of a real queue, seen by clients some of which miss the answers.
+fn real_run<Q: Order>(random: &mut Random) -> Vec<Op> {
+    let count = 4 + random.below(5);
+    let longest = if random.one_in(2) {
+        1
+    } else {
+        1 + random.below(6)
+    };
+    let order = Q::draw(random);
+    let mut queue = Vec::new();
+    let mut items = 0_u64;
+    let (enqueues, unknowns) = (2 + random.below(3), 3 + random.below(6));
+    let mut ops = Vec::new();
+    for (invoked, _, returned) in intervals(random, count, longest) {
+        let outcome = match random.below(unknowns) {
+            0 => [Outcome::Info, Outcome::Open, Outcome::Fail][random.below(3)],
+            _ => Outcome::Ok,
+        };
+        let happens = outcome == Outcome::Ok || outcome != Outcome::Fail && random.one_in(2);
+        let mut op = Op::dequeue(outcome, invoked, returned);
+        if random.below(5) < enqueues {
+            items += 1;
+            let item = order.item(random, items);
+            (op.f, op.invoke) = ("enqueue", Q::json(Some(&item)));
+            if happens {
+                queue.push(item);
+            }
+        } else if happens {
+            let item = Q::take(&mut queue);
+            if outcome == Outcome::Ok {
+                op.result = Q::json(item.as_ref());
+            }
+        }
+        ops.push(op);
+    }
+    ops
+}
+
+/// Changes what some clients saw.
+fn falsify<Q: Order>(random: &mut Random, ops: &mut [Op], alter: impl Fn(&mut Random, &mut Op)) {
+    let is_dequeue = |op: &Op| op.f == "dequeue" && op.outcome == Outcome::Ok;
+    for _ in 0..8 * (1 + random.below(3)) {
+        let (first, second) = (random.below(ops.len()), random.below(ops.len()));
+        match random.below(6) {
+            0 | 1 if is_dequeue(&ops[first]) && is_dequeue(&ops[second]) => {
+                let other = ops[second].result.clone();
+                let result = std::mem::replace(&mut ops[first].result, other);
+                ops[second].result = result;
+            }
+            2 if is_dequeue(&ops[first]) && ops[second].f == "enqueue" => {
+                ops[first].result = ops[second].invoke.clone();
+            }
+            3 if is_dequeue(&ops[first]) && random.one_in(2) => ops[first].result = Json::NULL,
+            4 if ops[first].outcome != Outcome::Ok && random.one_in(4) => {
+                ops[first].outcome = Outcome::Ok;
+            }
+            5 if is_dequeue(&ops[first]) && random.one_in(8) => alter(random, &mut ops[first]),
+            _ => {}
+        }
+    }
+}
+
+/// How the checker and the search agreed.
+pub struct Agreement {
+    /// How many of a hundred histories are valid.
+    pub valid_percent: usize,
+    /// How many violations have an operation of unknown outcome in their witness.
+    pub with_pending: usize,
+    /// The kinds of violation that were found.
+    pub kinds: BTreeSet<&'static str>,
+}
+
+/// Holds the checker against the search on many histories. `alter` makes another
+/// answer of one; `check_witness` looks at each violation.
+pub fn agree<Q: Order>(
+    check: impl Fn(&History) -> Verdict,
+    alter: impl Fn(&mut Random, &mut Op),
+    check_witness: impl Fn(&History, &[Op], &Violation),
+) -> Agreement {
+    let mut random = Random(7);
+    let (mut valid, mut with_pending, mut kinds) = (0, 0, BTreeSet::new());
+    for number in 0..HISTORIES {
+        let mut ops = real_run::<Q>(&mut random);
+        let is_real = number % 6 == 0;
+        if !is_real {
+            falsify::<Q>(&mut random, &mut ops, &alter);
+        }
+        let expected = is_linearizable::<Q>(&ops);
+        assert!(
+            expected || !is_real,
+            "the search refuses a real run: {ops:#?}"
+        );
+        let history = history(Q::MODEL, "{}", &ops);
+        match check(&history) {
+            Verdict::Valid(_) => assert!(expected, "history {number} is called valid: {ops:#?}"),
+            Verdict::Violation(violation) => {
+                assert!(
+                    !expected,
+                    "history {number} is refused: {violation}\n{ops:#?}"
+                );
+                check_witness(&history, &ops, &violation);
+                let is_pending = violation.witness.iter().any(|op| op.outcome != Outcome::Ok);
+                with_pending += usize::from(is_pending);
+                kinds.insert(violation.kind.name);
+            }
+            other => panic!("history {number}: {other}"),
+        }
+        valid += usize::from(expected);
+    }
+    let valid_percent = valid * 100 / HISTORIES;
+    println!("{valid_percent} % valid, {with_pending} with unknown outcomes, {kinds:?}");
+    Agreement {
+        valid_percent,
+        with_pending,
+        kinds,
+    }
+}
