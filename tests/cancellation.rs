@@ -1,6 +1,9 @@
 //! Whatever a recipe is doing, dropping its future leaves nothing behind: shown
 //! in the simulation by dropping it at each of its await points in turn.
 
+mod support;
+
+use std::collections::BTreeSet;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::task::Poll;
@@ -9,17 +12,22 @@ use std::time::Duration;
 use etcd_client::Client;
 use etcd_recipes::runtime;
 use etcd_recipes::{
-    Barrier, CyclicBarrier, DoubleBarrier, Election, Error, Mutex, Queue, QueueOptions,
-    ReliableQueue, RwLock, Session, SessionOptions,
+    Barrier, CyclicBarrier, DoubleBarrier, Election, Error, Mutex, PriorityQueue, Queue,
+    QueueOptions, ReliableQueue, RwLock, Session, Stm, StmError,
 };
 use etcd_sim::plan::{Latency, Plan};
-use etcd_sim::simulation::{Options, Simulation, run};
+use etcd_sim::simulation::{Options, Simulation};
+use futures_util::future::try_join;
 
-/// What a case works with: a session whose futures are dropped, and one that
-/// gets in its way.
+use crate::support::{open_session, seeded};
+
+/// What a case works with: a session and queues whose futures are dropped, and
+/// a session that gets in their way.
 struct Scene {
     client: Client,
     session: Session,
+    queue: Queue,
+    priority_queue: PriorityQueue,
     other: Session,
     simulation: Simulation,
 }
@@ -41,21 +49,27 @@ async fn polled<T>(future: impl Future<Output = T>, times: u32) -> Option<T> {
     .await
 }
 
-async fn open_session(client: &Client) -> Session {
-    let options = SessionOptions::new().ttl(Duration::from_secs(20));
-    Session::with_options(client, options).await.unwrap()
-}
-
 impl Scene {
     async fn new(simulation: Simulation) -> Self {
         let client = simulation.client(0).await.unwrap();
         let others = simulation.client(1).await.unwrap();
         Self {
-            session: open_session(&client).await,
-            other: open_session(&others).await,
+            session: open_session(&client, 20).await,
+            queue: Queue::new(&client, "jobs").unwrap(),
+            priority_queue: PriorityQueue::new(&client, "jobs").unwrap(),
+            other: open_session(&others, 20).await,
             client,
             simulation,
         }
+    }
+
+    /// How many keys of this form were ever put.
+    fn puts(&self, is_meant: impl Fn(&[u8]) -> bool) -> usize {
+        self.simulation.member().with_store(|store| {
+            let keys = store.events(0).map(etcd_sim::store::Record::key);
+            let keys: BTreeSet<&[u8]> = keys.filter(|key| is_meant(key)).collect();
+            keys.len()
+        })
     }
 
     /// The keys that live as long as the lease of this session.
@@ -63,8 +77,7 @@ impl Scene {
         let lease = session.lease_id();
         self.simulation.member().with_store(|store| {
             let events = store.events(0);
-            let keys: std::collections::BTreeSet<&[u8]> =
-                events.map(etcd_sim::store::Record::key).collect();
+            let keys: BTreeSet<&[u8]> = events.map(etcd_sim::store::Record::key).collect();
             keys.into_iter()
                 .filter_map(|key| store.key_at(key, store.revision()))
                 .filter(|kv| kv.lease == lease)
@@ -85,8 +98,7 @@ fn dropped_everywhere(work: Case, afterwards: Case) -> u32 {
             },
             ..Plan::quiet(u64::from(polls))
         };
-        let done = run(Options::new(plan), move |simulation| async move {
-            let seeded = runtime::seed_thread(u64::from(polls));
+        let done = seeded(Options::new(plan), move |simulation| async move {
             let scene = Scene::new(simulation).await;
             let done = polled(work(&scene), polls).await;
             if let Some(result) = &done {
@@ -102,10 +114,8 @@ fn dropped_everywhere(work: Case, afterwards: Case) -> u32 {
             usable
                 .unwrap_or_else(|_| panic!("dropped after {polls} polls: stuck"))
                 .unwrap();
-            drop(seeded);
             done.is_some()
-        })
-        .unwrap();
+        });
         if done {
             return polls - 1;
         }
@@ -124,7 +134,7 @@ async fn while_held<H>(
         drop(held);
         Ok(())
     };
-    futures_util::future::try_join(work, later).await.map(drop)
+    try_join(work, later).await.map(drop)
 }
 
 #[test]
@@ -248,13 +258,7 @@ fn a_dequeue_with_a_receipt_loses_no_item() {
             }
             // What was acknowledged, or not even sent, may be missing; the item
             // behind it, once it was there, may not.
-            let second_was_there = scene.simulation.member().with_store(|store| {
-                let puts = store.events(0).filter(|e| e.key().starts_with(b"jobs/"));
-                puts.map(|e| e.key().to_vec())
-                    .collect::<std::collections::BTreeSet<_>>()
-                    .len()
-                    == 2
-            });
+            let second_was_there = scene.puts(|key| key.starts_with(b"jobs/")) == 2;
             let second = taken.contains(&b"2".to_vec());
             assert_eq!(second, second_was_there, "{taken:?}");
             Ok(())
@@ -296,7 +300,7 @@ fn entering_and_leaving_a_double_barrier() {
             barrier.leave().await
         }
         Box::pin(async move {
-            let both = futures_util::future::try_join(once(theirs), once(ours));
+            let both = try_join(once(theirs), once(ours));
             both.await.map(drop)
         })
     };
@@ -315,7 +319,7 @@ fn waiting_for_the_others_in_a_cyclic_barrier() {
             Ok(())
         }
         Box::pin(async move {
-            let both = futures_util::future::try_join(rounds(theirs), rounds(ours));
+            let both = try_join(rounds(theirs), rounds(ours));
             both.await.map(drop)
         })
     };
@@ -349,4 +353,199 @@ fn a_claim_of_a_reliable_queue_loses_no_item() {
         })
     };
     assert!(dropped_everywhere(claim_and_acknowledge, claim_the_rest) >= 3);
+}
+
+/// A plain dequeue deletes its item before its caller has it: the one item that it
+/// was about to get may be lost, as documented, and no other. Nothing comes twice,
+/// and nobody is held up.
+#[test]
+fn putting_into_a_queue_and_taking_from_it_loses_one_item_at_most() {
+    let put_and_take: Case = |scene| {
+        Box::pin(async move {
+            for value in ["1", "2", "3"] {
+                scene.queue.enqueue(value).await?;
+            }
+            let item = scene.queue.dequeue().await?;
+            assert_eq!(item.value, b"1");
+            Ok(())
+        })
+    };
+    let take_the_rest: Case = |scene| {
+        Box::pin(async move {
+            let enqueued = scene.puts(|key| key.starts_with(b"jobs/"));
+            let mut taken = Vec::new();
+            while let Some(item) = scene.queue.try_dequeue().await? {
+                taken.push(item.value);
+            }
+            let all = [b"1", b"2", b"3"].map(|value| value.to_vec());
+            let all = &all[..enqueued];
+            let is_right = taken == all || enqueued == 3 && taken == all[1..];
+            assert!(is_right, "{enqueued} enqueued, taken: {taken:?}");
+            Ok(())
+        })
+    };
+    assert!(dropped_everywhere(put_and_take, take_the_rest) >= 5);
+}
+
+/// As above; what may be lost is the best item.
+#[test]
+fn putting_into_a_priority_queue_and_taking_from_it_loses_the_best_item_at_most() {
+    let put_and_take: Case = |scene| {
+        Box::pin(async move {
+            for priority in [7, 3, 5, 5] {
+                let value = priority.to_string();
+                scene.priority_queue.enqueue(value, priority).await?;
+            }
+            let item = scene.priority_queue.dequeue().await?;
+            assert_eq!(item.priority, 3);
+            Ok(())
+        })
+    };
+    let take_the_rest: Case = |scene| {
+        Box::pin(async move {
+            let enqueued = scene.puts(|key| key.starts_with(b"jobs/"));
+            let mut taken = Vec::new();
+            while let Some(item) = scene.priority_queue.try_dequeue().await? {
+                taken.push(item.priority);
+            }
+            let all: [&[u16]; 5] = [&[], &[7], &[3, 7], &[3, 5, 7], &[3, 5, 5, 7]];
+            let all = all[enqueued];
+            let is_right = taken == all || enqueued == 4 && taken == all[1..];
+            assert!(is_right, "{enqueued} enqueued, taken: {taken:?}");
+            Ok(())
+        })
+    };
+    assert!(dropped_everywhere(put_and_take, take_the_rest) >= 6);
+}
+
+/// Who waits stands in line with the other waiters of the handle, and gives up the
+/// turn when dropped.
+#[test]
+fn waiting_for_an_item_holds_up_nobody_once_it_is_dropped() {
+    let wait: Case = |scene| {
+        let queue = Queue::new(scene.other.client(), "jobs").unwrap();
+        let best = PriorityQueue::new(scene.other.client(), "jobs").unwrap();
+        Box::pin(async move {
+            let later = async {
+                runtime::sleep(Duration::from_millis(300)).await;
+                for number in 0..3_u16 {
+                    queue.enqueue("x").await?;
+                    best.enqueue("x", number).await?;
+                }
+                Ok(())
+            };
+            let three = async {
+                let two = try_join(scene.queue.dequeue(), scene.queue.dequeue());
+                try_join(two, scene.queue.dequeue()).await
+            };
+            let three_of_the_best = async {
+                let queue = &scene.priority_queue;
+                let two = try_join(queue.dequeue(), queue.dequeue());
+                try_join(two, queue.dequeue()).await
+            };
+            let waits = try_join(Box::pin(three), Box::pin(three_of_the_best));
+            try_join(waits, later).await.map(drop)
+        })
+    };
+    let take_again: Case = |scene| {
+        let queue = Queue::new(scene.other.client(), "jobs").unwrap();
+        let best = PriorityQueue::new(scene.other.client(), "jobs").unwrap();
+        Box::pin(async move {
+            while scene.queue.try_dequeue().await?.is_some() {}
+            while scene.priority_queue.try_dequeue().await?.is_some() {}
+            let later = async {
+                runtime::sleep(Duration::from_millis(300)).await;
+                queue.enqueue("y").await?;
+                best.enqueue("y", 9).await
+            };
+            let waits = try_join(scene.queue.dequeue(), scene.priority_queue.dequeue());
+            let ((item, best), _) = try_join(Box::pin(waits), later).await?;
+            assert_eq!((item.value, best.value), (b"y".to_vec(), b"y".to_vec()));
+            Ok(())
+        })
+    };
+    assert!(dropped_everywhere(wait, take_again) >= 12);
+}
+
+/// A transaction that is dropped has written everything or nothing.
+#[test]
+fn a_transaction_is_done_or_not_begun() {
+    async fn both_plus_one(client: &Client, meddler: Option<&Client>) -> Result<(), Error> {
+        let number = |value: Option<Vec<u8>>| value.map_or(0, |value| value.len());
+        let mut attempt = 0;
+        let stm = Stm::new(client);
+        let transaction = stm.run(|txn| {
+            attempt += 1;
+            let meddler = meddler.filter(|_| attempt == 1).cloned();
+            async move {
+                let (a, b) = (number(txn.get("a").await?), number(txn.get("b").await?));
+                assert_eq!(a, b, "half of a transaction");
+                txn.get("c").await?;
+                if let Some(meddler) = meddler {
+                    // A conflict: the first attempt comes to nothing.
+                    let put = meddler.kv_client().put("c", "theirs", None).await;
+                    put.expect("nothing is lost here");
+                }
+                txn.put("a", "x".repeat(a + 1));
+                txn.put("b", "x".repeat(b + 1));
+                Ok::<_, Error>(())
+            }
+        });
+        match transaction.await {
+            Ok(_) => Ok(()),
+            Err(StmError::Recipe(error)) => Err(error),
+            Err(other) => panic!("nobody aborts: {other}"),
+        }
+    }
+    let twice: Case = |scene| {
+        Box::pin(async move {
+            both_plus_one(&scene.client, Some(scene.other.client())).await?;
+            both_plus_one(&scene.client, None).await
+        })
+    };
+    let look_and_do_it_again: Case = |scene| {
+        Box::pin(async move {
+            let mut kv = scene.client.kv_client();
+            let mut length = async |key| {
+                let answer = kv.get(key, None).await.expect("nothing is lost here");
+                answer.kvs().first().map_or(0, |kv| kv.value().len())
+            };
+            let before = (length("a").await, length("b").await);
+            assert!(before.0 == before.1 && before.0 <= 2, "{before:?}");
+            both_plus_one(&scene.client, None).await?;
+            let after = (length("a").await, length("b").await);
+            assert_eq!(after, (before.0 + 1, before.1 + 1));
+            Ok(())
+        })
+    };
+    assert!(dropped_everywhere(twice, look_and_do_it_again) >= 8);
+}
+
+/// A lease that nobody keeps alive ends with its time to live; no other is left.
+#[test]
+fn opening_reopening_and_closing_a_session() {
+    let open_and_close: Case = |scene| {
+        Box::pin(async move {
+            let session = open_session(&scene.client, 3).await;
+            let again = session.reopen().await?;
+            assert_ne!(session.lease_id(), again.lease_id());
+            session.close().await?;
+            again.close().await
+        })
+    };
+    let look: Case = |scene| {
+        Box::pin(async move {
+            // Two seconds have passed.
+            runtime::sleep(Duration::from_secs(3)).await;
+            let member = scene.simulation.member();
+            let mut left = member.with_store(|store| store.leases());
+            left.retain(|lease| {
+                let own = [scene.session.lease_id(), scene.other.lease_id()];
+                !own.contains(&lease.0)
+            });
+            assert!(left.is_empty(), "{left:?}");
+            Ok(())
+        })
+    };
+    assert!(dropped_everywhere(open_and_close, look) >= 4);
 }

@@ -1,69 +1,21 @@
 //! What the election promises when sessions are lost, watches break and answers do
 //! not come, shown one by one in the simulation.
 
+mod support;
+
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use etcd_recipes::election::Observation;
 use etcd_recipes::{Election, Leadership, Session, SessionOptions, runtime};
-use etcd_sim::executor::{Executor, SimTime, now, sleep, sleep_until};
-use etcd_sim::fault::{Fault, FaultKind};
-use etcd_sim::plan::{Latency, Plan};
-use etcd_sim::simulation::{Options, Simulation, run};
+use etcd_sim::executor::{SimTime, now, sleep, sleep_until};
+use etcd_sim::fault::FaultKind;
+use etcd_sim::simulation::Simulation;
 
-const SECOND: Duration = Duration::from_secs(1);
+use crate::support::{SECOND, cut_off, exists, session, simulated};
+
 const PROMPTLY: Duration = Duration::from_millis(100);
-
-/// Runs `body` on each executor, with these faults.
-fn simulated<Fut>(
-    faults: Vec<(u64, FaultKind)>,
-    body: impl Fn(Simulation) -> Fut + Clone + Send + 'static,
-) where
-    Fut: Future<Output = ()> + 'static,
-{
-    // On tokio a pause does not stop the tasks that a library has spawned.
-    let stops = |kind: &FaultKind| matches!(kind, FaultKind::PauseClient { .. });
-    let on_tokio = !faults.iter().any(|(_, kind)| stops(kind));
-    let faults = faults.into_iter();
-    let plan = Plan {
-        faults: faults.map(|(at_ms, kind)| Fault { at_ms, kind }).collect(),
-        latency: Latency {
-            min_us: 500,
-            max_us: 5_000,
-        },
-        ..Plan::quiet(1)
-    };
-    let mut executors = Vec::new();
-    if on_tokio {
-        executors.push(Executor::Tokio);
-    }
-    if Executor::BEST != Executor::Tokio {
-        executors.push(Executor::BEST);
-    }
-    for executor in executors {
-        let body = body.clone();
-        let options = Options {
-            executor,
-            ..Options::new(plan.clone())
-        };
-        run(options, move |simulation| {
-            let seeded = runtime::seed_thread(1);
-            let running = body(simulation);
-            async move {
-                running.await;
-                drop(seeded);
-            }
-        })
-        .unwrap();
-    }
-}
-
-async fn session(simulation: &Simulation, client: u32, ttl_s: u64) -> Session {
-    let client = simulation.client(client).await.unwrap();
-    let options = SessionOptions::new().ttl(Duration::from_secs(ttl_s));
-    Session::with_options(&client, options).await.unwrap()
-}
 
 fn election(session: &Session) -> Election {
     Election::new(session, "el").unwrap()
@@ -71,16 +23,6 @@ fn election(session: &Session) -> Election {
 
 fn key_of(session: &Session) -> String {
     format!("el/{:x}", session.lease_id())
-}
-
-fn exists(simulation: &Simulation, key: &str) -> bool {
-    simulation
-        .member()
-        .with_store(|store| store.key_at(key.as_bytes(), store.revision()).is_some())
-}
-
-fn cut_off(client: u32, for_ms: u64) -> FaultKind {
-    FaultKind::Partition { client, for_ms }
 }
 
 #[test]
@@ -123,15 +65,15 @@ fn a_candidate_whose_key_is_deleted_while_it_waits_does_not_lead() {
 #[test]
 fn a_campaign_that_is_given_up_or_not_answered_leaves_no_candidate() {
     let faults = vec![
-        (2_000, FaultKind::LoseResponse { client: 1 }),
-        (9_000, FaultKind::LoseResponse { client: 1 }),
+        (10_000, FaultKind::LoseResponse { client: 1 }),
+        (20_000, FaultKind::LoseRequest { client: 1 }),
     ];
     simulated(faults, |simulation| async move {
         let first = session(&simulation, 0, 60).await;
         let leading = election(&first).campaign("a").await.unwrap();
         let second = session(&simulation, 1, 60).await;
         let candidate = election(&second);
-        for begins_ms in [1_000, 2_001, 9_001] {
+        for begins_ms in [1_000, 10_001, 20_001] {
             sleep_until(SimTime::from_millis(begins_ms)).await;
             let given_up = runtime::timeout(SECOND, candidate.campaign("b")).await;
             assert!(given_up.is_err(), "another one leads");

@@ -1,77 +1,20 @@
 //! What the locks promise when sessions are lost, watches break and answers do not
 //! come, shown one by one in the simulation.
 
+mod support;
+
 use std::sync::{Arc, Mutex as SyncMutex};
 use std::time::Duration;
 
 use etcd_client::{PutOptions, TxnOp};
 use etcd_recipes::{Error, Hold, Locker, Mutex, RwLock, Session, SessionOptions, Watches, runtime};
-use etcd_sim::executor::{Executor, SimTime, now, sleep, sleep_until};
-use etcd_sim::fault::{Fault, FaultKind};
-use etcd_sim::plan::{Latency, Plan};
-use etcd_sim::simulation::{Options, Simulation, run};
+use etcd_sim::executor::{SimTime, now, sleep, sleep_until};
+use etcd_sim::fault::FaultKind;
 
-const SECOND: Duration = Duration::from_secs(1);
-
-/// Runs `body` on each executor, with these faults.
-fn simulated<Fut>(
-    faults: Vec<(u64, FaultKind)>,
-    body: impl Fn(Simulation) -> Fut + Clone + Send + 'static,
-) where
-    Fut: Future<Output = ()> + 'static,
-{
-    let stops = |kind: &FaultKind| matches!(kind, FaultKind::PauseClient { .. });
-    // On tokio a pause does not stop the tasks that a library has spawned.
-    let on_tokio = !faults.iter().any(|(_, kind)| stops(kind));
-    let faults = faults.into_iter();
-    let plan = Plan {
-        faults: faults.map(|(at_ms, kind)| Fault { at_ms, kind }).collect(),
-        latency: Latency {
-            min_us: 500,
-            max_us: 5_000,
-        },
-        ..Plan::quiet(1)
-    };
-    let mut executors = Vec::new();
-    if on_tokio {
-        executors.push(Executor::Tokio);
-    }
-    if Executor::BEST != Executor::Tokio {
-        executors.push(Executor::BEST);
-    }
-    for executor in executors {
-        let body = body.clone();
-        let options = Options {
-            executor,
-            ..Options::new(plan.clone())
-        };
-        run(options, move |simulation| {
-            let seeded = runtime::seed_thread(1);
-            let running = body(simulation);
-            async move {
-                running.await;
-                drop(seeded);
-            }
-        })
-        .unwrap();
-    }
-}
-
-async fn session(simulation: &Simulation, client: u32, ttl_s: u64) -> Session {
-    let client = simulation.client(client).await.unwrap();
-    let options = SessionOptions::new().ttl(Duration::from_secs(ttl_s));
-    Session::with_options(&client, options).await.unwrap()
-}
+use crate::support::{SECOND, exists, session, simulated};
 
 fn mutex(session: &Session) -> Mutex {
     Mutex::new(session, "lock").unwrap()
-}
-
-/// Whether the hold's key is at etcd.
-fn exists(simulation: &Simulation, key: &str) -> bool {
-    simulation
-        .member()
-        .with_store(|store| store.key_at(key.as_bytes(), store.revision()).is_some())
 }
 
 fn key_of(session: &Session) -> String {
@@ -341,6 +284,53 @@ fn an_unlock_whose_answer_is_lost_does_not_delete_the_next_hold() {
     });
 }
 
+/// A request that was given up may arrive at any time later.
+#[test]
+fn an_unlock_that_arrives_late_does_not_delete_the_next_hold() {
+    let delay = FaultKind::Delay {
+        client: 0,
+        by_ms: 8_000,
+        for_ms: 200,
+    };
+    simulated(vec![(2_000, delay)], |simulation| async move {
+        let session = session(&simulation, 0, 60).await;
+        let mutex = mutex(&session);
+        let guard = mutex.lock().await.unwrap();
+        let first = guard.fencing_token();
+        sleep_until(SimTime::from_millis(2_100)).await;
+        guard.unlock().await.unwrap();
+        assert!(now() > SimTime::from_millis(7_000), "it was sent twice");
+        let next = mutex.lock().await.unwrap();
+        assert!(now() < SimTime::from_millis(10_000) && next.fencing_token() > first);
+        for _ in 0..10 {
+            sleep(SECOND).await;
+            next.confirm().await.unwrap();
+        }
+        next.unlock().await.unwrap();
+    });
+}
+
+/// What was held is gone, and the same key with the same lease is there again, as
+/// another program with that lease would make it.
+#[test]
+fn a_guard_is_of_one_hold_and_not_of_the_next_one_with_the_same_key() {
+    simulated(vec![], |simulation| async move {
+        let session = session(&simulation, 0, 60).await;
+        let guard = mutex(&session).lock().await.unwrap();
+        let mut other = simulation.client(1).await.unwrap();
+        let key = guard.key().to_owned();
+        other.delete(key.as_str(), None).await.unwrap();
+        let leased = PutOptions::new().with_lease(session.lease_id());
+        other.put(key.as_str(), "", Some(leased)).await.unwrap();
+        let write = TxnOp::put("data", "late", None);
+        let late = guard.txn().and_then([write]).commit().await;
+        assert!(late.unwrap_err().is_not_held());
+        assert!(guard.confirm().await.unwrap_err().is_not_held());
+        assert!(guard.unlock().await.unwrap_err().is_not_held());
+        assert!(!exists(&simulation, "data") && exists(&simulation, &key));
+    });
+}
+
 #[test]
 fn a_dropped_guard_gives_the_lock_back() {
     simulated(vec![], |simulation| async move {
@@ -476,7 +466,9 @@ fn work_under_the_lock_is_cancelled_before_the_lease_can_end() {
             }
             now()
         };
-        let (done, deleted) = futures_util::future::join(mutex.with(work), watch).await;
+        let both = futures_util::future::join(mutex.with(work), watch);
+        let both = runtime::timeout(30 * SECOND, both).await;
+        let (done, deleted) = both.expect("the work is cancelled");
         assert!(done.unwrap_err().is_session_lost());
         let cancelled = cancelled.lock().unwrap().expect("it was cancelled");
         assert!(cancelled < deleted, "{cancelled}, {deleted}");

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use etcd_recipes::campaign::plan::RunPlan;
 use etcd_recipes::campaign::simulate::simulate;
-use etcd_recipes::workload::{self, Bug, Workload};
+use etcd_recipes::workload::{self, Bug, Parameters, Workload};
 use etcd_sim::executor::Executor;
 use etcd_sim::fault::{Fault, FaultKind};
 use etcd_sim::plan::{Latency, Plan};
@@ -75,136 +75,32 @@ fn any_environment(clients: u32) -> impl Strategy<Value = Plan> {
     )
 }
 
+/// Anything between the least that makes sense and the most that a seed draws.
+fn any_parameters(workload: &'static dyn Workload) -> impl Strategy<Value = Parameters> {
+    let listed = workload.parameters().iter();
+    let ranges: Vec<_> = listed
+        .clone()
+        .map(|parameter| parameter.bounds.0..=parameter.drawn.1)
+        .collect();
+    let names: Vec<_> = listed.map(|parameter| parameter.name).collect();
+    let base = RunPlan::draw(workload, 0).parameters;
+    ranges.prop_map(move |values| {
+        let named = names.iter().zip(values);
+        named.fold(base.clone(), |all, (name, value)| all.with(name, value))
+    })
+}
+
 fn any_plan(workload: &'static dyn Workload, bug: Option<Bug>) -> BoxedStrategy<RunPlan> {
-    let parameters = match workload.name() {
-        "queue" => (1..4u64, 1..4u64, 1..15u64, 0..60u64)
-            .prop_map(|(producers, consumers, items, think_ms)| {
-                vec![
-                    ("producers", producers),
-                    ("consumers", consumers),
-                    ("items", items),
-                    ("think_ms", think_ms),
-                ]
-            })
-            .boxed(),
-        "bank" => (2..5u64, 1..6u64, 1..15u64, 0..60u64)
-            .prop_map(|(accounts, clients, transfers, think_ms)| {
-                vec![
-                    ("accounts", accounts),
-                    ("balance", 100),
-                    ("clients", clients),
-                    ("transfers", transfers),
-                    ("think_ms", think_ms),
-                ]
-            })
-            .boxed(),
-        "mutex" | "rwlock" => (1..4u64, 1..3u64, 1..8u64, 1..4u64, 0..60u64)
-            .prop_map(|(clients, tasks, rounds, locks, pause_ms)| {
-                vec![
-                    ("clients", clients),
-                    ("tasks", tasks),
-                    ("rounds", rounds),
-                    ("locks", locks),
-                    ("hold_ms", pause_ms),
-                    ("think_ms", pause_ms / 2),
-                    ("ttl_s", 2),
-                ]
-            })
-            .boxed(),
-        "election" => (1..4u64, 0..3u64, 0..2u64, 1..4u64, 1..60u64)
-            .prop_map(|(candidates, runners, observers, rounds, think_ms)| {
-                vec![
-                    ("candidates", candidates),
-                    ("runners", runners),
-                    ("observers", observers),
-                    ("rounds", rounds),
-                    ("ttl_s", 2),
-                    ("think_ms", think_ms),
-                ]
-            })
-            .boxed(),
-        "stm" => (0..4u64, 2..5u64, 1..6u64, 1..15u64, 0..20u64)
-            .prop_map(|(level, keys, clients, transactions, think_ms)| {
-                vec![
-                    ("level", level),
-                    ("keys", keys),
-                    ("clients", clients),
-                    ("transactions", transactions),
-                    ("think_ms", think_ms),
-                ]
-            })
-            .boxed(),
-        "priority-queue" => (1..4u64, 1..4u64, 1..15u64, 1..5u64, 0..60u64)
-            .prop_map(|(producers, consumers, items, priorities, think_ms)| {
-                vec![
-                    ("producers", producers),
-                    ("consumers", consumers),
-                    ("items", items),
-                    ("priorities", priorities),
-                    ("think_ms", think_ms),
-                ]
-            })
-            .boxed(),
-        "reliable-queue" => (1..4u64, 1..4u64, 1..12u64, 0..60u64)
-            .prop_map(|(producers, consumers, items, work_ms)| {
-                vec![
-                    ("producers", producers),
-                    ("consumers", consumers),
-                    ("items", items),
-                    ("work_ms", work_ms),
-                    ("ttl_s", 2),
-                ]
-            })
-            .boxed(),
-        "barrier" => (1..4u64, 1..4u64, 1..8u64, 0..2u64, 0..60u64)
-            .prop_map(|(holders, waiters, rounds, leases_only, think_ms)| {
-                vec![
-                    ("holders", holders),
-                    ("waiters", waiters),
-                    ("rounds", rounds),
-                    ("leases_only", leases_only),
-                    ("think_ms", think_ms),
-                ]
-            })
-            .boxed(),
-        "double-barrier" => (1..4u64, 0..2u64, 1..6u64, 0..60u64)
-            .prop_map(|(count, extra, rounds, think_ms)| {
-                vec![
-                    ("count", count),
-                    ("extra", extra),
-                    ("rounds", rounds),
-                    ("think_ms", think_ms),
-                    ("late_ms", 10 * think_ms),
-                ]
-            })
-            .boxed(),
-        "cyclic-barrier" => (1..4u64, 0..2u64, 1..8u64, 0..60u64)
-            .prop_map(|(count, extra, rounds, think_ms)| {
-                vec![
-                    ("count", count),
-                    ("extra", extra),
-                    ("rounds", rounds),
-                    ("think_ms", think_ms),
-                ]
-            })
-            .boxed(),
-        other => panic!("say which plans the workload {other} is to be tried with"),
-    };
     let base = RunPlan::draw(workload, 0);
-    parameters
-        .prop_flat_map(move |values| {
-            let parameters = values
-                .into_iter()
-                .fold(base.parameters.clone(), |all, (name, value)| {
-                    all.with(name, value)
-                });
+    any_parameters(workload)
+        .prop_flat_map(move |parameters| {
+            let clients = workload.clients(&parameters);
             let plan = RunPlan {
                 parameters,
                 bug,
                 executor: Executor::BEST,
                 ..base.clone()
             };
-            let clients = workload.clients(&plan.parameters);
             any_environment(clients).prop_map(move |environment| RunPlan {
                 environment,
                 ..plan.clone()

@@ -1,52 +1,21 @@
 //! What the queues promise when machines fail, shown one by one in the
 //! simulation.
 
+mod support;
+
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use etcd_client::{Client, CompactionOptions, TxnOp};
+use etcd_client::{Client, CompactionOptions, DeleteOptions, TxnOp};
 use etcd_recipes::reliable_queue::Acknowledged;
 use etcd_recipes::runtime;
-use etcd_recipes::{PriorityQueue, Queue, ReliableQueue, Session, SessionOptions};
-use etcd_sim::fault::{Fault, FaultKind};
-use etcd_sim::plan::{Latency, Plan};
-use etcd_sim::simulation::{Options, Simulation, run};
+use etcd_recipes::{PriorityQueue, Queue, ReliableQueue, Session};
+use etcd_sim::executor::{SimTime, sleep_until};
+use etcd_sim::fault::FaultKind;
 use futures_util::future::join;
 
-fn simulated<T, Fut>(
-    faults: Vec<Fault>,
-    body: impl Fn(Simulation) -> Fut + Clone + Send + 'static,
-) -> T
-where
-    Fut: Future<Output = T> + 'static,
-    T: Send + 'static,
-{
-    let latency = Latency {
-        min_us: 0,
-        max_us: 3_000,
-    };
-    let plan = Plan {
-        seed: 5,
-        latency,
-        faults,
-    };
-    run(Options::new(plan), move |simulation| {
-        let seeded = runtime::seed_thread(5);
-        let running = body(simulation);
-        async move {
-            let result = running.await;
-            drop(seeded);
-            result
-        }
-    })
-    .unwrap()
-}
-
-async fn session(client: &Client, seconds: u64) -> Session {
-    let options = SessionOptions::new().ttl(Duration::from_secs(seconds));
-    Session::with_options(client, options).await.unwrap()
-}
+use crate::support::{cut_off, open_session, simulated};
 
 async fn compact_everything(client: &Client) {
     let mut client = client.clone();
@@ -85,8 +54,8 @@ fn a_compaction_during_a_wait_is_survived() {
         });
         assert_eq!(value.await, b"x");
 
-        let mine = ReliableQueue::new(&session(&client, 20).await, "rq").unwrap();
-        let theirs = ReliableQueue::new(&session(&others, 20).await, "rq").unwrap();
+        let mine = ReliableQueue::new(&open_session(&client, 20).await, "rq").unwrap();
+        let theirs = ReliableQueue::new(&open_session(&others, 20).await, "rq").unwrap();
         let claim = async { mine.claim().await.unwrap().item.value.clone() };
         let value = while_somebody_waits(claim, async {
             compact_everything(&others).await;
@@ -96,12 +65,99 @@ fn a_compaction_during_a_wait_is_survived() {
     });
 }
 
+/// The watch is away while an item is put, and comes back when etcd has forgotten
+/// how that happened.
+#[test]
+fn an_item_beyond_a_compaction_is_not_missed() {
+    type Taken = Pin<Box<dyn Future<Output = Vec<u8>>>>;
+    type Take = fn(Client, Session) -> Taken;
+    let takes: [Take; 3] = [
+        |client, _| {
+            let queue = Queue::new(&client, "jobs").unwrap();
+            Box::pin(async move { queue.dequeue().await.unwrap().value })
+        },
+        |client, _| {
+            let queue = PriorityQueue::new(&client, "pq").unwrap();
+            Box::pin(async move { queue.dequeue().await.unwrap().value })
+        },
+        |_, session| {
+            let queue = ReliableQueue::new(&session, "rq").unwrap();
+            Box::pin(async move { queue.claim().await.unwrap().item.value.clone() })
+        },
+    ];
+    for take in takes {
+        let faults = vec![
+            (2_000, FaultKind::Reset { client: 0 }),
+            (2_000, cut_off(0, 3_000)),
+        ];
+        simulated(faults, move |simulation| async move {
+            let client = simulation.client(0).await.unwrap();
+            let others = simulation.client(1).await.unwrap();
+            let (mine, theirs) = (
+                open_session(&client, 20).await,
+                open_session(&others, 20).await,
+            );
+            let value = while_somebody_waits(take(client, mine), async {
+                let queue = Queue::new(&others, "jobs").unwrap();
+                queue.enqueue("x").await.unwrap();
+                let queue = PriorityQueue::new(&others, "pq").unwrap();
+                queue.enqueue("x", 3).await.unwrap();
+                let queue = ReliableQueue::new(&theirs, "rq").unwrap();
+                queue.enqueue("x").await.unwrap();
+                compact_everything(&others).await;
+            });
+            assert_eq!(value.await, b"x");
+        });
+    }
+}
+
+/// Fault 25 of the Go recipes: what cannot be known is said.
+#[test]
+fn an_answer_that_is_lost_leaves_an_outcome_that_is_called_unknown() {
+    let lost = [2_000, 12_000, 22_000, 32_000].map(|at_ms| {
+        let kind = FaultKind::LoseResponse { client: 0 };
+        (at_ms, kind)
+    });
+    simulated(lost.to_vec(), |simulation| async move {
+        let client = simulation.client(0).await.unwrap();
+        let others = simulation.client(1).await.unwrap();
+        let until = async |ms| sleep_until(SimTime::from_millis(ms)).await;
+
+        let queue = Queue::new(&client, "jobs").unwrap();
+        until(2_100).await;
+        let error = queue.enqueue("1").await.unwrap_err();
+        assert!(error.is_outcome_unknown(), "{error}");
+        assert_eq!(queue.len().await.unwrap(), 1, "it is there");
+        queue.enqueue("2").await.unwrap();
+        queue.enqueue("3").await.unwrap();
+        // It knows the second: the next request takes it.
+        assert_eq!(queue.dequeue().await.unwrap().value, b"1");
+        until(12_100).await;
+        let error = queue.dequeue().await.unwrap_err();
+        assert!(error.is_outcome_unknown(), "{error}");
+        let theirs = Queue::new(&others, "jobs").unwrap();
+        assert_eq!(theirs.dequeue().await.unwrap().value, b"3", "it is gone");
+
+        let queue = PriorityQueue::new(&client, "pq").unwrap();
+        for number in ["1", "2", "3"] {
+            queue.enqueue(number, 5).await.unwrap();
+        }
+        assert_eq!(queue.dequeue().await.unwrap().value, b"1");
+        until(22_100).await;
+        let error = queue.dequeue().await.unwrap_err();
+        assert!(error.is_outcome_unknown(), "{error}");
+        let theirs = PriorityQueue::new(&others, "pq").unwrap();
+        assert_eq!(theirs.dequeue().await.unwrap().value, b"3", "it is gone");
+        until(32_100).await;
+        let error = queue.enqueue("4", 5).await.unwrap_err();
+        assert!(error.is_outcome_unknown(), "{error}");
+        assert_eq!(theirs.dequeue().await.unwrap().value, b"4", "it was there");
+    });
+}
+
 #[test]
 fn a_watch_that_breaks_during_a_wait_is_opened_again() {
-    let faults = [4_000, 4_500].map(|at_ms| Fault {
-        at_ms,
-        kind: FaultKind::Reset { client: 0 },
-    });
+    let faults = [4_000, 4_500].map(|at_ms| (at_ms, FaultKind::Reset { client: 0 }));
     simulated(faults.to_vec(), |simulation| async move {
         let client = simulation.client(0).await.unwrap();
         let others = simulation.client(1).await.unwrap();
@@ -153,7 +209,7 @@ fn queues_never_see_each_other() {
         }
         let fifo = Queue::new(&client, "jobs").unwrap();
         fifo.enqueue("fifo").await.unwrap();
-        let reliable = ReliableQueue::new(&session(&client, 20).await, "jobs").unwrap();
+        let reliable = ReliableQueue::new(&open_session(&client, 20).await, "jobs").unwrap();
         reliable.enqueue("reliable").await.unwrap();
         for (name, queue) in names.iter().zip(&queues) {
             for priority in [2, 4] {
@@ -173,13 +229,10 @@ fn queues_never_see_each_other() {
 
 #[test]
 fn what_a_dead_consumer_had_comes_back_at_its_old_place() {
-    let kill = Fault {
-        at_ms: 3_000,
-        kind: FaultKind::KillClient { client: 7 },
-    };
-    simulated(vec![kill], |simulation| async move {
+    let kill = FaultKind::KillClient { client: 7 };
+    simulated(vec![(3_000, kill)], |simulation| async move {
         let client = simulation.client(0).await.unwrap();
-        let queue = ReliableQueue::new(&session(&client, 30).await, "rq").unwrap();
+        let queue = ReliableQueue::new(&open_session(&client, 30).await, "rq").unwrap();
         queue.enqueue_batch(["a", "b", "c"]).await.unwrap();
         let had = Arc::new(Mutex::new(Vec::new()));
         let theirs = Arc::clone(&had);
@@ -187,7 +240,7 @@ fn what_a_dead_consumer_had_comes_back_at_its_old_place() {
             let had = Arc::clone(&theirs);
             async move {
                 let client = incarnation.connect().await.unwrap();
-                let queue = ReliableQueue::new(&session(&client, 3).await, "rq").unwrap();
+                let queue = ReliableQueue::new(&open_session(&client, 3).await, "rq").unwrap();
                 let claims = queue.claim_batch(2).await.unwrap();
                 let values = claims.iter().map(|claim| claim.item.value.clone());
                 *had.lock().unwrap() = values.collect();
@@ -222,9 +275,9 @@ fn an_acknowledgement_after_the_lease_is_refused_and_writes_nothing() {
     simulated(Vec::new(), |simulation| async move {
         let client = simulation.client(0).await.unwrap();
         let mut other = simulation.client(1).await.unwrap();
-        let mine = session(&client, 30).await;
+        let mine = open_session(&client, 30).await;
         let queue = ReliableQueue::new(&mine, "rq").unwrap();
-        let theirs = ReliableQueue::new(&session(&other, 30).await, "rq").unwrap();
+        let theirs = ReliableQueue::new(&open_session(&other, 30).await, "rq").unwrap();
         queue.enqueue_batch(["a", "b"]).await.unwrap();
         let (first, second) = (queue.claim().await.unwrap(), queue.claim().await.unwrap());
         other.lease_revoke(mine.lease_id()).await.unwrap();
@@ -259,7 +312,7 @@ fn an_acknowledgement_after_the_lease_is_refused_and_writes_nothing() {
 fn a_waiting_claim_ends_with_its_session() {
     simulated(Vec::new(), |simulation| async move {
         let client = simulation.client(0).await.unwrap();
-        let mine = session(&client, 10).await;
+        let mine = open_session(&client, 10).await;
         let queue = ReliableQueue::new(&mine, "rq").unwrap();
         let close = async {
             runtime::sleep(Duration::from_secs(2)).await;
@@ -274,7 +327,7 @@ fn a_waiting_claim_ends_with_its_session() {
 fn a_claim_that_is_dropped_goes_back_at_once() {
     simulated(Vec::new(), |simulation| async move {
         let client = simulation.client(0).await.unwrap();
-        let queue = ReliableQueue::new(&session(&client, 60).await, "rq").unwrap();
+        let queue = ReliableQueue::new(&open_session(&client, 60).await, "rq").unwrap();
         queue.enqueue("a").await.unwrap();
         for _ in 0..3 {
             let claim = queue.claim().await.unwrap();
@@ -283,5 +336,38 @@ fn a_claim_that_is_dropped_goes_back_at_once() {
             let again = runtime::timeout(Duration::from_secs(2), queue.claim()).await;
             drop(again.expect("it is free again").unwrap());
         }
+    });
+}
+
+/// A handle hears of keys that are put, and not that they have gone.
+#[test]
+fn foreign_keys_that_have_gone_are_in_nobodys_way() {
+    simulated(Vec::new(), |simulation| async move {
+        let client = simulation.client(0).await.unwrap();
+        let mut others = simulation.client(1).await.unwrap();
+        let queue = PriorityQueue::new(&client, "pq").unwrap();
+        let theirs = PriorityQueue::new(&others, "pq").unwrap();
+        let put_one = async { drop(theirs.enqueue("1", 5).await.unwrap()) };
+        let first = async { queue.dequeue().await.unwrap().value };
+        assert_eq!(while_somebody_waits(first, put_one).await, b"1");
+        let mut put_and_delete = async |delete: bool| {
+            for number in 0..100 {
+                let key = format!("pq/00000/foreign-{number}");
+                others.put(key, "", None).await.unwrap();
+            }
+            theirs.enqueue("2", 5).await.unwrap();
+            if delete {
+                let all = DeleteOptions::new().with_prefix();
+                others.delete("pq/00000/", Some(all)).await.unwrap();
+            }
+            runtime::sleep(Duration::from_secs(1)).await;
+        };
+        put_and_delete(true).await;
+        assert_eq!(queue.dequeue().await.unwrap().value, b"2");
+        put_and_delete(false).await;
+        let error = queue.dequeue().await.unwrap_err();
+        assert!(error.to_string().contains("more than 60"), "{error}");
+        put_and_delete(true).await;
+        assert_eq!(queue.dequeue().await.unwrap().value, b"2");
     });
 }

@@ -1,6 +1,8 @@
 //! What the recipes promise when the network and the machines fail, shown one
 //! by one in the simulation.
 
+mod support;
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -8,10 +10,12 @@ use etcd_recipes::queue::{Queue, QueueOptions};
 use etcd_recipes::runtime;
 use etcd_recipes::session::{Session, SessionOptions};
 use etcd_recipes::stm::Stm;
-use etcd_sim::executor::{Executor, SimTime, now, sleep, sleep_until};
+use etcd_sim::executor::{SimTime, now, sleep, sleep_until};
 use etcd_sim::fault::{Fault, FaultKind};
 use etcd_sim::plan::{Latency, Plan, Profile};
 use etcd_sim::simulation::{Options, Simulation, run};
+
+use crate::support::{exists, on_each_executor};
 
 fn plan(faults: Vec<Fault>) -> Plan {
     Plan {
@@ -26,47 +30,6 @@ fn plan(faults: Vec<Fault>) -> Plan {
 
 fn fault(at_ms: u64, kind: FaultKind) -> Fault {
     Fault { at_ms, kind }
-}
-
-fn on_each_executor<T, Fut>(
-    plan: &Plan,
-    body: impl Fn(Simulation) -> Fut + Clone + Send + 'static,
-) -> Vec<T>
-where
-    Fut: Future<Output = T> + 'static,
-    T: Send + 'static,
-{
-    let mut executors = vec![Executor::Tokio];
-    if Executor::BEST != Executor::Tokio {
-        executors.push(Executor::BEST);
-    }
-    let run_on = |executor| {
-        let body = body.clone();
-        let options = Options {
-            executor,
-            ..Options::new(plan.clone())
-        };
-        run(options, move |simulation| {
-            let seeded = runtime::seed_thread(simulation.plan().seed);
-            let running = body(simulation);
-            async move {
-                let result = running.await;
-                drop(seeded);
-                result
-            }
-        })
-        .unwrap()
-    };
-    executors.into_iter().map(run_on).collect()
-}
-
-fn has_key(simulation: &Simulation, key: &str) -> bool {
-    let revision = simulation
-        .member()
-        .with_store(etcd_sim::store::Store::revision);
-    simulation
-        .member()
-        .with_store(|store| store.key_at(key.as_bytes(), revision).is_some())
 }
 
 /// When a session says that it is lost, and when etcd deletes its key.
@@ -94,7 +57,7 @@ async fn loss_and_deletion(
     let mut deleted = None;
     while now() < SimTime::from_millis(40_000) && deleted.is_none() {
         sleep(Duration::from_millis(1)).await;
-        let exists = has_key(&simulation, "key");
+        let exists = exists(&simulation, "key");
         appeared |= exists;
         deleted = (appeared && !exists).then(now);
     }

@@ -1,5 +1,7 @@
 //! What the Go STM gets wrong, put to ours one by one, on the simulated etcd.
 
+mod support;
+
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -9,13 +11,14 @@ use etcd_recipes::etcd_client::{Channel, Client};
 use etcd_recipes::stm::{Isolation, StmError};
 use etcd_recipes::{Error, Stm, runtime};
 use etcd_sim::network::ChannelOptions;
-use etcd_sim::plan::Plan;
-use etcd_sim::simulation::{Options, Simulation, run};
+use etcd_sim::simulation::Simulation;
 use futures_util::FutureExt as _;
 use tonic::body::Body;
 use tonic::{Code, Status};
 use tower::Service as _;
 use tower::util::BoxCloneSyncService;
+
+use crate::support::quiet;
 
 /// What becomes of a txn on its way.
 #[derive(Clone, Copy, PartialEq)]
@@ -59,23 +62,6 @@ async fn client(
     });
     let channel = Channel::Custom(BoxCloneSyncService::new(service));
     (Client::from_channel(channel, None).await.unwrap(), count)
-}
-
-fn quiet<T, Fut>(body: impl FnOnce(Simulation) -> Fut + Send + 'static) -> T
-where
-    Fut: Future<Output = T>,
-    T: Send + 'static,
-{
-    run(Options::new(Plan::quiet(3)), move |simulation| {
-        let seeded = runtime::seed_thread(3);
-        let running = body(simulation);
-        async move {
-            let result = running.await;
-            drop(seeded);
-            result
-        }
-    })
-    .unwrap()
 }
 
 async fn put(client: &Client, key: &str, value: &str) -> i64 {
@@ -169,7 +155,9 @@ fn a_panic_in_the_closure_reaches_the_caller_and_nobody_else() {
             assert!(txn.writes().is_empty(), "the closure panics");
             Ok::<_, Error>(())
         });
-        let caught = AssertUnwindSafe(panics).catch_unwind().await;
+        let caught = AssertUnwindSafe(panics).catch_unwind();
+        let caught = runtime::timeout(Duration::from_secs(9), caught).await;
+        let caught = caught.expect("it does not hang");
         assert!(caught.is_err(), "the caller can catch it");
         let done = stm.run(|txn| async move { txn.get("a").await }).await;
         assert_eq!(done.unwrap().value, None);

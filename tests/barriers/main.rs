@@ -2,6 +2,8 @@
 //! by one.
 
 mod promises;
+#[path = "../support/mod.rs"]
+mod support;
 
 use etcd_recipes::campaign::plan::RunPlan;
 use etcd_recipes::campaign::simulate::simulate;

@@ -5,52 +5,15 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use etcd_client::{Client, GetOptions, TxnOp};
-use etcd_recipes::{
-    Barrier, CyclicBarrier, DoubleBarrier, Error, Round, Session, SessionOptions, runtime,
-};
-use etcd_sim::executor::{Executor, SimTime, now, sleep, sleep_until};
-use etcd_sim::fault::{Fault, FaultKind};
-use etcd_sim::plan::{Latency, Plan};
-use etcd_sim::simulation::{Options, Simulation, run};
+use etcd_recipes::{Barrier, CyclicBarrier, DoubleBarrier, Error, Round, Session, runtime};
+use etcd_sim::executor::{SimTime, now, sleep, sleep_until};
+use etcd_sim::fault::FaultKind;
+use etcd_sim::simulation::Simulation;
 
-/// Runs `body` on each executor, with these faults.
-fn simulated<Fut>(
-    faults: Vec<(u64, FaultKind)>,
-    body: impl Fn(Simulation) -> Fut + Clone + Send + 'static,
-) where
-    Fut: Future<Output = ()> + 'static,
-{
-    let faults = faults.into_iter();
-    let plan = Plan {
-        faults: faults.map(|(at_ms, kind)| Fault { at_ms, kind }).collect(),
-        latency: Latency {
-            min_us: 500,
-            max_us: 5_000,
-        },
-        ..Plan::quiet(1)
-    };
-    for executor in [Executor::Tokio, Executor::BEST] {
-        let body = body.clone();
-        let options = Options {
-            executor,
-            ..Options::new(plan.clone())
-        };
-        run(options, move |simulation| {
-            let seeded = runtime::seed_thread(1);
-            let running = body(simulation);
-            async move {
-                running.await;
-                drop(seeded);
-            }
-        })
-        .unwrap();
-    }
-}
+use crate::support::{self, cut_off, simulated};
 
 async fn session(simulation: &Simulation, client: u32) -> Session {
-    let client = simulation.client(client).await.unwrap();
-    let options = SessionOptions::new().ttl(Duration::from_secs(3));
-    Session::with_options(&client, options).await.unwrap()
+    support::session(simulation, client, 3).await
 }
 
 fn keys(simulation: &Simulation) -> Vec<String> {
@@ -370,31 +333,38 @@ fn the_death_of_the_last_to_come_before_it_has_said_so_strands_nobody() {
 
 #[test]
 fn an_enter_and_a_leave_survive_broken_watches_and_compactions() {
+    async fn compact_everything(simulation: &Simulation) {
+        let mut client = simulation.client(3).await.unwrap();
+        let put = client.put("other", "", None).await.unwrap();
+        let revision = put.header().unwrap().revision();
+        client.compact(revision, None).await.unwrap();
+    }
     let client = 0;
-    let faults = vec![
-        (2_000, FaultKind::Reset { client }),
-        (
-            2_000,
-            FaultKind::Partition {
-                client,
-                for_ms: 1_500,
-            },
-        ),
-    ];
+    // Each time the watch breaks, and comes back before anything has happened; then
+    // it is away while that happens, and what it missed is compacted.
+    let breaks = [1_000, 3_000, 16_000, 18_000].map(|at_ms| (at_ms, FaultKind::Reset { client }));
+    let away = [3_000, 18_000].map(|at_ms| (at_ms, cut_off(client, 1_500)));
+    let faults = breaks.into_iter().chain(away).collect();
     simulated(faults, |simulation| async move {
         let (a, b) = (
             double(&session(&simulation, 0).await, 2),
             double(&session(&simulation, 1).await, 2),
         );
         let (entered, _task) = enters(&a);
-        sleep_until(SimTime::from_millis(2_500)).await;
+        sleep_until(SimTime::from_millis(3_500)).await;
+        assert!(taken(&entered).is_none(), "nobody else has come");
         b.enter().await.unwrap();
-        let mut client = simulation.client(3).await.unwrap();
-        let put = client.put("other", "", None).await.unwrap();
-        let revision = put.header().unwrap().revision();
-        client.compact(revision, None).await.unwrap();
+        compact_everything(&simulation).await;
         sleep_until(SimTime::from_millis(15_000)).await;
         taken(&entered).expect("the round had begun").1.unwrap();
+
+        let (left, _task) = leaves(&a);
+        sleep_until(SimTime::from_millis(18_500)).await;
+        assert!(taken(&left).is_none(), "the other one is inside");
+        b.leave().await.unwrap();
+        compact_everything(&simulation).await;
+        sleep_until(SimTime::from_millis(30_000)).await;
+        taken(&left).expect("everybody has gone").1.unwrap();
     });
 }
 
