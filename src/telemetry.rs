@@ -46,23 +46,27 @@ pub(crate) fn observed<T>(
 }
 
 /// As [`observed`], for errors of another kind.
-pub(crate) async fn observed_with<T, E>(
+pub(crate) fn observed_with<T, E>(
     call: Call<'_>,
     work: impl Future<Output = Result<T, E>>,
     outcome_of: impl FnOnce(&E) -> &'static str,
-) -> Result<T, E> {
-    let span = tracing::debug_span!(
-        "etcd_recipe",
-        recipe = call.recipe,
-        operation = call.operation,
-        name = (!call.name.is_empty()).then_some(call.name),
-        lease = call.lease.map(|lease| format!("{lease:x}")),
-    );
-    let start = runtime::now();
-    let result = work.instrument(span).await;
-    let took = runtime::now().saturating_duration_since(start);
-    counted(call, result.as_ref().err().map_or("ok", outcome_of), took);
-    result
+) -> impl Future<Output = Result<T, E>> {
+    // On the heap, so that the future that callers nest stays small.
+    let work = Box::pin(work);
+    async move {
+        let span = tracing::debug_span!(
+            "etcd_recipe",
+            recipe = call.recipe,
+            operation = call.operation,
+            name = (!call.name.is_empty()).then_some(call.name),
+            lease = call.lease.map(|lease| format!("{lease:x}")),
+        );
+        let start = runtime::now();
+        let result = work.instrument(span).await;
+        let took = runtime::now().saturating_duration_since(start);
+        counted(call, result.as_ref().err().map_or("ok", outcome_of), took);
+        result
+    }
 }
 
 /// What an operation that ended with this error counts as.

@@ -188,9 +188,7 @@ impl DoubleBarrier {
         });
         let reason = "this handle has entered already, or is about to";
         let ((), moving) = moving.ok_or_else(|| inner.wrong("enter", reason))?;
-        // On the heap, so that the future that callers nest stays small.
-        let entering = Box::pin(enter::enter(inner));
-        let inside = observed(inner.call("enter"), entering).await?;
+        let inside = observed(inner.call("enter"), enter::enter(inner)).await?;
         moving.arrive(Place::Inside(inside));
         Ok(())
     }
@@ -214,8 +212,7 @@ impl DoubleBarrier {
             place => Err(place),
         });
         let (inside, _moving) = moving.ok_or_else(|| inner.wrong("leave", "it has not entered"))?;
-        let leaving = Box::pin(leave::leave(inner, inside));
-        observed(inner.call("leave"), leaving).await
+        observed(inner.call("leave"), leave::leave(inner, inside)).await
     }
 }
 

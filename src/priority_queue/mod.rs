@@ -215,7 +215,7 @@ impl PriorityQueue {
         priority: u16,
     ) -> Result<Enqueued, Error> {
         let work = self.inner.put(value.into(), priority);
-        telemetry::observed(self.call("enqueue"), Box::pin(work)).await
+        telemetry::observed(self.call("enqueue"), work).await
     }
 
     /// Takes the best item, waiting for one as long as it takes.
@@ -232,7 +232,7 @@ impl PriorityQueue {
     /// keys that are no items lie before it. Any other error means that nothing
     /// was taken.
     pub async fn dequeue(&self) -> Result<PriorityItem, Error> {
-        telemetry::observed(self.call("dequeue"), Box::pin(self.inner.dequeue())).await
+        telemetry::observed(self.call("dequeue"), self.inner.dequeue()).await
     }
 
     /// Takes the best item, or none if the queue is empty at some moment during
@@ -248,7 +248,7 @@ impl PriorityQueue {
                 Taken::Empty { .. } => Ok(None),
             }
         };
-        telemetry::observed(self.call("try_dequeue"), Box::pin(work)).await
+        telemetry::observed(self.call("try_dequeue"), work).await
     }
 
     /// Looks at the best item and leaves it there.

@@ -208,7 +208,7 @@ impl Queue {
     /// Dropping the future leaves the outcome unknown too.
     pub async fn enqueue(&self, value: impl Into<Vec<u8>>) -> Result<Enqueued, Error> {
         let work = self.inner.put(value.into());
-        telemetry::observed(self.call("enqueue"), Box::pin(work)).await
+        telemetry::observed(self.call("enqueue"), work).await
     }
 
     /// Takes the item at the head, waiting for one as long as it takes.
@@ -224,7 +224,7 @@ impl Queue {
     /// the head may be gone: what it was cannot be found out. Any other error
     /// means that nothing was taken.
     pub async fn dequeue(&self) -> Result<Item, Error> {
-        telemetry::observed(self.call("dequeue"), Box::pin(self.inner.dequeue())).await
+        telemetry::observed(self.call("dequeue"), self.inner.dequeue()).await
     }
 
     /// Takes the item at the head, or none if the queue is empty at some moment
@@ -240,7 +240,7 @@ impl Queue {
                 Taken::Empty { .. } => Ok(None),
             }
         };
-        telemetry::observed(self.call("try_dequeue"), Box::pin(work)).await
+        telemetry::observed(self.call("try_dequeue"), work).await
     }
 
     /// Looks at the item at the head and leaves it there.

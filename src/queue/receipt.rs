@@ -76,7 +76,7 @@ impl Queue {
                 }
             }
         };
-        telemetry::observed(self.call("dequeue_with_receipt"), Box::pin(work)).await
+        telemetry::observed(self.call("dequeue_with_receipt"), work).await
     }
 
     /// As [`dequeue_with_receipt`](Self::dequeue_with_receipt), but returns none
@@ -87,7 +87,7 @@ impl Queue {
     /// As [`dequeue_with_receipt`](Self::dequeue_with_receipt).
     pub async fn try_dequeue_with_receipt(&self, id: &str) -> Result<Option<Item>, Error> {
         let work = async { Ok(self.inner.take_into_slot(id).await?.ok()) };
-        telemetry::observed(self.call("try_dequeue_with_receipt"), Box::pin(work)).await
+        telemetry::observed(self.call("try_dequeue_with_receipt"), work).await
     }
 
     /// The item that the receipt with this id holds.
@@ -144,7 +144,7 @@ impl Queue {
             )])
             .and_then([TxnOp::delete(key.as_str(), None)]);
         let work = async { inner.requests.write(why, txn).await.map(drop) };
-        telemetry::observed(self.call("acknowledge"), Box::pin(work)).await
+        telemetry::observed(self.call("acknowledge"), work).await
     }
 }
 

@@ -69,7 +69,7 @@ impl Claim {
     /// [unknown outcome]: Error::is_outcome_unknown
     pub async fn acknowledge(self) -> Result<Option<i64>, Error> {
         let queue = self.queue.clone();
-        telemetry::observed(queue.call(ACKNOWLEDGE), Box::pin(self.send_until_known())).await
+        telemetry::observed(queue.call(ACKNOWLEDGE), self.send_until_known()).await
     }
 
     async fn send_until_known(self) -> Result<Option<i64>, Error> {
@@ -249,7 +249,7 @@ impl AcknowledgeTxn {
     /// besides, or it is given back.
     pub async fn commit(self) -> Result<Acknowledged, Error> {
         let queue = self.claim.queue.clone();
-        telemetry::observed(queue.call("acknowledge_with"), Box::pin(self.send())).await
+        telemetry::observed(queue.call("acknowledge_with"), self.send()).await
     }
 
     async fn send(self) -> Result<Acknowledged, Error> {

@@ -197,7 +197,7 @@ impl ReliableQueue {
             let missing = || Error::unreadable_answer("enqueue into", self.name());
             enqueued.into_iter().next().ok_or_else(missing)
         };
-        telemetry::observed(self.inner.call("enqueue"), Box::pin(work)).await
+        telemetry::observed(self.inner.call("enqueue"), work).await
     }
 
     /// Puts several items at the tail, one behind the other, all or none: at most
@@ -235,7 +235,7 @@ impl ReliableQueue {
             let missing = || Error::unreadable_answer("claim from", self.name());
             claims.into_iter().next().ok_or_else(missing)
         };
-        telemetry::observed(self.inner.call("claim"), Box::pin(work)).await
+        telemetry::observed(self.inner.call("claim"), work).await
     }
 
     /// Claims the first item that nobody has claimed, or none if every item was
@@ -251,7 +251,7 @@ impl ReliableQueue {
                 Err(_) => Ok(None),
             }
         };
-        telemetry::observed(self.inner.call("try_claim"), Box::pin(work)).await
+        telemetry::observed(self.inner.call("try_claim"), work).await
     }
 
     /// Claims up to `limit` items at once, at most 32, waiting for the first as
@@ -269,7 +269,7 @@ impl ReliableQueue {
             ));
         }
         let work = self.inner.wait_and_claim(limit.min(BATCH_MAX));
-        telemetry::observed(self.inner.call("claim_batch"), Box::pin(work)).await
+        telemetry::observed(self.inner.call("claim_batch"), work).await
     }
 
     /// Looks at the first items that nobody has claimed, at most this many, and

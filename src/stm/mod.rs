@@ -240,7 +240,7 @@ impl Stm {
             StmError::Abort(_) => "aborted",
             StmError::Recipe(error) => telemetry::outcome_of(error),
         };
-        telemetry::observed_with(call, Box::pin(self.attempts(body)), outcome_of).await
+        telemetry::observed_with(call, self.attempts(body), outcome_of).await
     }
 
     async fn attempts<T, E, B, F>(&self, mut body: B) -> Result<Committed<T>, StmError<E>>

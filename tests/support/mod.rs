@@ -25,7 +25,8 @@ where
 {
     run(options, move |simulation| {
         let seeded = runtime::seed_thread(simulation.plan().seed);
-        let running = body(simulation);
+        // On the heap: the futures of tests are large.
+        let running = Box::pin(body(simulation));
         async move {
             let result = running.await;
             drop(seeded);
