@@ -225,6 +225,12 @@ fn the_cyclic_barrier_keeps_its_promise_under_any_plan() {
 }
 
 #[test]
+fn etcd_itself_keeps_its_promises_under_any_plan() {
+    keeps_its_promise_under_any_plan("kv");
+    keeps_its_promise_under_any_plan("watch");
+}
+
+#[test]
 fn a_broken_recipe_is_found_and_its_plan_is_made_small_and_saved() {
     let (workload, bug) = workload::find_bug("queue-unguarded-delete").unwrap();
     let found = find_failure(&any_plan(workload, Some(bug)), 200);

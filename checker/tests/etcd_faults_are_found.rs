@@ -422,6 +422,13 @@ fn leases_live_as_long_as_they_were_promised() {
         0-1 grant {"lease":7,"ttl":5} => {"ttl":2} @1
         "#,
     );
+    // A grant that may come yet promises nothing either.
+    holds(
+        r#"
+        0-1 grant {"lease":7,"ttl":2} => info
+        1000-1001 put {"key":"a","value":"1","lease":7} => {"refused":"lease-not-found"}
+        "#,
+    );
     // A renewal whose answer is lost promises nothing.
     holds(
         r#"

@@ -18,6 +18,8 @@
 //! | [`barrier`] | holders with and without leases, waiters | no wait returns while the barrier stands, none is left behind |
 //! | [`double_barrier`] | participants that enter and leave under one name | rounds are complete, end together and do not overlap |
 //! | [`cyclic_barrier`] | participants that wait for each other, die and give up | rounds are complete and in order |
+//! | [`kv`] | etcd's plain requests, without a recipe | linearizable by revision, leases that keep their time, states of old revisions |
+//! | [`watch`] | watches that are dropped and taken up again | every change, in order, once, whole, and as it happened |
 //!
 //! Each workload has *broken twins*: the same work on a recipe with a typical
 //! mistake put in. A checker that lets one pass proves nothing.
@@ -38,6 +40,8 @@ pub mod cyclic_barrier;
 pub mod double_barrier;
 pub mod election;
 mod items;
+mod etcd;
+pub mod kv;
 mod locks;
 pub mod mutex;
 mod parameters;
@@ -47,6 +51,7 @@ pub mod reliable_queue;
 pub mod rw_lock;
 mod stage;
 pub mod stm;
+pub mod watch;
 
 pub use parameters::{Parameter, Parameters, Value, WrongParameter};
 pub use stage::{Actor, Connect, OpenOperation, Stage};
@@ -155,6 +160,8 @@ const ALL: &[&dyn Workload] = &[
     &barrier::BarrierWorkload,
     &double_barrier::DoubleBarrierWorkload,
     &cyclic_barrier::CyclicBarrierWorkload,
+    &kv::KvWorkload,
+    &watch::WatchWorkload,
 ];
 
 /// The workload of this name.

@@ -115,6 +115,11 @@ impl Stage {
         &self.shared.options.prefix
     }
 
+    /// Whether this is a real cluster.
+    pub(crate) fn is_live(&self) -> bool {
+        matches!(self.shared.environment, Environment::Live(_))
+    }
+
     /// Whether the mistake of this name is put in.
     pub fn has_bug(&self, name: &str) -> bool {
         self.shared.options.bug.is_some_and(|bug| bug.name == name)

@@ -220,13 +220,18 @@ fn find_short(log: &Log<'_>) -> Option<Violation> {
 /// A lease was gone although it had time left and nobody had revoked it.
 fn find_early(log: &Log<'_>, lives: &Lives) -> Option<Violation> {
     for (&lease, life) in &lives.leases {
+        // Before its grant it is not there either.
+        let granted = log.granted.get(&lease).copied().unwrap_or(usize::MAX);
         for &gone in &life.gone {
+            if granted > log.operation(gone).invoked {
+                continue;
+            }
             let operation = log.operation(gone);
             let told = operation.completion.map_or(u64::MAX, |event| event.time);
             let Some((renewal, until)) = lives.must_live_until(lease, operation.completed) else {
                 continue;
             };
-            if told < until && log.operation(renewal).completed < operation.invoked {
+            if told < until {
                 let sentence = format!(
                     "lease {lease} was gone by {}, but an answer had promised it until {} at \
                      least, and nobody had revoked it",

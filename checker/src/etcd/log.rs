@@ -140,7 +140,11 @@ impl<'h> Log<'h> {
         let mut entries = Vec::new();
         for operation in history.operations() {
             let call = call(&operation)?;
-            let must_tell = !matches!(call, Call::Follow);
+            // That a lease is gone says nothing of the revision.
+            let must_tell = !matches!(
+                call,
+                Call::Follow | Call::KeepAlive(..) | Call::TimeToLive(..)
+            );
             let ok = operation.ok();
             let is_refused = ok.is_some_and(|event| refused(event).is_some());
             if let Some(event) = ok.filter(|event| event.revision.is_none())
