@@ -30,6 +30,7 @@
 //!
 //! - [`simulation`]: a run: a member, client processes, the faults of a plan.
 //! - [`plan`], [`fault`], [`seed`]: what determines a run, as data.
+//! - [`bug`]: known bugs of etcd, to be put in.
 //! - [`executor`]: simulated time and tasks, on madsim or on tokio.
 //! - [`network`]: the wire, and what becomes of each message on it.
 //! - [`service`]: etcd's gRPC services.
@@ -79,6 +80,7 @@
 //! - A client that was cut off while the member crashed hears nothing of it
 //!   afterwards either: its old streams stay silent.
 
+pub mod bug;
 pub mod cluster;
 pub mod executor;
 pub mod fault;

@@ -23,12 +23,14 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use crate::bug::EtcdBug;
 use crate::cluster::{Member, MemberOptions};
 use crate::executor::{self, Executor, Node, Panicked, SimTime};
 use crate::fault::ClientId;
 use crate::network::{Channel, ChannelOptions, Network, NetworkOptions, NetworkReport, Observer};
 use crate::plan::Plan;
 use crate::seed::Stream;
+use crate::store::StoreOptions;
 
 mod injector;
 
@@ -45,6 +47,8 @@ pub struct Options {
     /// A client process that was polled more often than this is in a busy
     /// loop: it is stopped. Default: ten million.
     pub polls_max: u64,
+    /// A known bug of etcd's that is put in; default: none.
+    pub bug: Option<EtcdBug>,
     /// Told of each fault as it takes effect.
     pub observer: Option<Observer>,
 }
@@ -57,6 +61,7 @@ impl Options {
             plan,
             messages_max: 2_000_000,
             polls_max: 10_000_000,
+            bug: None,
             observer: None,
         }
     }
@@ -200,7 +205,14 @@ impl Simulation {
             messages_max: options.messages_max,
             observer: options.observer.clone(),
         });
-        let member = Member::new(MemberOptions::default());
+        let store = StoreOptions {
+            bug: options.bug,
+            ..StoreOptions::default()
+        };
+        let member = Member::new(MemberOptions {
+            store,
+            ..MemberOptions::default()
+        });
         let simulation = Simulation {
             shared: Arc::new(Shared {
                 options,

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use etcd_checker::history::{Header, History, Json, Recorder, Source};
 use etcd_checker::{HistoryError, Verdict};
+use etcd_sim::bug::EtcdBug;
 use etcd_sim::executor::Executor;
 use etcd_sim::fault::FaultKind;
 use etcd_sim::network::{FaultEvent, NetworkReport, Observer};
@@ -54,6 +55,7 @@ pub fn simulate(plan: &RunPlan) -> Result<RunReport, RunError> {
     let recorder = Arc::new(Mutex::new(Recorder::new(header(plan))));
     let options = Options {
         executor: plan.executor,
+        bug: plan.bug.and_then(|bug| EtcdBug::find(bug.name)),
         observer: Some(observer(&recorder)),
         ..Options::new(plan.environment.clone())
     };

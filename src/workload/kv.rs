@@ -13,8 +13,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use etcd_checker::Model;
+use etcd_sim::bug::EtcdBug;
 
-use super::etcd::{Mix, Run};
+use super::etcd::{Mix, Run, bug};
 use super::{Bug, Ended, LIVENESS_BOUND, Parameter, Parameters, Running, Stage, Workload};
 use crate::{Error, runtime};
 
@@ -70,7 +71,7 @@ impl Workload for KvWorkload {
     }
 
     fn bugs(&self) -> &'static [Bug] {
-        &[]
+        const { &[bug(EtcdBug::TornTxn), bug(EtcdBug::LeaseLeavesKeys)] }
     }
 
     fn clients(&self, parameters: &Parameters) -> u32 {

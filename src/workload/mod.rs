@@ -39,8 +39,8 @@ mod beside;
 pub mod cyclic_barrier;
 pub mod double_barrier;
 pub mod election;
-mod items;
 mod etcd;
+mod items;
 pub mod kv;
 mod locks;
 pub mod mutex;
@@ -126,7 +126,7 @@ pub trait Workload: Send + Sync {
     fn run(&self, stage: Stage, parameters: Parameters) -> Running;
 }
 
-/// A mistake that can be put into a recipe.
+/// A mistake that can be put into a recipe, or into the simulated etcd.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bug {
     /// The name on the command line.

@@ -12,8 +12,9 @@
 use std::time::Duration;
 
 use etcd_checker::Model;
+use etcd_sim::bug::EtcdBug;
 
-use super::etcd::{Mix, Run, watch_until_the_end};
+use super::etcd::{Mix, Run, bug, watch_until_the_end};
 use super::kv::{COMPACT, TTL, start_client};
 use super::{Actor, Bug, Ended, LIVENESS_BOUND, Parameter, Parameters, Running, Stage, Workload};
 use crate::{Error, runtime};
@@ -91,7 +92,15 @@ impl Workload for WatchWorkload {
     }
 
     fn bugs(&self) -> &'static [Bug] {
-        &[]
+        const {
+            &[
+                bug(EtcdBug::ProgressAheadOfEvents),
+                bug(EtcdBug::DuplicateEvent),
+                bug(EtcdBug::StarvedWatchLosesEvents),
+                bug(EtcdBug::CompactionDropsEvent),
+                bug(EtcdBug::FutureWatchHearsThePast),
+            ]
+        }
     }
 
     fn clients(&self, parameters: &Parameters) -> u32 {

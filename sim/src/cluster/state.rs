@@ -63,7 +63,8 @@ impl State {
             watches: WatchHub::new(
                 identity,
                 options.store.request_bytes_max + GRPC_OVERHEAD_BYTES,
-            ),
+            )
+            .with_bug(options.store.bug),
             identity,
             // Electing the leader takes the first entry of the log.
             raft_index: 1,

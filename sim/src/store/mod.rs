@@ -61,6 +61,7 @@ pub use key_range::KeyRange;
 pub use lessor::{LeaseId, LeaseStatus, TTL_MAX};
 pub use record::{EVENT_DELETE, EVENT_PUT, Record};
 
+use crate::bug::EtcdBug;
 use index::{At, Index};
 use lessor::Lessor;
 
@@ -80,6 +81,8 @@ pub struct StoreOptions {
     /// half election timeouts, rounded up; default 2
     /// (`server/etcdserver/server.go`, `MinLeaseTTL`).
     pub lease_ttl_min: i64,
+    /// A known bug of etcd's that is put in; default none.
+    pub bug: Option<EtcdBug>,
 }
 
 impl Default for StoreOptions {
@@ -88,6 +91,7 @@ impl Default for StoreOptions {
             txn_ops_max: 128,
             request_bytes_max: 3 << 19,
             lease_ttl_min: 2,
+            bug: None,
         }
     }
 }
@@ -227,7 +231,11 @@ impl Store {
     ///
     /// [`StoreError::LeaseNotFound`].
     pub fn lease_revoke(&mut self, id: LeaseId) -> Result<(), StoreError> {
-        for key in self.lessor.remove(id)? {
+        let mut keys = self.lessor.remove(id)?;
+        if self.options.bug == Some(EtcdBug::LeaseLeavesKeys) {
+            keys.pop();
+        }
+        for key in keys {
             self.write_delete(&key);
         }
         self.commit();

@@ -14,6 +14,7 @@ use etcd_client::proto::{
 use super::index::At;
 use super::key_range::KeyRange;
 use super::{Store, StoreError, check};
+use crate::bug::EtcdBug;
 
 const TARGET_VALUE: i32 = 3;
 
@@ -143,6 +144,9 @@ impl Store {
     }
 
     fn apply_op(&mut self, op: PbTxnRequestOp, path: &mut Path) -> PbResponseOp {
+        if self.options.bug == Some(EtcdBug::TornTxn) {
+            self.commit();
+        }
         let response = op.request.map(|request| match request {
             PbTxnOpRequest::RequestRange(range) => {
                 let response = self

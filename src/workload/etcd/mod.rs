@@ -9,9 +9,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use etcd_sim::bug::EtcdBug;
 use serde::Serialize;
 
-use super::{Actor, Stage};
+use super::{Actor, Bug, Stage};
 use crate::runtime;
 
 pub(super) use requests::Requester;
@@ -21,6 +22,14 @@ pub(super) use watcher::watch_until_the_end;
 /// How long a request may take. Shorter than the shortest lease, so that a client
 /// that was cut off is back while its leases still count.
 const REQUEST_DEADLINE: Duration = Duration::from_millis(1_500);
+
+/// A bug of the simulated etcd, for `--bug`.
+pub(super) const fn bug(bug: EtcdBug) -> Bug {
+    Bug {
+        name: bug.name(),
+        about: bug.about(),
+    }
+}
 
 /// What the clients of a run share. Outlives their processes.
 #[derive(Clone)]

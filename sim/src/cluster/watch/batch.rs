@@ -2,7 +2,7 @@
 
 use etcd_client::proto::PbEvent;
 
-use crate::store::{KeyRange, Record, Store};
+use crate::store::{EVENT_DELETE, KeyRange, Record, Store};
 
 /// How many revisions a watch that lags behind is told at a time
 /// (`watchBatchMaxRevs` in etcd's `server/storage/mvcc/watcher_group.go`).
@@ -78,6 +78,25 @@ impl Batch {
         }
         if !spec.filters_out(record) {
             self.events.push(spec.event(store, record));
+        }
+    }
+
+    /// Loses the deletions at a revision.
+    pub(super) fn forget_deletions_at(&mut self, revision: i64) {
+        let is_lost = |event: &PbEvent| {
+            let at = event.kv.as_ref().map_or(0, |kv| kv.mod_revision);
+            event.r#type == EVENT_DELETE && at == revision
+        };
+        self.events.retain(|event| !is_lost(event));
+    }
+
+    /// Tells the last event twice if another one is of the same revision.
+    pub(super) fn repeat_last_of_several(&mut self) {
+        let at = |event: &PbEvent| event.kv.as_ref().map_or(0, |kv| kv.mod_revision);
+        if let [.., other, last] = &self.events[..]
+            && at(other) == at(last)
+        {
+            self.events.push(last.clone());
         }
     }
 }

@@ -10,6 +10,7 @@ use super::fragment::fragments;
 use super::interest::Interest;
 use super::stream::{Outbox, StreamId, WatchKey};
 use super::watcher::{Progress, Watch, batches};
+use crate::bug::EtcdBug;
 use crate::cluster::state::Identity;
 use crate::store::{KeyRange, Store};
 
@@ -30,6 +31,7 @@ const NO_WATCH: i64 = -1;
 #[derive(Debug)]
 pub(crate) struct WatchHub {
     identity: Identity,
+    bug: Option<EtcdBug>,
     /// Where answers are split for those that want it, in bytes.
     fragment_bytes: usize,
     streams: BTreeMap<StreamId, Outbox>,
@@ -44,6 +46,7 @@ impl WatchHub {
     pub(crate) fn new(identity: Identity, fragment_bytes: usize) -> Self {
         WatchHub {
             identity,
+            bug: None,
             fragment_bytes,
             streams: BTreeMap::new(),
             streams_opened: 0,
@@ -52,6 +55,15 @@ impl WatchHub {
             unsynced: BTreeSet::new(),
             victims: BTreeSet::new(),
         }
+    }
+
+    /// The same with a known bug of etcd's put in.
+    pub(crate) fn with_bug(self, bug: Option<EtcdBug>) -> Self {
+        WatchHub { bug, ..self }
+    }
+
+    fn has(&self, bug: EtcdBug) -> bool {
+        self.bug == Some(bug)
     }
 
     /// Opens a stream without watches.
@@ -155,8 +167,10 @@ impl WatchHub {
     /// `server/storage/mvcc/watchable_store.go`).
     pub(crate) fn report_progress(&mut self, stream: StreamId, store: &Store) {
         let revision = store.revision();
+        let is_early = self.has(EtcdBug::ProgressAheadOfEvents);
         let mut watches = self.watches.range(WatchKey::of(stream)).peekable();
-        if watches.peek().is_some() && watches.all(|(_, watch)| watch.is_at(revision)) {
+        let is_any = watches.peek().is_some();
+        if is_any && (is_early || watches.all(|(_, watch)| watch.is_at(revision))) {
             self.notice(stream, NO_WATCH, revision);
         }
     }
@@ -235,7 +249,10 @@ impl WatchHub {
         let current = store.revision();
         let mut batches = batches(&lagging, &self.watches, store, store.events(oldest));
         for id in late {
-            let batch = batches.remove(&id).unwrap_or_default();
+            let mut batch = batches.remove(&id).unwrap_or_default();
+            if self.has(EtcdBug::CompactionDropsEvent) {
+                batch.forget_deletions_at(store.compacted_revision());
+            }
             let watch = self.watch(id);
             watch.next_revision = batch
                 .more_from
@@ -264,10 +281,10 @@ impl WatchHub {
     /// Sends a batch and decides how the watch goes on.
     fn deliver(&mut self, id: WatchKey, batch: Batch, header_revision: i64, current: i64) {
         let sent = batch.events.is_empty() || self.streams[&id.stream].has_room();
-        let progress = if !sent {
+        let progress = if !sent && !self.has(EtcdBug::StarvedWatchLosesEvents) {
             Progress::Victim(batch)
         } else {
-            if !batch.events.is_empty() {
+            if sent && !batch.events.is_empty() {
                 self.send(id, batch, header_revision);
             }
             match self.watches[&id].next_revision <= current {
@@ -278,7 +295,10 @@ impl WatchHub {
         self.set_progress(id, progress);
     }
 
-    fn send(&mut self, id: WatchKey, batch: Batch, header_revision: i64) {
+    fn send(&mut self, id: WatchKey, mut batch: Batch, header_revision: i64) {
+        if self.has(EtcdBug::DuplicateEvent) {
+            batch.repeat_last_of_several();
+        }
         let answer = PbWatchResponse {
             watch_id: id.watch_id,
             events: batch.events,
@@ -358,7 +378,9 @@ impl WatchHub {
         };
         let start = spec.start_revision;
         let synced = start == 0 || start > current;
-        let next_revision = if synced {
+        let next_revision = if synced && self.has(EtcdBug::FutureWatchHearsThePast) {
+            current + 1
+        } else if synced {
             start.max(current + 1)
         } else {
             start

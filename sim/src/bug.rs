@@ -1,0 +1,88 @@
+//! Known bugs of etcd, as switches: to see that what tests a service, or etcd, would
+//! notice them.
+//!
+//! A simulation has at most one of them ([`Options::bug`](crate::simulation::Options)).
+//! Each is the effect that clients saw, not the code that caused it.
+
+use std::fmt;
+
+/// A bug that can be put into the simulated etcd.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum EtcdBug {
+    /// Asked for progress, a member answers at once, ahead of events that it has not
+    /// sent yet ([15220](https://github.com/etcd-io/etcd/issues/15220); before 3.5.9).
+    ProgressAheadOfEvents,
+    /// A watch hears twice of the last change of a transaction
+    /// ([17247](https://github.com/etcd-io/etcd/issues/17247)).
+    DuplicateEvent,
+    /// What a watch cannot be sent because its stream is full is lost
+    /// ([17529](https://github.com/etcd-io/etcd/issues/17529); the same is seen after
+    /// a partition, [15271](https://github.com/etcd-io/etcd/issues/15271)).
+    StarvedWatchLosesEvents,
+    /// A watch of the past misses a deletion at the very revision that was compacted
+    /// ([19179](https://github.com/etcd-io/etcd/issues/19179), and
+    /// [18089](https://github.com/etcd-io/etcd/issues/18089)).
+    CompactionDropsEvent,
+    /// A watch that starts in the future hears of what happens before
+    /// ([20221](https://github.com/etcd-io/etcd/issues/20221)).
+    FutureWatchHearsThePast,
+    /// Each write of a transaction takes a revision of its own. No bug of etcd's.
+    TornTxn,
+    /// The last key of a lease outlives it. No bug of etcd's.
+    LeaseLeavesKeys,
+}
+
+impl EtcdBug {
+    /// All of them.
+    pub const ALL: &'static [EtcdBug] = &[
+        EtcdBug::ProgressAheadOfEvents,
+        EtcdBug::DuplicateEvent,
+        EtcdBug::StarvedWatchLosesEvents,
+        EtcdBug::CompactionDropsEvent,
+        EtcdBug::FutureWatchHearsThePast,
+        EtcdBug::TornTxn,
+        EtcdBug::LeaseLeavesKeys,
+    ];
+
+    /// The name on the command line: the number of etcd's issue, if there is one.
+    pub const fn name(self) -> &'static str {
+        match self {
+            EtcdBug::ProgressAheadOfEvents => "etcd-15220",
+            EtcdBug::DuplicateEvent => "etcd-17247",
+            EtcdBug::StarvedWatchLosesEvents => "etcd-17529",
+            EtcdBug::CompactionDropsEvent => "etcd-19179",
+            EtcdBug::FutureWatchHearsThePast => "etcd-20221",
+            EtcdBug::TornTxn => "etcd-torn-txn",
+            EtcdBug::LeaseLeavesKeys => "etcd-lease-leaves-keys",
+        }
+    }
+
+    /// What is wrong, in one line.
+    pub const fn about(self) -> &'static str {
+        match self {
+            EtcdBug::ProgressAheadOfEvents => "notices of progress come ahead of events",
+            EtcdBug::DuplicateEvent => "a watch hears twice of the last change of a transaction",
+            EtcdBug::StarvedWatchLosesEvents => "a watch whose stream is full loses events",
+            EtcdBug::CompactionDropsEvent => {
+                "a watch misses the deletion at the revision that was compacted"
+            }
+            EtcdBug::FutureWatchHearsThePast => {
+                "a watch from a future revision on hears of earlier ones"
+            }
+            EtcdBug::TornTxn => "each write of a transaction takes a revision of its own",
+            EtcdBug::LeaseLeavesKeys => "the last key of a lease outlives it",
+        }
+    }
+
+    /// The bug of this name.
+    pub fn find(name: &str) -> Option<EtcdBug> {
+        EtcdBug::ALL.iter().copied().find(|bug| bug.name() == name)
+    }
+}
+
+impl fmt::Display for EtcdBug {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
