@@ -16,7 +16,8 @@ pub enum EtcdBug {
     /// A watch hears twice of the last change of a transaction
     /// ([17247](https://github.com/etcd-io/etcd/issues/17247)).
     DuplicateEvent,
-    /// What a watch cannot be sent because its stream is full is lost
+    /// What a watch cannot be sent because its stream starves is lost; a stream starves
+    /// here as soon as a few answers wait, since the simulated network is never full
     /// ([17529](https://github.com/etcd-io/etcd/issues/17529); the same is seen after
     /// a partition, [15271](https://github.com/etcd-io/etcd/issues/15271)).
     StarvedWatchLosesEvents,
@@ -63,7 +64,7 @@ impl EtcdBug {
         match self {
             EtcdBug::ProgressAheadOfEvents => "notices of progress come ahead of events",
             EtcdBug::DuplicateEvent => "a watch hears twice of the last change of a transaction",
-            EtcdBug::StarvedWatchLosesEvents => "a watch whose stream is full loses events",
+            EtcdBug::StarvedWatchLosesEvents => "a watch whose stream starves loses events",
             EtcdBug::CompactionDropsEvent => {
                 "a watch misses the deletion at the revision that was compacted"
             }

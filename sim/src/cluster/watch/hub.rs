@@ -280,8 +280,11 @@ impl WatchHub {
 
     /// Sends a batch and decides how the watch goes on.
     fn deliver(&mut self, id: WatchKey, batch: Batch, header_revision: i64, current: i64) {
-        let sent = batch.events.is_empty() || self.streams[&id.stream].has_room();
-        let progress = if !sent && !self.has(EtcdBug::StarvedWatchLosesEvents) {
+        let outbox = &self.streams[&id.stream];
+        let starves = self.has(EtcdBug::StarvedWatchLosesEvents);
+        let has_room = outbox.has_room() && !(starves && outbox.is_starved());
+        let sent = batch.events.is_empty() || has_room;
+        let progress = if !sent && !starves {
             Progress::Victim(batch)
         } else {
             if sent && !batch.events.is_empty() {

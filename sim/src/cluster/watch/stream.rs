@@ -8,6 +8,9 @@ use etcd_client::proto::PbWatchResponse;
 /// How many answers with events wait for the client at most (`chanBufLen` in
 /// etcd's `server/storage/mvcc/watchable_store.go`).
 const EVENTS_MAX: usize = 128;
+/// How many answers that wait show that a stream starves. The simulated network takes
+/// answers at once, whether the client reads them or not.
+const STARVED_EVENTS: usize = 2;
 /// How many other answers wait before the next request is read
 /// (`ctrlStreamBufLen` in etcd's `server/etcdserver/api/v3rpc/watch.go`).
 const CONTROLS_MAX: usize = 16;
@@ -58,6 +61,12 @@ impl Outbox {
     /// Whether another answer with events may wait.
     pub(super) fn has_room(&self) -> bool {
         self.events < EVENTS_MAX
+    }
+
+    /// Whether answers with events already wait that would not if the client, and the
+    /// network, kept up.
+    pub(super) fn is_starved(&self) -> bool {
+        self.events >= STARVED_EVENTS
     }
 
     /// Adds an answer with events, or a notice of progress, in its parts.
