@@ -120,7 +120,11 @@ impl Bench {
         let output = self.output();
         let (go, turns, json) = (self.go, self.turns, self.json);
         let access = self.connection.access()?;
+        // A cluster on the same machine needs the other half. And where a single
+        // worker waits for each answer, to wake another thread takes time.
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads((cores / 2).max(1))
             .enable_all()
             .build()
             .context("cannot start")?;
