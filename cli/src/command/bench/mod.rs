@@ -120,51 +120,41 @@ impl Bench {
         let output = self.output();
         let (go, turns, json) = (self.go, self.turns, self.json);
         let access = self.connection.access()?;
-        // A cluster on the same machine needs the other half. And where a single
-        // worker waits for each answer, to wake another thread takes time.
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads((cores / 2).max(1))
-            .enable_all()
-            .build()
-            .context("cannot start")?;
-        runtime.block_on(async {
-            output::note(format_args!("{FAINT}etcd at {access}{FAINT:#}"));
-            let document = Document {
-                command: "bench",
-                endpoints: Some(access.addresses()),
-                reports: None,
-                comparisons: None,
-            };
-            match go {
-                Some(program) => {
-                    let peer = Peer {
-                        program,
-                        turns,
-                        limit,
-                    };
-                    let comparisons = peer.compare(&access, &tasks).await?;
-                    match json {
-                        true => output::json(&Document {
-                            comparisons: Some(&comparisons),
-                            ..document
-                        })?,
-                        false => output.result(table::of_comparisons(&comparisons))?,
-                    }
-                }
-                None => {
-                    let reports = measure_all(&access, &tasks, limit).await?;
-                    match json {
-                        true => output::json(&Document {
-                            reports: Some(&reports),
-                            ..document
-                        })?,
-                        false => output.result(table::of_reports(&reports))?,
-                    }
+        output::note(format_args!("{FAINT}etcd at {access}{FAINT:#}"));
+        let document = Document {
+            command: "bench",
+            endpoints: Some(access.addresses()),
+            reports: None,
+            comparisons: None,
+        };
+        match go {
+            Some(program) => {
+                let peer = Peer {
+                    program,
+                    turns,
+                    limit,
+                };
+                let comparisons = peer.compare(&access, &tasks)?;
+                match json {
+                    true => output::json(&Document {
+                        comparisons: Some(&comparisons),
+                        ..document
+                    })?,
+                    false => output.result(table::of_comparisons(&comparisons))?,
                 }
             }
-            Ok(Status::Valid)
-        })
+            None => {
+                let reports = measure_all(&access, &tasks, limit)?;
+                match json {
+                    true => output::json(&Document {
+                        reports: Some(&reports),
+                        ..document
+                    })?,
+                    false => output.result(table::of_reports(&reports))?,
+                }
+            }
+        }
+        Ok(Status::Valid)
     }
 
     fn output(&self) -> Output {
@@ -237,38 +227,46 @@ fn same_crowd(a: Load, b: Load) -> bool {
     (a.workers, a.producers) == (b.workers, b.producers)
 }
 
-async fn measure_all(
-    access: &Access,
-    tasks: &[Task],
-    limit: Duration,
-) -> anyhow::Result<Vec<Report>> {
+fn measure_all(access: &Access, tasks: &[Task], limit: Duration) -> anyhow::Result<Vec<Report>> {
     let mut reports = Vec::new();
     for task in tasks {
         let spinner = progress::spinner(label(task));
-        let report = measure(access, task, limit).await;
+        let report = measure(access, task, limit);
         spinner.finish_and_clear();
         reports.push(report?);
     }
     Ok(reports)
 }
 
-async fn measure(
-    access: &Access,
-    (benchmark, load): &Task,
-    limit: Duration,
-) -> anyhow::Result<Report> {
-    let counter = bench::requests::Counter::new();
-    let connect = access.counted(&counter).await?;
-    let prefix = format!("etcd-recipes-bench/{:016x}", runtime::random_u64());
-    let mut signals = Signals::listen().context("cannot listen to signals")?;
-    let interrupt = async {
-        signals.next().await;
-    };
-    let measured = bench::measure(
-        benchmark, *load, connect, &counter, &prefix, limit, interrupt,
-    )
-    .await;
-    Ok(measured.map_err(|error| failed(benchmark, &error))?)
+fn measure(access: &Access, (benchmark, load): &Task, limit: Duration) -> anyhow::Result<Report> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    // A single worker that waits for each answer has no use for a second thread,
+    // and to wake another one takes time.
+    let crowd = (load.workers + load.producers) as usize;
+    run(cores.min(crowd), async {
+        let counter = bench::requests::Counter::new();
+        let connect = access.counted(&counter).await?;
+        let prefix = format!("etcd-recipes-bench/{:016x}", runtime::random_u64());
+        let mut signals = Signals::listen().context("cannot listen to signals")?;
+        let interrupt = async {
+            signals.next().await;
+        };
+        let measured = bench::measure(
+            benchmark, *load, connect, &counter, &prefix, limit, interrupt,
+        )
+        .await;
+        Ok(measured.map_err(|error| failed(benchmark, &error))?)
+    })
+}
+
+/// Runs a future to its end, on so many threads.
+fn run<T>(threads: usize, future: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads.max(1))
+        .enable_all()
+        .build()
+        .context("cannot start")?
+        .block_on(future)
 }
 
 fn label((benchmark, load): &Task) -> String {

@@ -53,7 +53,7 @@ struct Turn {
 
 impl Peer {
     /// Go, ours, Go, ours, for each benchmark.
-    pub(super) async fn compare(
+    pub(super) fn compare(
         &self,
         access: &Access,
         tasks: &[Task],
@@ -64,7 +64,7 @@ impl Peer {
             for turn in 1..=self.turns {
                 let spinner =
                     progress::spinner(format!("{}, turn {turn} of {}", label(task), self.turns));
-                let done = self.turn(access, task).await;
+                let done = self.turn(access, task);
                 spinner.finish_and_clear();
                 turns.push(done?);
             }
@@ -73,13 +73,13 @@ impl Peer {
         Ok(comparisons)
     }
 
-    async fn turn(&self, access: &Access, task: &Task) -> anyhow::Result<Turn> {
+    fn turn(&self, access: &Access, task: &Task) -> anyhow::Result<Turn> {
         let (benchmark, load) = *task;
         let go = match benchmark.has_go {
-            true => Some(self.ask(access, benchmark, load).await?),
+            true => Some(super::run(1, self.ask(access, benchmark, load))?),
             false => None,
         };
-        let report = measure(access, task, self.limit).await?;
+        let report = measure(access, task, self.limit)?;
         Ok(Turn {
             go,
             ours: report.figures(),
