@@ -1,6 +1,7 @@
 //! `live`, on a real etcd.
 
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use etcd_client::Permission;
@@ -43,13 +44,47 @@ fn every_workload_is_valid_and_leaves_nothing_behind() {
     let ran = folder
         .run(&format!(
             "live --endpoints {} --prefix run --set items=3 --set transfers=3 --set rounds=3 \
-             --set transactions=5 --set ttl_s=2 --set extra=0",
+             --set transactions=5 --set ttl_s=2 --set extra=0 --set requests=40",
             etcd.endpoint()
         ))
         .exits_with(0)
         .notes("keys below __run/ and run/");
     let valid = ran.stdout.lines().filter(|line| line.contains(": valid: "));
-    assert_eq!(valid.count(), 11, "{}", ran.stdout);
+    assert_eq!(valid.count(), 13, "{}", ran.stdout);
+    assert_eq!(etcd.keys(), 0);
+}
+
+/// The cluster's revision moves for others' writes too, and others may compact.
+#[test]
+fn strangers_who_write_elsewhere_and_compact_disturb_no_verdict_on_etcd_itself() {
+    let (etcd, folder) = (Etcd::start(), Folder::new());
+    let is_over = AtomicBool::new(false);
+    let strangers = |mut client: etcd_client::Client| async {
+        let mut written = 0;
+        while !is_over.load(Ordering::Relaxed) {
+            let put = client.put("stranger", "", None).await.unwrap();
+            written += 1;
+            if written % 50 == 0 {
+                let revision = put.header().unwrap().revision() - 20;
+                client.compact(revision, None).await.unwrap();
+            }
+        }
+        client.delete("stranger", None).await.unwrap();
+        written
+    };
+    let (ran, written) = std::thread::scope(|scope| {
+        let stranger = scope.spawn(|| etcd.with_client(async |client| strangers(client).await));
+        let ran = folder.run(&format!(
+            "live kv watch --endpoints {} --set requests=150",
+            etcd.endpoint()
+        ));
+        is_over.store(true, Ordering::Relaxed);
+        (ran, stranger.join().unwrap())
+    });
+    let ran = ran.exits_with(0);
+    let valid = ran.stdout.lines().filter(|line| line.contains(": valid: "));
+    assert_eq!(valid.count(), 2, "{}", ran.stdout);
+    assert!(written > 500, "the strangers wrote only {written} times");
     assert_eq!(etcd.keys(), 0);
 }
 
