@@ -59,7 +59,7 @@ fn every_workload_is_valid_and_leaves_nothing_behind() {
 fn strangers_who_write_elsewhere_and_compact_disturb_no_verdict_on_etcd_itself() {
     let (etcd, folder) = (Etcd::start(), Folder::new());
     let is_over = AtomicBool::new(false);
-    let strangers = |mut client: etcd_client::Client| async {
+    let strangers = async |mut client: etcd_client::Client| {
         let mut written = 0;
         while !is_over.load(Ordering::Relaxed) {
             let put = client.put("stranger", "", None).await.unwrap();
@@ -73,7 +73,7 @@ fn strangers_who_write_elsewhere_and_compact_disturb_no_verdict_on_etcd_itself()
         written
     };
     let (ran, written) = std::thread::scope(|scope| {
-        let stranger = scope.spawn(|| etcd.with_client(async |client| strangers(client).await));
+        let stranger = scope.spawn(|| etcd.with_client(strangers));
         let ran = folder.run(&format!(
             "live kv watch --endpoints {} --set requests=150",
             etcd.endpoint()
