@@ -350,11 +350,27 @@ pub(crate) fn count(number: u64, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
+/// How much of a value is shown, in bytes.
+const SHOWN_MAX: usize = 1_000;
+
+/// A value that a person can still read.
+fn shortened(mut text: String) -> String {
+    if text.len() <= SHOWN_MAX {
+        return text;
+    }
+    let left_out = text.len() - SHOWN_MAX;
+    let end = (0..=SHOWN_MAX)
+        .rev()
+        .find(|end| text.is_char_boundary(*end));
+    text.truncate(end.unwrap_or(0));
+    text + &format!("... ({left_out} bytes more)")
+}
+
 /// What an operation did, in one line.
 fn describe(operation: &Operation<'_>) -> String {
     let mut text = operation.invoke.f.to_string();
     if !operation.invoke.value.is_null() {
-        text += &format!(" {}", operation.invoke.value_text());
+        text += &format!(" {}", shortened(operation.invoke.value_text()));
     }
     let Some(completion) = operation.completion else {
         return text + " -> still open at the end";
@@ -366,7 +382,7 @@ fn describe(operation: &Operation<'_>) -> String {
     {
         text += " (empty)";
     } else if !completion.value.is_null() && !repeats {
-        text += &format!(" {}", completion.value_text());
+        text += &format!(" {}", shortened(completion.value_text()));
     }
     if let Some(revision) = completion.revision {
         text += &format!(" @{revision}");

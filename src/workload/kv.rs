@@ -112,6 +112,9 @@ async fn run(stage: Stage, parameters: &Parameters) -> Result<Ended, Error> {
     );
     let clients = parameters.count("clients");
     let driver = stage.actor(clients).await?;
+    if !run.begin(&driver).await {
+        return Ok(Ended::Stuck);
+    }
     for client in 0..clients {
         let (requests, think_ms) = (parameters.get("requests"), parameters.get("think_ms"));
         start_client(&stage, &run, client, (requests, think_ms), Mix::Everything);

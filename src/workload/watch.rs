@@ -125,6 +125,9 @@ async fn run(stage: Stage, parameters: &Parameters) -> Result<Ended, Error> {
     );
     let (writers, watchers) = (parameters.count("writers"), parameters.count("watchers"));
     let driver = stage.actor(writers + watchers).await?;
+    if !run.begin(&driver).await {
+        return Ok(Ended::Stuck);
+    }
     for client in 0..writers {
         let (requests, think_ms) = (parameters.get("requests"), parameters.get("think_ms"));
         start_client(&stage, &run, client, (requests, think_ms), Mix::Writes);

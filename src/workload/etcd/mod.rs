@@ -5,14 +5,14 @@ mod requests;
 mod script;
 mod watcher;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use etcd_sim::bug::EtcdBug;
 use serde::Serialize;
 
-use super::{Actor, Bug, Stage};
+use super::{Actor, Bug, LIVENESS_BOUND, Stage};
 use crate::runtime;
 
 pub(super) use requests::Requester;
@@ -49,6 +49,9 @@ struct Shared {
     lease_base: i64,
     /// Leases that may live.
     leases: Mutex<Vec<i64>>,
+    /// The revision at which the run found its keys absent. Before that others may
+    /// have used them: the past of a real cluster is long.
+    first: AtomicI64,
     /// The largest revision that any answer had.
     latest: Mutex<i64>,
     /// The revisions of the last writes of the run: of a put and then of a deletion
@@ -81,6 +84,7 @@ impl Run {
                     0
                 },
                 leases: Mutex::default(),
+                first: AtomicI64::new(1),
                 latest: Mutex::new(1),
                 end: Mutex::default(),
                 stage: stage.clone(),
@@ -116,6 +120,20 @@ impl Run {
     fn saw(&self, revision: i64) {
         let mut latest = lock(&self.shared.latest);
         *latest = revision.max(*latest);
+    }
+
+    /// Finds out at which revision the run begins; whether that worked in time.
+    pub(super) async fn begin(&self, driver: &Actor) -> bool {
+        let read = async { while !self.read_all(driver).await {} };
+        let is_read = runtime::timeout(LIVENESS_BOUND, read).await.is_ok();
+        self.shared.first.store(self.latest(), Ordering::Relaxed);
+        is_read
+    }
+
+    /// A revision some steps back, but of this run.
+    fn back_from_latest(&self, steps: i64) -> i64 {
+        let first = self.shared.first.load(Ordering::Relaxed);
+        (self.latest() - steps).max(first)
     }
 
     fn latest(&self) -> i64 {

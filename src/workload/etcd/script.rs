@@ -118,7 +118,7 @@ impl Run {
             }
             Step::Compact => {
                 let back = actor.rng().random_range(-1..=6);
-                let revision = (self.latest() - back).max(1);
+                let revision = self.back_from_latest(back);
                 Requester::new(self, actor).compact(revision).await
             }
         };
@@ -221,7 +221,7 @@ impl Run {
             0..=2 => range.serializable = true,
             3..=4 => {
                 let back = actor.rng().random_range(-2..=8);
-                range.revision = Some((self.latest() - back).max(1));
+                range.revision = Some(self.back_from_latest(back));
                 range.serializable = actor.rng().random_bool(0.3);
             }
             _ => {}
@@ -284,7 +284,7 @@ impl Run {
             Step::ReadMany => {
                 let back = actor.rng().random_range(0..=3);
                 let mut old = self.range_of(self.draw_span(actor));
-                old.revision = (back > 0).then(|| (self.latest() - back).max(1));
+                old.revision = (back > 0).then(|| self.back_from_latest(back));
                 txn.success = vec![TxnOp::Range(old), read(key)];
             }
             Step::CompareAndPut => {

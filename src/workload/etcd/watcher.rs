@@ -38,7 +38,7 @@ impl Watching {
         let next = match actor.rng().random_range(0..8) {
             0..=1 => 0,
             2..=3 => run.latest() + actor.rng().random_range(1..=3),
-            _ => (run.latest() - actor.rng().random_range(-1..=12)).max(1),
+            _ => run.back_from_latest(actor.rng().random_range(0..=12)) + 1,
         };
         let filter = actor.rng().random_range(0..8);
         Watching {
