@@ -240,7 +240,10 @@ async fn work_on(actor: &mut Actor, queue: &ReliableQueue, claim: Claim, paramet
     if actor.rng().random_range(0..20) == 0 {
         // Its lease ends under its hands, as that of one who stands still too long.
         let lease = queue.session().lease_id();
-        actor.etcd().lease_client().revoke(lease).await.ok();
+        let mut leases = actor.etcd().lease_client();
+        let revoked = runtime::timeout(Duration::from_secs(2), leases.revoke(lease));
+        // One that is lost on the way changes nothing.
+        let _ = revoked.await;
         actor.think(100).await;
     }
     if claim.item.value.starts_with(STOP.as_bytes()) {
