@@ -102,11 +102,12 @@ fn an_item_with_a_priority_costs_a_read_more() {
 
 /// Consumers that share nothing, each in a process of its own, all hear of each
 /// item. Go's send about 20 requests for an item then (50 consumers, a backlog of
-/// 200 items); these stand back for each other.
+/// 200 items). These take the first of several items that is still there (40
+/// requests otherwise), and stand back for each other (6 otherwise).
 #[test]
 fn fifty_consumers_that_share_nothing_send_less_than_half_of_what_go_sends() {
     for report in measured("queue", 50, 10, 400) {
-        assert!(report.requests_per_operation < 8.0, "{report:?}");
+        assert!(report.requests_per_operation < 5.5, "{report:?}");
     }
 }
 

@@ -102,8 +102,12 @@ impl MutexGuard {
         hold.released_elsewhere();
         if result.is_err() {
             runtime::spawn_detached(async move {
-                while delete().await.is_err() {
-                    runtime::sleep(runtime::jittered(Duration::from_millis(120))).await;
+                loop {
+                    // Time enough for the session to lock again.
+                    runtime::sleep(runtime::jittered(Duration::from_millis(40))).await;
+                    if delete().await.is_ok() {
+                        return;
+                    }
                 }
             });
         }
