@@ -316,7 +316,7 @@ impl<'a> Facts<'a> {
             Some(last) if is_cut => keys.start..log.key(&last.0) + 1,
             _ => keys.clone(),
         };
-        self.listed(log, entry, &result.kvs, known, how, &at);
+        self.listed(log, entry, &result.kvs, known, how, at);
         let is_one_state = keys.clone().all(|key| at(key) == at(keys.start));
         if (range.count_only || is_cut) && is_one_state {
             self.joint.push(Joint {

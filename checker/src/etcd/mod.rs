@@ -170,7 +170,8 @@ fn judge<'a>(
 ) -> Option<Verdict> {
     match solve(log, order, lives, facts, coverage) {
         Solution::Possible => None,
-        Solution::Impossible(first, otherwise) => {
+        Solution::Impossible(found) => {
+            let (first, otherwise) = *found;
             let mut violation = explain::explain(log, lives, coverage, &first);
             if let Some(otherwise) = otherwise {
                 let mut otherwise = explain::explain(log, lives, coverage, &otherwise);

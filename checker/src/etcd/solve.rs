@@ -68,7 +68,7 @@ pub(super) enum Solution<'a> {
     Possible,
     /// What is wrong, and what would be if operations of unknown outcome had caused
     /// that, where they could.
-    Impossible(Contradiction<'a>, Option<Contradiction<'a>>),
+    Impossible(Box<(Contradiction<'a>, Option<Contradiction<'a>>)>),
     /// It was given up.
     Unknown,
 }
@@ -116,7 +116,7 @@ pub(super) fn solve<'a>(
     });
     solver.granted_after = grants.collect();
     if let Err(contradiction) = solver.place_what_was_seen(order) {
-        return Solution::Impossible(contradiction, None);
+        return Solution::Impossible(Box::new((*contradiction, None)));
     }
     solver.replay_all();
     match solver.search(0) {
@@ -125,7 +125,7 @@ pub(super) fn solve<'a>(
         false => {
             let first = solver.first.expect("the search failed somewhere");
             let deepest = solver.deepest.map(|(_, contradiction)| contradiction);
-            Solution::Impossible(first, deepest)
+            Solution::Impossible(Box::new((first, deepest)))
         }
     }
 }
@@ -177,7 +177,7 @@ impl<'a> Solver<'a> {
     }
 
     /// A value that was seen tells who wrote it and when; values are unique.
-    fn place_what_was_seen(&mut self, order: &Order) -> Result<(), Contradiction<'a>> {
+    fn place_what_was_seen(&mut self, order: &Order) -> Result<(), Box<Contradiction<'a>>> {
         let mut places: BTreeMap<usize, (i64, bool, usize)> = BTreeMap::new();
         for (key, facts) in self.facts.facts.iter().enumerate() {
             for fact in facts {
@@ -198,10 +198,10 @@ impl<'a> Solver<'a> {
                     }
                     Some(&(revision, branch, _)) if (revision, branch) == place => {}
                     Some(&(.., seen)) => {
-                        return Err(Contradiction::Twice {
+                        return Err(Box::new(Contradiction::Twice {
                             entry: writer.entry,
                             seen: [seen, fact.entry],
-                        });
+                        }));
                     }
                 }
             }
@@ -213,7 +213,7 @@ impl<'a> Solver<'a> {
             let other = self.occupied.get(&revision).copied();
             if revision <= known || other.is_some() {
                 let other = other.or(teller);
-                return Err(Contradiction::Impossible { entry, seen, other });
+                return Err(Box::new(Contradiction::Impossible { entry, seen, other }));
             }
             let pending = self
                 .pending
@@ -226,7 +226,7 @@ impl<'a> Solver<'a> {
         }
         for (pending, branch, revision, entry, seen) in placed {
             if !self.leases_live(pending, branch, revision) {
-                return Err(Contradiction::Dead { entry, seen });
+                return Err(Box::new(Contradiction::Dead { entry, seen }));
             }
         }
         Ok(())

@@ -54,6 +54,8 @@ struct Shared {
     first: AtomicI64,
     /// The largest revision that any answer had.
     latest: Mutex<i64>,
+    /// The revision in the answer to the last deletion, if there was one.
+    deleted: AtomicI64,
     /// The revisions of the last writes of the run: of a put and then of a deletion
     /// of every key.
     end: Mutex<Option<(i64, i64)>>,
@@ -86,6 +88,7 @@ impl Run {
                 leases: Mutex::default(),
                 first: AtomicI64::new(1),
                 latest: Mutex::new(1),
+                deleted: AtomicI64::new(0),
                 end: Mutex::default(),
                 stage: stage.clone(),
             }),

@@ -1,5 +1,7 @@
 //! What a client asks for next.
 
+use std::sync::atomic::Ordering;
+
 use etcd_checker::etcd::message::{Compare, Delete, Put, Range, Relation, Target, Txn, TxnOp};
 use rand::RngExt as _;
 
@@ -87,7 +89,11 @@ impl Run {
             }
             Step::Delete | Step::DeleteRange => {
                 let request = self.draw_delete(actor, step == Step::DeleteRange);
-                Requester::new(self, actor).delete(request).await
+                let came = Requester::new(self, actor).delete(request).await;
+                if let Came::Yes(revision) = came {
+                    self.shared.deleted.store(revision, Ordering::Relaxed);
+                }
+                came
             }
             Step::PutMany | Step::CompareAndPut | Step::ReadMany => {
                 let request = self.draw_txn(actor, step);
@@ -118,7 +124,12 @@ impl Run {
             }
             Step::Compact => {
                 let back = actor.rng().random_range(-1..=6);
-                let revision = self.back_from_latest(back);
+                let mut revision = self.back_from_latest(back);
+                // Right at a deletion it is most delicate: that goes, and must be told.
+                let deleted = self.shared.deleted.load(Ordering::Relaxed);
+                if deleted > 0 && actor.rng().random_bool(0.5) {
+                    revision = deleted;
+                }
                 Requester::new(self, actor).compact(revision).await
             }
         };
