@@ -1,29 +1,17 @@
 //! A transaction that begins with what the one before it has revealed promises
 //! no less than one that reads anew.
 
+mod support;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use etcd_recipes::etcd_client::Client;
 use etcd_recipes::stm::Committed;
-use etcd_recipes::{Error, Stm, runtime};
-use etcd_sim::plan::Plan;
-use etcd_sim::simulation::{Options, Simulation, run};
+use etcd_recipes::{Error, Stm};
+use etcd_sim::simulation::Simulation;
 
-fn quiet<F>(test: impl FnOnce(Simulation) -> F + Send + 'static)
-where
-    F: Future<Output = ()>,
-{
-    run(Options::new(Plan::quiet(1)), move |simulation| {
-        let seeded = runtime::seed_thread(1);
-        let running = test(simulation);
-        async move {
-            running.await;
-            drop(seeded);
-        }
-    })
-    .unwrap();
-}
+use crate::support::quiet;
 
 async fn increment(stm: &Stm, key: &'static str) -> Committed<u32> {
     let done = stm.run(|txn| async move {

@@ -10,7 +10,9 @@
 //! - a handle that came too late waits a moment before it looks again, a random
 //!   one, twice as long on average each time in a row; one success ends that, and
 //!   quiet times do. The unit is the time that a claim takes at present: two
-//!   claims that are farther apart do not get in each other's way.
+//!   claims that are farther apart do not get in each other's way;
+//! - a handle whose last claim found that many others claim too stands back a
+//!   moment before the next one.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
@@ -99,13 +101,12 @@ impl Line {
     /// [`CLAIMS`] are under way at a time: more do not make etcd quicker, and
     /// get in each other's way.
     pub(crate) async fn let_others_go_first(&self) {
-        let others = self.others.load(Ordering::Relaxed).min(LATE_MAX);
-        let Some(excess) = others.checked_sub(CLAIMS).filter(|excess| *excess > 0) else {
-            return;
-        };
+        let others = self.others.load(Ordering::Relaxed);
         let claim = Duration::from_micros(self.claim_us.load(Ordering::Relaxed));
-        let pause = (claim * 2 * excess / CLAIMS).min(PAUSE_MAX);
-        runtime::sleep(random_below(pause)).await;
+        let pause = longest_pause_for(others, claim);
+        if !pause.is_zero() {
+            runtime::sleep(random_below(pause)).await;
+        }
     }
 
     /// An item was there, and others took it first.
@@ -154,6 +155,13 @@ impl Line {
     }
 }
 
+/// For how long to stand back at most where so many others claim: on average for as
+/// many claims as there are too many, shared by those that may be under way.
+fn longest_pause_for(others: u32, claim: Duration) -> Duration {
+    let excess = others.min(LATE_MAX).saturating_sub(CLAIMS);
+    (claim * 2 * excess / CLAIMS).min(PAUSE_MAX)
+}
+
 fn random_below(limit: Duration) -> Duration {
     let nanos = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX).max(1);
     Duration::from_nanos(runtime::random_u64() % nanos)
@@ -162,6 +170,16 @@ fn random_below(limit: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn few_do_not_stand_back_and_many_do_for_longer() {
+        let claim = Duration::from_millis(1);
+        assert_eq!(longest_pause_for(0, claim), Duration::ZERO);
+        assert_eq!(longest_pause_for(CLAIMS, claim), Duration::ZERO);
+        assert_eq!(longest_pause_for(4 * CLAIMS, claim), claim * 6);
+        let slow = Duration::from_secs(1);
+        assert_eq!(longest_pause_for(u32::MAX, slow), PAUSE_MAX);
+    }
 
     #[test]
     fn a_pause_stays_below_its_limit() {

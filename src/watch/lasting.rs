@@ -305,3 +305,41 @@ fn is_permission_denied(text: &str) -> bool {
     // Watch puts the whole status into its reason, so the text is a part.
     text.contains("etcdserver: permission denied")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Behind(bool);
+
+    impl Follower for Behind {
+        fn resume_at(&self) -> i64 {
+            0
+        }
+
+        fn is_behind(&self) -> bool {
+            self.0
+        }
+
+        fn take(&self, _: &[Event]) {}
+
+        fn compacted(&self, _: i64) -> Next {
+            Next::Follow
+        }
+
+        fn cancelled(&self) -> Next {
+            Next::Follow
+        }
+
+        fn refused(&self, _: Error) {}
+    }
+
+    #[test]
+    fn who_is_behind_looks_soon_and_until_etcd_has_caught_up() {
+        let mut looks = Looks::default();
+        let all = std::iter::from_fn(|| looks.next(&Behind(true)));
+        let millis: Vec<u128> = all.map(|pause| pause.as_millis()).collect();
+        assert_eq!(millis, [2, 4, 8, 16, 32, 64, 128]);
+        assert_eq!(Looks::default().next(&Behind(false)), None);
+    }
+}

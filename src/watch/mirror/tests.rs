@@ -159,3 +159,27 @@ fn crashes_resets_and_compactions_are_survived() {
         }
     });
 }
+
+/// What etcd does to a watch that it opens while somebody writes cannot be had on
+/// request; this is what follows from the revisions that it says.
+#[test]
+fn a_watch_that_may_begin_in_the_past_is_backed_by_reads_until_its_first_event() {
+    simulated(vec![], |simulation| async move {
+        let client = simulation.client(0).await.unwrap();
+        let written = put(&client, "a/1").await;
+        let mirror = mirror(&client, "a/");
+        let shared = &mirror.handle.shared;
+        // Written between the revision that etcd took down and the watch.
+        shared.opened(written - 1).await;
+        assert!(shared.is_behind());
+        put(&client, "a/2").await;
+        shared.look().await;
+        assert_eq!(names(shared.lock().view.as_ref().unwrap()), ["a/1", "a/2"]);
+        assert!(shared.is_behind());
+        shared.take(&[]);
+        assert!(!shared.is_behind());
+        let latest = put(&client, "a/3").await;
+        shared.opened(latest).await;
+        assert!(!shared.is_behind());
+    });
+}
