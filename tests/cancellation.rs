@@ -538,7 +538,7 @@ fn opening_reopening_and_closing_a_session() {
             // Two seconds have passed.
             runtime::sleep(Duration::from_secs(3)).await;
             let member = scene.simulation.member();
-            let mut left = member.with_store(|store| store.leases());
+            let mut left = member.with_store(etcd_sim::store::Store::leases);
             left.retain(|lease| {
                 let own = [scene.session.lease_id(), scene.other.lease_id()];
                 !own.contains(&lease.0)

@@ -204,8 +204,8 @@ impl Inner {
     /// Whether a claim can leave out the keys that are no items and lie before its
     /// candidates.
     fn check_foreign(&self, heads: &Heads) -> Result<(), Error> {
-        let tried = heads.candidates.iter().take(self.tries.number());
-        let Some(last) = tried.last() else {
+        let mut tried = heads.candidates.iter().take(self.tries.number());
+        let Some(last) = tried.next_back() else {
             return Ok(());
         };
         let last = last.key.as_bytes();
