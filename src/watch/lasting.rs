@@ -236,7 +236,9 @@ impl Lasting {
         if response.canceled() {
             return Some(self.cancelled(follower, response));
         }
-        let revision = response.header().map_or(0, |header| header.revision());
+        let revision = response
+            .header()
+            .map_or(0, etcd_client::ResponseHeader::revision);
         if response.created()
             && let Some(end) = End::of(follower.opened(revision).await, false, "it begins anew")
         {
