@@ -70,6 +70,7 @@ fn any_environment(clients: u32) -> impl Strategy<Value = Plan> {
                 seed,
                 latency: Latency { min_us: 0, max_us },
                 faults,
+                ..Plan::quiet(seed)
             }
         },
     )

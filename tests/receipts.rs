@@ -114,6 +114,7 @@ fn lost_over_seeds(receipts: bool) -> usize {
         clients: PRODUCERS + CONSUMERS,
         until_ms: 600,
         faults_max: 15,
+        members: None,
     };
     (0..100)
         .map(|seed| {

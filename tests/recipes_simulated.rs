@@ -25,6 +25,7 @@ fn plan(faults: Vec<Fault>) -> Plan {
             max_us: 5_000,
         },
         faults,
+        ..Plan::quiet(1)
     }
 }
 
@@ -71,6 +72,7 @@ fn a_session_is_given_up_before_etcd_gives_up_its_lease() {
         clients: 1,
         until_ms: 12_000,
         faults_max: 10,
+        members: None,
     };
     let mut losses = 0;
     for seed in 0..150 {

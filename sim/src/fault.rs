@@ -6,7 +6,33 @@ use serde::{Deserialize, Serialize};
 /// killed and started again.
 pub type ClientId = u32;
 
+/// A member of the cluster, counted from 0.
+pub type MemberId = usize;
+
+/// Somebody who sends and receives messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Party {
+    /// A client process.
+    Client(ClientId),
+    /// A member of the cluster.
+    Member(MemberId),
+}
+
+/// What becomes of proposals that are not committed when the leader changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Pending {
+    /// They never happen; who waits for one hears nothing until the request times
+    /// out.
+    Dropped,
+    /// The new leader has them: they happen.
+    Kept,
+}
+
 const LOSS_WAITS_MS: u64 = 1_000;
+/// The cluster heals no sooner after a crash that lasts until then.
+const CRASH_WAITS_MS: u64 = 2_000;
 
 /// One fault of a plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,20 +82,21 @@ pub enum FaultKind {
         /// Whose connection.
         client: ClientId,
     },
-    /// Nothing passes between the client and the member.
+    /// Nothing passes between the client and any member.
     Partition {
         /// Who is cut off.
         client: ClientId,
         /// For how long, in milliseconds.
         for_ms: u64,
     },
-    /// The member's process crashes and comes back with what it had committed.
+    /// The process of the member that leads crashes, and comes back with what was
+    /// committed. Where none leads, that of the first member.
     RestartMember {
         /// How long it is down, in milliseconds.
         down_ms: u64,
     },
-    /// Another program compacts the history away, up to the present revision. A
-    /// member that is down is not struck.
+    /// Another program compacts the history away, up to the present revision.
+    /// Nothing happens where nothing leads.
     Compact,
     /// The client's process stands still while time runs on, as in a long
     /// garbage collection or a suspended virtual machine.
@@ -91,11 +118,138 @@ pub enum FaultKind {
         /// How long it is down, in milliseconds.
         down_ms: u64,
     },
+    /// What some send to others does not arrive, nor the other way round, unless
+    /// it is cut one way only. Any sets of clients and members: of members alone, a
+    /// partition of the cluster.
+    Cut {
+        /// One side.
+        from: Vec<Party>,
+        /// The other side.
+        to: Vec<Party>,
+        /// Only what `from` sends is lost.
+        one_way: bool,
+        /// For how long, in milliseconds.
+        for_ms: u64,
+    },
+    /// Messages between two take longer, in both directions.
+    DelayLink {
+        /// The two.
+        between: (Party, Party),
+        /// How much longer, in milliseconds.
+        by_ms: u64,
+        /// How much longer still at most, drawn for each message, in milliseconds.
+        jitter_ms: u64,
+        /// For how long this lasts, in milliseconds.
+        for_ms: u64,
+    },
+    /// The client's connections break, and new ones are refused.
+    Refuse {
+        /// Whose connections.
+        client: ClientId,
+        /// For how long, in milliseconds.
+        for_ms: u64,
+    },
+    /// The streams of the client's watches break; its other calls do not.
+    BreakWatches {
+        /// Whose watches.
+        client: ClientId,
+    },
+    /// A member's process crashes. It comes back with what it had, or all others
+    /// have committed.
+    CrashMember {
+        /// Which member.
+        member: MemberId,
+        /// How long it is down, in milliseconds; none: until the cluster heals.
+        down_ms: Option<u64>,
+    },
+    /// A member's process stands still while time runs on. Connections stay open.
+    PauseMember {
+        /// Which member.
+        member: MemberId,
+        /// For how long, in milliseconds.
+        for_ms: u64,
+    },
+    /// A member applies late what is committed: it shows old revisions.
+    LagMember {
+        /// Which member.
+        member: MemberId,
+        /// How late, in milliseconds.
+        by_ms: u64,
+        /// For how long this lasts, in milliseconds.
+        for_ms: u64,
+    },
+    /// A member is defragmented: it answers nothing meanwhile, but goes on to vote
+    /// and to lead.
+    StallMember {
+        /// Which member.
+        member: MemberId,
+        /// For how long, in milliseconds.
+        for_ms: u64,
+    },
+    /// A member refuses whatever would change something: "too many requests".
+    OverloadMember {
+        /// Which member.
+        member: MemberId,
+        /// For how long, in milliseconds.
+        for_ms: u64,
+    },
+    /// The watches of a member hear of nothing, and then of everything at once.
+    HoldEvents {
+        /// Which member.
+        member: MemberId,
+        /// For how long, in milliseconds.
+        for_ms: u64,
+    },
+    /// Answers to watches that ask for fragments are split as soon as they have
+    /// this many bytes.
+    FragmentEvents {
+        /// Which member.
+        member: MemberId,
+        /// Where answers are split.
+        bytes: usize,
+        /// For how long, in milliseconds.
+        for_ms: u64,
+    },
+    /// Another member takes the lead, if one can.
+    ChangeLeader {
+        /// Which one; none: any.
+        to: Option<MemberId>,
+        /// What becomes of proposals that are not committed.
+        pending: Pending,
+    },
+    /// The leader gives up, and nobody stands for election for this long.
+    LoseLeader {
+        /// For how long, in milliseconds.
+        for_ms: u64,
+    },
+    /// Another program compacts the history away, up to this revision, if that has
+    /// happened and is not compacted yet.
+    CompactAt {
+        /// The oldest revision that can be read afterwards.
+        revision: i64,
+    },
+    /// Leases end the moment their time is over, not at the leader's next look
+    /// half a second later at most.
+    ExpireAtOnce {
+        /// For how long, in milliseconds.
+        for_ms: u64,
+    },
+    /// No lease ends: the leader has no time to look.
+    ExpireLate {
+        /// For how long, in milliseconds.
+        for_ms: u64,
+    },
+    /// The database counts as full: puts and new leases are refused, all else is
+    /// done.
+    FillUp {
+        /// For how long, in milliseconds.
+        for_ms: u64,
+    },
 }
 
 impl FaultKind {
     /// The names of all kinds, in the order in which reports list them.
-    pub const NAMES: [&'static str; 10] = [
+    pub const NAMES: [&'static str; 28] = [
         "request lost",
         "response lost",
         "delay",
@@ -106,6 +260,24 @@ impl FaultKind {
         "client kill",
         "client restart",
         "compaction",
+        "connection refused",
+        "watches broken",
+        "link cut",
+        "link delay",
+        "member crash",
+        "member pause",
+        "member lag",
+        "defragmentation",
+        "overload",
+        "events held",
+        "events fragmented",
+        "leader change, pending dropped",
+        "leader change, pending kept",
+        "no leader",
+        "compaction at revision",
+        "early expiry",
+        "late expiry",
+        "database full",
     ];
 
     /// The name of this kind in reports.
@@ -121,10 +293,34 @@ impl FaultKind {
             FaultKind::KillClient { .. } => 7,
             FaultKind::RestartClient { .. } => 8,
             FaultKind::Compact => 9,
+            FaultKind::Refuse { .. } => 10,
+            FaultKind::BreakWatches { .. } => 11,
+            FaultKind::Cut { .. } => 12,
+            FaultKind::DelayLink { .. } => 13,
+            FaultKind::CrashMember { .. } => 14,
+            FaultKind::PauseMember { .. } => 15,
+            FaultKind::LagMember { .. } => 16,
+            FaultKind::StallMember { .. } => 17,
+            FaultKind::OverloadMember { .. } => 18,
+            FaultKind::HoldEvents { .. } => 19,
+            FaultKind::FragmentEvents { .. } => 20,
+            FaultKind::ChangeLeader {
+                pending: Pending::Dropped,
+                ..
+            } => 21,
+            FaultKind::ChangeLeader {
+                pending: Pending::Kept,
+                ..
+            } => 22,
+            FaultKind::LoseLeader { .. } => 23,
+            FaultKind::CompactAt { .. } => 24,
+            FaultKind::ExpireAtOnce { .. } => 25,
+            FaultKind::ExpireLate { .. } => 26,
+            FaultKind::FillUp { .. } => 27,
         }]
     }
 
-    /// The client that it strikes; none for a fault of the member.
+    /// The one client that it strikes; none for a fault of members or of links.
     pub fn client(&self) -> Option<ClientId> {
         match *self {
             FaultKind::LoseRequest { client }
@@ -134,9 +330,92 @@ impl FaultKind {
             | FaultKind::Partition { client, .. }
             | FaultKind::PauseClient { client, .. }
             | FaultKind::KillClient { client }
-            | FaultKind::RestartClient { client, .. } => Some(client),
-            FaultKind::RestartMember { .. } | FaultKind::Compact => None,
+            | FaultKind::RestartClient { client, .. }
+            | FaultKind::Refuse { client, .. }
+            | FaultKind::BreakWatches { client } => Some(client),
+            _ => None,
         }
+    }
+
+    /// The one member that it strikes, where it names one.
+    pub fn member(&self) -> Option<MemberId> {
+        match *self {
+            FaultKind::CrashMember { member, .. }
+            | FaultKind::PauseMember { member, .. }
+            | FaultKind::LagMember { member, .. }
+            | FaultKind::StallMember { member, .. }
+            | FaultKind::OverloadMember { member, .. }
+            | FaultKind::HoldEvents { member, .. }
+            | FaultKind::FragmentEvents { member, .. } => Some(member),
+            FaultKind::ChangeLeader { to, .. } => to,
+            _ => None,
+        }
+    }
+
+    /// Everybody that it names.
+    pub fn parties(&self) -> Vec<Party> {
+        match self {
+            FaultKind::Cut { from, to, .. } => from.iter().chain(to).copied().collect(),
+            FaultKind::DelayLink { between, .. } => vec![between.0, between.1],
+            kind => {
+                let client = kind.client().map(Party::Client);
+                let member = kind.member().map(Party::Member);
+                client.into_iter().chain(member).collect()
+            }
+        }
+    }
+
+    /// The same for half as long; none when it lasts no time, or hardly any.
+    pub fn halved(&self) -> Option<FaultKind> {
+        let mut half = self.clone();
+        let lasts = match &mut half {
+            FaultKind::Delay { for_ms, .. }
+            | FaultKind::Partition { for_ms, .. }
+            | FaultKind::PauseClient { for_ms, .. }
+            | FaultKind::Cut { for_ms, .. }
+            | FaultKind::DelayLink { for_ms, .. }
+            | FaultKind::Refuse { for_ms, .. }
+            | FaultKind::PauseMember { for_ms, .. }
+            | FaultKind::LagMember { for_ms, .. }
+            | FaultKind::StallMember { for_ms, .. }
+            | FaultKind::OverloadMember { for_ms, .. }
+            | FaultKind::HoldEvents { for_ms, .. }
+            | FaultKind::FragmentEvents { for_ms, .. }
+            | FaultKind::LoseLeader { for_ms }
+            | FaultKind::ExpireAtOnce { for_ms }
+            | FaultKind::ExpireLate { for_ms }
+            | FaultKind::FillUp { for_ms } => for_ms,
+            FaultKind::RestartMember { down_ms }
+            | FaultKind::RestartClient { down_ms, .. }
+            | FaultKind::CrashMember {
+                down_ms: Some(down_ms),
+                ..
+            } => down_ms,
+            _ => return None,
+        };
+        if *lasts < 2 {
+            return None;
+        }
+        *lasts /= 2;
+        Some(half)
+    }
+
+    /// Leaves out whom the run does not have; whether anybody is left to strike.
+    pub(crate) fn restrict(
+        &mut self,
+        has_client: impl Fn(ClientId) -> bool,
+        has_member: impl Fn(MemberId) -> bool,
+    ) -> bool {
+        let exists = |party: &Party| match *party {
+            Party::Client(client) => has_client(client),
+            Party::Member(member) => has_member(member),
+        };
+        if let FaultKind::Cut { from, to, .. } = self {
+            from.retain(exists);
+            to.retain(exists);
+            return !from.is_empty() && !to.is_empty();
+        }
+        self.parties().iter().all(exists)
     }
 
     /// How long it lasts, in milliseconds; zero for what happens at an instant.
@@ -145,12 +424,31 @@ impl FaultKind {
         match *self {
             FaultKind::Delay { for_ms, .. }
             | FaultKind::Partition { for_ms, .. }
-            | FaultKind::PauseClient { for_ms, .. } => for_ms,
+            | FaultKind::PauseClient { for_ms, .. }
+            | FaultKind::Cut { for_ms, .. }
+            | FaultKind::DelayLink { for_ms, .. }
+            | FaultKind::Refuse { for_ms, .. }
+            | FaultKind::PauseMember { for_ms, .. }
+            | FaultKind::LagMember { for_ms, .. }
+            | FaultKind::StallMember { for_ms, .. }
+            | FaultKind::OverloadMember { for_ms, .. }
+            | FaultKind::HoldEvents { for_ms, .. }
+            | FaultKind::FragmentEvents { for_ms, .. }
+            | FaultKind::LoseLeader { for_ms }
+            | FaultKind::ExpireAtOnce { for_ms }
+            | FaultKind::ExpireLate { for_ms }
+            | FaultKind::FillUp { for_ms } => for_ms,
             FaultKind::RestartMember { down_ms } | FaultKind::RestartClient { down_ms, .. } => {
                 down_ms
             }
+            FaultKind::CrashMember { down_ms, .. } => down_ms.unwrap_or(CRASH_WAITS_MS),
             FaultKind::LoseRequest { .. } | FaultKind::LoseResponse { .. } => LOSS_WAITS_MS,
-            FaultKind::Reset { .. } | FaultKind::KillClient { .. } | FaultKind::Compact => 0,
+            FaultKind::Reset { .. }
+            | FaultKind::KillClient { .. }
+            | FaultKind::Compact
+            | FaultKind::BreakWatches { .. }
+            | FaultKind::ChangeLeader { .. }
+            | FaultKind::CompactAt { .. } => 0,
         }
     }
 }

@@ -28,13 +28,14 @@
 //! assert_eq!(revision.unwrap(), 2);
 //! ```
 //!
-//! - [`simulation`]: a run: a member, client processes, the faults of a plan.
+//! - [`simulation`]: a run: a cluster, client processes, the faults of a plan.
 //! - [`plan`], [`fault`], [`seed`]: what determines a run, as data.
 //! - [`bug`]: known bugs of etcd, to be put in.
 //! - [`executor`]: simulated time and tasks, on madsim or on tokio.
 //! - [`network`]: the wire, and what becomes of each message on it.
 //! - [`service`]: etcd's gRPC services.
-//! - [`cluster`]: the member behind them: its watches, its leases, its crash.
+//! - [`cluster`]: the members behind them: who leads, what each has applied, its
+//!   watches.
 //! - [`store`]: the keys of all revisions, a state machine without a clock.
 //!
 //! # Executors
@@ -61,8 +62,12 @@
 //!
 //! To a real etcd:
 //!
-//! - There is one member, which is its own leader and quorum.
-//! - There are no users and roles, no quota, no snapshots, no range streams, no
+//! - Members agree through a model of Raft, not through Raft: heartbeats and votes
+//!   take no time, requests that time out are looked for twice a second, and what a
+//!   deposed leader had not committed never comes back. The list of leases, and
+//!   what is left of one, is always the leader's.
+//! - Members join and leave never. There are no users and roles, no quota but as a
+//!   fault, no snapshots, no range streams, no
 //!   services for elections and locks.
 //! - A transaction that is nested about 50 levels deep or deeper is refused with
 //!   `Internal`, because the decoder's recursion ends there; etcd applies it.
@@ -71,6 +76,9 @@
 //!
 //! To a real network:
 //!
+//! - Where a client knows several members, its calls go to any that is connected, as
+//!   with tonic's balanced channel; a connection that is broken is there again as
+//!   soon as it can be.
 //! - A lost message, and one that meets a partition, is lost for good with all
 //!   that follows on its stream; TCP would send it again when the network is
 //!   back. Later calls pass.

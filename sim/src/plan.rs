@@ -3,12 +3,16 @@
 //! A run is a function of its seed and its plan. [`Plan::draw`] makes a plan
 //! from a seed; a plan that was saved and changed by hand runs just as well.
 
-use rand::RngExt as _;
-use rand_chacha::ChaCha8Rng;
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
-use crate::fault::{ClientId, Fault, FaultKind};
-use crate::seed::Stream;
+use crate::fault::{ClientId, Fault, MemberId};
+use crate::network::Endpoints;
+
+mod swarm;
+
+pub use swarm::{Profile, Swarm};
 
 /// How long messages take when nothing is wrong, in microseconds.
 ///
@@ -29,6 +33,17 @@ impl Latency {
         min_us: 0,
         max_us: 0,
     };
+
+    /// The delay of one message that drew this number.
+    pub(crate) fn draw(self, drawn: u64) -> Duration {
+        if self.max_us == 0 {
+            return Duration::ZERO;
+        }
+        let span = self.max_us.saturating_sub(self.min_us).saturating_add(1);
+        let micros = self.min_us + drawn % span;
+        // Below the resolution of the timers: no delay.
+        Duration::from_micros(if micros < 1_000 { 0 } else { micros })
+    }
 }
 
 /// Everything that the network and the machines do to a run.
@@ -40,53 +55,65 @@ pub struct Plan {
     pub seed: u64,
     /// How long messages take.
     pub latency: Latency,
+    /// How many members the cluster has: 1 to 5.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub members: usize,
+    /// Which of them clients know.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub endpoints: Endpoints,
     /// What goes wrong, ordered by time.
     pub faults: Vec<Fault>,
 }
 
-/// What [`Plan::draw`] draws from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Profile {
-    /// How many clients there are to strike.
-    pub clients: ClientId,
-    /// Faults strike before this time, in milliseconds.
-    pub until_ms: u64,
-    /// No more faults than this.
-    pub faults_max: usize,
+pub(crate) fn one() -> usize {
+    1
+}
+
+pub(crate) fn is_one(members: &usize) -> bool {
+    *members == 1
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 impl Plan {
-    /// A run without faults and without delays.
+    /// A run with one member, without faults and without delays.
     pub fn quiet(seed: u64) -> Self {
         Plan {
             seed,
             latency: Latency::NONE,
+            members: 1,
+            endpoints: Endpoints::All,
             faults: Vec::new(),
         }
     }
 
-    /// Draws the faults of a run from its seed.
-    ///
-    /// The seed also decides *which kinds* of fault this run has and how often
-    /// each: runs in which a few faults pile up find more than runs in which a
-    /// little of everything happens (Groce and others, "Swarm testing", 2012).
+    /// Draws the faults of a run from its seed; see [`Swarm`].
     pub fn draw(seed: u64, profile: &Profile) -> Self {
-        let mut rng = Stream::Faults.rng(seed);
-        let max_us = [0, 3_000, 8_000, 30_000][rng.random_range(0..4)];
-        let weights = swarm_weights(&mut rng);
-        let count = rng.random_range(1..=profile.faults_max);
-        let mut faults: Vec<Fault> = (0..count)
-            .map(|_| Fault {
-                at_ms: rng.random_range(5..profile.until_ms),
-                kind: draw_kind(&mut rng, &weights, profile),
-            })
-            .collect();
-        faults.sort_by_key(|fault| fault.at_ms);
-        Plan {
-            seed,
-            latency: Latency { min_us: 0, max_us },
-            faults,
+        Swarm::draw(seed, profile).plan(seed, profile)
+    }
+
+    /// The same with another number of members: faults of members that are not
+    /// there go with them.
+    #[must_use]
+    pub fn with_members(mut self, members: usize) -> Self {
+        let exists = |member: MemberId| member < members;
+        self.members = members;
+        if members == 1 {
+            self.endpoints = Endpoints::All;
         }
+        self.faults
+            .retain_mut(|fault| fault.kind.restrict(|_| true, exists));
+        self
+    }
+
+    /// The same without the faults of clients from `clients` on.
+    #[must_use]
+    pub fn with_clients(mut self, clients: ClientId) -> Self {
+        self.faults
+            .retain_mut(|fault| fault.kind.restrict(|client| client < clients, |_| true));
+        self
     }
 
     /// When the last fault has passed, in milliseconds of simulated time: then
@@ -97,75 +124,16 @@ impl Plan {
     }
 }
 
-const KINDS: usize = FaultKind::NAMES.len();
-
-/// For each kind of fault how often it is drawn; some are never.
-fn swarm_weights(rng: &mut ChaCha8Rng) -> [u32; KINDS] {
-    let mut weights = [0; KINDS];
-    for weight in &mut weights {
-        if rng.random_bool(0.6) {
-            *weight = rng.random_range(1..=100);
-        }
-    }
-    // A lost answer leaves an unknown outcome, the most telling fault of all.
-    weights[1] = weights[1].max(rng.random_range(10..=100));
-    weights
-}
-
-fn draw_kind(rng: &mut ChaCha8Rng, weights: &[u32; KINDS], profile: &Profile) -> FaultKind {
-    let client = rng.random_range(0..profile.clients.max(1));
-    // Both sides of every limit that clients have: request deadlines and
-    // leases are counted in seconds.
-    let short_ms = rng.random_range(1..=200);
-    let long_ms = rng.random_range(200..=8_000);
-    let lasts_ms = if rng.random_bool(0.5) {
-        short_ms
-    } else {
-        long_ms
-    };
-    let mut ticket = rng.random_range(0..weights.iter().sum::<u32>());
-    let mut index = 0;
-    while ticket >= weights[index] {
-        ticket -= weights[index];
-        index += 1;
-    }
-    match index {
-        0 => FaultKind::LoseRequest { client },
-        1 => FaultKind::LoseResponse { client },
-        2 => FaultKind::Delay {
-            client,
-            by_ms: short_ms,
-            for_ms: lasts_ms,
-        },
-        3 => FaultKind::Reset { client },
-        4 => FaultKind::Partition {
-            client,
-            for_ms: lasts_ms,
-        },
-        5 => FaultKind::RestartMember {
-            down_ms: short_ms * 5,
-        },
-        6 => FaultKind::PauseClient {
-            client,
-            for_ms: lasts_ms,
-        },
-        7 => FaultKind::KillClient { client },
-        8 => FaultKind::RestartClient {
-            client,
-            down_ms: lasts_ms,
-        },
-        _ => FaultKind::Compact,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fault::{FaultKind, Party};
 
     const PROFILE: Profile = Profile {
         clients: 4,
         until_ms: 1_000,
         faults_max: 12,
+        members: None,
     };
 
     #[test]
@@ -180,7 +148,7 @@ mod tests {
     #[test]
     fn every_kind_of_fault_is_drawn_by_some_seed() {
         let mut seen = std::collections::BTreeSet::new();
-        for seed in 0..100 {
+        for seed in 0..400 {
             seen.extend(
                 Plan::draw(seed, &PROFILE)
                     .faults
@@ -202,15 +170,40 @@ mod tests {
     }
 
     #[test]
+    fn a_plan_without_members_is_one_of_a_single_member() {
+        let text = r#"{"seed":1,"latency":{"min_us":0,"max_us":0},"faults":[]}"#;
+        let plan: Plan = serde_json::from_str(text).unwrap();
+        assert_eq!(plan, Plan::quiet(1));
+        assert_eq!(serde_json::to_string(&plan).unwrap(), text);
+    }
+
+    #[test]
+    fn with_fewer_members_no_fault_names_one_that_is_gone() {
+        for seed in 0..50 {
+            let profile = Profile {
+                members: Some(5),
+                ..PROFILE
+            };
+            let plan = Plan::draw(seed, &profile).with_members(1).with_clients(1);
+            let parties = plan.faults.iter().flat_map(|fault| fault.kind.parties());
+            for party in parties {
+                assert!([Party::Client(0), Party::Member(0)].contains(&party));
+            }
+        }
+    }
+
+    #[test]
     fn faults_are_ordered_and_name_existing_clients() {
         for seed in 0..50 {
             let plan = Plan::draw(seed, &PROFILE);
             assert!(plan.faults.is_sorted_by_key(|fault| fault.at_ms));
-            assert!(
-                plan.faults
-                    .iter()
-                    .all(|f| f.kind.client().is_none_or(|c| c < 4))
-            );
+            let parties = plan.faults.iter().flat_map(|fault| fault.kind.parties());
+            for party in parties {
+                assert!(match party {
+                    Party::Client(client) => client < 4,
+                    Party::Member(member) => member < plan.members,
+                });
+            }
         }
     }
 }

@@ -13,8 +13,10 @@ use rand_chacha::ChaCha8Rng;
 pub enum Stream {
     /// The order in which the executor runs ready tasks.
     Schedule,
-    /// How long messages take.
+    /// How long messages take, and which member a call goes to.
     Network,
+    /// How long messages between members take, and when they elect a leader.
+    Members,
     /// Which faults happen, and when.
     Faults,
     /// What the clients do.
@@ -28,6 +30,7 @@ impl Stream {
         match self {
             Stream::Schedule => 0x5c4e_d01e,
             Stream::Network => 0x0e70_0c4b,
+            Stream::Members => 0x3e3b_e75a,
             Stream::Faults => 0xfa01_7500,
             Stream::Workload => 0x3074_10ad,
             Stream::Jitter => 0x3177_e400,

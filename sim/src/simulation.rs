@@ -1,4 +1,4 @@
-//! A run: a member, a network, client processes and the faults of a plan.
+//! A run: a cluster, a network, client processes and the faults of a plan.
 //!
 //! ```
 //! use etcd_sim::plan::Plan;
@@ -24,9 +24,9 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use crate::bug::EtcdBug;
-use crate::cluster::{Member, MemberOptions};
+use crate::cluster::{Cluster, ClusterOptions, Member, MemberOptions};
 use crate::executor::{self, Executor, Node, Panicked, SimTime};
-use crate::fault::ClientId;
+use crate::fault::{ClientId, MemberId};
 use crate::network::{Channel, ChannelOptions, Network, NetworkOptions, NetworkReport, Observer};
 use crate::plan::Plan;
 use crate::seed::Stream;
@@ -93,14 +93,25 @@ pub struct Simulation {
 struct Shared {
     options: Options,
     network: Network,
+    cluster: Cluster,
+    /// The first of its members.
     member: Member,
     processes: Mutex<BTreeMap<ClientId, Process>>,
-    /// When a member that is down comes back.
-    member_starts_at: Mutex<SimTime>,
+    servers: Mutex<Vec<Server>>,
     healed: AtomicBool,
     /// Something happened that [`Simulation::settle`] or
     /// [`Simulation::healed`] waits for.
     progress: Notify,
+}
+
+/// A member's process.
+#[derive(Clone, Copy, Default)]
+struct Server {
+    /// When it comes back, if it is down.
+    starts_at: SimTime,
+    paused_until: SimTime,
+    /// Until when answers to its watches are split early.
+    fragments_until: SimTime,
 }
 
 /// A client process.
@@ -202,6 +213,8 @@ impl Simulation {
         let network = Network::new(NetworkOptions {
             seed: options.plan.seed,
             latency: options.plan.latency,
+            members: options.plan.members,
+            endpoints: options.plan.endpoints,
             messages_max: options.messages_max,
             observer: options.observer.clone(),
         });
@@ -209,22 +222,31 @@ impl Simulation {
             bug: options.bug,
             ..StoreOptions::default()
         };
-        let member = Member::new(MemberOptions {
-            store,
-            ..MemberOptions::default()
+        let cluster = Cluster::new(&ClusterOptions {
+            members: options.plan.members,
+            seed: Stream::Members.seed(options.plan.seed),
+            latency: options.plan.latency,
+            member: MemberOptions {
+                store,
+                ..MemberOptions::default()
+            },
         });
+        let servers = vec![Server::default(); cluster.len()];
         let simulation = Simulation {
             shared: Arc::new(Shared {
                 options,
                 network,
-                member,
+                member: cluster.member(0),
+                cluster,
                 processes: Mutex::default(),
-                member_starts_at: Mutex::default(),
+                servers: Mutex::new(servers),
                 healed: AtomicBool::new(false),
                 progress: Notify::new(),
             }),
         };
-        simulation.start_member();
+        for member in 0..simulation.cluster().len() {
+            simulation.start_member(member);
+        }
         injector::start(&simulation);
         simulation
     }
@@ -235,6 +257,11 @@ impl Simulation {
     }
 
     /// The simulated etcd, to look into.
+    pub fn cluster(&self) -> &Cluster {
+        &self.shared.cluster
+    }
+
+    /// Its first member.
     pub fn member(&self) -> &Member {
         &self.shared.member
     }
@@ -401,19 +428,20 @@ impl Simulation {
         self.shared.progress.notify_waiters();
     }
 
-    fn start_member(&self) {
-        let node = Node::new("member-0");
-        self.shared.member.start(&node);
+    fn start_member(&self, member: MemberId) {
+        let node = Node::new(&format!("member-{member}"));
+        let started = self.shared.cluster.member(member);
+        started.start(&node);
         self.shared
             .network
-            .member_up(node, self.shared.member.router());
+            .member_up(member, node, started.router());
     }
 
-    fn member_starts_at(&self) -> MutexGuard<'_, SimTime> {
+    fn servers(&self) -> MutexGuard<'_, Vec<Server>> {
         self.shared
-            .member_starts_at
+            .servers
             .lock()
-            .expect("nothing panics while it holds a time")
+            .expect("nothing panics while it holds the list")
     }
 
     fn processes(&self) -> MutexGuard<'_, BTreeMap<ClientId, Process>> {

@@ -24,6 +24,7 @@ fn slow_plan(faults: Vec<(u64, FaultKind)>) -> Plan {
             .into_iter()
             .map(|(at_ms, kind)| Fault { at_ms, kind })
             .collect(),
+        ..Plan::quiet(1)
     }
 }
 

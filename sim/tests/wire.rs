@@ -33,6 +33,7 @@ fn slow_plan(faults: Vec<Fault>) -> Plan {
             max_us: 50_000,
         },
         faults,
+        ..Plan::quiet(1)
     }
 }
 

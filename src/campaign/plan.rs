@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use etcd_sim::executor::Executor;
-use etcd_sim::fault::Fault;
-use etcd_sim::plan::{Latency, Plan, Profile};
+use etcd_sim::fault::{Fault, Party};
+use etcd_sim::network::Endpoints;
+use etcd_sim::plan::{Latency, Plan, Profile, Swarm};
 use etcd_sim::seed::Stream;
 use serde::{Deserialize, Serialize};
 
@@ -47,7 +48,23 @@ struct Saved {
     executor: String,
     seed: u64,
     latency: Latency,
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    members: usize,
+    #[serde(default, skip_serializing_if = "is_default")]
+    endpoints: Endpoints,
     faults: Vec<Fault>,
+}
+
+fn one() -> usize {
+    1
+}
+
+fn is_one(members: &usize) -> bool {
+    *members == 1
+}
+
+fn is_default(endpoints: &Endpoints) -> bool {
+    *endpoints == Endpoints::default()
 }
 
 /// What is wrong with a plan.
@@ -109,6 +126,22 @@ pub enum WrongPlan {
         /// How many there are, counted from 0.
         clients: u32,
     },
+    /// A fault strikes a member that the cluster does not have.
+    #[error("a fault at {at_ms} ms strikes member {member}, but the cluster has {members}")]
+    Member {
+        /// When it strikes.
+        at_ms: u64,
+        /// Which member it names.
+        member: usize,
+        /// How many there are, counted from 0.
+        members: usize,
+    },
+    /// There is no such cluster.
+    #[error("a cluster has 1 to 5 members, not {members}")]
+    Members {
+        /// How many it says.
+        members: usize,
+    },
 }
 
 impl RunPlan {
@@ -124,13 +157,19 @@ impl RunPlan {
         seed: u64,
         adjust: impl FnOnce(Parameters) -> Parameters,
     ) -> Self {
+        Self::draw_with(workload, seed, None, adjust)
+    }
+
+    /// The same with a cluster of so many members, if a number is given.
+    pub fn draw_with(
+        workload: &'static dyn Workload,
+        seed: u64,
+        members: Option<usize>,
+        adjust: impl FnOnce(Parameters) -> Parameters,
+    ) -> Self {
         let mut rng = Stream::Workload.rng(seed);
         let parameters = adjust(Parameters::draw(workload.parameters(), &mut rng));
-        let profile = Profile {
-            clients: workload.clients(&parameters),
-            until_ms: workload.lasts_ms(&parameters),
-            faults_max: 12,
-        };
+        let profile = profile(workload, &parameters, members);
         RunPlan {
             environment: Plan::draw(seed, &profile),
             workload,
@@ -175,10 +214,12 @@ impl RunPlan {
             environment: Plan {
                 seed: saved.seed,
                 latency: saved.latency,
+                members: saved.members,
+                endpoints: saved.endpoints,
                 faults: saved.faults,
             },
         };
-        plan.check_clients()?;
+        plan.check_parties()?;
         Ok(plan)
     }
 
@@ -204,22 +245,59 @@ impl RunPlan {
             executor: self.executor.name().to_owned(),
             seed: self.environment.seed,
             latency: self.environment.latency,
+            members: self.environment.members,
+            endpoints: self.environment.endpoints,
             faults: self.environment.faults.clone(),
         }
     }
 
-    fn check_clients(&self) -> Result<(), WrongPlan> {
+    /// Whether the run has everybody that its faults name.
+    fn check_parties(&self) -> Result<(), WrongPlan> {
         let clients = self.workload.clients(&self.parameters);
-        for fault in &self.environment.faults {
-            if let Some(client) = fault.kind.client().filter(|client| *client >= clients) {
-                return Err(WrongPlan::Client {
-                    at_ms: fault.at_ms,
-                    client,
-                    clients,
-                });
+        let members = self.environment.members;
+        if !(1..=5).contains(&members) {
+            return Err(WrongPlan::Members { members });
+        }
+        for &Fault { at_ms, ref kind } in &self.environment.faults {
+            for party in kind.parties() {
+                match party {
+                    Party::Client(client) if client >= clients => {
+                        return Err(WrongPlan::Client {
+                            at_ms,
+                            client,
+                            clients,
+                        });
+                    }
+                    Party::Member(member) if member >= members => {
+                        return Err(WrongPlan::Member {
+                            at_ms,
+                            member,
+                            members,
+                        });
+                    }
+                    Party::Client(_) | Party::Member(_) => {}
+                }
             }
         }
         Ok(())
+    }
+
+    /// What the seed draws before any single fault: which kinds there are and how
+    /// often each. Tells nothing about a plan that was changed by hand.
+    pub fn swarm(&self) -> Swarm {
+        let members = Some(self.environment.members);
+        let profile = profile(self.workload, &self.parameters, members);
+        Swarm::draw(self.environment.seed, &profile)
+    }
+}
+
+/// What faults are drawn from.
+fn profile(workload: &dyn Workload, parameters: &Parameters, members: Option<usize>) -> Profile {
+    Profile {
+        clients: workload.clients(parameters),
+        until_ms: workload.lasts_ms(parameters),
+        faults_max: 16,
+        members,
     }
 }
 

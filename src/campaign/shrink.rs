@@ -1,11 +1,11 @@
 //! Making a failing plan smaller: what is left is what the failure needs.
 //!
 //! Faults are taken away in ever smaller groups (Zeller and Hildebrandt,
-//! "Simplifying and isolating failure-inducing input", 2002), then the delays,
-//! then the workload is made smaller. A candidate counts only when it breaks
+//! "Simplifying and isolating failure-inducing input", 2002), then delays and
+//! members; what is left is made shorter, and the workload smaller. A candidate counts only when it breaks
 //! the promise in the same way as the plan that one began with.
 
-use etcd_sim::fault::Fault;
+use etcd_sim::network::Endpoints;
 use etcd_sim::plan::Latency;
 
 use super::plan::RunPlan;
@@ -61,8 +61,10 @@ impl Search {
     fn improve(&mut self) -> bool {
         let faults = self.take_faults_away();
         let delays = self.take_delays_away();
+        let members = self.take_members_away();
+        let shorter = self.make_faults_shorter();
         let workload = self.make_workload_smaller();
-        faults || delays || workload
+        faults || delays || members || shorter || workload
     }
 
     /// Keeps the candidate when it fails in the same way.
@@ -106,6 +108,42 @@ impl Search {
         self.accept(candidate)
     }
 
+    /// One member, or else three. Where all clients may know the same members,
+    /// that is simpler too.
+    fn take_members_away(&mut self) -> bool {
+        let mut fewer = false;
+        for members in [1, 3] {
+            if members < self.best.environment.members {
+                let mut candidate = self.best.clone();
+                candidate.environment = candidate.environment.with_members(members);
+                fewer |= self.accept(candidate);
+            }
+        }
+        if self.best.environment.endpoints != Endpoints::All {
+            let mut candidate = self.best.clone();
+            candidate.environment.endpoints = Endpoints::All;
+            fewer |= self.accept(candidate);
+        }
+        fewer
+    }
+
+    /// Each fault lasts half as long, as often as that goes, and cuts off as few
+    /// as possible.
+    fn make_faults_shorter(&mut self) -> bool {
+        let mut shorter = false;
+        for index in 0..self.best.environment.faults.len() {
+            while let Some(kind) = self.best.environment.faults[index].kind.halved() {
+                let mut candidate = self.best.clone();
+                candidate.environment.faults[index].kind = kind;
+                if !self.accept(candidate) {
+                    break;
+                }
+                shorter = true;
+            }
+        }
+        shorter
+    }
+
     fn make_workload_smaller(&mut self) -> bool {
         let mut smaller = false;
         for parameter in self.best.workload.parameters() {
@@ -132,8 +170,7 @@ impl Search {
         let mut plan = self.best.clone();
         plan.parameters = plan.parameters.with(name, value);
         let clients = plan.workload.clients(&plan.parameters);
-        let exists = |fault: &Fault| fault.kind.client().is_none_or(|client| client < clients);
-        plan.environment.faults.retain(exists);
+        plan.environment = plan.environment.with_clients(clients);
         plan
     }
 }

@@ -142,6 +142,8 @@ fn observer(recorder: &Arc<Mutex<Recorder>>) -> Observer {
     #[derive(Serialize)]
     struct Detail<'a> {
         client: Option<u32>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        member: Option<usize>,
         #[serde(skip_serializing_if = "str::is_empty")]
         call: &'a str,
     }
@@ -152,6 +154,7 @@ fn observer(recorder: &Arc<Mutex<Recorder>>) -> Observer {
             .expect("nothing panics while it holds the recorder");
         let detail = Detail {
             client: event.client,
+            member: event.member,
             call: &event.call,
         };
         let detail = Json::new(&detail).expect("numbers and text have a JSON form");

@@ -75,7 +75,10 @@ impl Inner {
     /// was left behind by a round that is over: it is removed if nobody is there.
     pub(super) fn come(&self, key: &str, stale: Option<i64>) -> Txn {
         let leased = PutOptions::new().with_lease(self.session.lease_id());
-        let mut compares = vec![Compare::version(key, CompareOp::Equal, 0)];
+        let mut compares = vec![
+            Compare::version(key, CompareOp::Equal, 0),
+            Compare::version(self.void(key), CompareOp::Equal, 0),
+        ];
         let mut then = Vec::new();
         match stale {
             Some(revision) => {
@@ -125,7 +128,7 @@ impl Inner {
     pub(super) fn go_away(&self, own: &Hold, before: &[Waiter]) -> Txn {
         Txn::new()
             .when(still_there(before))
-            .and_then([own.delete_op()])
+            .and_then(self.deletion(own))
             .or_else([self.look(), self.list()])
     }
 
@@ -134,14 +137,36 @@ impl Inner {
         let (start, end) = (self.waiters.children(), self.end_of_waiters());
         let after = format!("{}\0", own.key());
         let is_last = [own.compare(), empty(&start, own.key()), empty(&after, &end)];
+        let (mut one, mut last) = (self.deletion(own), self.deletion(own));
+        one.push(self.list());
+        last.push(TxnOp::delete(self.ready.as_str(), None));
         let not_last = Txn::new()
             .when([own.compare()])
-            .and_then([own.delete_op(), self.list()])
+            .and_then(one)
             .or_else([self.list()]);
         Txn::new()
             .when(is_last)
-            .and_then([own.delete_op(), TxnOp::delete(self.ready.as_str(), None)])
+            .and_then(last)
             .or_else([TxnOp::txn(not_last)])
+    }
+
+    /// Deletes a participant's key. A request that was sent more than once may have
+    /// left one on its way that would create the key anew, and so count among the
+    /// participants of a later round: from now on such a request finds a mark that
+    /// stops it. The mark lives as long as the lease; afterwards the lease is gone.
+    fn deletion(&self, own: &Hold) -> Vec<TxnOp> {
+        let mut ops = vec![own.delete_op()];
+        if own.is_unsettled() {
+            let leased = PutOptions::new().with_lease(own.lease_id());
+            ops.push(TxnOp::put(self.void(own.key()), "", Some(leased)));
+        }
+        ops
+    }
+
+    /// Where it is marked that a participant's key must not be created any more.
+    fn void(&self, key: &str) -> String {
+        let own = key.rsplit('/').next().unwrap_or(key);
+        format!("{}/void/{own}", self.name.as_str())
     }
 
     fn not_ready(&self) -> Compare {

@@ -173,6 +173,12 @@ impl Hold {
         TxnOp::delete(self.key.as_str(), None)
     }
 
+    /// Whether a request that creates the key may still be on its way: it could
+    /// create the key once more after it was deleted.
+    pub(crate) fn is_unsettled(&self) -> bool {
+        self.unsettled
+    }
+
     /// The key was deleted in another way than by [`release`](Self::release).
     pub(crate) fn released_elsewhere(mut self) {
         self.released = true;

@@ -202,19 +202,22 @@ impl Stage {
         true
     }
 
-    /// Waits for all clients, no longer than [`LIVENESS_BOUND`] after the last
-    /// fault.
+    /// Waits for all clients. Given up is when the last fault has passed and no
+    /// operation has succeeded for [`LIVENESS_BOUND`] since: a run that is long
+    /// because there is much to do is not stuck.
     pub async fn settle(&self) -> Ended {
+        let done = || self.shared.done.load(Ordering::Relaxed);
         match &self.shared.environment {
-            Environment::Simulated(simulation) => match simulation.settle(LIVENESS_BOUND).await {
-                Settled::Finished => Ended::Finished,
-                Settled::BusyLoop => Ended::BusyLoop,
-                _ => Ended::Stuck,
+            Environment::Simulated(simulation) => loop {
+                let before = done();
+                match simulation.settle(LIVENESS_BOUND).await {
+                    Settled::Finished => return Ended::Finished,
+                    Settled::BusyLoop => return Ended::BusyLoop,
+                    _ if done() == before => return Ended::Stuck,
+                    _ => {}
+                }
             },
-            Environment::Live(live) => {
-                live.settle(|| self.shared.done.load(Ordering::Relaxed))
-                    .await
-            }
+            Environment::Live(live) => live.settle(done).await,
         }
     }
 

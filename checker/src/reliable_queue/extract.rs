@@ -45,7 +45,9 @@ pub(super) struct Claim {
     pub(super) claim: usize,
     /// The revision at which it was made.
     pub(super) revision: i64,
-    /// The acknowledgement or release that certainly ended it.
+    /// The acknowledgement that certainly ended it. A release proves nothing: sent
+    /// again after a lost answer, it ends well although the claim had been lost
+    /// before.
     pub(super) end: Option<usize>,
 }
 
@@ -201,9 +203,10 @@ impl<'h> Queue<'h> {
             if operation.outcome() == Outcome::Fail {
                 continue;
             }
-            if f == "acknowledge" {
-                self.items[item].acknowledgements.push(index);
+            if f == "release" {
+                continue;
             }
+            self.items[item].acknowledgements.push(index);
             if operation.outcome() == Outcome::Ok
                 && let Some(claim) = by_claim.get(&(item, revision))
             {

@@ -11,7 +11,7 @@ use etcd_checker::history::{FORMAT, Source};
 use etcd_recipes::campaign::plan::RunPlan;
 use etcd_recipes::campaign::simulate::{RunError, RunReport, simulate};
 use etcd_recipes::workload;
-use etcd_sim::fault::{Fault, FaultKind};
+use etcd_sim::fault::{Fault, FaultKind, Party};
 
 use crate::exit_code::{self, Status};
 use crate::failure::Failure;
@@ -150,28 +150,73 @@ pub(super) fn run_name(plan: &RunPlan) -> String {
 }
 
 fn heading(plan: &RunPlan) -> String {
+    let members = plan.environment.members;
+    let cluster = if members == 1 {
+        String::new()
+    } else {
+        format!(", {members} members")
+    };
     let mut text = format!(
-        "{HEADING}{}{HEADING:#} {FAINT}on {}, {}{FAINT:#}",
+        "{HEADING}{}{HEADING:#} {FAINT}on {}{cluster}, {}{FAINT:#}",
         subject(plan),
         plan.executor.name(),
         plan.parameters.shown(plan.workload)
     );
     for Fault { at_ms, kind } in &plan.environment.faults {
-        let client = kind.client().map(|client| format!(", client {client}"));
         text += &format!(
             "\n  {FAINT}planned at {at_ms:>6} ms: {}{}{}{FAINT:#}",
             kind.name(),
-            client.unwrap_or_default(),
+            whom(kind),
             extent(kind)
         );
     }
     text
 }
 
+/// `, client 1`; of a cut, both sides.
+fn whom(kind: &FaultKind) -> String {
+    let all = |parties: &[Party]| parties.iter().map(party).collect::<Vec<_>>().join(", ");
+    match kind {
+        FaultKind::Cut {
+            from, to, one_way, ..
+        } => {
+            let arrow = if *one_way { "to" } else { "from and to" };
+            format!(", {} {arrow} {}", all(from), all(to))
+        }
+        FaultKind::DelayLink { between, .. } => {
+            format!(", {} and {}", party(&between.0), party(&between.1))
+        }
+        kind => kind
+            .parties()
+            .iter()
+            .map(|one| format!(", {}", party(one)))
+            .collect(),
+    }
+}
+
+fn party(party: &Party) -> String {
+    match party {
+        Party::Client(client) => format!("client {client}"),
+        Party::Member(member) => format!("member {member}"),
+    }
+}
+
 fn extent(kind: &FaultKind) -> String {
     match kind {
         FaultKind::LoseRequest { .. } | FaultKind::LoseResponse { .. } => String::new(),
-        FaultKind::Delay { by_ms, for_ms, .. } => format!(", {by_ms} ms more, for {for_ms} ms"),
+        FaultKind::Delay { by_ms, for_ms, .. } | FaultKind::LagMember { by_ms, for_ms, .. } => {
+            format!(", {by_ms} ms more, for {for_ms} ms")
+        }
+        FaultKind::DelayLink {
+            by_ms,
+            jitter_ms,
+            for_ms,
+            ..
+        } => format!(
+            ", {by_ms} to {} ms more, for {for_ms} ms",
+            by_ms + jitter_ms
+        ),
+        FaultKind::CompactAt { revision } => format!(" {revision}"),
         kind if kind.lasts_ms() > 0 => format!(", for {} ms", kind.lasts_ms()),
         _ => String::new(),
     }

@@ -26,6 +26,7 @@ Examples:
   etcd-recipes sim queue --seeds 1000        the queue alone, seeds 0 to 999
   etcd-recipes sim --seeds random:1000       seeds that nobody has tried yet
   etcd-recipes sim queue --seed 7 --trace    one run, told step by step
+  etcd-recipes sim --members 3               clusters of three members only
   etcd-recipes sim queue --seed 7 --history queue-7.jsonl
   etcd-recipes sim --bug queue-lost-wake-up  a recipe with a mistake, to see it caught
   etcd-recipes sim --list                    what there is: workloads, parameters, bugs
@@ -38,9 +39,10 @@ saved, and the command that does the run again is printed.
 
 /// Run workloads in the simulation, under faults.
 ///
-/// Runs clients of a recipe against a simulated etcd, with faults that are drawn
-/// from each seed: lost messages, delays, broken connections, partitions, a
-/// member that restarts, clients that are paused, killed or restarted. Checks
+/// Runs clients of a recipe against a simulated etcd cluster, with faults that
+/// are drawn from each seed: lost messages, delays, broken connections,
+/// partitions, members that crash, stand still or lag, changes of the leader,
+/// clients that are paused, killed or restarted, and more. Checks
 /// what the clients saw, and ends with a table. Without arguments: every
 /// workload, seeds 0 to 99.
 #[derive(Args)]
@@ -76,6 +78,11 @@ pub(crate) struct Sim {
     /// the seed
     #[arg(long, value_name = "NAME=VALUE")]
     set: Vec<Setting>,
+
+    /// Simulate a cluster of so many members, 1 to 5 [default: drawn from each
+    /// seed, 1, 3 or 5]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=5))]
+    members: Option<u8>,
 
     /// What the simulation runs on
     #[arg(long, value_name = "NAME", value_parser = executor_parser(),
@@ -119,6 +126,7 @@ struct Campaign {
     bug: Option<Bug>,
     settings: Settings,
     executor: Executor,
+    members: Option<usize>,
     jobs: usize,
     out: PathBuf,
     history: Option<HistoryTarget>,
@@ -180,6 +188,7 @@ impl Sim {
             seeds,
             bug: self.bug.map(|(_, bug)| bug),
             executor: self.executor,
+            members: self.members.map(usize::from),
             jobs: self.jobs.map_or_else(cpus, NonZeroUsize::get),
             out: self.out,
             history,
@@ -226,7 +235,8 @@ fn cpus() -> usize {
 impl Campaign {
     fn plan(&self, workload: Chosen, seed: u64) -> RunPlan {
         let adjust = |parameters| self.settings.apply(workload, parameters);
-        let mut plan = RunPlan::draw_adjusted(workload, seed, adjust).with_bug(self.bug);
+        let plan = RunPlan::draw_with(workload, seed, self.members, adjust);
+        let mut plan = plan.with_bug(self.bug);
         plan.executor = self.executor;
         plan
     }
@@ -241,6 +251,9 @@ impl Campaign {
         let mut arguments = format!("sim {} --seed {seed}", workload.name());
         if let Some(bug) = self.bug {
             arguments += &format!(" --bug {bug}");
+        }
+        if let Some(members) = self.members {
+            arguments += &format!(" --members {members}");
         }
         if self.executor != Executor::BEST {
             arguments += &format!(" --executor {}", self.executor.name());

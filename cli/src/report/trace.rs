@@ -73,6 +73,7 @@ fn done_to_clients(event: &Event) -> String {
     #[derive(Deserialize)]
     struct Detail {
         client: Option<u32>,
+        member: Option<usize>,
         #[serde(default)]
         call: String,
     }
@@ -89,9 +90,15 @@ fn done_to_clients(event: &Event) -> String {
         plain(&event.f.replace('-', " "))
     );
     match event.value.parse::<Detail>() {
-        Ok(Detail { client, call }) => {
+        Ok(Detail {
+            client,
+            member,
+            call,
+        }) => {
             let client = client.map(|client| format!(", client {client}"));
             text += &client.unwrap_or_default();
+            let member = member.map(|member| format!(", member {member}"));
+            text += &member.unwrap_or_default();
             if !call.is_empty() {
                 text += &format!(", {}", plain(&call));
             }

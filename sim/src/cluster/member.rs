@@ -1,25 +1,35 @@
 //! One simulated etcd process.
 
 use std::fmt;
-use std::future::Future;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::future::{Future, poll_fn};
+use std::sync::MutexGuard;
 use std::task::Waker;
 use std::time::Duration;
 
-use etcd_client::proto::PbCompactionRequest;
-use tokio::sync::Notify;
+use etcd_client::proto::PbResponseHeader;
+use futures_util::future::{Either, select};
+use tonic::Status;
 
-use super::state::State;
-use super::watch::StreamId;
-use crate::executor::{self, Node};
+use super::cluster::{Cluster, ClusterOptions};
+use super::command::{Command, Executed};
+use super::consensus::MemberId;
+use super::error::ClusterError;
+use super::state::{Identity, State, Submitted, age};
+use super::ticket::Answer;
+use super::view::MemberView;
+use super::watch::{StreamId, WatchHub};
+use crate::executor::{self, Node, SimTime};
 use crate::service::Router;
-use crate::store::{Record, Store, StoreOptions};
+use crate::store::{LeaseId, Record, Store, StoreOptions};
 
 /// How often leases are looked at (`runLoop` in etcd's `server/lease/lessor.go`).
 const EXPIRY_PERIOD: Duration = Duration::from_millis(500);
 /// How often watches that lag behind are served (`watchResyncPeriod` in etcd's
 /// `server/storage/mvcc/watchable_store.go`).
 const SYNC_PERIOD: Duration = Duration::from_millis(100);
+/// How long a member waits before it asks the leader about a lease once more
+/// (`LeaseRenew` in etcd's `server/etcdserver/v3_server.go`).
+const ASK_AGAIN: Duration = Duration::from_millis(50);
 /// How long a watch whose stream was full waits for the next attempt
 /// (`syncVictimsLoop`, same file).
 const VICTIM_PERIOD: Duration = Duration::from_millis(10);
@@ -73,79 +83,110 @@ impl Default for MemberOptions {
     }
 }
 
-/// One simulated etcd process. Clones are the same process.
+/// One simulated etcd process: a view of its cluster's history, and what its
+/// clients have asked of it. Clones are the same process.
 #[derive(Clone)]
 pub struct Member {
-    shared: Arc<Shared>,
-}
-
-struct Shared {
-    options: MemberOptions,
-    /// Where the process runs; `None` before its first start.
-    node: Mutex<Option<Node>>,
-    state: Mutex<State>,
-    /// Leases were revoked.
-    revoked: Notify,
-    /// A watch could not be served because its stream was full.
-    victims: Notify,
+    cluster: Cluster,
+    number: MemberId,
 }
 
 impl Member {
-    /// A member with an empty store. Nothing runs before [`Member::start`].
+    /// The only member of a cluster, with an empty store. Nothing runs before
+    /// [`Member::start`].
     pub fn new(options: MemberOptions) -> Member {
-        let state = Mutex::new(State::new(&options));
-        let (revoked, victims) = (Notify::new(), Notify::new());
-        let shared = Shared {
-            options,
-            node: Mutex::new(None),
-            state,
-            revoked,
-            victims,
-        };
-        Member {
-            shared: Arc::new(shared),
-        }
+        Cluster::new(&ClusterOptions::single(options)).member(0)
+    }
+
+    pub(super) fn of(cluster: Cluster, number: MemberId) -> Member {
+        Member { cluster, number }
+    }
+
+    /// Which member of its cluster it is, counted from 0.
+    pub fn number(&self) -> usize {
+        self.number
+    }
+
+    /// The cluster that it belongs to.
+    pub fn cluster(&self) -> &Cluster {
+        &self.cluster
     }
 
     /// Starts the process on a node: the loops that end leases and serve
-    /// watches. Each lease gets its full time to live and an election timeout,
-    /// as after each election (`lessor.Promote` in etcd's
-    /// `server/lease/lessor.go`). After a crash it is called again, with the
-    /// node of the new process.
+    /// watches. The members of a cluster start together, with a leader; one that
+    /// is started again after a crash finds the others, or they elect a leader
+    /// anew. A new leader gives each lease its full time to live and an election
+    /// timeout (`lessor.Promote` in etcd's `server/lease/lessor.go`).
     ///
     /// # Panics
     ///
     /// Outside a simulation.
     pub fn start(&self, node: &Node) {
-        let extend = self.shared.options.election_timeout;
-        self.lock().store.promote(now(), extend);
-        *self.lock_node() = Some(node.clone());
-        self.spawn(self.clone().expire_leases());
+        self.cluster.starts(self.number, node);
+        self.spawn(self.clone().keep_time());
         self.spawn(self.clone().sync_watches());
         self.spawn(self.clone().move_victims());
     }
 
-    /// Crashes the process: it loses the streams of watches, the requests to
-    /// watch, the time that leases have left. Keys and leases survive, for etcd
-    /// answers only after they are on disk. The term goes up by one.
+    /// Crashes the process: it loses the streams of watches, the requests under
+    /// way, the time that leases have left if it led. Keys and leases survive,
+    /// for etcd answers only after they are on disk.
     ///
-    /// Its loops and the requests under way end with its node, which the caller
-    /// kills.
+    /// Its loops end with its node, which the caller kills.
     pub fn crash(&self) {
-        let woken = self.lock().lose_volatile();
-        woken.into_iter().for_each(Waker::wake);
+        self.cluster.crashes(self.number);
+    }
+
+    /// The process stands still, and the others notice. The caller pauses its
+    /// node.
+    pub fn pause(&self) {
+        let number = self.number;
+        self.cluster
+            .at_present(|state, now| state.consensus.pause(number, now));
+    }
+
+    /// Ends a [`pause`](Member::pause).
+    pub fn resume(&self) {
+        let number = self.number;
+        self.cluster
+            .at_present(|state, now| state.consensus.resume(number, now));
+    }
+
+    /// The member applies late what it hears until `until`: what it shows is old,
+    /// and its watches hear of it late.
+    pub fn lag(&self, until: SimTime, by: Duration) {
+        self.at_present(|progress| progress.slow.push((until, by)));
+    }
+
+    /// The member applies and answers nothing until `until`, as during a
+    /// defragmentation. It goes on to vote and to lead.
+    pub fn stall(&self, until: SimTime) {
+        self.at_present(|progress| progress.stall(until));
+    }
+
+    /// The member refuses whatever would change something until `until`: "too
+    /// many requests".
+    pub fn overload(&self, until: SimTime) {
+        self.at_present(|progress| progress.overloaded_until = until);
+    }
+
+    /// Watches of this member hear of nothing until `until`, and then of
+    /// everything at once.
+    pub fn hold_events(&self, until: SimTime) {
+        self.at_present(|progress| progress.events_held_until = until);
+    }
+
+    /// Answers to watches that ask for that are split so that each part has
+    /// fewer bytes than `bytes`, if it has more than one event. None: the usual limit.
+    pub fn fragment_events(&self, bytes: Option<usize>) {
+        let usual = self.options().store.request_bytes_max + super::state::GRPC_OVERHEAD_BYTES;
+        self.at_present(|progress| progress.watches.fragment_at(bytes.unwrap_or(usual)));
     }
 
     /// Compacts everything before the present revision, as some other program
     /// may at any time. Whether there was anything to compact.
     pub fn compact(&self) -> bool {
-        let mut state = self.lock();
-        let revision = state.store.revision();
-        let request = PbCompactionRequest {
-            revision,
-            physical: true,
-        };
-        state.store.compact(&request).is_ok()
+        self.cluster.compact(None)
     }
 
     /// The services of this member, as a client reaches them.
@@ -153,89 +194,238 @@ impl Member {
         Router::new(self.clone())
     }
 
-    /// Looks into the store. For tests and workloads: no client can do this.
+    /// Looks into the store, as far as the cluster has come. For tests and
+    /// workloads: no client can do this.
     pub fn with_store<T>(&self, look: impl FnOnce(&Store) -> T) -> T {
-        look(&self.lock().store)
+        look(&self.cluster.lock().store)
+    }
+
+    /// The revision that the member has applied.
+    pub fn revision(&self) -> i64 {
+        self.cluster.at_present(|_, _| ());
+        self.cluster.lock().view(self.number).revision()
+    }
+
+    /// The term that the member is in.
+    pub fn term(&self) -> u64 {
+        self.cluster.lock().consensus.term_of(self.number)
+    }
+
+    /// The member that this one believes to lead.
+    pub fn leader(&self) -> Option<usize> {
+        self.cluster.lock().consensus.leader_of(self.number)
     }
 
     /// Tells `listener` of every change of the store from now on, at the instant of
     /// the change: no fault and no compaction comes between. For tests and workloads:
     /// no client can do this. The listener must not call the member.
     pub fn listen(&self, listener: impl Fn(&Record) + Send + 'static) {
-        self.lock().listeners.push(Box::new(listener));
+        self.cluster.lock().listeners.push(Box::new(listener));
     }
 
     /// How many watches are open. For tests: no client can ask for this.
     pub fn watches(&self) -> usize {
-        self.lock().watches.len()
+        self.cluster.lock().members[self.number].watches.len()
     }
 
     pub(crate) fn options(&self) -> &MemberOptions {
-        &self.shared.options
+        &self.cluster.shared.options[self.number]
     }
 
     /// Starts a task of the process.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        if let Some(node) = &*self.lock_node() {
+        if let Some(node) = self.cluster.node(self.number) {
             node.spawn(task);
         }
     }
 
-    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
-        self.shared
-            .state
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn lock(&self) -> Guard<'_> {
+        Guard {
+            state: self.cluster.lock(),
+            number: self.number,
+        }
+    }
+
+    /// Carries out a request that changes something: it becomes part of the
+    /// history, and this member has applied it.
+    pub(crate) async fn propose(&self, command: Command) -> Result<Executed, Status> {
+        let submitted = {
+            let now = executor::now();
+            let mut state = self.cluster.lock();
+            state.advance(now);
+            let submitted = state.propose(self.number, command, now);
+            self.cluster.release(state);
+            submitted?
+        };
+        match submitted {
+            Submitted::Done(executed) => Ok(executed),
+            Submitted::Waits(ticket) => match self.answer(ticket).await? {
+                Answer::Executed(executed) => Ok(executed),
+                Answer::MayRead => Err(Status::internal("a proposal was taken for a read")),
+            },
+        }
+    }
+
+    /// Waits until a read of what the member shows is linearizable.
+    pub(crate) async fn confirm_read(&self) -> Result<(), ClusterError> {
+        let submitted = {
+            let now = executor::now();
+            let mut state = self.cluster.lock();
+            state.advance(now);
+            let submitted = state.read(self.number, now);
+            self.cluster.release(state);
+            submitted
+        };
+        match submitted {
+            Submitted::Done(()) => Ok(()),
+            Submitted::Waits(ticket) => self.answer(ticket).await.map(drop),
+        }
+    }
+
+    async fn answer(&self, ticket: u64) -> Result<Answer, ClusterError> {
+        /// Nobody waits any more when the call ends early.
+        struct Waiting<'a>(&'a Cluster, u64);
+        impl Drop for Waiting<'_> {
+            fn drop(&mut self) {
+                self.0.lock().forget(self.1);
+            }
+        }
+        let waiting = Waiting(&self.cluster, ticket);
+        poll_fn(|context| waiting.0.lock().poll(ticket, context)).await
+    }
+
+    /// Has the leader renew a lease; its time to live, 0 when it is gone. A
+    /// lease that has expired is not saved: the answer waits until it is revoked
+    /// (`lessor.Renew` in etcd's `server/lease/lessor.go`).
+    ///
+    /// # Errors
+    ///
+    /// When no leader can be asked in time.
+    pub(crate) async fn renew(&self, id: LeaseId) -> Result<i64, ClusterError> {
+        let back = self.reach_leader().await?;
+        loop {
+            let revocation = self.cluster.shared.revoked.notified();
+            let renewed = {
+                let now = age(executor::now());
+                let mut state = self.cluster.lock();
+                let expired = state.store.is_expired(now, id);
+                (!expired).then(|| state.store.lease_keep_alive(now, id).unwrap_or(0))
+            };
+            if let Some(ttl) = renewed {
+                executor::sleep_until(back).await;
+                return Ok(ttl);
+            }
+            revocation.await;
+        }
+    }
+
+    /// Asks the leader about leases.
+    ///
+    /// # Errors
+    ///
+    /// When no leader can be asked in time.
+    pub(crate) async fn with_leases<T>(
+        &self,
+        look: impl FnOnce(&Store, Duration) -> T,
+    ) -> Result<T, ClusterError> {
+        let back = self.reach_leader().await?;
+        let answer = look(&self.cluster.lock().store, age(executor::now()));
+        executor::sleep_until(back).await;
+        Ok(answer)
+    }
+
+    /// Waits until a question has reached the leader; when the answer will be
+    /// back (`LeaseRenew` in etcd's `server/etcdserver/v3_server.go`).
+    async fn reach_leader(&self) -> Result<SimTime, ClusterError> {
+        let start = executor::now();
+        loop {
+            let now = executor::now();
+            let asked = {
+                let mut state = self.cluster.lock();
+                state.advance(now);
+                let asked = state.consensus.ask_leader(self.number, now);
+                asked.ok_or(state.consensus.leader_of(self.number))
+            };
+            match asked {
+                Ok((there, back)) => {
+                    executor::sleep_until(there).await;
+                    return Ok(back);
+                }
+                Err(Some(leader)) if leader == self.number => {
+                    return Err(ClusterError::NotPrimary);
+                }
+                Err(leader) if now.saturating_sub(start) >= self.request_timeout() => {
+                    return Err(match leader {
+                        Some(_) => ClusterError::Timeout,
+                        None => ClusterError::NoLeader,
+                    });
+                }
+                Err(Some(_)) => executor::sleep(ASK_AGAIN).await,
+                Err(None) => executor::sleep(self.options().election_timeout).await,
+            }
+        }
+    }
+
+    fn request_timeout(&self) -> Duration {
+        super::state::REQUEST_TIMEOUT + 2 * self.options().election_timeout
+    }
+
+    /// Whether the member knows a leader.
+    pub(crate) fn has_leader(&self) -> bool {
+        self.leader().is_some()
     }
 
     /// Ends a stream of watches.
     pub(crate) fn close_watches(&self, stream: StreamId) {
-        let woken = self.lock().watches.close(stream);
+        let woken = self.lock().watches().close(stream);
         woken.into_iter().for_each(Waker::wake);
     }
 
-    /// Wakes the loop that serves watches whose streams were full.
-    pub(crate) fn wake_victims(&self) {
-        self.shared.victims.notify_one();
+    fn at_present(&self, change: impl FnOnce(&mut super::progress::Progress)) {
+        let number = self.number;
+        self.cluster
+            .at_present(|state, _| change(&mut state.members[number]));
     }
 
-    /// Wakes the renewals that wait for the end of an expired lease.
-    pub(crate) fn wake_renewals(&self) {
-        self.shared.revoked.notify_waiters();
-    }
-
-    /// Is fulfilled at the next [`Member::wake_renewals`] after this call.
-    pub(crate) fn revocation(&self) -> tokio::sync::futures::Notified<'_> {
-        self.shared.revoked.notified()
-    }
-
-    fn lock_node(&self) -> MutexGuard<'_, Option<Node>> {
-        self.shared
-            .node
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-
-    async fn expire_leases(self) {
+    /// The leader ends leases whose time is over; every member gives up on
+    /// requests that take too long.
+    async fn keep_time(self) {
         loop {
-            let revoked = self.lock().revoke_expired(now());
-            if revoked {
-                self.wake_renewals();
-                self.wake_victims();
+            let wait = {
+                let now = executor::now();
+                let mut state = self.cluster.lock();
+                state.advance(now);
+                state.revoke_expired(self.number, now);
+                state.give_up_waiting(self.number, now);
+                let wait = state.looks_again_in(now);
+                self.cluster.release(state);
+                wait
+            };
+            let look = self.cluster.shared.look.notified();
+            match wait {
+                None => executor::sleep(EXPIRY_PERIOD).await,
+                Some(wait) => {
+                    let sleep = std::pin::pin!(executor::sleep(wait.min(EXPIRY_PERIOD)));
+                    match select(sleep, std::pin::pin!(look)).await {
+                        Either::Left(_) | Either::Right(_) => {}
+                    }
+                }
             }
-            executor::sleep(EXPIRY_PERIOD).await;
         }
     }
 
     async fn sync_watches(self) {
         loop {
             loop {
-                let mut state = self.lock();
-                let State { store, watches, .. } = &mut *state;
+                let mut guard = self.lock();
+                if guard.holds_events() {
+                    break;
+                }
+                let (watches, view) = guard.watches_and_view();
                 let before = watches.unsynced_len();
-                let after = watches.sync(store);
+                let after = watches.sync(view);
                 if watches.has_victims() {
-                    self.wake_victims();
+                    self.cluster.shared.victims[self.number].notify_one();
                 }
                 if after == 0 || after >= before {
                     break;
@@ -247,12 +437,12 @@ impl Member {
 
     async fn move_victims(self) {
         loop {
-            self.shared.victims.notified().await;
+            self.cluster.shared.victims[self.number].notified().await;
             loop {
                 let left = {
-                    let mut state = self.lock();
-                    let State { store, watches, .. } = &mut *state;
-                    watches.move_victims(store)
+                    let mut guard = self.lock();
+                    let (watches, view) = guard.watches_and_view();
+                    watches.move_victims(view)
                 };
                 if left == 0 {
                     break;
@@ -263,15 +453,87 @@ impl Member {
     }
 }
 
-impl fmt::Debug for Member {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Member")
-            .field("name", &self.shared.options.name)
-            .finish_non_exhaustive()
+/// A member and its cluster, at one moment.
+pub(crate) struct Guard<'a> {
+    state: MutexGuard<'a, State>,
+    number: MemberId,
+}
+
+impl Guard<'_> {
+    /// What the member says about itself.
+    pub(crate) fn identity(&self) -> Identity {
+        self.state.identity(self.number)
+    }
+
+    /// The header of an answer about the present.
+    pub(crate) fn header(&self) -> PbResponseHeader {
+        self.identity().header(self.view().revision())
+    }
+
+    /// Completes the header of an answer of the store; a revision that it does
+    /// not give is the present one (`header.fill` in etcd's
+    /// `server/etcdserver/api/v3rpc/header.go`).
+    pub(crate) fn fill(&self, header: &mut Option<PbResponseHeader>) {
+        let revision = header.as_ref().map_or(0, |header| header.revision);
+        let revision = if revision == 0 {
+            self.view().revision()
+        } else {
+            revision
+        };
+        *header = Some(self.identity().header(revision));
+    }
+
+    /// What the member shows.
+    pub(crate) fn view(&self) -> MemberView<'_> {
+        self.state.view(self.number)
+    }
+
+    /// The member's watches.
+    pub(crate) fn watches(&mut self) -> &mut WatchHub {
+        &mut self.state.members[self.number].watches
+    }
+
+    /// The member's watches, and what they can be told.
+    pub(crate) fn watches_and_view(&mut self) -> (&mut WatchHub, MemberView<'_>) {
+        let State { store, members, .. } = &mut *self.state;
+        let progress = &mut members[self.number];
+        let view = MemberView {
+            store,
+            view: progress.view,
+        };
+        (&mut progress.watches, view)
+    }
+
+    /// An id for a lease that nobody has.
+    pub(crate) fn next_lease_id(&mut self) -> LeaseId {
+        self.state.next_lease_id(self.number)
+    }
+
+    /// How many requests have been written to the log.
+    pub(crate) fn raft_index(&self) -> u64 {
+        self.state.raft_index
+    }
+
+    /// Whether the database counts as full.
+    pub(crate) fn is_full(&self) -> bool {
+        self.state.is_full(executor::now())
+    }
+
+    /// The id of the member that this one believes to lead; 0 for none.
+    pub(crate) fn leader_id(&self) -> u64 {
+        let leader = self.state.consensus.leader_of(self.number);
+        leader.map_or(0, |leader| self.state.identity(leader).member_id)
+    }
+
+    fn holds_events(&self) -> bool {
+        executor::now() < self.state.members[self.number].events_held_until
     }
 }
 
-/// The simulated time as the store counts it.
-pub(crate) fn now() -> Duration {
-    Duration::from_nanos(executor::now().as_nanos())
+impl fmt::Debug for Member {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Member")
+            .field("name", &self.options().name)
+            .finish_non_exhaustive()
+    }
 }

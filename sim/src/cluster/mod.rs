@@ -1,20 +1,47 @@
 //! The members of a simulated cluster.
 //!
-//! A [`Member`] is one etcd process: the history that it has applied, the
-//! leases that it times, the watches that its clients have opened, and the loops
-//! that run beside its requests. It runs on a [`Node`](crate::executor::Node):
-//! whoever kills the node stops the loops and the requests under way, tells the
-//! member so ([`Member::crash`]), and can start it again on another node.
+//! A cluster has *one* history of committed revisions, and a [`Member`] is a view
+//! of it: the revision that it has applied, the watches that its clients have
+//! opened, and the loops that run beside its requests. It runs on a
+//! [`Node`](crate::executor::Node): whoever kills the node stops the loops and
+//! the requests under way, tells the member so ([`Member::crash`]), and can start
+//! it again on another node.
 //!
-//! There is one member so far, which is its own leader and quorum: each
-//! mutation takes effect at the moment at which its request is handled.
+//! ```text
+//!   request ──> Member ── proposal ──> consensus: leader, quorum ── commit ──> store
+//!     answer <── Progress: applied <── heard, a message later ──────────────────┘
+//!                └─> watches, reads that waited
+//! ```
+//!
+//! - What changes something is proposed to the leader, takes its place in the
+//!   history when a quorum has it, and is answered when the member that took it in
+//!   has applied it. In a cluster of one member that is one moment.
+//! - A linearizable read waits until the leader has confirmed that it leads, and
+//!   until the member has applied what was committed then; a serializable one
+//!   shows what the member has applied.
+//! - Leases are timed by the leader, and each one extended by a new leader.
+//!
+//! Nothing is copied: lag, old reads, late watches and changes of leaders cost a
+//! few numbers each. `consensus` is pure, with time as an argument; `state` applies
+//! what comes out of it; [`Cluster`] and [`Member`] are the doors.
 
+#[expect(clippy::module_inception, reason = "the cluster itself")]
+mod cluster;
+mod command;
+mod consensus;
+mod error;
 mod member;
+mod progress;
 mod state;
+mod ticket;
+mod view;
 mod watch;
 
 pub use crate::service::Router;
-pub(crate) use member::now;
+pub use cluster::{Cluster, ClusterOptions};
+pub(crate) use command::{Command, Executed, Outcome};
+pub(crate) use consensus::MEMBERS_MAX;
+pub use error::ClusterError;
 pub use member::{Applied, Member, MemberOptions};
-pub(crate) use state::{State, receive_limit};
+pub(crate) use state::receive_limit;
 pub(crate) use watch::{StreamId, WatchSpec};

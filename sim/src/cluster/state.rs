@@ -1,4 +1,4 @@
-//! What a member knows.
+//! What a cluster knows: one history, and how far each member is in it.
 
 use std::task::Waker;
 use std::time::Duration;
@@ -6,9 +6,18 @@ use std::time::Duration;
 use etcd_client::proto::PbResponseHeader;
 use tonic::Status;
 
+use super::command::{Command, Executed};
+use super::consensus::{
+    Blame, Consensus, ConsensusOptions, Effect, MEMBERS_MAX, MemberId, NEVER, Proposal,
+};
+use super::error::ClusterError;
 use super::member::MemberOptions;
+use super::progress::{Apply, Confirming, Progress};
+use super::ticket::{Answer, Tickets};
+use super::view::MemberView;
 use super::watch::WatchHub;
-use crate::store::{LeaseId, Record, Store, StoreError};
+use crate::executor::SimTime;
+use crate::store::{LeaseId, Record, Store, View};
 
 /// How many leases one round of the expiry loop revokes at most: half of the
 /// rate per second (`defaultLeaseRevokeRate` in etcd's `server/lease/lessor.go`).
@@ -16,7 +25,11 @@ const EXPIRED_MAX: usize = 500;
 
 /// By how much a message may exceed the limit of a request before gRPC itself
 /// refuses it (`grpcOverheadBytes` in etcd's `server/embed/config.go`).
-const GRPC_OVERHEAD_BYTES: usize = 512 * 1024;
+pub(super) const GRPC_OVERHEAD_BYTES: usize = 512 * 1024;
+
+/// How long a request may take, beside two election timeouts (`ReqTimeout` in
+/// etcd's `server/config/config.go`).
+pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What a member says about itself in each answer.
 #[derive(Clone, Copy, Debug)]
@@ -40,101 +53,532 @@ impl Identity {
 /// Who is told of every change of the store.
 pub(crate) type Listener = Box<dyn Fn(&Record) + Send>;
 
-/// What a member knows: the part behind its lock.
+/// What became of a request at the moment at which it came in.
+pub(super) enum Submitted<T> {
+    Done(T),
+    /// The ticket by which to wait.
+    Waits(u64),
+}
+
+/// What a cluster knows: the part behind its lock.
 pub(crate) struct State {
     pub(crate) store: Store,
-    pub(crate) watches: WatchHub,
-    pub(crate) identity: Identity,
+    pub(super) consensus: Consensus<Command>,
+    pub(super) members: Vec<Progress>,
+    tickets: Tickets,
     /// How many requests have been written to the log.
     pub(crate) raft_index: u64,
-    leases_granted: i64,
+    /// How many proposals have been carried out.
+    executed: u64,
     pub(super) listeners: Vec<Listener>,
+    request_timeout: Duration,
+    election_timeout: Duration,
+    /// Leases whose revocation has been proposed.
+    revoking: Vec<LeaseId>,
+    /// A lease was revoked since the last look.
+    revoked: bool,
+    /// A compaction is marked and not everywhere applied.
+    discards: bool,
+    /// The database counts as full before.
+    no_space_until: SimTime,
+    /// Until when leases are looked at as soon as they expire, and until when
+    /// they are not looked at.
+    pub(super) expires_at_once_until: SimTime,
+    pub(super) expires_late_until: SimTime,
 }
 
 impl State {
-    pub(super) fn new(options: &MemberOptions) -> Self {
-        let identity = Identity {
-            cluster_id: options.cluster_id,
-            member_id: options.member_id,
-            term: options.term,
+    pub(super) fn new(options: &[MemberOptions], consensus: ConsensusOptions) -> Self {
+        let first = &options[0];
+        let store = Store::new(first.store);
+        let fragment_bytes = first.store.request_bytes_max + GRPC_OVERHEAD_BYTES;
+        let member = |options: &MemberOptions| {
+            let identity = Identity {
+                cluster_id: options.cluster_id,
+                member_id: options.member_id,
+                term: options.term,
+            };
+            let watches = WatchHub::new(identity, fragment_bytes).with_bug(first.store.bug);
+            Progress::new(identity, store.present(), watches)
         };
         State {
-            store: Store::new(options.store),
-            watches: WatchHub::new(
-                identity,
-                options.store.request_bytes_max + GRPC_OVERHEAD_BYTES,
-            )
-            .with_bug(options.store.bug),
-            identity,
+            members: options.iter().map(member).collect(),
+            store,
+            consensus: Consensus::new(consensus),
+            tickets: Tickets::default(),
             // Electing the leader takes the first entry of the log.
             raft_index: 1,
-            leases_granted: 0,
+            executed: 0,
             listeners: Vec::new(),
+            request_timeout: REQUEST_TIMEOUT + 2 * first.election_timeout,
+            election_timeout: first.election_timeout,
+            revoking: Vec::new(),
+            revoked: false,
+            discards: false,
+            no_space_until: SimTime::ZERO,
+            expires_at_once_until: SimTime::ZERO,
+            expires_late_until: SimTime::ZERO,
         }
     }
 
-    /// The header of an answer about the present.
-    pub(crate) fn header(&self) -> PbResponseHeader {
-        self.identity.header(self.store.revision())
+    pub(super) fn identity(&self, member: MemberId) -> Identity {
+        Identity {
+            term: self.consensus.term_of(member),
+            ..self.members[member].identity
+        }
     }
 
-    /// Completes the header of an answer of the store; a revision that it does
-    /// not give is the present one (`header.fill` in etcd's
-    /// `server/etcdserver/api/v3rpc/header.go`).
-    pub(crate) fn fill(&self, header: &mut Option<PbResponseHeader>) {
-        let revision = header.as_ref().map_or(0, |header| header.revision);
-        let revision = if revision == 0 {
-            self.store.revision()
-        } else {
-            revision
-        };
-        *header = Some(self.identity.header(revision));
+    pub(super) fn view(&self, member: MemberId) -> MemberView<'_> {
+        MemberView {
+            store: &self.store,
+            view: self.members[member].view,
+        }
     }
 
-    /// Changes the store and tells the watches what happened.
-    pub(crate) fn mutate<T>(
+    /// When something is due, at the earliest; [`NEVER`] when nothing is.
+    pub(super) fn next_at(&self) -> SimTime {
+        let members = self.members.iter().map(Progress::next_at);
+        members.fold(self.consensus.next_at(), SimTime::min)
+    }
+
+    /// Does everything that is due by now, in the order of time.
+    pub(super) fn advance(&mut self, now: SimTime) {
+        self.work_off_effects(now);
+        loop {
+            let at = self.next_at();
+            if at > now || at == NEVER {
+                return;
+            }
+            if self.consensus.next_at() <= at {
+                self.consensus.step(at);
+                self.work_off_effects(at);
+            }
+            for member in 0..self.members.len() {
+                self.apply_due(member, at);
+                self.confirm_due(member, at);
+            }
+        }
+    }
+
+    /// A member takes in a request that changes something.
+    pub(super) fn propose(
         &mut self,
-        change: impl FnOnce(&mut Store) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
+        member: MemberId,
+        command: Command,
+        now: SimTime,
+    ) -> Result<Submitted<Executed>, ClusterError> {
+        if now < self.members[member].overloaded_until {
+            return Err(ClusterError::TooManyRequests);
+        }
+        if now < self.no_space_until && command.needs_space() {
+            return Err(ClusterError::NoSpace);
+        }
+        if self.takes_effect_at_once(member, now) {
+            self.consensus.commit_at_once();
+            let executed = self.execute(command, now);
+            let (index, view) = (self.executed, self.store.present());
+            self.apply(member, index, view, now);
+            return Ok(Submitted::Done(executed));
+        }
+        if let Err(error) = command.precheck(&self.store) {
+            return Ok(Submitted::Done(Executed {
+                outcome: Err(error),
+                applied: None,
+            }));
+        }
+        let ticket = self.tickets.issue();
+        self.submit(member, ticket, command, now);
+        Ok(Submitted::Waits(ticket))
+    }
+
+    fn submit(&mut self, member: MemberId, ticket: u64, command: Command, now: SimTime) {
+        let Self {
+            members, tickets, ..
+        } = self;
+        let proposed = &mut members[member].proposed;
+        while proposed
+            .front()
+            .is_some_and(|(_, ticket)| !tickets.is_open(*ticket))
+        {
+            proposed.pop_front();
+        }
+        proposed.push_back((now, ticket));
+        let proposal = Proposal {
+            origin: member,
+            ticket,
+            command,
+        };
+        self.consensus.propose(proposal, now);
+        self.advance(now);
+    }
+
+    /// Whether a member agrees with itself and has nothing else to do: then
+    /// nobody has to wait for anything.
+    fn takes_effect_at_once(&self, member: MemberId, now: SimTime) -> bool {
+        let progress = &self.members[member];
+        self.consensus.agrees_at_once()
+            && progress.applies.is_empty()
+            && progress.slow.is_empty()
+            && progress.stalled_until <= now
+    }
+
+    /// A member takes in a linearizable read: when it may be done.
+    pub(super) fn read(&mut self, member: MemberId, now: SimTime) -> Submitted<()> {
+        if self.takes_effect_at_once(member, now) {
+            return Submitted::Done(());
+        }
+        match self.ask_to_read(member, now) {
+            Some(Submitted::Done(())) => Submitted::Done(()),
+            Some(Submitted::Waits(ticket)) => Submitted::Waits(ticket),
+            None => {
+                let ticket = self.tickets.issue();
+                self.members[member].unconfirmed.push((now, ticket));
+                Submitted::Waits(ticket)
+            }
+        }
+    }
+
+    fn ask_to_read(&mut self, member: MemberId, now: SimTime) -> Option<Submitted<()>> {
+        let read = self.consensus.read_index(member, now)?;
+        let progress = &self.members[member];
+        let waits = !progress.confirming.is_empty() || !progress.lagging.is_empty();
+        if read.confirmed_at <= now && read.index <= progress.applied && !waits {
+            return Some(Submitted::Done(()));
+        }
+        let ticket = self.tickets.issue();
+        self.await_confirmation(member, read.confirmed_at, read.index, ticket);
+        Some(Submitted::Waits(ticket))
+    }
+
+    fn await_confirmation(&mut self, member: MemberId, at: SimTime, index: u64, ticket: u64) {
+        let confirming = &mut self.members[member].confirming;
+        let earlier = confirming.back().map_or(SimTime::ZERO, |read| read.at);
+        confirming.push_back(Confirming {
+            at: at.max(earlier),
+            index,
+            ticket,
+        });
+    }
+
+    /// Waits for the answer to a request that was taken in.
+    pub(super) fn poll(
+        &mut self,
+        ticket: u64,
+        context: &std::task::Context<'_>,
+    ) -> std::task::Poll<Result<Answer, ClusterError>> {
+        self.tickets.poll(ticket, context)
+    }
+
+    /// Nobody waits for the answer any more.
+    pub(super) fn forget(&mut self, ticket: u64) {
+        self.tickets.forget(ticket);
+    }
+
+    fn work_off_effects(&mut self, now: SimTime) {
+        while let Some(effect) = self.consensus.next_effect() {
+            match effect {
+                Effect::Commit { proposal, heard_at } => self.commit(proposal, heard_at, now),
+                Effect::CaughtUp { member } => {
+                    self.hear(member, now, None);
+                }
+                Effect::Promoted => {
+                    self.raft_index += 1;
+                    self.revoking.clear();
+                    self.store.promote(age(now), self.election_timeout);
+                }
+                Effect::Demoted => self.store.demote(),
+                Effect::LeaderChanged { member } => self.learn_leader(member),
+            }
+        }
+    }
+
+    fn commit(
+        &mut self,
+        proposal: Proposal<Command>,
+        heard_at: [SimTime; MEMBERS_MAX],
+        now: SimTime,
+    ) {
+        let Proposal {
+            origin,
+            ticket,
+            command,
+        } = proposal;
+        let executed = self.execute(command, now);
+        self.tickets.executed(ticket, executed);
+        for (member, heard_at) in heard_at.into_iter().enumerate().take(self.members.len()) {
+            if heard_at != NEVER {
+                self.hear(member, heard_at, (member == origin).then_some(ticket));
+            } else if member == origin {
+                // It is told when it has caught up.
+                self.members[member].applies_when_caught_up(self.executed, ticket);
+            }
+        }
+    }
+
+    /// A member hears of everything that has been carried out so far.
+    fn hear(&mut self, member: MemberId, heard_at: SimTime, ticket: Option<u64>) {
+        let (index, view) = (self.executed, self.store.present());
+        let progress = &mut self.members[member];
+        let at = progress.applies_at(heard_at);
+        progress.applies.push_back(Apply {
+            at,
+            index,
+            view,
+            ticket,
+        });
+    }
+
+    fn apply_due(&mut self, member: MemberId, now: SimTime) {
+        while let Some(apply) = self.members[member].applies.front()
+            && apply.at <= now
+            && let Some(apply) = self.members[member].applies.pop_front()
+        {
+            self.apply(member, apply.index, apply.view, now);
+            if let Some(ticket) = apply.ticket {
+                self.tickets.heard(ticket);
+            }
+            let missed = self.members[member].take_missed(apply.index);
+            missed.for_each(|ticket| self.tickets.heard(ticket));
+        }
+    }
+
+    /// A member applies what it has heard of: it shows more, tells its watches,
+    /// and answers reads that waited for it.
+    fn apply(&mut self, member: MemberId, index: u64, view: View, now: SimTime) {
+        let Self {
+            store,
+            members,
+            tickets,
+            ..
+        } = self;
+        let progress = &mut members[member];
+        if index <= progress.applied {
+            return;
+        }
+        let before = progress.view.revision;
+        progress.applied = index;
+        progress.view = view;
+        if view.revision > before {
+            if now < progress.events_held_until {
+                progress.watches.hold(before);
+            } else {
+                let seen = MemberView { store, view };
+                for revision in before + 1..=view.revision {
+                    progress.watches.notify(seen, revision);
+                }
+            }
+        }
+        while let Some((needed, ticket)) = progress.lagging.front()
+            && *needed <= index
+        {
+            tickets.finish(*ticket, Ok(Answer::MayRead));
+            progress.lagging.pop_front();
+        }
+        if self.discards {
+            self.discard();
+        }
+    }
+
+    /// Forgets what was compacted as soon as every member has heard of it.
+    fn discard(&mut self) {
+        let compacted = self.store.compacted_revision();
+        let heard = |progress: &Progress| progress.view.compacted >= compacted;
+        if self.members.iter().all(heard) {
+            self.store.discard();
+            self.discards = false;
+        }
+    }
+
+    fn confirm_due(&mut self, member: MemberId, now: SimTime) {
+        let progress = &mut self.members[member];
+        while let Some(read) = progress.confirming.front()
+            && read.at <= now
+            && let Some(read) = progress.confirming.pop_front()
+        {
+            if read.index <= progress.applied {
+                self.tickets.finish(read.ticket, Ok(Answer::MayRead));
+            } else {
+                let after = progress.lagging.back().map_or(0, |(index, _)| *index);
+                let index = read.index.max(after);
+                progress.lagging.push_back((index, read.ticket));
+            }
+        }
+    }
+
+    /// A member learns that another member leads. Reads that nobody has confirmed
+    /// fail (`requestCurrentIndex` in etcd's `server/etcdserver/v3_server.go`).
+    fn learn_leader(&mut self, member: MemberId) {
+        let identity = self.identity(member);
+        let progress = &mut self.members[member];
+        progress.watches.identify(identity);
+        let confirming = progress.confirming.drain(..).map(|read| read.ticket);
+        let unconfirmed = progress.unconfirmed.drain(..).map(|(_, ticket)| ticket);
+        for ticket in confirming.chain(unconfirmed) {
+            self.tickets
+                .finish(ticket, Err(ClusterError::LeaderChanged));
+        }
+    }
+
+    /// Changes the store.
+    fn execute(&mut self, command: Command, now: SimTime) -> Executed {
         let before = self.store.revision();
         self.raft_index += 1;
-        let result = change(&mut self.store);
-        let revision = self.store.revision();
-        if revision > before {
+        self.executed += 1;
+        let is_compaction = matches!(command, Command::Compact(_));
+        let revokes = match command {
+            Command::Revoke(id) => Some(id),
+            _ => None,
+        };
+        let executed = command.execute(&mut self.store, age(now));
+        if self.store.revision() > before {
             for listener in &self.listeners {
                 self.store.events(before + 1).for_each(listener);
             }
-            self.watches.notify(&self.store, revision);
         }
-        result
+        if let Some(id) = revokes {
+            self.revoking.retain(|revoking| *revoking != id);
+            self.revoked = executed.outcome.is_ok();
+        }
+        self.discards |= is_compaction && executed.outcome.is_ok();
+        executed
+    }
+
+    /// Compacts everything before `revision`, as some other program may; whether
+    /// that was possible. Where nothing leads it waits for a leader.
+    pub(super) fn compact(&mut self, revision: i64, now: SimTime) -> bool {
+        let request = etcd_client::proto::PbCompactionRequest {
+            revision,
+            physical: true,
+        };
+        let newest = self.store.revision();
+        if revision > newest || revision <= self.store.compacted_revision() {
+            return false;
+        }
+        let Some(leader) = self.consensus.leader() else {
+            return false;
+        };
+        match self.propose(leader, Command::Compact(request), now) {
+            Ok(Submitted::Done(executed)) => executed.outcome.is_ok(),
+            Ok(Submitted::Waits(ticket)) => {
+                self.forget(ticket);
+                true
+            }
+            Err(_) => false,
+        }
     }
 
     /// An id for a lease that nobody has: positive, and too large for a number
     /// of JSON, as etcd's are (`pkg/idutil`).
-    pub(crate) fn next_lease_id(&mut self) -> LeaseId {
-        let member = i64::try_from(self.identity.member_id & 0x7fff).unwrap_or(0);
-        self.leases_granted += 1;
-        LeaseId(member.max(1) << 48 | self.leases_granted << 8)
+    pub(crate) fn next_lease_id(&mut self, member: MemberId) -> LeaseId {
+        let progress = &mut self.members[member];
+        let id = i64::try_from(progress.identity.member_id & 0x7fff).unwrap_or(0);
+        progress.leases_granted += 1;
+        LeaseId(id.max(1) << 48 | progress.leases_granted << 8)
     }
 
-    /// Revokes leases whose time is over; whether there were any.
-    pub(super) fn revoke_expired(&mut self, now: Duration) -> bool {
-        let expired = self.store.expired(now, EXPIRED_MAX);
-        for &id in &expired {
-            self.mutate(|store| store.lease_revoke(id))
-                .expect("an expired lease exists");
+    /// The leader revokes leases whose time is over.
+    pub(super) fn revoke_expired(&mut self, member: MemberId, now: SimTime) {
+        if self.consensus.leader() != Some(member) || now < self.expires_late_until {
+            return;
         }
-        !expired.is_empty()
+        for id in self.store.expired(age(now), EXPIRED_MAX) {
+            if self.revoking.contains(&id) {
+                continue;
+            }
+            if self.takes_effect_at_once(member, now) {
+                let revoked = self.propose(member, Command::Revoke(id), now);
+                drop(revoked);
+            } else {
+                self.revoking.push(id);
+                let ticket = self.tickets.issue();
+                self.submit(member, ticket, Command::Revoke(id), now);
+                self.tickets.forget(ticket);
+            }
+        }
     }
 
-    /// Loses what a crash loses; see [`Member::crash`](super::Member::crash). Who
-    /// is to be woken for that, without a lock.
-    #[must_use]
-    pub(super) fn lose_volatile(&mut self) -> Vec<Waker> {
-        self.identity.term += 1;
-        self.store.demote();
-        self.watches.close_all(self.identity)
+    /// Gives up on requests that have waited too long, and asks again for reads
+    /// that nobody could confirm.
+    pub(super) fn give_up_waiting(&mut self, member: MemberId, now: SimTime) {
+        while let Some((since, ticket)) = self.members[member].proposed.front().copied() {
+            if self.tickets.is_open(ticket) {
+                if now.saturating_sub(since) < self.request_timeout {
+                    break;
+                }
+                let error = match self.consensus.blame(member, since) {
+                    Blame::Nobody => ClusterError::Timeout,
+                    Blame::LeaderFailed => ClusterError::TimeoutLeaderFailed,
+                    Blame::Connection => ClusterError::TimeoutConnectionLost,
+                };
+                self.tickets.finish(ticket, Err(error));
+                self.consensus.withdraw(member, ticket);
+            }
+            self.members[member].proposed.pop_front();
+        }
+        for (since, ticket) in std::mem::take(&mut self.members[member].unconfirmed) {
+            if now.saturating_sub(since) >= self.request_timeout {
+                self.tickets.finish(ticket, Err(ClusterError::Timeout));
+            } else if let Some(read) = self.consensus.read_index(member, now) {
+                self.await_confirmation(member, read.confirmed_at, read.index, ticket);
+            } else {
+                self.members[member].unconfirmed.push((since, ticket));
+            }
+        }
+        self.advance(now);
     }
+
+    /// How soon leases are to be looked at again, while that is not as usual.
+    pub(super) fn looks_again_in(&self, now: SimTime) -> Option<Duration> {
+        (now < self.expires_at_once_until).then(|| {
+            let next = self.store.next_expiry().unwrap_or(Duration::MAX);
+            next.saturating_sub(age(now)).max(Duration::from_millis(1))
+        })
+    }
+
+    /// Whether a lease was revoked since this was last asked.
+    pub(super) fn take_revoked(&mut self) -> bool {
+        std::mem::take(&mut self.revoked)
+    }
+
+    /// The process of a member dies; who is to be woken for that, without a lock.
+    #[must_use]
+    pub(super) fn crash(&mut self, member: MemberId, now: SimTime) -> Vec<Waker> {
+        self.consensus.crash(member, now);
+        self.members[member].lose_volatile();
+        self.advance(now);
+        let identity = self.identity(member);
+        self.members[member].watches.close_all(identity)
+    }
+
+    /// The database counts as full until `until`.
+    pub(super) fn fill_up(&mut self, until: SimTime) {
+        self.no_space_until = self.no_space_until.max(until);
+    }
+
+    /// Whether the database counts as full.
+    pub(crate) fn is_full(&self, now: SimTime) -> bool {
+        now < self.no_space_until
+    }
+
+    /// Ends every hindrance.
+    pub(super) fn heal(&mut self, now: SimTime) {
+        self.consensus.heal(now);
+        for progress in &mut self.members {
+            progress.slow.clear();
+            progress.stalled_until = progress.stalled_until.min(now);
+            progress.overloaded_until = progress.overloaded_until.min(now);
+            progress.events_held_until = progress.events_held_until.min(now);
+        }
+        self.no_space_until = self.no_space_until.min(now);
+        self.expires_at_once_until = self.expires_at_once_until.min(now);
+        self.expires_late_until = self.expires_late_until.min(now);
+        self.advance(now);
+    }
+}
+
+/// The simulated time as the store counts it.
+pub(crate) fn age(now: SimTime) -> Duration {
+    Duration::from_nanos(now.as_nanos())
 }
 
 /// Refuses a message that gRPC itself would refuse, in the words of grpc-go.

@@ -7,16 +7,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body as _, Frame};
+use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 use tonic::Status;
 use tonic::body::Body;
 use tower::BoxError;
 use tower::util::BoxCloneSyncService;
 
+use super::balance::Pick;
 use super::exchange::{Broken, Down, Exchange, Up};
 use super::{Direction, Fate, Network, member};
-use crate::executor::{Node, now, sleep, timer};
-use crate::fault::ClientId;
+use crate::executor::{Node, now, sleep, sleep_until, timer};
+use crate::fault::{ClientId, MemberId};
 
 /// The timeouts of a simulated channel.
 ///
@@ -30,9 +32,23 @@ pub struct ChannelOptions {
     pub timeout: Option<Duration>,
 }
 
-/// The connection of one client process to the simulated member.
+/// Which members a client knows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Endpoints {
+    /// All of them. Each call goes to one that is connected, at random, as with
+    /// tonic's balanced channel.
+    #[default]
+    All,
+    /// One of them: that whose number is the client's, counted around.
+    Own,
+    /// This one.
+    One(MemberId),
+}
+
+/// The connections of one client process to the members of a cluster.
 ///
-/// Cheap to clone; clones share the connection.
+/// Cheap to clone; clones share the connections.
 #[derive(Clone)]
 pub struct Channel {
     network: Network,
@@ -41,6 +57,8 @@ pub struct Channel {
     /// The process that sends: its node relays what it streams.
     node: Node,
     options: ChannelOptions,
+    /// None: as the run's plan says.
+    endpoints: Option<Endpoints>,
 }
 
 type Request = http::Request<Body>;
@@ -60,7 +78,16 @@ impl Channel {
             incarnation,
             node,
             options,
+            endpoints: None,
         }
+    }
+
+    /// The same channel for a client that knows these members, whatever the run's
+    /// plan says.
+    #[must_use]
+    pub fn with_endpoints(mut self, endpoints: Endpoints) -> Self {
+        self.endpoints = Some(endpoints);
+        self
     }
 
     /// The channel in the form that [`etcd_client::Client::from_channel`] takes.
@@ -93,7 +120,9 @@ impl Channel {
         let parts = Box::new(parts);
         let first =
             std::future::poll_fn(|context| poll_first(Pin::new(&mut body), context)).await?;
-        let exchange = Exchange::new(self.network.clone(), self.client, parts.uri.clone());
+        let member = self.pick().await?;
+        let link = (self.client, member);
+        let exchange = Exchange::new(self.network.clone(), link, parts.uri.clone());
         let exchange = Arc::new(exchange);
         let end = ClientEnd {
             exchange: Arc::clone(&exchange),
@@ -109,6 +138,20 @@ impl Channel {
             self.node.spawn(relay(body, Relay::new(&exchange)));
         }
         end.response().await
+    }
+
+    /// Chooses the member that a call goes to. Waits while none is connected.
+    async fn pick(&self) -> Result<MemberId, Status> {
+        loop {
+            match self.network.pick(self.client, self.endpoints, now()) {
+                Pick::Member(member) => return Ok(member),
+                Pick::Refused => {
+                    sleep(REFUSED_AFTER).await;
+                    return Err(refused());
+                }
+                Pick::Wait(until) => sleep_until(until).await,
+            }
+        }
     }
 
     fn send_first(
@@ -140,23 +183,29 @@ impl Network {
     ) -> Result<Option<member::Up>, Status> {
         let mut state = self.lock();
         state.report.calls += 1;
-        let member = state.member.clone();
-        let link = state.links.entry(channel.client).or_default();
-        if link.dead || link.incarnation != channel.incarnation {
+        let member = state.members[exchange.member].clone();
+        let links = state.links(channel.client);
+        if links.dead || links.incarnation != channel.incarnation {
             return Ok(None);
         }
+        let link = &mut links.to[exchange.member];
         link.remember(exchange);
-        if member.is_none() && !link.is_partitioned(now()) {
-            // What tonic reports when nobody listens.
-            return Err(Status::unavailable("tcp connect error"));
+        let refuses = link.is_refused(now());
+        if (member.is_none() || refuses) && !link.is_partitioned(now()) {
+            return Err(refused());
         }
         Ok(member)
     }
 }
 
+/// What tonic reports when nobody listens.
+fn refused() -> Status {
+    Status::unavailable("tcp connect error")
+}
+
 /// How long it takes to learn that nobody listens. Not nothing: a client that
 /// tries again at once would otherwise stop the clock.
-const REFUSED_AFTER: Duration = Duration::from_millis(1);
+pub(super) const REFUSED_AFTER: Duration = Duration::from_millis(1);
 
 /// The part of a request that is ready at once.
 struct First {

@@ -10,7 +10,7 @@ use http::HeaderValue;
 
 use super::{Fate, Network};
 use crate::executor::{SimTime, Sleep, now, timer};
-use crate::fault::ClientId;
+use crate::fault::{ClientId, MemberId};
 
 /// Why a call ended early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +70,7 @@ impl Down {
 /// One call on the wire.
 pub(super) struct Exchange {
     pub(super) client: ClientId,
+    pub(super) member: MemberId,
     pub(super) call: http::Uri,
     network: Network,
     state: Mutex<State>,
@@ -181,9 +182,14 @@ impl<T> Lane<T> {
 }
 
 impl Exchange {
-    pub(super) fn new(network: Network, client: ClientId, call: http::Uri) -> Self {
+    pub(super) fn new(
+        network: Network,
+        (client, member): (ClientId, MemberId),
+        call: http::Uri,
+    ) -> Self {
         Exchange {
             client,
+            member,
             call,
             network,
             state: Mutex::default(),
@@ -203,7 +209,7 @@ impl Exchange {
 
     /// Tells the member that the client has gone.
     pub(super) fn cancel_up(&self) {
-        let fate = self.network.fate_of_cancellation(self.client, now());
+        let fate = self.network.fate_of_cancellation(self.link(), now());
         let (reader, answerer) = {
             let mut state = self.lock();
             let reader = state.up.push(fate, Up::Cancel);
@@ -231,7 +237,11 @@ impl Exchange {
 
     pub(super) fn fate(&self, direction: super::Direction) -> Fate {
         self.network
-            .fate(self.client, direction, now(), self.call.path())
+            .fate(self.link(), direction, now(), self.call.path())
+    }
+
+    fn link(&self) -> (ClientId, MemberId) {
+        (self.client, self.member)
     }
 
     pub(super) fn poll_up(&self, context: &mut Context<'_>) -> Poll<Result<Up, Broken>> {

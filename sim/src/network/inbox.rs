@@ -31,6 +31,8 @@ struct State {
     letters: BinaryHeap<Reverse<Letter>>,
     sent: u64,
     reader: Option<Waker>,
+    /// Nothing is handled before.
+    stalled_until: SimTime,
 }
 
 /// One call on its way.
@@ -98,10 +100,38 @@ impl Inbox {
         }
     }
 
+    /// Nothing is handled before `until`.
+    pub(super) fn stall(&self, until: SimTime) {
+        let mut state = self.lock();
+        state.stalled_until = state.stalled_until.max(until);
+    }
+
+    /// Before when nothing is handled.
+    pub(super) fn stalled_until(&self) -> SimTime {
+        self.lock().stalled_until
+    }
+
+    /// Ends a [`stall`](Inbox::stall).
+    pub(super) fn go_on(&self) {
+        let reader = {
+            let mut state = self.lock();
+            let was_stalled = std::mem::take(&mut state.stalled_until) > SimTime::ZERO;
+            if was_stalled {
+                state.reader.take()
+            } else {
+                None
+            }
+        };
+        if let Some(reader) = reader {
+            reader.wake();
+        }
+    }
+
     /// The next letter, or when it will be there.
     fn take(&self, context: &Context<'_>) -> Result<Letter, Option<SimTime>> {
         let mut state = self.lock();
-        let next = state.letters.peek().map(|next| next.0.arrival);
+        let next = state.letters.peek();
+        let next = next.map(|next| next.0.arrival.max(state.stalled_until));
         if next.is_some_and(|arrival| arrival <= now())
             && let Some(Reverse(letter)) = state.letters.pop()
         {

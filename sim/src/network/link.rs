@@ -1,5 +1,4 @@
-//! The connection between one client and the member, and the fates of its
-//! messages.
+//! The connections of one client to the members, and the fates of its messages.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -7,12 +6,11 @@ use std::time::Duration;
 use super::exchange::Exchange;
 use super::{Direction, Fate, Shared};
 use crate::executor::SimTime;
-use crate::fault::ClientId;
+use crate::fault::{ClientId, MemberId};
 use crate::seed::mix;
 
-/// The state of one client's connection.
-#[derive(Default)]
-pub(super) struct Link {
+/// The state of one client's connections.
+pub(super) struct Links {
     /// Which life of the client's process is the current one; messages of
     /// earlier ones go nowhere.
     pub(super) incarnation: u64,
@@ -22,24 +20,38 @@ pub(super) struct Link {
     /// The current life is over: it reaches nobody, even where a task of it
     /// outlives the process (on tokio, one that was not spawned on its node).
     pub(super) dead: bool,
-    partitioned_until: SimTime,
-    /// Until when messages take longer, and how much. Those that overlap add
-    /// up.
-    delays: Vec<(SimTime, Duration)>,
     /// A fault that lasts is told once, when it first strikes a message.
-    told: Told,
+    pub(super) told: Told,
+    /// Calls so far: each draws by its number which member it goes to.
+    pub(super) calls: u64,
+    /// By member.
+    pub(super) to: Vec<Link>,
+}
+
+#[derive(Default)]
+pub(super) struct Told {
+    pub(super) partition: bool,
+    pub(super) delay: bool,
+}
+
+/// The connection to one member.
+pub(super) struct Link {
+    /// Until when messages are lost, per direction.
+    requests_cut_until: SimTime,
+    responses_cut_until: SimTime,
+    refused_until: SimTime,
+    /// Until when messages take longer, how much, and how much more at random.
+    /// Those that overlap add up.
+    delays: Vec<(SimTime, Duration, Duration)>,
     /// Messages so far: each draws its delay by its number.
     messages: u64,
     /// Calls that a reset would break.
     exchanges: Vec<Weak<Exchange>>,
     /// Ended calls are forgotten when the list has grown this long.
     sweep_at: usize,
-}
-
-#[derive(Default)]
-struct Told {
-    partition: bool,
-    delay: bool,
+    /// The connection has broken and is made anew no sooner than this; none
+    /// while it stands.
+    pub(super) connects_at: Option<SimTime>,
 }
 
 /// The fate of a message, and the fault that decided it.
@@ -48,51 +60,35 @@ pub(super) struct Struck {
     pub(super) fault: Option<&'static str>,
 }
 
-impl Link {
-    pub(super) fn remember(&mut self, exchange: &Arc<Exchange>) {
-        if self.exchanges.len() >= self.sweep_at {
-            self.exchanges
-                .retain(|exchange| exchange.strong_count() > 0);
-            self.sweep_at = 64.max(self.exchanges.len() * 2);
+impl Links {
+    pub(super) fn new(members: usize) -> Self {
+        Links {
+            incarnation: 0,
+            lose_requests: 0,
+            lose_responses: 0,
+            dead: false,
+            told: Told::default(),
+            calls: 0,
+            to: (0..members).map(|_| Link::new()).collect(),
         }
-        self.exchanges.push(Arc::downgrade(exchange));
-    }
-
-    pub(super) fn take_exchanges(&mut self) -> Vec<Arc<Exchange>> {
-        let exchanges = std::mem::take(&mut self.exchanges);
-        exchanges.iter().filter_map(Weak::upgrade).collect()
-    }
-
-    pub(super) fn delay_until(&mut self, until: SimTime, by_ms: u64) {
-        self.told.delay = false;
-        self.delays.push((until, Duration::from_millis(by_ms)));
-    }
-
-    pub(super) fn partition_until(&mut self, until: SimTime) {
-        self.told.partition = false;
-        self.partitioned_until = self.partitioned_until.max(until);
-    }
-
-    pub(super) fn is_partitioned(&self, now: SimTime) -> bool {
-        now < self.partitioned_until
     }
 
     pub(super) fn heal(&mut self) {
         self.lose_requests = 0;
         self.lose_responses = 0;
-        self.partitioned_until = SimTime::ZERO;
-        self.delays.clear();
+        self.to.iter_mut().for_each(Link::heal);
     }
 
     pub(super) fn fate(
         &mut self,
-        client: ClientId,
+        (client, member): (ClientId, MemberId),
         direction: Direction,
         now: SimTime,
         shared: &Shared,
     ) -> Struck {
-        self.messages += 1;
-        if self.is_partitioned(now) {
+        let link = &mut self.to[member];
+        link.messages += 1;
+        if link.is_cut(direction, now) {
             let told = std::mem::replace(&mut self.told.partition, true);
             return Struck {
                 fate: Fate::Lost,
@@ -110,8 +106,8 @@ impl Link {
                 fault: Some(name),
             };
         }
-        let arrival = self.arrival(client, now, shared);
-        let delayed = !self.delays.is_empty();
+        let arrival = link.arrival((client, member), now, shared);
+        let delayed = !link.delays.is_empty();
         let first_delayed = delayed && !std::mem::replace(&mut self.told.delay, true);
         Struck {
             fate: Fate::Arrives(arrival),
@@ -121,39 +117,128 @@ impl Link {
 
     pub(super) fn fate_of_cancellation(
         &mut self,
-        client: ClientId,
+        (client, member): (ClientId, MemberId),
         now: SimTime,
         shared: &Shared,
     ) -> Fate {
-        self.messages += 1;
-        if self.is_partitioned(now) {
+        let link = &mut self.to[member];
+        link.messages += 1;
+        if link.is_cut(Direction::Request, now) {
             Fate::Lost
         } else {
-            Fate::Arrives(self.arrival(client, now, shared))
+            Fate::Arrives(link.arrival((client, member), now, shared))
         }
+    }
+}
+
+impl Link {
+    fn new() -> Self {
+        Link {
+            requests_cut_until: SimTime::ZERO,
+            responses_cut_until: SimTime::ZERO,
+            refused_until: SimTime::ZERO,
+            delays: Vec::new(),
+            messages: 0,
+            exchanges: Vec::new(),
+            sweep_at: 0,
+            connects_at: None,
+        }
+    }
+
+    pub(super) fn remember(&mut self, exchange: &Arc<Exchange>) {
+        if self.exchanges.len() >= self.sweep_at {
+            self.exchanges
+                .retain(|exchange| exchange.strong_count() > 0);
+            self.sweep_at = 64.max(self.exchanges.len() * 2);
+        }
+        self.exchanges.push(Arc::downgrade(exchange));
+    }
+
+    /// Breaks the connection: the calls that were open on it.
+    pub(super) fn take_exchanges(&mut self, now: SimTime) -> Vec<Arc<Exchange>> {
+        self.connects_at = Some(now);
+        let exchanges = std::mem::take(&mut self.exchanges);
+        exchanges.iter().filter_map(Weak::upgrade).collect()
+    }
+
+    /// The open calls of one method; the connection stands.
+    pub(super) fn calls_of(&self, path: &str) -> Vec<Arc<Exchange>> {
+        let exchanges = self.exchanges.iter().filter_map(Weak::upgrade);
+        exchanges
+            .filter(|exchange| exchange.call.path() == path)
+            .collect()
+    }
+
+    pub(super) fn delay_until(&mut self, until: SimTime, by: Duration, jitter: Duration) {
+        self.delays.push((until, by, jitter));
+    }
+
+    pub(super) fn cut_until(&mut self, direction: Direction, until: SimTime) {
+        let cut = match direction {
+            Direction::Request => &mut self.requests_cut_until,
+            Direction::Response => &mut self.responses_cut_until,
+        };
+        *cut = (*cut).max(until);
+    }
+
+    pub(super) fn refuse_until(&mut self, until: SimTime) {
+        self.refused_until = self.refused_until.max(until);
+    }
+
+    pub(super) fn is_refused(&self, now: SimTime) -> bool {
+        now < self.refused_until
+    }
+
+    pub(super) fn is_cut(&self, direction: Direction, now: SimTime) -> bool {
+        match direction {
+            Direction::Request => now < self.requests_cut_until,
+            Direction::Response => now < self.responses_cut_until,
+        }
+    }
+
+    /// Whether nothing passes in one direction or the other.
+    pub(super) fn is_partitioned(&self, now: SimTime) -> bool {
+        now < self.passes_at()
+    }
+
+    /// When messages pass in both directions again.
+    pub(super) fn passes_at(&self) -> SimTime {
+        self.requests_cut_until.max(self.responses_cut_until)
+    }
+
+    fn heal(&mut self) {
+        self.requests_cut_until = SimTime::ZERO;
+        self.responses_cut_until = SimTime::ZERO;
+        self.refused_until = SimTime::ZERO;
+        self.delays.clear();
     }
 
     /// When a message that is sent now is there.
-    fn arrival(&mut self, client: ClientId, now: SimTime, shared: &Shared) -> SimTime {
-        self.delays.retain(|(until, _)| now < *until);
-        let extra: Duration = self.delays.iter().map(|(_, by)| *by).sum();
-        now + self.usual_delay(client, shared) + extra
-    }
-
-    /// The delay of this message: a function of the seed, the client and the
-    /// message's number, and of nothing else.
-    fn usual_delay(&self, client: ClientId, shared: &Shared) -> Duration {
-        let latency = shared.latency;
-        if latency.max_us == 0 {
-            return Duration::ZERO;
+    fn arrival(
+        &mut self,
+        (client, member): (ClientId, MemberId),
+        now: SimTime,
+        shared: &Shared,
+    ) -> SimTime {
+        self.delays.retain(|(until, ..)| now < *until);
+        if shared.latency.max_us == 0 && self.delays.is_empty() {
+            return now;
         }
-        let drawn = mix(shared.seed ^ mix(u64::from(client)) ^ self.messages);
-        let span = latency
-            .max_us
-            .saturating_sub(latency.min_us)
-            .saturating_add(1);
-        let micros = latency.min_us + drawn % span;
-        // Below the resolution of the timers: no delay.
-        Duration::from_micros(if micros < 1_000 { 0 } else { micros })
+        // A function of the seed, the link and the message's number, and of
+        // nothing else.
+        let link = u64::from(client) | (member as u64) << 32;
+        let drawn = mix(shared.seed ^ mix(link) ^ self.messages);
+        let extra: Duration = self
+            .delays
+            .iter()
+            .map(|(_, by, jitter)| *by + share(*jitter, drawn))
+            .sum();
+        now + shared.latency.draw(drawn) + extra
     }
+}
+
+/// Between nothing and all of it.
+fn share(jitter: Duration, drawn: u64) -> Duration {
+    let nanos = u64::try_from(jitter.as_nanos()).unwrap_or(u64::MAX - 1);
+    Duration::from_nanos(mix(drawn) % (nanos + 1))
 }

@@ -40,6 +40,16 @@ impl Up {
         }
     }
 
+    /// Nothing new is handled before `until`.
+    pub(super) fn stall(&self, until: SimTime) {
+        self.inbox.stall(until);
+    }
+
+    /// Ends a [`stall`](Up::stall).
+    pub(super) fn go_on(&self) {
+        self.inbox.go_on();
+    }
+
     /// Hands a call over to the member: its first message arrives at `arrival`.
     pub(super) fn accept(
         self,
@@ -51,6 +61,7 @@ impl Up {
             Some(method) => self.inbox.put(arrival, method, exchange, parts),
             None => self.node.spawn(async move {
                 sleep_until(arrival).await;
+                sleep_until(self.inbox.stalled_until()).await;
                 serve(self.router, exchange, *parts).await;
             }),
         }

@@ -1,4 +1,4 @@
-//! The wire between clients and the member.
+//! The wire between clients and members.
 //!
 //! ```text
 //!   client's process            |  network                 |  member's node
@@ -18,26 +18,28 @@
 //!
 //! - [`Channel`]: the client's end, what `etcd_client` is built on.
 //! - `exchange`: one call: two queues of messages and what broke them.
-//! - `link`: the state of the connection of one client, and the fates.
+//! - `balance`: which member a call goes to.
+//! - `link`: the connections of one client, and the fates of its messages.
 //! - `member`, `inbox`: the member's end.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::executor::{Node, SimTime};
-use crate::fault::{ClientId, FaultKind};
+use crate::fault::{ClientId, FaultKind, MemberId, Party};
 use crate::plan::Latency;
 
+mod balance;
 mod channel;
 mod exchange;
 mod inbox;
 mod link;
 mod member;
 
-pub use channel::{Channel, ChannelOptions};
+pub use channel::{Channel, ChannelOptions, Endpoints};
 
 use exchange::{Broken, Exchange};
-use link::Link;
+use link::{Link, Links};
 
 /// Which way a message goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,8 +62,10 @@ pub struct FaultEvent {
     pub at: SimTime,
     /// One of [`FaultKind::NAMES`].
     pub kind: &'static str,
-    /// The client that it struck; none for the member.
+    /// The client that it struck; none for a member.
     pub client: Option<ClientId>,
+    /// The member that it struck, in a cluster of several; none for a client.
+    pub member: Option<MemberId>,
     /// The path of the call that it struck, such as `/etcdserverpb.KV/Txn`;
     /// empty where no single call was.
     pub call: String,
@@ -84,7 +88,7 @@ pub struct NetworkReport {
     pub faults: BTreeMap<&'static str, u64>,
 }
 
-/// The network of a run: one link between each client and the member.
+/// The network of a run: one link between each client and each member.
 #[derive(Clone)]
 pub(crate) struct Network {
     shared: Arc<Shared>,
@@ -93,22 +97,35 @@ pub(crate) struct Network {
 pub(crate) struct Shared {
     seed: u64,
     latency: Latency,
+    endpoints: Endpoints,
     messages_max: u64,
     observer: Option<Observer>,
     state: Mutex<State>,
 }
 
 struct State {
-    links: BTreeMap<ClientId, Link>,
-    /// None while the member is down.
-    member: Option<member::Up>,
+    links: BTreeMap<ClientId, Links>,
+    /// None while a member is down.
+    members: Vec<Option<member::Up>>,
     report: NetworkReport,
+}
+
+impl State {
+    fn links(&mut self, client: ClientId) -> &mut Links {
+        let members = self.members.len();
+        let links = self.links.entry(client);
+        links.or_insert_with(|| Links::new(members))
+    }
 }
 
 /// How a network is made.
 pub(crate) struct NetworkOptions {
     pub(crate) seed: u64,
     pub(crate) latency: Latency,
+    /// How many members there are.
+    pub(crate) members: usize,
+    /// Which of them clients know.
+    pub(crate) endpoints: Endpoints,
     /// The run stops answering after this many messages.
     pub(crate) messages_max: u64,
     pub(crate) observer: Option<Observer>,
@@ -120,42 +137,62 @@ impl Network {
             shared: Arc::new(Shared {
                 seed: crate::seed::Stream::Network.seed(options.seed),
                 latency: options.latency,
+                endpoints: options.endpoints,
                 messages_max: options.messages_max,
                 observer: options.observer,
                 state: Mutex::new(State {
                     links: BTreeMap::new(),
-                    member: None,
+                    members: vec![None; options.members],
                     report: NetworkReport::default(),
                 }),
             }),
         }
     }
 
-    /// The member is up: it runs on `node` and answers through `router`.
-    pub(crate) fn member_up(&self, node: Node, router: crate::cluster::Router) {
-        let member = member::Up::new(node, router);
-        self.lock().member = Some(member);
+    /// A member is up: it runs on `node` and answers through `router`.
+    pub(crate) fn member_up(&self, member: MemberId, node: Node, router: crate::cluster::Router) {
+        let up = member::Up::new(node, router);
+        self.lock().members[member] = Some(up);
     }
 
-    pub(crate) fn member_is_up(&self) -> bool {
-        self.lock().member.is_some()
+    pub(crate) fn member_is_up(&self, member: MemberId) -> bool {
+        self.lock().members[member].is_some()
     }
 
-    /// The member's process dies with every request that it was handling: it
+    /// A member's process stands still, or goes on.
+    pub(crate) fn pause_member(&self, member: MemberId, pause: bool) {
+        let node = self.lock().members[member]
+            .as_ref()
+            .map(|up| up.node.clone());
+        match node {
+            Some(node) if pause => node.pause(),
+            Some(node) => node.resume(),
+            None => {}
+        }
+    }
+
+    /// A member handles nothing new before `until`.
+    pub(crate) fn stall_member(&self, member: MemberId, until: SimTime) {
+        if let Some(up) = &self.lock().members[member] {
+            up.stall(until);
+        }
+    }
+
+    /// A member's process dies with every request that it was handling: it
     /// refuses connections, and those it had are reset; a client that is cut off
     /// at that moment hears nothing of it. False when it was down.
-    pub(crate) fn member_dies(&self, now: SimTime) -> bool {
-        let (member, exchanges) = {
+    pub(crate) fn member_dies(&self, member: MemberId, now: SimTime) -> bool {
+        let (up, exchanges) = {
             let mut state = self.lock();
-            let Some(member) = state.member.take() else {
+            let Some(up) = state.members[member].take() else {
                 return false;
             };
-            let links = state.links.values_mut();
+            let links = state.links.values_mut().map(|links| &mut links.to[member]);
             let reached = links.filter(|link| !link.is_partitioned(now));
-            let exchanges: Vec<_> = reached.flat_map(Link::take_exchanges).collect();
-            (member, exchanges)
+            let exchanges: Vec<_> = reached.flat_map(|link| link.take_exchanges(now)).collect();
+            (up, exchanges)
         };
-        member.node.kill();
+        up.node.kill();
         break_all(&exchanges, Broken::Reset);
         true
     }
@@ -164,16 +201,16 @@ impl Network {
     /// still sends goes nowhere.
     pub(crate) fn new_incarnation(&self, client: ClientId) -> u64 {
         let mut state = self.lock();
-        let link = state.links.entry(client).or_default();
-        link.incarnation += 1;
-        link.dead = false;
-        link.incarnation
+        let links = state.links(client);
+        links.incarnation += 1;
+        links.dead = false;
+        links.incarnation
     }
 
     /// The current incarnation of a client's process has died: it opens no more
     /// calls. What it has sent is on its way all the same.
     pub(crate) fn client_dies(&self, client: ClientId) {
-        self.lock().links.entry(client).or_default().dead = true;
+        self.lock().links(client).dead = true;
     }
 
     /// Whether the run has used up its messages.
@@ -187,32 +224,109 @@ impl Network {
 
     /// Applies the part of a fault that concerns the wire.
     pub(crate) fn strike(&self, kind: &FaultKind, now: SimTime) {
+        let until = now + std::time::Duration::from_millis(kind.lasts_ms());
+        let ms = std::time::Duration::from_millis;
+        if let FaultKind::Cut {
+            from, to, one_way, ..
+        } = kind
+        {
+            self.cut(from, to, until);
+            if !one_way {
+                self.cut(to, from, until);
+            }
+            return;
+        }
         let Some(client) = kind.client() else { return };
-        let until = SimTime::from_millis(kind.lasts_ms()).as_nanos();
-        let until = now + std::time::Duration::from_nanos(until);
         let broken = {
             let mut state = self.lock();
-            let link = state.links.entry(client).or_default();
+            let links = state.links(client);
             match *kind {
-                FaultKind::LoseRequest { .. } => link.lose_requests += 1,
-                FaultKind::LoseResponse { .. } => link.lose_responses += 1,
-                FaultKind::Delay { by_ms, .. } => link.delay_until(until, by_ms),
-                FaultKind::Partition { .. } => link.partition_until(until),
+                FaultKind::LoseRequest { .. } => links.lose_requests += 1,
+                FaultKind::LoseResponse { .. } => links.lose_responses += 1,
+                FaultKind::Delay { by_ms, .. } => {
+                    links.told.delay = false;
+                    let delay = |link: &mut Link| link.delay_until(until, ms(by_ms), ms(0));
+                    links.to.iter_mut().for_each(delay);
+                }
+                FaultKind::Partition { .. } => {
+                    links.told.partition = false;
+                    for link in &mut links.to {
+                        link.cut_until(Direction::Request, until);
+                        link.cut_until(Direction::Response, until);
+                    }
+                }
+                FaultKind::Refuse { .. } => {
+                    links
+                        .to
+                        .iter_mut()
+                        .for_each(|link| link.refuse_until(until));
+                }
                 _ => {}
             }
+            let links = links.to.iter_mut();
             match kind {
-                FaultKind::Reset { .. } => link.take_exchanges(),
+                FaultKind::Reset { .. } | FaultKind::Refuse { .. } => {
+                    links.flat_map(|link| link.take_exchanges(now)).collect()
+                }
+                FaultKind::BreakWatches { .. } => {
+                    links.flat_map(|link| link.calls_of(WATCH)).collect()
+                }
                 _ => Vec::new(),
             }
         };
-        if break_all(&broken, Broken::Reset) {
-            self.happened(now, kind.name(), Some(client), "");
+        let refuses = matches!(kind, FaultKind::Refuse { .. });
+        if break_all(&broken, Broken::Reset) || refuses {
+            self.happened(now, kind.name(), Some(client), None, "");
+        }
+    }
+
+    /// What clients and members on one side send to those on the other is lost.
+    fn cut(&self, from: &[Party], to: &[Party], until: SimTime) {
+        let mut state = self.lock();
+        for pair in from
+            .iter()
+            .flat_map(|from| to.iter().map(move |to| (from, to)))
+        {
+            let (client, member, direction) = match pair {
+                (Party::Client(client), Party::Member(member)) => {
+                    (*client, *member, Direction::Request)
+                }
+                (Party::Member(member), Party::Client(client)) => {
+                    (*client, *member, Direction::Response)
+                }
+                _ => continue,
+            };
+            if member < state.members.len() {
+                let links = state.links(client);
+                links.told.partition = false;
+                links.to[member].cut_until(direction, until);
+            }
+        }
+    }
+
+    /// Messages between a client and a member take longer until `until`.
+    pub(crate) fn slow_down(
+        &self,
+        (client, member): (ClientId, MemberId),
+        until: SimTime,
+        by: std::time::Duration,
+        jitter: std::time::Duration,
+    ) {
+        let mut state = self.lock();
+        if member < state.members.len() {
+            let links = state.links(client);
+            links.told.delay = false;
+            links.to[member].delay_until(until, by, jitter);
         }
     }
 
     /// Ends every fault of the wire. What was lost stays lost.
     pub(crate) fn heal(&self) {
-        self.lock().links.values_mut().for_each(Link::heal);
+        let mut state = self.lock();
+        state.links.values_mut().for_each(Links::heal);
+        for up in state.members.iter().flatten() {
+            up.go_on();
+        }
     }
 
     /// Counts a fault that took effect and tells the observer.
@@ -221,6 +335,7 @@ impl Network {
         at: SimTime,
         kind: &'static str,
         client: Option<ClientId>,
+        member: Option<MemberId>,
         call: &str,
     ) {
         *self.lock().report.faults.entry(kind).or_default() += 1;
@@ -229,34 +344,44 @@ impl Network {
                 at,
                 kind,
                 client,
+                member,
                 call: call.to_owned(),
             });
         }
     }
 
-    /// Decides what becomes of the next message of `client`.
-    fn fate(&self, client: ClientId, direction: Direction, now: SimTime, call: &str) -> Fate {
-        let struck = {
+    /// Decides what becomes of the next message between a client and a member.
+    fn fate(
+        &self,
+        link: (ClientId, MemberId),
+        direction: Direction,
+        now: SimTime,
+        call: &str,
+    ) -> Fate {
+        let (client, member) = link;
+        let (struck, several) = {
             let mut state = self.lock();
             state.report.messages += 1;
             if state.report.messages > self.shared.messages_max {
                 return Fate::Lost;
             }
-            let link = state.links.entry(client).or_default();
-            link.fate(client, direction, now, &self.shared)
+            let several = state.members.len() > 1;
+            let links = state.links(client);
+            (links.fate(link, direction, now, &self.shared), several)
         };
         if let Some(kind) = struck.fault {
-            self.happened(now, kind, Some(client), call);
+            let member = several.then_some(member);
+            self.happened(now, kind, Some(client), member, call);
         }
         struck.fate
     }
 
     /// What becomes of the notice that a client has dropped a call: it takes its
     /// time and does not pass a partition, but no planned loss is spent on it.
-    fn fate_of_cancellation(&self, client: ClientId, now: SimTime) -> Fate {
+    fn fate_of_cancellation(&self, link: (ClientId, MemberId), now: SimTime) -> Fate {
         let mut state = self.lock();
-        let link = state.links.entry(client).or_default();
-        link.fate_of_cancellation(client, now, &self.shared)
+        let links = state.links(link.0);
+        links.fate_of_cancellation(link, now, &self.shared)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -266,6 +391,9 @@ impl Network {
             .expect("nothing panics while it holds the network's state")
     }
 }
+
+/// The call that carries a client's watches.
+const WATCH: &str = "/etcdserverpb.Watch/Watch";
 
 /// Whether there was anything to break.
 fn break_all(exchanges: &[Arc<Exchange>], broken: Broken) -> bool {

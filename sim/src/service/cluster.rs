@@ -51,20 +51,22 @@ impl PbClusterService for ClusterService {
         &self,
         _: Request<PbMemberListRequest>,
     ) -> Result<Response<PbMemberListResponse>, Status> {
-        let options = self.member.options();
-        let member = PbMember {
-            id: options.member_id,
-            name: options.name.clone(),
-            peer_ur_ls: vec![format!("http://{}:2380", options.name)],
-            client_ur_ls: vec![format!("http://{}:2379", options.name)],
-            is_learner: false,
-        };
+        let members = self.member.cluster().members().map(|member| {
+            let options = member.options();
+            PbMember {
+                id: options.member_id,
+                name: options.name.clone(),
+                peer_ur_ls: vec![format!("http://{}:2380", options.name)],
+                client_ur_ls: vec![format!("http://{}:2379", options.name)],
+                is_learner: false,
+            }
+        });
         // The list comes without a revision, as in etcd
         // (`server/etcdserver/api/v3rpc/member.go`).
-        let header = Some(self.member.lock().identity.header(0));
+        let header = Some(self.member.lock().identity().header(0));
         Ok(Response::new(PbMemberListResponse {
             header,
-            members: vec![member],
+            members: members.collect(),
         }))
     }
 

@@ -3,13 +3,13 @@
 use etcd_client::proto::{
     PbCompactionRequest, PbCompactionResponse, PbDeleteRequest, PbDeleteResponse, PbKvService,
     PbPutRequest, PbPutResponse, PbRangeRequest, PbRangeResponse, PbRangeStreamResponse,
-    PbResponseHeader, PbTxnRequest, PbTxnResponse,
+    PbResponseHeader, PbTxnOpRequest, PbTxnRequest, PbTxnResponse,
 };
 use tonic::{Request, Response, Status};
 
-use super::{answer, left_out, refusal};
-use crate::cluster::{Member, receive_limit};
-use crate::store::{Store, StoreError};
+use super::{answer, left_out};
+use crate::cluster::{Command, Executed, Member, Outcome, receive_limit};
+use crate::store::is_read_only;
 
 /// The service `etcdserverpb.KV`.
 #[derive(Debug)]
@@ -27,25 +27,42 @@ impl KvService {
         }
     }
 
-    /// Changes the store, tells the watches, completes the header, and says
+    /// Has the cluster carry out a request, completes the header, and says
     /// whether anything was changed.
-    fn mutate<T>(
+    async fn propose<T>(
         &self,
-        change: impl FnOnce(&mut Store) -> Result<T, StoreError>,
+        command: Command,
+        message: impl FnOnce(Outcome) -> Option<T>,
         header: impl FnOnce(&mut T) -> &mut Option<PbResponseHeader>,
     ) -> Result<Response<T>, Status> {
-        let mut state = self.member.lock();
-        let before = state.store.revision();
-        let mut message = state.mutate(change).map_err(refusal)?;
-        state.fill(header(&mut message));
-        let revision = state.store.revision();
-        let victims = state.watches.has_victims();
-        drop(state);
-        if victims {
-            self.member.wake_victims();
-        }
-        Ok(answer(message, (revision > before).then_some(revision)))
+        let Executed { outcome, applied } = self.member.propose(command).await?;
+        let message = message(outcome?);
+        let mut message = message.ok_or_else(|| Status::internal("another kind of outcome"))?;
+        self.member.lock().fill(header(&mut message));
+        Ok(answer(message, applied))
     }
+
+    /// A transaction that only reads is not part of the history.
+    async fn read_txn(&self, request: &PbTxnRequest) -> Result<Response<PbTxnResponse>, Status> {
+        if !is_serializable(request) {
+            self.member.confirm_read().await?;
+        }
+        let guard = self.member.lock();
+        let seen = guard.view();
+        let mut message = seen.store.txn_in(request, seen.view)?;
+        guard.fill(&mut message.header);
+        Ok(Response::new(message))
+    }
+}
+
+/// Whether nothing of a transaction that only reads needs the present
+/// (`IsTxnSerializable` in etcd's `server/etcdserver/txn/txn.go`).
+fn is_serializable(request: &PbTxnRequest) -> bool {
+    let mut ops = request.success.iter().chain(&request.failure);
+    ops.all(|op| match &op.request {
+        Some(PbTxnOpRequest::RequestRange(range)) => range.serializable,
+        _ => true,
+    })
 }
 
 #[tonic::async_trait]
@@ -56,9 +73,13 @@ impl PbKvService for KvService {
     ) -> Result<Response<PbRangeResponse>, Status> {
         let request = request.into_inner();
         receive_limit(&request, self.request_bytes_max)?;
-        let state = self.member.lock();
-        let mut message = state.store.range(&request).map_err(refusal)?;
-        state.fill(&mut message.header);
+        if !request.serializable {
+            self.member.confirm_read().await?;
+        }
+        let guard = self.member.lock();
+        let seen = guard.view();
+        let mut message = seen.store.range_in(&request, seen.view)?;
+        guard.fill(&mut message.header);
         Ok(Response::new(message))
     }
 
@@ -74,7 +95,12 @@ impl PbKvService for KvService {
     async fn put(&self, request: Request<PbPutRequest>) -> Result<Response<PbPutResponse>, Status> {
         let request = request.into_inner();
         receive_limit(&request, self.request_bytes_max)?;
-        self.mutate(|store| store.put(request), |message| &mut message.header)
+        let message = |outcome| match outcome {
+            Outcome::Put(message) => Some(message),
+            _ => None,
+        };
+        self.propose(Command::Put(request), message, |put| &mut put.header)
+            .await
     }
 
     async fn delete_range(
@@ -83,16 +109,28 @@ impl PbKvService for KvService {
     ) -> Result<Response<PbDeleteResponse>, Status> {
         let request = request.into_inner();
         receive_limit(&request, self.request_bytes_max)?;
-        self.mutate(
-            |store| store.delete_range(&request),
-            |message| &mut message.header,
-        )
+        let message = |outcome| match outcome {
+            Outcome::Delete(message) => Some(message),
+            _ => None,
+        };
+        self.propose(Command::Delete(request), message, |delete| {
+            &mut delete.header
+        })
+        .await
     }
 
     async fn txn(&self, request: Request<PbTxnRequest>) -> Result<Response<PbTxnResponse>, Status> {
         let request = request.into_inner();
         receive_limit(&request, self.request_bytes_max)?;
-        self.mutate(|store| store.txn(request), |message| &mut message.header)
+        if is_read_only(&request) {
+            return self.read_txn(&request).await;
+        }
+        let message = |outcome| match outcome {
+            Outcome::Txn(message) => Some(message),
+            _ => None,
+        };
+        self.propose(Command::Txn(request), message, |txn| &mut txn.header)
+            .await
     }
 
     async fn compact(
@@ -100,9 +138,13 @@ impl PbKvService for KvService {
         request: Request<PbCompactionRequest>,
     ) -> Result<Response<PbCompactionResponse>, Status> {
         let request = request.into_inner();
-        self.mutate(
-            |store| store.compact(&request),
-            |message| &mut message.header,
-        )
+        let message = |outcome| match outcome {
+            Outcome::Compact(message) => Some(message),
+            _ => None,
+        };
+        self.propose(Command::Compact(request), message, |compact| {
+            &mut compact.header
+        })
+        .await
     }
 }

@@ -12,9 +12,9 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{answer, refusal};
-use crate::cluster::{Member, now};
-use crate::store::LeaseId;
+use super::answer;
+use crate::cluster::{Command, Executed, Member, Outcome};
+use crate::store::{LeaseId, Store};
 
 /// How many answers to keep-alives wait for the client before the next
 /// keep-alive is read.
@@ -39,24 +39,22 @@ impl PbLeaseService for LeaseService {
         request: Request<PbLeaseGrantRequest>,
     ) -> Result<Response<PbLeaseGrantResponse>, Status> {
         let PbLeaseGrantRequest { ttl, id } = request.into_inner();
-        let mut state = self.member.lock();
-        let id = if id == 0 {
-            state.next_lease_id()
-        } else {
-            LeaseId(id)
+        let id = match id {
+            0 => self.member.lock().next_lease_id(),
+            id => LeaseId(id),
         };
-        let ttl = state
-            .mutate(|store| store.lease_grant(now(), id, ttl))
-            .map_err(refusal)?;
-        let header = Some(state.header());
-        let revision = state.store.revision();
+        let executed = self.member.propose(Command::Grant { id, ttl }).await?;
+        let ttl = match executed.outcome? {
+            Outcome::Granted { ttl } => ttl,
+            _ => return Err(Status::internal("another kind of outcome")),
+        };
         let message = PbLeaseGrantResponse {
-            header,
+            header: Some(self.member.lock().header()),
             id: id.0,
             ttl,
             error: String::new(),
         };
-        Ok(answer(message, Some(revision)))
+        Ok(answer(message, executed.applied))
     }
 
     async fn lease_revoke(
@@ -64,18 +62,12 @@ impl PbLeaseService for LeaseService {
         request: Request<PbLeaseRevokeRequest>,
     ) -> Result<Response<PbLeaseRevokeResponse>, Status> {
         let id = LeaseId(request.into_inner().id);
-        let mut state = self.member.lock();
-        state
-            .mutate(|store| store.lease_revoke(id))
-            .map_err(refusal)?;
+        let Executed { outcome, applied } = self.member.propose(Command::Revoke(id)).await?;
+        outcome?;
         let message = PbLeaseRevokeResponse {
-            header: Some(state.header()),
+            header: Some(self.member.lock().header()),
         };
-        let revision = state.store.revision();
-        drop(state);
-        self.member.wake_renewals();
-        self.member.wake_victims();
-        Ok(answer(message, Some(revision)))
+        Ok(answer(message, applied))
     }
 
     type LeaseKeepAliveStream = ReceiverStream<Result<PbLeaseKeepAliveResponse, Status>>;
@@ -98,9 +90,10 @@ impl PbLeaseService for LeaseService {
         request: Request<PbLeaseTimeToLiveRequest>,
     ) -> Result<Response<PbLeaseTimeToLiveResponse>, Status> {
         let PbLeaseTimeToLiveRequest { id, keys } = request.into_inner();
-        let state = self.member.lock();
-        let header = Some(state.header());
-        let message = match state.store.lease_status(now(), LeaseId(id)) {
+        let look = |store: &Store, now| store.lease_status(now, LeaseId(id));
+        let status = self.member.with_leases(look).await?;
+        let header = Some(self.member.lock().header());
+        let message = match status {
             Some(status) => PbLeaseTimeToLiveResponse {
                 header,
                 id,
@@ -122,14 +115,10 @@ impl PbLeaseService for LeaseService {
         &self,
         _: Request<PbLeaseLeasesRequest>,
     ) -> Result<Response<PbLeaseLeasesResponse>, Status> {
-        let state = self.member.lock();
-        let leases = state
-            .store
-            .leases()
-            .into_iter()
-            .map(|id| PbLeaseStatus { id: id.0 });
+        let leases = self.member.with_leases(|store, _| store.leases()).await?;
+        let leases = leases.into_iter().map(|id| PbLeaseStatus { id: id.0 });
         let message = PbLeaseLeasesResponse {
-            header: Some(state.header()),
+            header: Some(self.member.lock().header()),
             leases: leases.collect(),
         };
         Ok(Response::new(message))
@@ -154,8 +143,10 @@ async fn keep_alive(
             // The header is made before the renewal: its revision must not lie
             // behind a revocation that overtakes it.
             let header = Some(member.lock().header());
-            let ttl = renew(&member, LeaseId(id)).await;
-            let message = PbLeaseKeepAliveResponse { header, id, ttl };
+            let message = match member.renew(LeaseId(id)).await {
+                Ok(ttl) => PbLeaseKeepAliveResponse { header, id, ttl },
+                Err(error) => return drop(answers.send(Err(error.into())).await),
+            };
             if answers.send(Ok(message)).await.is_err() {
                 return;
             }
@@ -164,21 +155,5 @@ async fn keep_alive(
     let gone = pin!(answers.closed());
     match select(serve, gone).await {
         Either::Left(_) | Either::Right(_) => {}
-    }
-}
-
-/// Starts the time of a lease anew; its time to live, 0 when it is gone. A
-/// lease that has expired is not saved: the answer waits until it is revoked
-/// (`lessor.Renew` in etcd's `server/lease/lessor.go`).
-async fn renew(member: &Member, id: LeaseId) -> i64 {
-    loop {
-        let revocation = member.revocation();
-        {
-            let mut state = member.lock();
-            if !state.store.is_expired(now(), id) {
-                return state.store.lease_keep_alive(now(), id).unwrap_or(0);
-            }
-        }
-        revocation.await;
     }
 }

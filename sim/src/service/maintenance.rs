@@ -1,20 +1,23 @@
 //! What a member says about itself.
 
 use etcd_client::proto::{
-    PbAlarmRequest, PbAlarmResponse, PbDefragmentRequest, PbDefragmentResponse, PbDowngradeRequest,
-    PbDowngradeResponse, PbHashKvRequest, PbHashKvResponse, PbHashRequest, PbHashResponse,
-    PbMaintenanceService, PbMoveLeaderRequest, PbMoveLeaderResponse, PbSnapshotRequest,
-    PbSnapshotResponse, PbStatusRequest, PbStatusResponse,
+    PbAlarmMember, PbAlarmRequest, PbAlarmResponse, PbDefragmentRequest, PbDefragmentResponse,
+    PbDowngradeRequest, PbDowngradeResponse, PbHashKvRequest, PbHashKvResponse, PbHashRequest,
+    PbHashResponse, PbMaintenanceService, PbMoveLeaderRequest, PbMoveLeaderResponse,
+    PbSnapshotRequest, PbSnapshotResponse, PbStatusRequest, PbStatusResponse,
 };
 use tonic::{Request, Response, Status};
 
-use super::{left_out, refusal};
+use super::left_out;
 use crate::cluster::Member;
+
+/// The alarm of a full database, `NOSPACE` in etcd's `rpc.proto`.
+const NO_SPACE: i32 = 1;
 
 const NAME: &str = "etcdserverpb.Maintenance";
 
-/// The service `etcdserverpb.Maintenance`: status, hash and empty answers about
-/// alarms and defragmentation.
+/// The service `etcdserverpb.Maintenance`: status, hash, alarms and an
+/// empty answer about defragmentation.
 #[derive(Debug)]
 pub(super) struct MaintenanceService {
     member: Member,
@@ -29,10 +32,14 @@ impl MaintenanceService {
 #[tonic::async_trait]
 impl PbMaintenanceService for MaintenanceService {
     async fn alarm(&self, _: Request<PbAlarmRequest>) -> Result<Response<PbAlarmResponse>, Status> {
-        let header = Some(self.member.lock().header());
+        let guard = self.member.lock();
+        let alarm = PbAlarmMember {
+            member_id: guard.identity().member_id,
+            alarm: NO_SPACE,
+        };
         Ok(Response::new(PbAlarmResponse {
-            header,
-            alarms: Vec::new(),
+            header: Some(guard.header()),
+            alarms: guard.is_full().then_some(alarm).into_iter().collect(),
         }))
     }
 
@@ -44,10 +51,10 @@ impl PbMaintenanceService for MaintenanceService {
         Ok(Response::new(PbStatusResponse {
             header: Some(state.header()),
             version: self.member.options().version.clone(),
-            leader: state.identity.member_id,
-            raft_index: state.raft_index,
-            raft_applied_index: state.raft_index,
-            raft_term: state.identity.term,
+            leader: state.leader_id(),
+            raft_index: state.raft_index(),
+            raft_applied_index: state.raft_index(),
+            raft_term: state.identity().term,
             ..Default::default()
         }))
     }
@@ -62,7 +69,7 @@ impl PbMaintenanceService for MaintenanceService {
 
     async fn hash(&self, _: Request<PbHashRequest>) -> Result<Response<PbHashResponse>, Status> {
         let state = self.member.lock();
-        let hash = state.store.hash(0).map_err(refusal)?;
+        let hash = state.view().store.hash(0)?;
         Ok(Response::new(PbHashResponse {
             header: Some(state.header()),
             hash,
@@ -76,14 +83,14 @@ impl PbMaintenanceService for MaintenanceService {
         let revision = request.into_inner().revision;
         let state = self.member.lock();
         let hash_revision = if revision == 0 {
-            state.store.revision()
+            state.view().store.revision()
         } else {
             revision
         };
         Ok(Response::new(PbHashKvResponse {
             header: Some(state.header()),
-            hash: state.store.hash(revision).map_err(refusal)?,
-            compact_revision: state.store.compacted_revision(),
+            hash: state.view().store.hash(revision)?,
+            compact_revision: state.view().store.compacted_revision(),
             hash_revision,
         }))
     }

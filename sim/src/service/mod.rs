@@ -21,12 +21,6 @@ pub use router::Router;
 use tonic::{Response, Status};
 
 use crate::cluster::Applied;
-use crate::store::StoreError;
-
-/// A refusal as gRPC sends it.
-fn refusal(error: StoreError) -> Status {
-    Status::new(error.code(), error.to_string())
-}
 
 /// What etcd's Go library answers to a method that a server does not have.
 fn left_out(service: &str, method: &str) -> Status {

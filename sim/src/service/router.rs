@@ -20,7 +20,7 @@ use super::lease::LeaseService;
 use super::maintenance::MaintenanceService;
 use super::unary::{Call, Method};
 use super::watch::WatchService;
-use crate::cluster::Member;
+use crate::cluster::{ClusterError, Member};
 
 /// The services of one member: a gRPC server without a transport.
 ///
@@ -33,6 +33,7 @@ pub struct Router {
 
 #[derive(Debug)]
 struct Services {
+    member: Member,
     kv: Arc<KvService>,
     kv_server: PbKvServer<KvService>,
     watch: PbWatchServer<WatchService>,
@@ -46,6 +47,7 @@ impl Router {
         // The services check sizes themselves, to refuse in etcd's words.
         let kv = Arc::new(KvService::new(member.clone()));
         let services = Services {
+            member: member.clone(),
             kv: Arc::clone(&kv),
             kv_server: PbKvServer::from_arc(kv).max_decoding_message_size(usize::MAX),
             watch: PbWatchServer::new(WatchService::new(member.clone()))
@@ -68,7 +70,24 @@ impl Router {
         headers: http::HeaderMap,
         message: Bytes,
     ) -> Call {
+        if let Err(refused) = self.check_leader(&headers) {
+            return Box::pin(std::future::ready(Err(refused)));
+        }
         method.call(Arc::clone(&self.services.kv), headers, message)
+    }
+
+    /// Refuses a call that requires a leader while the member knows none
+    /// (`newUnaryInterceptor` in etcd's `server/etcdserver/api/v3rpc/interceptor.go`).
+    fn check_leader(&self, headers: &http::HeaderMap) -> Result<(), Status> {
+        let requires = |headers: &http::HeaderMap| {
+            headers
+                .get("hasleader")
+                .is_some_and(|value| value == "true")
+        };
+        if !self.services.member.has_leader() && requires(headers) {
+            return Err(ClusterError::NoLeader.into());
+        }
+        Ok(())
     }
 }
 
@@ -83,6 +102,9 @@ impl Service<http::Request<Body>> for Router {
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         let services = &self.services;
+        if let Err(refused) = self.check_leader(request.headers()) {
+            return Box::pin(std::future::ready(Ok(refused.into_http())));
+        }
         let service = request.uri().path().split('/').nth(1).unwrap_or_default();
         match service {
             "etcdserverpb.KV" => services.kv_server.clone().call(request),

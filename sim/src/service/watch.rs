@@ -8,7 +8,7 @@ use futures_util::future::{AbortHandle, Either, abortable, pending, poll_fn, sel
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::cluster::{Member, State, StreamId, WatchSpec};
+use crate::cluster::{Member, StreamId, WatchSpec};
 use crate::executor::{self, SimTime};
 
 /// The filter against puts, `NOPUT` in etcd's `rpc.proto`.
@@ -37,7 +37,7 @@ impl PbWatchService for WatchService {
         request: Request<Streaming<PbWatchRequest>>,
     ) -> Result<Response<WatchAnswers>, Status> {
         let member = self.member.clone();
-        let stream = member.lock().watches.open();
+        let stream = member.lock().watches().open();
         let requests = Requests {
             member: member.clone(),
             stream,
@@ -69,7 +69,7 @@ impl Stream for WatchAnswers {
     type Item = Result<PbWatchResponse, Status>;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let answer = self.member.lock().watches.poll_next(self.stream, context);
+        let answer = self.member.lock().watches().poll_next(self.stream, context);
         answer.map(|answer| answer.map(Ok))
     }
 }
@@ -105,7 +105,7 @@ impl Requests {
     async fn serve(mut self) {
         loop {
             let (member, stream) = (self.member.clone(), self.stream);
-            if !poll_fn(|context| member.lock().watches.poll_room(stream, context)).await {
+            if !poll_fn(|context| member.lock().watches().poll_room(stream, context)).await {
                 return;
             }
             match self.step().await {
@@ -121,7 +121,7 @@ impl Requests {
         let tick = self
             .member
             .lock()
-            .watches
+            .watches()
             .wants_progress(self.stream)
             .then_some(self.next_tick);
         let requests = &mut self.requests;
@@ -147,8 +147,8 @@ impl Requests {
 
     fn handle(&mut self, request: PbWatchRequest) {
         self.skip_ticks();
-        let mut state = self.member.lock();
-        let State { store, watches, .. } = &mut *state;
+        let mut guard = self.member.lock();
+        let (watches, view) = guard.watches_and_view();
         match request.request_union {
             Some(PbWatchRequestUnion::CreateRequest(create)) => {
                 let spec = WatchSpec {
@@ -162,23 +162,23 @@ impl Requests {
                     progress_notify: create.progress_notify,
                     fragment: create.fragment,
                 };
-                watches.create(self.stream, spec, store);
+                watches.create(self.stream, spec, view);
             }
             Some(PbWatchRequestUnion::CancelRequest(cancel)) => {
-                watches.cancel(self.stream, cancel.watch_id, store);
+                watches.cancel(self.stream, cancel.watch_id, view);
             }
             Some(PbWatchRequestUnion::ProgressRequest(_)) => {
-                watches.report_progress(self.stream, store);
+                watches.report_progress(self.stream, view);
             }
             None => {}
         }
     }
 
     fn tick(&mut self) {
-        let mut state = self.member.lock();
-        let State { store, watches, .. } = &mut *state;
-        watches.tick_progress(self.stream, store);
-        drop(state);
+        let mut guard = self.member.lock();
+        let (watches, view) = guard.watches_and_view();
+        watches.tick_progress(self.stream, view);
+        drop(guard);
         self.next_tick = self.next_tick + self.member.options().progress_notify_interval;
     }
 

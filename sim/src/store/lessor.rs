@@ -153,6 +153,11 @@ impl Lessor {
         over.map(|&(_, id)| id).take(max).collect()
     }
 
+    /// When the first lease expires, if any does.
+    pub(super) fn next_expiry(&self) -> Option<Duration> {
+        self.by_expiry.first().map(|&(at, _)| at)
+    }
+
     /// Whether a lease exists whose time is over.
     pub(super) fn is_expired(&self, now: Duration, id: LeaseId) -> bool {
         let expiry = self.leases.get(&id).and_then(|lease| lease.expiry);

@@ -21,6 +21,7 @@
 //! | `txn` | comparisons, branches, all or nothing |
 //! | `lessor` | leases, their keys and their end |
 //! | `index`, `record` | the versions of each key |
+//! | `view` | the past as a member sees it that has not applied all |
 //!
 //! ```
 //! use etcd_client::proto::{PbPutRequest, PbRangeRequest};
@@ -45,6 +46,7 @@ mod overlap;
 mod range;
 mod record;
 mod txn;
+mod view;
 mod write;
 
 use std::collections::VecDeque;
@@ -60,6 +62,8 @@ pub use error::StoreError;
 pub use key_range::KeyRange;
 pub use lessor::{LeaseId, LeaseStatus, TTL_MAX};
 pub use record::{EVENT_DELETE, EVENT_PUT, Record};
+pub use txn::is_read_only;
+pub use view::View;
 
 use crate::bug::EtcdBug;
 use index::{At, Index};
@@ -99,8 +103,8 @@ impl Default for StoreOptions {
 /// The state machine of etcd.
 ///
 /// # Invariants
-/// - `revision` is that of the last mutation; the log holds all records of
-///   `compacted..=revision` in the order in which they were applied.
+/// - `revision` is that of the last mutation; the log holds at least all records
+///   of `compacted..=revision` in the order in which they were applied.
 /// - Between two calls `changes` is 0: no mutation is half done.
 #[derive(Debug)]
 pub struct Store {
@@ -168,6 +172,21 @@ impl Store {
         &mut self,
         request: &PbCompactionRequest,
     ) -> Result<PbCompactionResponse, StoreError> {
+        let response = self.mark_compacted(request)?;
+        self.discard();
+        Ok(response)
+    }
+
+    /// A compaction of which nothing is forgotten before [`Store::discard`]:
+    /// older [`View`]s show what they showed before.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::compact`].
+    pub fn mark_compacted(
+        &mut self,
+        request: &PbCompactionRequest,
+    ) -> Result<PbCompactionResponse, StoreError> {
         let revision = request.revision;
         if revision <= self.compacted {
             return Err(StoreError::Compacted);
@@ -175,16 +194,21 @@ impl Store {
         if revision > self.revision {
             return Err(StoreError::FutureRevision);
         }
+        self.compacted = revision;
+        Ok(PbCompactionResponse {
+            header: header(self.revision),
+        })
+    }
+
+    /// Forgets what [`Store::mark_compacted`] has left.
+    pub fn discard(&mut self) {
+        let revision = self.compacted;
         for record in self.log.iter().take_while(|r| r.mod_revision() <= revision) {
             self.index.compact(record.key(), revision);
         }
         // What happened at the compacted revision itself can still be watched.
         let kept = self.log.partition_point(|r| r.mod_revision() < revision);
         self.log.drain(..kept);
-        self.compacted = revision;
-        Ok(PbCompactionResponse {
-            header: header(self.revision),
-        })
     }
 
     /// The records that were written at `from` or later and are not compacted,
@@ -197,7 +221,12 @@ impl Store {
     /// The version of a key that existed after `revision`. `None` also when
     /// that revision is compacted or has not happened.
     pub fn key_at(&self, key: &[u8], revision: i64) -> Option<&PbKeyValue> {
-        if revision > self.revision || revision < self.compacted {
+        self.key_in(key, revision, self.present())
+    }
+
+    /// The version of a key that existed after `revision`, as a view shows it.
+    pub fn key_in(&self, key: &[u8], revision: i64, view: View) -> Option<&PbKeyValue> {
+        if revision > view.revision || revision < view.compacted {
             return None;
         }
         self.index
@@ -267,6 +296,11 @@ impl Store {
     /// They live on until they are revoked.
     pub fn expired(&self, now: Duration, max: usize) -> Vec<LeaseId> {
         self.lessor.expired(now, max)
+    }
+
+    /// When the time of the first lease is over; `None` while that of none is.
+    pub fn next_expiry(&self) -> Option<Duration> {
+        self.lessor.next_expiry()
     }
 
     /// Whether a lease exists and its time is over.

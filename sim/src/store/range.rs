@@ -10,7 +10,7 @@ use etcd_client::proto::{PbKeyValue, PbRangeRequest, PbRangeResponse};
 use super::index::At;
 use super::key_range::KeyRange;
 use super::record::Record;
-use super::{Store, StoreError, header};
+use super::{Store, StoreError, View, header};
 
 const ORDER_NONE: i32 = 0;
 const ORDER_DESCEND: i32 = 2;
@@ -23,10 +23,23 @@ impl Store {
     /// A checked read. Within a transaction it sees what the transaction has
     /// written so far.
     pub(super) fn read(&self, request: &PbRangeRequest) -> Result<PbRangeResponse, StoreError> {
-        let at = self.at(request.revision)?;
+        let present = View {
+            revision: self.visible_revision(),
+            compacted: self.compacted,
+        };
+        self.read_in(request, present)
+    }
+
+    /// A checked read of what a view shows.
+    pub(super) fn read_in(
+        &self,
+        request: &PbRangeRequest,
+        view: View,
+    ) -> Result<PbRangeResponse, StoreError> {
+        let at = self.at(request.revision, view)?;
         let range = KeyRange::new(&request.key, &request.range_end);
         let mut response = PbRangeResponse {
-            header: header(self.visible_revision()),
+            header: header(view.revision),
             ..Default::default()
         };
         if request.count_only {
@@ -66,14 +79,14 @@ impl Store {
     }
 
     /// Zero and less stand for "now".
-    fn at(&self, revision: i64) -> Result<At, StoreError> {
-        if revision > self.visible_revision() {
+    fn at(&self, revision: i64, view: View) -> Result<At, StoreError> {
+        if revision > view.revision {
             return Err(StoreError::FutureRevision);
         }
-        if revision <= 0 || revision == self.visible_revision() {
-            return Ok(At::Now);
+        if revision <= 0 || revision == view.revision {
+            return Ok(self.newest(view));
         }
-        if revision < self.compacted {
+        if revision < view.compacted {
             return Err(StoreError::Compacted);
         }
         Ok(At::Revision(revision))

@@ -13,7 +13,7 @@ use etcd_client::proto::{
 
 use super::index::At;
 use super::key_range::KeyRange;
-use super::{Store, StoreError, check};
+use super::{Store, StoreError, View, check};
 use crate::bug::EtcdBug;
 
 const TARGET_VALUE: i32 = 3;
@@ -52,7 +52,7 @@ impl Store {
             &request,
             &mut path.clone().into_iter(),
             &|store, op| match op {
-                PbTxnOpRequest::RequestRange(range) => store.check_revision(range),
+                PbTxnOpRequest::RequestRange(range) => check_revision(range, store.present()),
                 _ => Ok(()),
             },
         )?;
@@ -64,9 +64,43 @@ impl Store {
         Ok(response)
     }
 
+    /// Does a transaction that [reads only](is_read_only) in what a view shows.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::txn`].
+    pub fn txn_in(&self, request: &PbTxnRequest, view: View) -> Result<PbTxnResponse, StoreError> {
+        check::check_txn(request, self.options.txn_ops_max)?;
+        let at = self.newest(view);
+        let succeeded = request.compare.iter().all(|c| self.holds(c, at));
+        let reads = || {
+            let ops = branch(request, succeeded).iter();
+            ops.filter_map(|op| match &op.request {
+                Some(PbTxnOpRequest::RequestRange(range)) => Some(range),
+                _ => None,
+            })
+        };
+        reads().try_for_each(|range| check_revision(range, view))?;
+        let responses = reads().map(|range| {
+            let response = self
+                .read_in(range, view)
+                .expect("the revision of a read is checked");
+            let response = Some(PbTxnOpResponse::ResponseRange(response));
+            PbResponseOp { response }
+        });
+        let responses = responses.collect();
+        let header = super::header(view.revision);
+        Ok(PbTxnResponse {
+            header,
+            succeeded,
+            responses,
+        })
+    }
+
     /// All comparisons look at the state before the transaction.
     fn choose(&self, request: &PbTxnRequest, path: &mut Vec<bool>) {
-        let succeeded = request.compare.iter().all(|compare| self.holds(compare));
+        let mut comparisons = request.compare.iter();
+        let succeeded = comparisons.all(|compare| self.holds(compare, At::Now));
         path.push(succeeded);
         for op in branch(request, succeeded) {
             if let Some(PbTxnOpRequest::RequestTxn(txn)) = &op.request {
@@ -78,10 +112,10 @@ impl Store {
     /// A comparison holds if it does for each key of its range. An absent key
     /// has the version, revisions and lease 0, and no value: a comparison of
     /// its value never holds.
-    fn holds(&self, compare: &PbCompare) -> bool {
+    fn holds(&self, compare: &PbCompare, at: At) -> bool {
         let range = KeyRange::new(&compare.key, &compare.range_end);
         let (mut any, mut all) = (false, true);
-        self.index.visit(range, At::Now, |record| {
+        self.index.visit(range, at, |record| {
             any = true;
             all = all && key_holds(compare, &record.key_value);
         });
@@ -111,17 +145,6 @@ impl Store {
             }
         }
         Ok(())
-    }
-
-    /// Whether a transaction may read at a revision. Differs from a plain read
-    /// in that a negative revision can be too old (`checkRange`).
-    fn check_revision(&self, request: &PbRangeRequest) -> Result<(), StoreError> {
-        match request.revision {
-            0 => Ok(()),
-            revision if revision > self.revision => Err(StoreError::FutureRevision),
-            revision if revision < self.compacted => Err(StoreError::Compacted),
-            _ => Ok(()),
-        }
     }
 
     /// Does the operations of the branches that are taken. The header of a
@@ -166,9 +189,20 @@ impl Store {
     }
 }
 
+/// Whether a transaction may read at a revision. Differs from a plain read in
+/// that a negative revision can be too old (`checkRange`).
+fn check_revision(request: &PbRangeRequest, view: View) -> Result<(), StoreError> {
+    match request.revision {
+        0 => Ok(()),
+        revision if revision > view.revision => Err(StoreError::FutureRevision),
+        revision if revision < view.compacted => Err(StoreError::Compacted),
+        _ => Ok(()),
+    }
+}
+
 /// Whether both branches hold nothing but reads. A nested transaction counts as
 /// a write, whatever it holds (`IsTxnReadonly`).
-fn is_read_only(request: &PbTxnRequest) -> bool {
+pub fn is_read_only(request: &PbTxnRequest) -> bool {
     let mut ops = request.success.iter().chain(&request.failure);
     ops.all(|op| matches!(op.request, Some(PbTxnOpRequest::RequestRange(_))))
 }

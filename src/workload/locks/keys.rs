@@ -103,7 +103,7 @@ impl KeyLog {
             lives: Mutex::default(),
             changed: Notify::new(),
         });
-        let answer = shared.read().await?;
+        let answer = shared.read_at_last().await?;
         shared.lives().reconcile(&answer);
         let task = runtime::spawn(Arc::clone(&shared).follow());
         Ok(Self {
@@ -152,6 +152,20 @@ impl Shared {
     fn lives(&self) -> MutexGuard<'_, Lives> {
         // Whole at every moment.
         self.lives.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads as soon as the cluster lets it: a fault may strike the very first
+    /// request.
+    async fn read_at_last(&self) -> Result<GetResponse, Error> {
+        let start = runtime::now();
+        loop {
+            match self.read().await {
+                Err(_) if runtime::now() - start < LIVENESS_BOUND / 2 => {
+                    runtime::sleep(Duration::from_millis(200)).await;
+                }
+                result => return result,
+            }
+        }
     }
 
     async fn read(&self) -> Result<GetResponse, Error> {

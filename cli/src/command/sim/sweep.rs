@@ -130,8 +130,10 @@ impl Progress<'_> {
                 target.write(&run_name(plan), &report.history)?;
             }
             if campaign.trace {
-                let trace = trace::text(&report.history);
-                campaign.output.result(format_args!("{trace}\n"))?;
+                let (drawn, trace) = (plan.swarm(), trace::text(&report.history));
+                campaign
+                    .output
+                    .result(format_args!("drawn: {drawn}\n{trace}\n"))?;
             }
             if report.verdict.is_valid() && !campaign.is_sweep() {
                 let text = verdict::text(&subject(plan), &report.verdict);
@@ -162,6 +164,9 @@ impl Progress<'_> {
                 Ok(report) => verdict::text(&subject, &report.verdict),
                 Err(error) => verdict::broken(&subject, &error.to_string()),
             })?;
+            campaign
+                .output
+                .result(format_args!("  drawn:     {}", plan.swarm()))?;
             match &saved {
                 Ok(path) => campaign
                     .output

@@ -2,7 +2,8 @@
 
 use etcd_client::proto::PbEvent;
 
-use crate::store::{EVENT_DELETE, KeyRange, Record, Store};
+use crate::cluster::view::MemberView;
+use crate::store::{EVENT_DELETE, KeyRange, Record};
 
 /// How many revisions a watch that lags behind is told at a time
 /// (`watchBatchMaxRevs` in etcd's `server/storage/mvcc/watcher_group.go`).
@@ -40,10 +41,10 @@ impl WatchSpec {
     /// The event that the watch is sent. The previous version is what existed
     /// one revision earlier, if that is not compacted
     /// (`server/etcdserver/api/v3rpc/watch.go`).
-    fn event(&self, store: &Store, record: &Record) -> PbEvent {
+    fn event(&self, seen: MemberView<'_>, record: &Record) -> PbEvent {
         let mut event = record.event();
         if self.prev_kv && !record.is_creation() {
-            event.prev_kv = store
+            event.prev_kv = seen
                 .key_at(record.key(), record.mod_revision() - 1)
                 .cloned();
         }
@@ -64,7 +65,7 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    pub(super) fn add(&mut self, spec: &WatchSpec, store: &Store, record: &Record) {
+    pub(super) fn add(&mut self, spec: &WatchSpec, seen: MemberView<'_>, record: &Record) {
         if self.more_from.is_some() {
             return;
         }
@@ -77,7 +78,7 @@ impl Batch {
             self.last_revision = record.mod_revision();
         }
         if !spec.filters_out(record) {
-            self.events.push(spec.event(store, record));
+            self.events.push(spec.event(seen, record));
         }
     }
 

@@ -12,7 +12,8 @@ use super::stream::{Outbox, StreamId, WatchKey};
 use super::watcher::{Progress, Watch, batches};
 use crate::bug::EtcdBug;
 use crate::cluster::state::Identity;
-use crate::store::{KeyRange, Store};
+use crate::cluster::view::MemberView;
+use crate::store::KeyRange;
 
 /// How many watches that lag behind are served at a time (`maxWatchersPerSync`
 /// in etcd's `server/storage/mvcc/watchable_store.go`).
@@ -126,7 +127,7 @@ impl WatchHub {
 
     /// Answers a request to watch (`recvLoop` in etcd's
     /// `server/etcdserver/api/v3rpc/watch.go`).
-    pub(crate) fn create(&mut self, stream: StreamId, mut spec: WatchSpec, store: &Store) {
+    pub(crate) fn create(&mut self, stream: StreamId, mut spec: WatchSpec, seen: MemberView<'_>) {
         if spec.key.is_empty() {
             spec.key = vec![0];
         }
@@ -136,23 +137,23 @@ impl WatchHub {
                 created: true,
                 canceled: true,
                 cancel_reason: reason.to_owned(),
-                ..self.answer(store.revision())
+                ..self.answer(seen.revision())
             };
             return self.control(stream, refusal);
         }
         let created = PbWatchResponse {
             watch_id: spec.watch_id,
             created: true,
-            ..self.answer(store.revision())
+            ..self.answer(seen.revision())
         };
         self.control(stream, created);
-        self.insert(stream, spec, store.revision());
+        self.insert(stream, spec, seen.revision());
     }
 
     /// Ends one watch; silent when there is none with this id, as etcd is.
-    pub(crate) fn cancel(&mut self, stream: StreamId, watch_id: i64, store: &Store) {
+    pub(crate) fn cancel(&mut self, stream: StreamId, watch_id: i64, seen: MemberView<'_>) {
         if self.remove(WatchKey { stream, watch_id }) {
-            let answer = self.answer(store.revision());
+            let answer = self.answer(seen.revision());
             let canceled = PbWatchResponse {
                 watch_id,
                 canceled: true,
@@ -165,8 +166,8 @@ impl WatchHub {
     /// Answers a request for progress, on behalf of all watches of the stream:
     /// only when each of them is synced (`progressIfSync` in etcd's
     /// `server/storage/mvcc/watchable_store.go`).
-    pub(crate) fn report_progress(&mut self, stream: StreamId, store: &Store) {
-        let revision = store.revision();
+    pub(crate) fn report_progress(&mut self, stream: StreamId, seen: MemberView<'_>) {
+        let revision = seen.revision();
         let is_early = self.has(EtcdBug::ProgressAheadOfEvents);
         let mut watches = self.watches.range(WatchKey::of(stream)).peekable();
         let is_any = watches.peek().is_some();
@@ -176,8 +177,8 @@ impl WatchHub {
     }
 
     /// The periodic notices of progress of a stream.
-    pub(crate) fn tick_progress(&mut self, stream: StreamId, store: &Store) {
-        let revision = store.revision();
+    pub(crate) fn tick_progress(&mut self, stream: StreamId, seen: MemberView<'_>) {
+        let revision = seen.revision();
         let mut due = Vec::new();
         for (id, watch) in self.watches.range_mut(WatchKey::of(stream)) {
             if !watch.spec.progress_notify {
@@ -200,13 +201,42 @@ impl WatchHub {
             .any(|(_, watch)| watch.spec.progress_notify)
     }
 
-    /// Tells the synced watches what happened at `revision`, the newest one.
-    pub(crate) fn notify(&mut self, store: &Store, revision: i64) {
+    /// The member says from now on of itself what `identity` says.
+    pub(crate) fn identify(&mut self, identity: Identity) {
+        self.identity = identity;
+    }
+
+    /// Lets all watches lag behind that have been told everything up to
+    /// `revision`: they hear of what follows in batches, as soon as
+    /// [`WatchHub::sync`] serves them.
+    pub(crate) fn hold(&mut self, revision: i64) {
+        let is_synced = |watch: &Watch| matches!(watch.progress, Progress::Synced);
+        let watches = self.watches.iter();
+        let synced: Vec<WatchKey> = watches
+            .filter(|(_, watch)| is_synced(watch))
+            .map(|(&id, _)| id)
+            .collect();
+        for id in synced {
+            let watch = self.watch(id);
+            watch.next_revision = watch.next_revision.max(revision + 1);
+            self.set_progress(id, Progress::Unsynced);
+        }
+    }
+
+    /// Where answers are split from now on for those that want it, in bytes.
+    pub(crate) fn fragment_at(&mut self, bytes: usize) {
+        self.fragment_bytes = bytes;
+    }
+
+    /// Tells the synced watches what happened at `revision`, the newest one that
+    /// they have not been told.
+    pub(crate) fn notify(&mut self, seen: MemberView<'_>, revision: i64) {
         if self.synced.is_empty() {
             return;
         }
-        let events = store.events(revision);
-        let batches = batches(&self.synced, &self.watches, store, events);
+        let events = seen.events(revision);
+        let events = events.take_while(|record| record.mod_revision() == revision);
+        let batches = batches(&self.synced, &self.watches, seen, events);
         for (id, batch) in batches {
             let watch = self.watch(id);
             watch.next_revision = revision + 1;
@@ -231,27 +261,27 @@ impl WatchHub {
 
     /// Serves watches that lag behind; how many still do. (`syncWatchers` in
     /// etcd's `server/storage/mvcc/watchable_store.go`.)
-    pub(crate) fn sync(&mut self, store: &Store) -> usize {
+    pub(crate) fn sync(&mut self, seen: MemberView<'_>) -> usize {
         let chosen: Vec<WatchKey> = self.unsynced.iter().copied().take(SYNC_MAX).collect();
         let mut lagging = Interest::default();
         let mut oldest = i64::MAX;
         let mut late = Vec::new();
         for id in chosen {
             let watch = &self.watches[&id];
-            if watch.next_revision < store.compacted_revision() {
-                self.tell_compacted(id, store.compacted_revision());
+            if watch.next_revision < seen.compacted_revision() {
+                self.tell_compacted(id, seen.compacted_revision());
                 continue;
             }
             oldest = oldest.min(watch.next_revision);
             lagging.insert(id, &watch.spec);
             late.push(id);
         }
-        let current = store.revision();
-        let mut batches = batches(&lagging, &self.watches, store, store.events(oldest));
+        let current = seen.revision();
+        let mut batches = batches(&lagging, &self.watches, seen, seen.events(oldest));
         for id in late {
             let mut batch = batches.remove(&id).unwrap_or_default();
             if self.has(EtcdBug::CompactionDropsEvent) {
-                batch.forget_deletions_at(store.compacted_revision());
+                batch.forget_deletions_at(seen.compacted_revision());
             }
             let watch = self.watch(id);
             watch.next_revision = batch
@@ -264,13 +294,13 @@ impl WatchHub {
 
     /// Tries again to serve the watches whose streams were full; how many
     /// still are. (`moveVictims`, same file.)
-    pub(crate) fn move_victims(&mut self, store: &Store) -> usize {
+    pub(crate) fn move_victims(&mut self, seen: MemberView<'_>) -> usize {
         for id in std::mem::take(&mut self.victims) {
             let watch = self.watch(id);
             let header_revision = watch.next_revision - 1;
             match std::mem::replace(&mut watch.progress, Progress::Unsynced) {
                 Progress::Victim(batch) => {
-                    self.deliver(id, batch, header_revision, store.revision());
+                    self.deliver(id, batch, header_revision, seen.revision());
                 }
                 other => watch.progress = other,
             }

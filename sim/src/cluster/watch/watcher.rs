@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use super::batch::{Batch, WatchSpec};
 use super::interest::Interest;
 use super::stream::WatchKey;
-use crate::store::{Record, Store};
+use crate::cluster::view::MemberView;
+use crate::store::Record;
 
 /// Whether a watch keeps up.
 #[derive(Debug)]
@@ -43,7 +44,7 @@ impl Watch {
 pub(super) fn batches<'a>(
     interest: &Interest,
     watches: &BTreeMap<WatchKey, Watch>,
-    store: &Store,
+    seen: MemberView<'_>,
     records: impl Iterator<Item = &'a Record>,
 ) -> BTreeMap<WatchKey, Batch> {
     let mut batches: BTreeMap<WatchKey, Batch> = BTreeMap::new();
@@ -54,7 +55,7 @@ pub(super) fn batches<'a>(
                 batches
                     .entry(id)
                     .or_default()
-                    .add(&watch.spec, store, record);
+                    .add(&watch.spec, seen, record);
             }
         });
     }

@@ -1,0 +1,371 @@
+//! The members of a cluster and the task that moves their history on.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use super::consensus::{ConsensusOptions, MEMBERS_MAX, MemberId, NEVER};
+use super::member::{Member, MemberOptions};
+use super::progress::Progress;
+use super::state::State;
+use crate::executor::{Node, SimTime, Sleep, now, timer};
+use crate::plan::Latency;
+use crate::seed::mix;
+
+/// How a cluster is made.
+#[derive(Clone, Debug)]
+pub struct ClusterOptions {
+    /// How many members it has, 1 to 5.
+    pub members: usize,
+    /// Where delays between members and the times of elections are drawn from.
+    pub seed: u64,
+    /// How long messages between members take.
+    pub latency: Latency,
+    /// What the first member is like. The others differ in name and id.
+    pub member: MemberOptions,
+}
+
+impl ClusterOptions {
+    /// One member, and no delays.
+    pub fn single(member: MemberOptions) -> Self {
+        ClusterOptions {
+            members: 1,
+            seed: 0,
+            latency: Latency::NONE,
+            member,
+        }
+    }
+
+    /// What each member is like.
+    fn each(&self) -> Vec<MemberOptions> {
+        let nth = |number: usize| {
+            let mut options = self.member.clone();
+            if self.members > 1 {
+                options.name = format!("{}-{number}", options.name);
+            }
+            if number > 0 {
+                options.member_id = mix(options.member_id ^ number as u64);
+            }
+            options
+        };
+        (0..self.members).map(nth).collect()
+    }
+}
+
+/// A simulated etcd cluster: members over one history. Clones are the same.
+#[derive(Clone)]
+pub struct Cluster {
+    pub(super) shared: Arc<Shared>,
+}
+
+pub(super) struct Shared {
+    pub(super) options: Vec<MemberOptions>,
+    first_leader: MemberId,
+    state: Mutex<State>,
+    runs: Mutex<Vec<Run>>,
+    /// Leases were revoked.
+    pub(super) revoked: Notify,
+    /// The loops that keep the time of leases are to look at once.
+    pub(super) look: Notify,
+    /// For each member: a watch could not be served because its stream was full.
+    pub(super) victims: Vec<Notify>,
+    pump: Mutex<Pump>,
+}
+
+/// Where a member's process runs.
+#[derive(Clone, Default)]
+struct Run {
+    /// None before its first start.
+    node: Option<Node>,
+    has_crashed: bool,
+}
+
+/// The task that does what is due.
+#[derive(Default)]
+struct Pump {
+    runs: bool,
+    /// Until when it sleeps.
+    armed: Option<SimTime>,
+    waker: Option<Waker>,
+}
+
+impl Cluster {
+    /// A cluster with an empty store. Nothing runs before [`Member::start`].
+    ///
+    /// # Panics
+    ///
+    /// Unless there are 1 to 5 members.
+    pub fn new(options: &ClusterOptions) -> Cluster {
+        assert!(
+            (1..=MEMBERS_MAX).contains(&options.members),
+            "a cluster has 1 to {MEMBERS_MAX} members"
+        );
+        let each = options.each();
+        let consensus = ConsensusOptions {
+            members: options.members,
+            seed: options.seed,
+            latency: options.latency,
+            term: options.member.term,
+            election_timeout: options.member.election_timeout,
+        };
+        let leader = mix(options.seed) % options.members as u64;
+        Cluster {
+            shared: Arc::new(Shared {
+                state: Mutex::new(State::new(&each, consensus)),
+                first_leader: usize::try_from(leader).expect("there are few members"),
+                runs: Mutex::new(vec![Run::default(); each.len()]),
+                revoked: Notify::new(),
+                look: Notify::new(),
+                victims: each.iter().map(|_| Notify::new()).collect(),
+                pump: Mutex::default(),
+                options: each,
+            }),
+        }
+    }
+
+    /// How many members it has.
+    pub fn len(&self) -> usize {
+        self.shared.options.len()
+    }
+
+    /// Never: a cluster has at least one member.
+    pub fn is_empty(&self) -> bool {
+        false
+    }
+
+    /// A member, counted from 0.
+    ///
+    /// # Panics
+    ///
+    /// When there is no such member.
+    pub fn member(&self, number: usize) -> Member {
+        assert!(number < self.len(), "there is no member {number}");
+        Member::of(self.clone(), number)
+    }
+
+    /// All members.
+    pub fn members(&self) -> impl Iterator<Item = Member> + use<> {
+        let cluster = self.clone();
+        (0..self.len()).map(move |number| cluster.member(number))
+    }
+
+    /// The member that leads, if there is one that can do its work.
+    pub fn leader(&self) -> Option<usize> {
+        self.at_present(|state, _| state.consensus.leader())
+    }
+
+    /// Messages from one member to another are lost from now on until `until`;
+    /// those on the way back are not.
+    ///
+    /// # Panics
+    ///
+    /// When there is no such member.
+    pub fn cut(&self, from: usize, to: usize, until: SimTime) {
+        self.at_present(|state, now| state.consensus.cut(from, to, until, now));
+    }
+
+    /// Messages from one member to another take longer until `until`: by `by` and
+    /// at most `jitter` more.
+    pub fn slow_down_link(
+        &self,
+        from: usize,
+        to: usize,
+        until: SimTime,
+        by: Duration,
+        jitter: Duration,
+    ) {
+        self.at_present(|state, _| state.consensus.slow_down((from, to), until, by, jitter));
+    }
+
+    /// To be called when a [`cut`](Cluster::cut) has ended: members find each
+    /// other again.
+    pub fn look_again(&self) {
+        self.at_present(|state, now| state.consensus.disturbed(now));
+    }
+
+    /// Another member takes the lead: the chosen one, or any. Proposals that are
+    /// not committed are dropped, or survive. Whether another one could lead.
+    pub fn change_leader(&self, to: Option<usize>, drops_pending: bool) -> bool {
+        self.at_present(|state, now| state.consensus.change_leader(to, drops_pending, now))
+    }
+
+    /// The leader gives up, and nobody stands for election before `until`.
+    /// Whether there was one.
+    pub fn lose_leader(&self, until: SimTime) -> bool {
+        self.at_present(|state, now| state.consensus.lose_leader(until, now))
+    }
+
+    /// Compacts everything before `revision`, or before the present, as some
+    /// other program may at any time. Whether there was anything to compact.
+    pub fn compact(&self, revision: Option<i64>) -> bool {
+        self.at_present(|state, now| {
+            let revision = revision.unwrap_or_else(|| state.store.revision());
+            state.compact(revision, now)
+        })
+    }
+
+    /// The database counts as full until `until`: puts and new leases are refused.
+    pub fn fill_up(&self, until: SimTime) {
+        self.at_present(|state, _| state.fill_up(until));
+    }
+
+    /// Until `until` leases end the moment their time is over.
+    pub fn expire_at_once(&self, until: SimTime) {
+        self.at_present(|state, _| state.expires_at_once_until = until);
+        self.shared.look.notify_waiters();
+    }
+
+    /// Until `until` no lease ends, as if the leader had too much to do.
+    pub fn expire_late(&self, until: SimTime) {
+        self.at_present(|state, _| state.expires_late_until = until);
+    }
+
+    /// Ends everything that hinders members and the links between them. Who is
+    /// down stays down, who is paused stays paused.
+    pub fn heal(&self) {
+        self.at_present(|state, now| state.heal(now));
+    }
+
+    /// Changes the cluster, with everything done that is due before and after.
+    pub(super) fn at_present<T>(&self, change: impl FnOnce(&mut State, SimTime) -> T) -> T {
+        let now = now();
+        let mut state = self.lock();
+        state.advance(now);
+        let result = change(&mut state, now);
+        state.advance(now);
+        self.release(state);
+        result
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        lock(&self.shared.state)
+    }
+
+    /// Ends a change: wakes who has something to do after it.
+    pub(super) fn release(&self, mut state: MutexGuard<'_, State>) {
+        let revoked = state.take_revoked();
+        let next = state.next_at();
+        let members = state.members.iter().enumerate();
+        let waits = |progress: &Progress| revoked || progress.watches.has_victims();
+        let mut victims = 0_u8;
+        for (number, _) in members.filter(|(_, progress)| waits(progress)) {
+            victims |= 1 << number;
+        }
+        drop(state);
+        if revoked {
+            self.shared.revoked.notify_waiters();
+        }
+        for (number, notify) in self.shared.victims.iter().enumerate() {
+            if victims & 1 << number != 0 {
+                notify.notify_one();
+            }
+        }
+        if next != NEVER {
+            self.wake_pump(next);
+        }
+    }
+
+    /// A member's process starts, for the first time or after a crash.
+    pub(super) fn starts(&self, number: MemberId, node: &Node) {
+        let is_first = {
+            let mut runs = lock(&self.shared.runs);
+            let is_first = runs.iter().all(|run| run.node.is_none());
+            runs[number].node = Some(node.clone());
+            is_first
+        };
+        let has_crashed = std::mem::take(&mut lock(&self.shared.runs)[number].has_crashed);
+        let leader = self.shared.first_leader;
+        self.at_present(|state, now| {
+            if is_first {
+                state.consensus.begin(leader, now);
+            }
+            if has_crashed {
+                state.consensus.restart(number, now);
+            }
+        });
+    }
+
+    pub(super) fn crashes(&self, number: MemberId) {
+        lock(&self.shared.runs)[number].has_crashed = true;
+        let woken = self.at_present(|state, now| state.crash(number, now));
+        woken.into_iter().for_each(Waker::wake);
+    }
+
+    pub(super) fn node(&self, number: MemberId) -> Option<Node> {
+        lock(&self.shared.runs)[number].node.clone()
+    }
+
+    /// Sees to it that the pump runs at `next` at the latest. It is started when
+    /// it is first needed: a cluster of one member does without.
+    fn wake_pump(&self, next: SimTime) {
+        let waker = {
+            let mut pump = lock(&self.shared.pump);
+            if !pump.runs {
+                pump.runs = true;
+                drop(pump);
+                let cluster = self.clone();
+                return Node::new("cluster").spawn(cluster.pump());
+            }
+            match pump.armed {
+                Some(armed) if armed <= next => None,
+                _ => pump.waker.take(),
+            }
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    async fn pump(self) {
+        let mut sleep: Option<(SimTime, Sleep)> = None;
+        std::future::poll_fn(move |context| self.poll_pump(&mut sleep, context)).await;
+    }
+
+    fn poll_pump(
+        &self,
+        sleep: &mut Option<(SimTime, Sleep)>,
+        context: &mut Context<'_>,
+    ) -> Poll<()> {
+        loop {
+            let next = {
+                let mut state = self.lock();
+                state.advance(now());
+                let next = state.next_at();
+                let mut pump = lock(&self.shared.pump);
+                pump.armed = Some(next);
+                pump.waker = Some(context.waker().clone());
+                drop(pump);
+                self.release(state);
+                next
+            };
+            if next == NEVER {
+                *sleep = None;
+                return Poll::Pending;
+            }
+            // A timer that fires too early does no harm; one less to be made.
+            if sleep.as_ref().is_none_or(|(at, _)| *at > next) {
+                *sleep = Some((next, timer(next)));
+            }
+            let Some((_, timer)) = sleep else {
+                unreachable!("the timer was just set")
+            };
+            if std::pin::Pin::new(timer).poll(context).is_pending() {
+                return Poll::Pending;
+            }
+            *sleep = None;
+        }
+    }
+}
+
+impl std::fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let names = self.shared.options.iter().map(|options| &options.name);
+        f.debug_list().entries(names).finish()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,96 @@
+//! What can become part of the history, and what comes of it.
+
+use std::time::Duration;
+
+use etcd_client::proto::{
+    PbCompactionRequest, PbCompactionResponse, PbDeleteRequest, PbDeleteResponse, PbPutRequest,
+    PbPutResponse, PbTxnOpRequest, PbTxnRequest, PbTxnResponse,
+};
+
+use crate::store::{LeaseId, Store, StoreError};
+
+/// A request that changes something.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Put(PbPutRequest),
+    Delete(PbDeleteRequest),
+    Txn(PbTxnRequest),
+    Compact(PbCompactionRequest),
+    Grant { id: LeaseId, ttl: i64 },
+    Revoke(LeaseId),
+}
+
+/// What a request has done.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    Put(PbPutResponse),
+    Delete(PbDeleteResponse),
+    Txn(PbTxnResponse),
+    Compact(PbCompactionResponse),
+    Granted { ttl: i64 },
+    Revoked,
+}
+
+/// What became of a request, and whether it has changed anything.
+#[derive(Debug)]
+pub(crate) struct Executed {
+    pub(crate) outcome: Result<Outcome, StoreError>,
+    /// The revision of the store after a request that changed something.
+    pub(crate) applied: Option<i64>,
+}
+
+impl Command {
+    /// Whether it would be refused unseen (`server/etcdserver/api/v3rpc/key.go`):
+    /// then it is not even proposed.
+    pub(super) fn precheck(&self, store: &Store) -> Result<(), StoreError> {
+        match self {
+            Command::Put(put) => store.precheck_put(put),
+            Command::Delete(delete) => store.precheck_delete(delete),
+            Command::Txn(txn) => store.precheck_txn(txn),
+            Command::Compact(_) | Command::Grant { .. } | Command::Revoke(_) => Ok(()),
+        }
+    }
+
+    /// Whether a full database refuses it: puts, transactions that can put, and
+    /// new leases (`applierV3Capped` in etcd's
+    /// `server/etcdserver/apply/uber_apply.go`).
+    pub(super) fn needs_space(&self) -> bool {
+        match self {
+            Command::Put(_) | Command::Grant { .. } => true,
+            Command::Txn(txn) => can_put(txn),
+            Command::Delete(_) | Command::Compact(_) | Command::Revoke(_) => false,
+        }
+    }
+
+    /// Does it. A compaction is only marked.
+    pub(super) fn execute(self, store: &mut Store, now: Duration) -> Executed {
+        let before = store.revision();
+        let is_lease = matches!(self, Command::Grant { .. } | Command::Revoke(_));
+        let outcome = match self {
+            Command::Put(put) => store.put(put).map(Outcome::Put),
+            Command::Delete(delete) => store.delete_range(&delete).map(Outcome::Delete),
+            Command::Txn(txn) => store.txn(txn).map(Outcome::Txn),
+            Command::Compact(compact) => store.mark_compacted(&compact).map(Outcome::Compact),
+            Command::Grant { id, ttl } => {
+                let granted = store.lease_grant(now, id, ttl);
+                granted.map(|ttl| Outcome::Granted { ttl })
+            }
+            Command::Revoke(id) => store.lease_revoke(id).map(|()| Outcome::Revoked),
+        };
+        let revision = store.revision();
+        let changed = revision > before || is_lease && outcome.is_ok();
+        Executed {
+            outcome,
+            applied: changed.then_some(revision),
+        }
+    }
+}
+
+fn can_put(txn: &PbTxnRequest) -> bool {
+    let mut ops = txn.success.iter().chain(&txn.failure);
+    ops.any(|op| match &op.request {
+        Some(PbTxnOpRequest::RequestPut(_)) => true,
+        Some(PbTxnOpRequest::RequestTxn(txn)) => can_put(txn),
+        _ => false,
+    })
+}

@@ -1,0 +1,133 @@
+//! How far one member is: what it has applied, and what waits for that.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::consensus::NEVER;
+use super::state::Identity;
+use super::watch::WatchHub;
+use crate::executor::SimTime;
+use crate::store::View;
+
+/// Something that a member has heard of and not applied yet.
+pub(super) struct Apply {
+    pub(super) at: SimTime,
+    pub(super) index: u64,
+    pub(super) view: View,
+    /// Who waits at this member for just that.
+    pub(super) ticket: Option<u64>,
+}
+
+/// A linearizable read that waits for the leader to confirm that it leads.
+pub(super) struct Confirming {
+    pub(super) at: SimTime,
+    pub(super) index: u64,
+    pub(super) ticket: u64,
+}
+
+/// What a member is doing.
+pub(crate) struct Progress {
+    pub(crate) watches: WatchHub,
+    pub(super) identity: Identity,
+    /// What it shows to its clients.
+    pub(super) view: View,
+    /// How many proposals it has applied.
+    pub(super) applied: u64,
+    pub(super) applies: VecDeque<Apply>,
+    pub(super) confirming: VecDeque<Confirming>,
+    /// Reads that are confirmed, and what must be applied first.
+    pub(super) lagging: VecDeque<(u64, u64)>,
+    /// Reads that nobody could confirm, and since when they wait.
+    pub(super) unconfirmed: Vec<(SimTime, u64)>,
+    /// Proposals that came in here and were carried out while the member was
+    /// behind, by their place in the history.
+    pub(super) missed: VecDeque<(u64, u64)>,
+    /// Proposals that came in here, and when: they time out in this order.
+    pub(super) proposed: VecDeque<(SimTime, u64)>,
+    pub(super) leases_granted: i64,
+    /// Until when it applies late, and how late. What overlaps adds up.
+    pub(super) slow: Vec<(SimTime, Duration)>,
+    /// It applies and answers nothing before.
+    pub(super) stalled_until: SimTime,
+    /// It refuses proposals before.
+    pub(super) overloaded_until: SimTime,
+    /// Its watches hear of nothing before.
+    pub(super) events_held_until: SimTime,
+}
+
+impl Progress {
+    pub(super) fn new(identity: Identity, view: View, watches: WatchHub) -> Self {
+        Progress {
+            watches,
+            identity,
+            view,
+            applied: 0,
+            applies: VecDeque::new(),
+            confirming: VecDeque::new(),
+            lagging: VecDeque::new(),
+            unconfirmed: Vec::new(),
+            missed: VecDeque::new(),
+            proposed: VecDeque::new(),
+            leases_granted: 0,
+            slow: Vec::new(),
+            stalled_until: SimTime::ZERO,
+            overloaded_until: SimTime::ZERO,
+            events_held_until: SimTime::ZERO,
+        }
+    }
+
+    /// When something that the member hears at `heard` is applied: not before
+    /// what it has heard earlier.
+    pub(super) fn applies_at(&mut self, heard: SimTime) -> SimTime {
+        self.slow.retain(|(until, _)| heard < *until);
+        let lag: Duration = self.slow.iter().map(|(_, by)| *by).sum();
+        let earlier = self.applies.back().map_or(SimTime::ZERO, |apply| apply.at);
+        (heard + lag).max(self.stalled_until).max(earlier)
+    }
+
+    /// A proposal that came in here is carried out; the member hears of it when it
+    /// has caught up.
+    pub(super) fn applies_when_caught_up(&mut self, index: u64, ticket: u64) {
+        self.missed.push_back((index, ticket));
+    }
+
+    /// Who waited for what the member had missed up to `index`.
+    pub(super) fn take_missed(&mut self, index: u64) -> impl Iterator<Item = u64> + use<> {
+        let count = self.missed.partition_point(|(missed, _)| *missed <= index);
+        let missed: Vec<u64> = self
+            .missed
+            .drain(..count)
+            .map(|(_, ticket)| ticket)
+            .collect();
+        missed.into_iter()
+    }
+
+    /// The member applies nothing before `until`.
+    pub(super) fn stall(&mut self, until: SimTime) {
+        self.stalled_until = self.stalled_until.max(until);
+        for apply in &mut self.applies {
+            apply.at = apply.at.max(until);
+        }
+    }
+
+    /// When something is due, at the earliest.
+    pub(super) fn next_at(&self) -> SimTime {
+        let apply = self.applies.front().map_or(NEVER, |apply| apply.at);
+        let read = self.confirming.front().map_or(NEVER, |read| read.at);
+        apply.min(read)
+    }
+
+    /// A crash: what it was doing is gone.
+    pub(super) fn lose_volatile(&mut self) {
+        self.applies.clear();
+        self.confirming.clear();
+        self.lagging.clear();
+        self.unconfirmed.clear();
+        self.missed.clear();
+        self.proposed.clear();
+        self.slow.clear();
+        self.stalled_until = SimTime::ZERO;
+        self.overloaded_until = SimTime::ZERO;
+        self.events_held_until = SimTime::ZERO;
+    }
+}

@@ -1,0 +1,290 @@
+//! What a seed makes of a run: how large the cluster is, how long messages take,
+//! which kinds of fault there are, and how often each.
+//!
+//! A run in which a few kinds of fault pile up finds more than one in which a
+//! little of everything happens (Groce and others, "Swarm testing", 2012). So a
+//! seed first draws *which* kinds are on, few or many, then how often each.
+
+use std::fmt;
+
+use rand::RngExt as _;
+use rand_chacha::ChaCha8Rng;
+
+use super::{Latency, Plan};
+use crate::fault::{ClientId, Fault, FaultKind, MemberId, Party, Pending};
+use crate::network::Endpoints;
+use crate::seed::Stream;
+
+/// What plans are drawn from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Profile {
+    /// How many clients there are to strike.
+    pub clients: ClientId,
+    /// Faults strike before this time, in milliseconds.
+    pub until_ms: u64,
+    /// No more faults than this.
+    pub faults_max: usize,
+    /// How many members the cluster has; none: drawn from the seed.
+    pub members: Option<usize>,
+}
+
+const KINDS: usize = FaultKind::NAMES.len();
+
+/// The first kinds: what strikes clients and their connections, crashes of the
+/// leader, and compaction.
+const OF_CLIENTS: usize = 10;
+
+/// Kinds that need more than one member.
+const OF_SEVERAL: [usize; 2] = [21, 22];
+
+/// What a seed has drawn before any single fault.
+#[derive(Clone, Debug)]
+pub struct Swarm {
+    members: usize,
+    endpoints: Endpoints,
+    latency: Latency,
+    weights: [u32; KINDS],
+    count: usize,
+    rng: ChaCha8Rng,
+}
+
+impl Swarm {
+    /// What a seed draws.
+    pub fn draw(seed: u64, profile: &Profile) -> Self {
+        let mut rng = Stream::Faults.rng(seed);
+        let max_us = [0, 3_000, 8_000, 30_000][rng.random_range(0..4)];
+        let drawn = [1, 1, 1, 1, 3, 3, 3, 3, 3, 5][rng.random_range(0..10)];
+        let members = profile.members.unwrap_or(drawn);
+        let knows_one = rng.random_bool(0.4) && members > 1;
+        let weights = weights(&mut rng, members);
+        let count = rng.random_range(1..=profile.faults_max.max(1));
+        Swarm {
+            members,
+            endpoints: if knows_one {
+                Endpoints::Own
+            } else {
+                Endpoints::All
+            },
+            latency: Latency { min_us: 0, max_us },
+            weights,
+            count: count.min(profile.faults_max),
+            rng,
+        }
+    }
+
+    /// The kinds of fault that are on, and how often each is drawn, of 100.
+    pub fn kinds(&self) -> impl Iterator<Item = (&'static str, u32)> {
+        let kinds = FaultKind::NAMES.into_iter().zip(self.weights);
+        kinds.filter(|(_, weight)| *weight > 0)
+    }
+
+    /// Draws the faults themselves.
+    pub fn plan(mut self, seed: u64, profile: &Profile) -> Plan {
+        let until_ms = profile.until_ms.max(6);
+        let mut faults: Vec<Fault> = (0..self.count)
+            .map(|_| Fault {
+                at_ms: self.rng.random_range(5..until_ms),
+                kind: self.kind(profile),
+            })
+            .collect();
+        faults.sort_by_key(|fault| fault.at_ms);
+        Plan {
+            seed,
+            latency: self.latency,
+            members: self.members,
+            endpoints: self.endpoints,
+            faults,
+        }
+    }
+
+    fn kind(&mut self, profile: &Profile) -> FaultKind {
+        let rng = &mut self.rng;
+        let client = rng.random_range(0..profile.clients.max(1));
+        let member = rng.random_range(0..self.members);
+        // Both sides of every limit that clients have: request deadlines and
+        // leases are counted in seconds.
+        let short_ms = rng.random_range(1..=200);
+        let long_ms = rng.random_range(200..=8_000);
+        let for_ms = if rng.random_bool(0.5) {
+            short_ms
+        } else {
+            long_ms
+        };
+        let to = rng.random_bool(0.5).then_some(member);
+        let stands_still = rng.random_bool(0.5);
+        let pause_ms = rng.random_range(1_500..=5_000);
+        // A message that is on its way for longer than a lease lives is the one that
+        // lands when its sender counts as dead.
+        let by_ms = if rng.random_bool(0.3) {
+            long_ms
+        } else {
+            short_ms
+        };
+        match self.draw_kind() {
+            0 => FaultKind::LoseRequest { client },
+            1 => FaultKind::LoseResponse { client },
+            2 => FaultKind::Delay {
+                client,
+                by_ms,
+                for_ms,
+            },
+            3 => FaultKind::Reset { client },
+            4 => FaultKind::Partition { client, for_ms },
+            5 => FaultKind::RestartMember {
+                down_ms: short_ms * 5,
+            },
+            // About as long as a lease lives, often: so that it ends meanwhile.
+            6 => FaultKind::PauseClient {
+                client,
+                for_ms: if stands_still { pause_ms } else { for_ms },
+            },
+            7 => FaultKind::KillClient { client },
+            8 => FaultKind::RestartClient {
+                client,
+                down_ms: for_ms,
+            },
+            9 => FaultKind::Compact,
+            10 => FaultKind::Refuse { client, for_ms },
+            11 => FaultKind::BreakWatches { client },
+            12 => self.cut(profile, for_ms),
+            13 => self.delay_link(profile, by_ms, for_ms),
+            14 => FaultKind::CrashMember {
+                member,
+                down_ms: to.is_none().then_some(for_ms),
+            },
+            15 => FaultKind::PauseMember { member, for_ms },
+            16 => FaultKind::LagMember {
+                member,
+                by_ms: short_ms * 5,
+                for_ms,
+            },
+            17 => FaultKind::StallMember { member, for_ms },
+            18 => FaultKind::OverloadMember { member, for_ms },
+            19 => FaultKind::HoldEvents { member, for_ms },
+            20 => FaultKind::FragmentEvents {
+                member,
+                bytes: 64,
+                for_ms,
+            },
+            21 => FaultKind::ChangeLeader {
+                to,
+                pending: Pending::Dropped,
+            },
+            22 => FaultKind::ChangeLeader {
+                to,
+                pending: Pending::Kept,
+            },
+            23 => FaultKind::LoseLeader { for_ms },
+            24 => FaultKind::CompactAt {
+                revision: 1 + i64::try_from(short_ms / 4).unwrap_or(0),
+            },
+            25 => FaultKind::ExpireAtOnce { for_ms },
+            26 => FaultKind::ExpireLate { for_ms },
+            _ => FaultKind::FillUp { for_ms },
+        }
+    }
+
+    fn draw_kind(&mut self) -> usize {
+        let mut ticket = self.rng.random_range(0..self.weights.iter().sum::<u32>());
+        let mut index = 0;
+        while ticket >= self.weights[index] {
+            ticket -= self.weights[index];
+            index += 1;
+        }
+        index
+    }
+
+    /// Cuts off a member from the others, a member from everybody, some members
+    /// from the others, or a client from a member.
+    fn cut(&mut self, profile: &Profile, for_ms: u64) -> FaultKind {
+        let rng = &mut self.rng;
+        let one_way = rng.random_bool(0.3);
+        let turned = rng.random_bool(0.5);
+        let members = (0..self.members).map(Party::Member);
+        let clients = (0..profile.clients.max(1)).map(Party::Client);
+        let chosen = rng.random_range(0..self.members);
+        let (from, to): (Vec<Party>, Vec<Party>) = match rng.random_range(0..4) {
+            0 if self.members > 1 => members.partition(|party| *party == Party::Member(chosen)),
+            1 => members
+                .chain(clients)
+                .partition(|party| *party == Party::Member(chosen)),
+            2 if self.members > 1 => {
+                let others = rng.random_range(1..self.members);
+                let side = move |member: MemberId| (member + chosen) % others.max(2) == 0;
+                members.partition(|party| matches!(party, Party::Member(m) if side(*m)))
+            }
+            _ => {
+                let client = rng.random_range(0..profile.clients.max(1));
+                (vec![Party::Client(client)], vec![Party::Member(chosen)])
+            }
+        };
+        let (from, to) = if turned { (to, from) } else { (from, to) };
+        FaultKind::Cut {
+            from,
+            to,
+            one_way,
+            for_ms,
+        }
+    }
+
+    fn delay_link(&mut self, profile: &Profile, by_ms: u64, for_ms: u64) -> FaultKind {
+        let rng = &mut self.rng;
+        let member = rng.random_range(0..self.members);
+        let other = rng.random_range(0..self.members);
+        let between = if other != member && rng.random_bool(0.6) {
+            (Party::Member(member), Party::Member(other))
+        } else {
+            let client = rng.random_range(0..profile.clients.max(1));
+            (Party::Client(client), Party::Member(member))
+        };
+        FaultKind::DelayLink {
+            between,
+            by_ms,
+            jitter_ms: rng.random_range(0..=100),
+            for_ms,
+        }
+    }
+}
+
+/// For each kind of fault how often it is drawn; many are never. Those that
+/// strike clients alone are on more often: there are fewer of them, and each
+/// finds much.
+fn weights(rng: &mut ChaCha8Rng, members: usize) -> [u32; KINDS] {
+    let on = [0.1, 0.2, 0.4][rng.random_range(0..3)];
+    let mut weights = [0; KINDS];
+    for (kind, weight) in weights.iter_mut().enumerate() {
+        let is_on = rng.random_bool(if kind < OF_CLIENTS { on + 0.2 } else { on });
+        let drawn = rng.random_range(1..=100);
+        if is_on && (members > 1 || !OF_SEVERAL.contains(&kind)) {
+            *weight = drawn;
+        }
+    }
+    // The most telling of all: a lost answer leaves an unknown outcome, and who
+    // stands still for too long does not know what it has lost.
+    weights[1] = weights[1].max(rng.random_range(10..=100));
+    let pause = rng.random_range(10..=100);
+    if rng.random_bool(0.5) {
+        weights[6] = weights[6].max(pause);
+    }
+    weights
+}
+
+/// `3 members, messages take up to 8 ms; response lost 40, member crash 12`.
+impl fmt::Display for Swarm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plural = if self.members == 1 { "" } else { "s" };
+        write!(f, "{} member{plural}", self.members)?;
+        if self.endpoints == Endpoints::Own {
+            write!(f, ", each client knows one")?;
+        }
+        let millis = self.latency.max_us / 1_000;
+        write!(f, ", messages take up to {millis} ms; faults by weight:")?;
+        let mut kinds: Vec<_> = self.kinds().collect();
+        kinds.sort_by_key(|(_, weight)| std::cmp::Reverse(*weight));
+        for (index, (name, weight)) in kinds.into_iter().enumerate() {
+            let comma = if index == 0 { "" } else { "," };
+            write!(f, "{comma} {name} {weight}")?;
+        }
+        Ok(())
+    }
+}
