@@ -133,7 +133,7 @@ mod tests {
         clients: 4,
         until_ms: 1_000,
         faults_max: 12,
-        members: None,
+        members: Some(3),
     };
 
     #[test]

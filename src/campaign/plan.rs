@@ -160,7 +160,8 @@ impl RunPlan {
         Self::draw_with(workload, seed, None, adjust)
     }
 
-    /// The same with a cluster of so many members, if a number is given.
+    /// The same with a cluster of so many members and all kinds of fault; none: one
+    /// member, and the kinds that strike clients, crashes and compactions.
     pub fn draw_with(
         workload: &'static dyn Workload,
         seed: u64,
@@ -283,9 +284,9 @@ impl RunPlan {
     }
 
     /// What the seed draws before any single fault: which kinds there are and how
-    /// often each. Tells nothing about a plan that was changed by hand.
-    pub fn swarm(&self) -> Swarm {
-        let members = Some(self.environment.members);
+    /// often each. `members` is what [`draw_with`](Self::draw_with) was given. Tells
+    /// nothing about a plan that was changed by hand.
+    pub fn swarm(&self, members: Option<usize>) -> Swarm {
         let profile = profile(self.workload, &self.parameters, members);
         Swarm::draw(self.environment.seed, &profile)
     }
@@ -296,7 +297,8 @@ fn profile(workload: &dyn Workload, parameters: &Parameters, members: Option<usi
     Profile {
         clients: workload.clients(parameters),
         until_ms: workload.lasts_ms(parameters),
-        faults_max: 16,
+        // There are more kinds of fault where members are chosen.
+        faults_max: if members.is_some() { 16 } else { 12 },
         members,
     }
 }

@@ -26,7 +26,7 @@ Examples:
   etcd-recipes sim queue --seeds 1000        the queue alone, seeds 0 to 999
   etcd-recipes sim --seeds random:1000       seeds that nobody has tried yet
   etcd-recipes sim queue --seed 7 --trace    one run, told step by step
-  etcd-recipes sim --members 3               clusters of three members only
+  etcd-recipes sim --members 3               clusters of three members, and all their faults
   etcd-recipes sim queue --seed 7 --history queue-7.jsonl
   etcd-recipes sim --bug queue-lost-wake-up  a recipe with a mistake, to see it caught
   etcd-recipes sim --list                    what there is: workloads, parameters, bugs
@@ -79,8 +79,9 @@ pub(crate) struct Sim {
     #[arg(long, value_name = "NAME=VALUE")]
     set: Vec<Setting>,
 
-    /// Simulate a cluster of so many members, 1 to 5 [default: drawn from each
-    /// seed, 1, 3 or 5]
+    /// Simulate a cluster of so many members, 1 to 5, under every kind of fault
+    /// [default: one member, under those that strike clients, crashes and
+    /// compactions]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=5))]
     members: Option<u8>,
 

@@ -24,7 +24,9 @@ pub struct Profile {
     pub until_ms: u64,
     /// No more faults than this.
     pub faults_max: usize,
-    /// How many members the cluster has; none: drawn from the seed.
+    /// How many members the cluster has, and that all kinds of fault are drawn. None:
+    /// one, and only what strikes clients, crashes and compactions: the first ten of
+    /// [`FaultKind::NAMES`].
     pub members: Option<usize>,
 }
 
@@ -45,6 +47,8 @@ pub struct Swarm {
     latency: Latency,
     weights: [u32; KINDS],
     count: usize,
+    /// Only the first kinds.
+    is_plain: bool,
     rng: ChaCha8Rng,
 }
 
@@ -53,8 +57,9 @@ impl Swarm {
     pub fn draw(seed: u64, profile: &Profile) -> Self {
         let mut rng = Stream::Faults.rng(seed);
         let max_us = [0, 3_000, 8_000, 30_000][rng.random_range(0..4)];
-        let drawn = [1, 1, 1, 1, 3, 3, 3, 3, 3, 5][rng.random_range(0..10)];
-        let members = profile.members.unwrap_or(drawn);
+        let Some(members) = profile.members else {
+            return Swarm::plain(rng, max_us, profile);
+        };
         let knows_one = rng.random_bool(0.4) && members > 1;
         let weights = weights(&mut rng, members);
         let count = rng.random_range(1..=profile.faults_max.max(1));
@@ -68,6 +73,27 @@ impl Swarm {
             latency: Latency { min_us: 0, max_us },
             weights,
             count: count.min(profile.faults_max),
+            is_plain: false,
+            rng,
+        }
+    }
+
+    /// One member, and the first kinds of fault.
+    fn plain(mut rng: ChaCha8Rng, max_us: u64, profile: &Profile) -> Self {
+        let mut weights = [0; KINDS];
+        for weight in &mut weights[..OF_CLIENTS] {
+            if rng.random_bool(0.6) {
+                *weight = rng.random_range(1..=100);
+            }
+        }
+        weights[1] = weights[1].max(rng.random_range(10..=100));
+        Swarm {
+            members: 1,
+            endpoints: Endpoints::All,
+            latency: Latency { min_us: 0, max_us },
+            weights,
+            count: rng.random_range(1..=profile.faults_max),
+            is_plain: true,
             rng,
         }
     }
@@ -100,7 +126,10 @@ impl Swarm {
     fn kind(&mut self, profile: &Profile) -> FaultKind {
         let rng = &mut self.rng;
         let client = rng.random_range(0..profile.clients.max(1));
-        let member = rng.random_range(0..self.members);
+        let member = match self.is_plain {
+            true => 0,
+            false => rng.random_range(0..self.members),
+        };
         // Both sides of every limit that clients have: request deadlines and
         // leases are counted in seconds.
         let short_ms = rng.random_range(1..=200);
@@ -110,6 +139,10 @@ impl Swarm {
         } else {
             long_ms
         };
+        if self.is_plain {
+            let kind = self.draw_kind();
+            return of_clients(kind, client, short_ms, for_ms);
+        }
         let to = rng.random_bool(0.5).then_some(member);
         let stands_still = rng.random_bool(0.5);
         let pause_ms = rng.random_range(1_500..=5_000);
@@ -121,29 +154,17 @@ impl Swarm {
             short_ms
         };
         match self.draw_kind() {
-            0 => FaultKind::LoseRequest { client },
-            1 => FaultKind::LoseResponse { client },
             2 => FaultKind::Delay {
                 client,
                 by_ms,
                 for_ms,
-            },
-            3 => FaultKind::Reset { client },
-            4 => FaultKind::Partition { client, for_ms },
-            5 => FaultKind::RestartMember {
-                down_ms: short_ms * 5,
             },
             // About as long as a lease lives, often: so that it ends meanwhile.
             6 => FaultKind::PauseClient {
                 client,
                 for_ms: if stands_still { pause_ms } else { for_ms },
             },
-            7 => FaultKind::KillClient { client },
-            8 => FaultKind::RestartClient {
-                client,
-                down_ms: for_ms,
-            },
-            9 => FaultKind::Compact,
+            kind if kind < OF_CLIENTS => of_clients(kind, client, short_ms, for_ms),
             10 => FaultKind::Refuse { client, for_ms },
             11 => FaultKind::BreakWatches { client },
             12 => self.cut(profile, for_ms),
@@ -243,6 +264,31 @@ impl Swarm {
             jitter_ms: rng.random_range(0..=100),
             for_ms,
         }
+    }
+}
+
+/// One of the first kinds.
+fn of_clients(kind: usize, client: ClientId, short_ms: u64, for_ms: u64) -> FaultKind {
+    match kind {
+        0 => FaultKind::LoseRequest { client },
+        1 => FaultKind::LoseResponse { client },
+        2 => FaultKind::Delay {
+            client,
+            by_ms: short_ms,
+            for_ms,
+        },
+        3 => FaultKind::Reset { client },
+        4 => FaultKind::Partition { client, for_ms },
+        5 => FaultKind::RestartMember {
+            down_ms: short_ms * 5,
+        },
+        6 => FaultKind::PauseClient { client, for_ms },
+        7 => FaultKind::KillClient { client },
+        8 => FaultKind::RestartClient {
+            client,
+            down_ms: for_ms,
+        },
+        _ => FaultKind::Compact,
     }
 }
 

@@ -130,7 +130,7 @@ impl Progress<'_> {
                 target.write(&run_name(plan), &report.history)?;
             }
             if campaign.trace {
-                let (drawn, trace) = (plan.swarm(), trace::text(&report.history));
+                let (drawn, trace) = (plan.swarm(campaign.members), trace::text(&report.history));
                 campaign
                     .output
                     .result(format_args!("drawn: {drawn}\n{trace}\n"))?;
@@ -164,9 +164,10 @@ impl Progress<'_> {
                 Ok(report) => verdict::text(&subject, &report.verdict),
                 Err(error) => verdict::broken(&subject, &error.to_string()),
             })?;
-            campaign
-                .output
-                .result(format_args!("  drawn:     {}", plan.swarm()))?;
+            campaign.output.result(format_args!(
+                "  drawn:     {}",
+                plan.swarm(campaign.members)
+            ))?;
             match &saved {
                 Ok(path) => campaign
                     .output
