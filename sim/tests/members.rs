@@ -108,7 +108,11 @@ fn all_members_answer_from_one_history_each_with_its_own_id() {
         assert_eq!(ids.len(), 3);
         let mut client = at(&simulation, 0, 0).await;
         let members = client.member_list().await.unwrap();
-        let listed: Vec<u64> = members.members().iter().map(|member| member.id()).collect();
+        let listed: Vec<u64> = members
+            .members()
+            .iter()
+            .map(etcd_client::Member::id)
+            .collect();
         assert!(ids.iter().all(|id| listed.contains(id)));
     });
 }
@@ -604,7 +608,11 @@ fn leases_end_early_or_late_within_what_etcd_allows() {
             let granted = now();
             let options = PutOptions::new().with_lease(lease);
             client.put("key", "value", Some(options)).await.unwrap();
-            while simulation.member().with_store(|store| store.revision()) < 3 {
+            while simulation
+                .member()
+                .with_store(etcd_sim::store::Store::revision)
+                < 3
+            {
                 sleep(ms(1)).await;
             }
             now().saturating_sub(granted)
@@ -636,7 +644,12 @@ fn a_cut_works_one_way_too() {
         let mut client = Client::from_channel(channel, None).await.unwrap();
         client.put("key", "value", None).await.unwrap_err();
         // It has arrived; the answer has not.
-        assert_eq!(simulation.member().with_store(|store| store.revision()), 2);
+        assert_eq!(
+            simulation
+                .member()
+                .with_store(etcd_sim::store::Store::revision),
+            2
+        );
     });
 }
 

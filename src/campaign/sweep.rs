@@ -66,7 +66,8 @@ pub struct Summary {
     pub applied_unanswered: u64,
     /// Runs with at least one of those.
     pub runs_with_applied_unanswered: u64,
-    /// How often each kind of fault took effect; every kind is there.
+    /// How often each kind of fault took effect: those that did, and those that
+    /// might have.
     pub faults: BTreeMap<&'static str, u64>,
     /// Runs whose verdict was valid.
     pub valid: u64,
@@ -84,6 +85,14 @@ pub struct Summary {
 }
 
 impl Summary {
+    /// No runs yet; these kinds of fault may strike them.
+    pub fn expecting(kinds: impl IntoIterator<Item = &'static str>) -> Self {
+        Summary {
+            faults: kinds.into_iter().map(|kind| (kind, 0)).collect(),
+            ..Summary::default()
+        }
+    }
+
     /// Adds one run.
     pub fn add(&mut self, result: &Result<RunReport, RunError>) {
         self.runs += 1;
@@ -102,8 +111,7 @@ impl Summary {
         let network = &report.network;
         self.applied_unanswered += network.applied_unanswered;
         self.runs_with_applied_unanswered += u64::from(network.applied_unanswered > 0);
-        for kind in FaultKind::NAMES {
-            let count = network.faults.get(kind).copied().unwrap_or_default();
+        for (kind, count) in &network.faults {
             *self.faults.entry(kind).or_default() += count;
         }
         self.simulated_ns += u128::from(report.simulated_ns);
@@ -145,9 +153,9 @@ impl Summary {
         self.simulated_ns += other.simulated_ns;
     }
 
-    /// The kinds of fault that never took effect.
+    /// The kinds of fault that might have taken effect and never did.
     pub fn missing_faults(&self) -> Vec<&'static str> {
-        let missing = |kind: &&str| self.faults.get(kind).copied().unwrap_or_default() == 0;
+        let missing = |kind: &&str| self.faults.get(kind) == Some(&0);
         FaultKind::NAMES.into_iter().filter(missing).collect()
     }
 }

@@ -37,7 +37,9 @@
 //!
 //! As in etcd's Go recipe: a participant is `name/waiters/<nanoseconds since 1970>`,
 //! attached to its session's lease; `name/ready`, without a lease, says that the
-//! round has begun. All values are empty.
+//! round has begun. All values are empty. In a layout of its own, and only after a
+//! request to enter had to be sent again: `name/void/<the same nanoseconds>`, attached
+//! to the lease too, keeps a late copy of that request from coming into a later round.
 //!
 //! # Cost
 //!

@@ -118,11 +118,14 @@ pub(crate) fn seeds_per_second(summary: &Summary, elapsed: Duration) -> f64 {
 }
 
 /// The kinds of fault that are worth a row: of a single run those that occurred,
-/// of a sweep all, because one that never occurred was not tried.
+/// of a sweep all that could, because one that never occurred was not tried.
 fn kinds(all: &Summary) -> impl Iterator<Item = &'static str> {
     FaultKind::NAMES
         .into_iter()
-        .filter(move |kind| all.runs > 1 || occurred(all, kind) > 0)
+        .filter(move |kind| match all.runs {
+            0 | 1 => occurred(all, kind) > 0,
+            _ => all.faults.contains_key(kind),
+        })
 }
 
 fn occurred(summary: &Summary, kind: &str) -> u64 {

@@ -225,7 +225,7 @@ impl Cluster {
     /// Ends everything that hinders members and the links between them. Who is
     /// down stays down, who is paused stays paused.
     pub fn heal(&self) {
-        self.at_present(|state, now| state.heal(now));
+        self.at_present(State::heal);
     }
 
     /// Changes the cluster, with everything done that is due before and after.

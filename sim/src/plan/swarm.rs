@@ -52,6 +52,20 @@ pub struct Swarm {
     rng: ChaCha8Rng,
 }
 
+impl Profile {
+    /// The kinds of fault that can be drawn for so many members (see
+    /// [`Profile::members`]).
+    pub fn kinds(members: Option<usize>) -> impl Iterator<Item = &'static str> {
+        let can_be_drawn = move |(number, _): &(usize, &'static str)| match members {
+            None => *number < OF_CLIENTS,
+            Some(1) => !OF_SEVERAL.contains(number),
+            Some(_) => true,
+        };
+        let kinds = FaultKind::NAMES.into_iter().enumerate();
+        kinds.filter(can_be_drawn).map(|(_, kind)| kind)
+    }
+}
+
 impl Swarm {
     /// What a seed draws.
     pub fn draw(seed: u64, profile: &Profile) -> Self {
@@ -231,7 +245,7 @@ impl Swarm {
                 .partition(|party| *party == Party::Member(chosen)),
             2 if self.members > 1 => {
                 let others = rng.random_range(1..self.members);
-                let side = move |member: MemberId| (member + chosen) % others.max(2) == 0;
+                let side = move |member: MemberId| (member + chosen).is_multiple_of(others.max(2));
                 members.partition(|party| matches!(party, Party::Member(m) if side(*m)))
             }
             _ => {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use etcd_recipes::campaign::plan::RunPlan;
 use etcd_recipes::campaign::simulate::{RunError, RunReport};
 use etcd_recipes::campaign::sweep::{Summary, sweep};
+use etcd_sim::plan::Profile;
 use indicatif::ProgressBar;
 
 use super::Campaign;
@@ -72,7 +73,8 @@ impl Progress<'_> {
     fn sweep(&mut self, workload: Chosen) -> Runs {
         let campaign = self.campaign;
         let seeds = campaign.seeds.clone();
-        let (mut summary, stopwatch) = (Summary::default(), Stopwatch::start());
+        let kinds = Profile::kinds(self.campaign.members);
+        let (mut summary, stopwatch) = (Summary::expecting(kinds), Stopwatch::start());
         let bar = progress::bar(workload.name(), seeds.end - seeds.start);
         let mut goes_on = true;
         let mut start = seeds.start;
