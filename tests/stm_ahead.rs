@@ -123,3 +123,23 @@ fn writes_without_reads_overwrite_whatever_is_there() {
         assert_eq!(done.await.unwrap().attempts, 1);
     });
 }
+
+#[test]
+fn a_transaction_that_only_reads_runs_twice_at_most() {
+    quiet(|simulation| async move {
+        let (client, other) = clients(&simulation).await;
+        let stm = Stm::new(&client);
+        increment(&stm, "a").await;
+        let done = stm.run(|txn| {
+            let mut other = other.clone();
+            async move {
+                let value = txn.get("a").await?;
+                // Others write all the time.
+                other.put("a", "7", None).await.unwrap();
+                Ok::<_, Error>(number(value))
+            }
+        });
+        let done = done.await.unwrap();
+        assert_eq!((done.value, done.attempts), (7, 2));
+    });
+}

@@ -729,20 +729,43 @@ fn a_watch_that_never_hears_of_the_end_is_stuck() {
         0-1 watch {"watch":1,"key":"a","start":2} => null @1
         2-3 follow null => open
         "#);
-    let (header, mut events) = etcd_history(&ops).into_parts();
-    let mark = etcd_checker::history::Event {
-        time: 9_000_000_000,
-        process: etcd_checker::history::Process::Nemesis,
-        kind: etcd_checker::history::EventKind::Info,
-        f: etcd_checker::history::LIVENESS_DEADLINE.into(),
-        ..events[0].clone()
-    };
-    events.push(mark);
-    let history = etcd_checker::History::new(header, events).unwrap();
+    let history = with_mark(
+        &ops,
+        etcd_checker::history::LIVENESS_DEADLINE,
+        9_000_000_000,
+    );
     let verdict = check(&history, Model::Etcd).unwrap();
     let violation = verdict.violation().expect("it never ended");
     assert_eq!(
         (violation.kind.name, violation.class),
         ("stuck", Class::Liveness)
     );
+}
+
+#[test]
+fn compactions_by_the_environment_are_possible_from_the_first_one_on() {
+    let ops = ops(r#"2-3 range {"key":"a","revision":3} => {"refused":"compacted"}"#);
+    for name in ["compaction", "compaction-at-revision"] {
+        for (time, is_valid) in [(0, true), (9_000_000_000, false)] {
+            let history = with_mark(&ops, name, time);
+            let verdict = check(&history, Model::Etcd).unwrap();
+            assert_eq!(verdict.is_valid(), is_valid, "{name} at {time} ns");
+        }
+    }
+}
+
+/// A history in which the environment is seen to do something, after so many
+/// nanoseconds.
+fn with_mark(ops: &[support::Op], name: &'static str, time: u64) -> etcd_checker::History {
+    let (header, mut events) = etcd_history(ops).into_parts();
+    let mark = etcd_checker::history::Event {
+        time,
+        process: etcd_checker::history::Process::Nemesis,
+        kind: etcd_checker::history::EventKind::Info,
+        f: name.into(),
+        ..events[0].clone()
+    };
+    events.push(mark);
+    events.sort_by_key(|event| event.time);
+    etcd_checker::History::new(header, events).unwrap()
 }

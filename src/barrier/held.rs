@@ -26,8 +26,7 @@ impl HeldBarrier {
     /// # Errors
     ///
     /// [Not held](Error::is_not_held) if somebody had taken it down, or its lease
-    /// had ended. With an [unknown outcome](Error::is_outcome_unknown) the
-    /// background goes on until it is down.
+    /// had ended. With any other error the background goes on until it is down.
     pub async fn release(self) -> Result<(), Error> {
         self.hold.release("release").await
     }

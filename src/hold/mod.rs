@@ -130,9 +130,9 @@ impl Hold {
     }
 
     /// Deletes the key and waits until that is certain. Sent again while the
-    /// outcome is unknown, for at most twice the session's request deadline; it
-    /// only ever deletes this very key, so that does no harm. The background goes
-    /// on if this ends early.
+    /// outcome is unknown, or etcd is too busy, for at most twice the session's
+    /// request deadline; it only ever deletes this very key, so that does no harm.
+    /// The background goes on if this ends early, whatever the error.
     pub(crate) async fn release(mut self, operation: &'static str) -> Result<(), Error> {
         const PAUSE: Duration = Duration::from_millis(50);
         let requests = self.session.requests().clone();
@@ -156,7 +156,8 @@ impl Hold {
                 }
                 Err(error) => {
                     let waited = runtime::now().saturating_duration_since(start);
-                    let worth_it = error.is_outcome_unknown() || error.is_not_sent();
+                    let passes = error.is_refused() && !error.is_permission_denied();
+                    let worth_it = error.is_outcome_unknown() || error.is_not_sent() || passes;
                     if !worth_it || waited >= patience || !self.session.is_alive() {
                         return Err(error);
                     }

@@ -208,7 +208,8 @@ impl Stm {
     /// it may run more than once, and may be dropped at an `await` when its
     /// snapshot was compacted away. Reads should go through the given
     /// transaction only. A transaction that writes nothing is read-only: it is not
-    /// committed, at most compared with what etcd holds.
+    /// committed, at most compared with what etcd holds. At the snapshot levels it
+    /// runs twice at most, however much others write.
     ///
     /// Up to 128 keys can be read, and as many written; at
     /// [`Isolation::SerializableSnapshot`] up to 128 keys read or written in

@@ -235,7 +235,9 @@ impl Holder {
                 let operation = self.actor.invoke("release", certain);
                 match held.release().await {
                     Ok(()) => operation.ok(true, Evidence::NONE),
-                    Err(error) => operation.failed(&error, ()),
+                    Err(error) if error.is_not_held() => operation.failed(&error, ()),
+                    // The background goes on.
+                    Err(error) => operation.unknown(&error.to_string()),
                 }
             }
         }

@@ -46,7 +46,8 @@ async fn money_is_neither_made_nor_lost() {
                         text.parse::<i64>().unwrap()
                     });
                     assert_eq!(sum.sum::<i64>(), 500);
-                    assert_eq!((read.revision, read.attempts), (None, 1));
+                    // Twice if it began with what an earlier commit had revealed.
+                    assert!(read.revision.is_none() && read.attempts <= 2);
                     continue;
                 }
                 let done = stm.run(|txn| {

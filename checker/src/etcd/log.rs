@@ -158,7 +158,8 @@ impl<'h> Log<'h> {
         }
         let facts: Facts = history.header().parameters.parse().unwrap_or_default();
         let is_compaction = |event: &Event| {
-            event.process == crate::history::Process::Nemesis && event.f == "compaction"
+            let by_nemesis = event.process == crate::history::Process::Nemesis;
+            by_nemesis && event.f.starts_with("compaction")
         };
         let others_compact_from = match facts.others_compact {
             true => 0,
