@@ -173,7 +173,8 @@ mod tests {
         let summary = Summary {
             runs: 1_200,
             valid: 1_200,
-            faults: [("reset", 3)].into(),
+            // Those that struck, and those that might have.
+            faults: [("reset", 3), ("delay", 0)].into(),
             ..Summary::default()
         };
         let line = |name, is_total| Line {
@@ -196,5 +197,6 @@ mod tests {
         );
         assert_eq!(row("reset"), "reset 3");
         assert_eq!(row("delay"), "delay 0");
+        assert!(!table.contains("member crash"), "{table}");
     }
 }
