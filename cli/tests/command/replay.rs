@@ -7,7 +7,7 @@ fn a_saved_plan_gives_the_same_verdict_every_time() {
     let folder = Folder::new();
     let sweep = folder.run("sim --bug queue-lost-enqueue").exits_with(1);
     let plan = sweep.labelled("plan:");
-    let verdict = sweep.stdout.split("  plan:").next().unwrap().trim_end();
+    let verdict = sweep.stdout.split("  drawn:").next().unwrap().trim_end();
     let first = folder
         .run(&format!("replay {plan}"))
         .exits_with(1)

@@ -169,6 +169,8 @@ fn a_trace_tells_operations_and_faults_in_the_order_of_time() {
     let ran = folder.run("sim queue --seed 1 --trace").exits_with(0);
     let (trace, verdict) = ran.stdout.split_once("\n\n").unwrap();
     assert!(verdict.starts_with("queue, seed 1: valid"));
+    let (drawn, trace) = trace.split_once('\n').unwrap();
+    assert!(drawn.contains("faults by weight"), "{drawn}");
     let times: Vec<&str> = trace
         .lines()
         .map(|line| line.split(" s ").next().unwrap())

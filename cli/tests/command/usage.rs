@@ -38,7 +38,7 @@ fn wrong_usage_is_exit_2_and_says_what_to_do() {
         ("sim --seed 1 --seeds 2", "cannot be used with"),
         ("sim --jobs 0", "--jobs"),
         ("sim --seeds 2 --trace", "sim queue --seed 7 --trace"),
-        ("sim --seed 7 --trace", "there are 11"),
+        ("sim --seed 7 --trace", "there are 13"),
         ("sim queue --seed 7 --trace --json", "--history FILE"),
         (
             "sim queue --seed 7 --history - --json",
