@@ -46,7 +46,7 @@ fn wrong_usage_is_exit_2_and_says_what_to_do() {
         ),
         ("sim --seeds 2 --history -", "Give a folder"),
         ("sim --seeds 2 --history h.jsonl", "Give a folder"),
-        ("sim --seed 2 --history -", "11 runs"),
+        ("sim --seed 2 --history -", "13 runs"),
         ("sim --set items", "NAME=VALUE"),
         ("sim --set items=many", "not a whole number"),
         (
