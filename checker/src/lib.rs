@@ -19,6 +19,8 @@
 //! | `barrier` | a wait returns only when the barrier does not stand | [`barrier`] |
 //! | `double-barrier` | participants enter together and leave together | [`barrier`] |
 //! | `cyclic-barrier` | nobody passes a round before all of it have come | [`barrier`] |
+//! | `register`, `cas-register` | linearizable registers | [`register`] |
+//! | `kv` | a linearizable map, without revisions | [`kv`] |
 //! | `etcd` | etcd's own requests: linearizable by revision, watches that lose nothing | [`etcd`] |
 //!
 //! ```
@@ -49,21 +51,28 @@
 //! - [`verdict`]: what checkers say;
 //! - [`queue`], [`priority_queue`], [`reliable_queue`], [`txn`], [`lock`], [`election`], [`barrier`] and
 //!   [`etcd`]: the checkers, each with its algorithm and why it is right;
-//! - [`Model`] and [`check`]: a checker by its name.
+//! - [`register`] and [`kv`]: objects that are checked by a search;
+//! - [`search`]: linearizability of any object that has a sequential description;
+//! - [`Model`], [`check`] and [`linearization`]: a checker by its name.
 
 pub mod barrier;
 pub mod election;
 pub mod etcd;
 pub mod history;
+mod keyed;
+pub mod kv;
 mod liveness;
 pub mod lock;
 mod model;
+mod names;
 pub mod priority_queue;
 pub mod queue;
+pub mod register;
 pub mod reliable_queue;
+pub mod search;
 pub mod txn;
 pub mod verdict;
 
 pub use history::{History, HistoryError, ReadError};
-pub use model::{Model, UnknownModel, check};
+pub use model::{Model, UnknownModel, check, check_within, linearization};
 pub use verdict::{Verdict, Violation};

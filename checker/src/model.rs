@@ -4,8 +4,11 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::history::{History, HistoryError, Problem};
+use crate::search::Budget;
 use crate::verdict::Verdict;
-use crate::{barrier, election, etcd, lock, priority_queue, queue, reliable_queue, txn};
+use crate::{
+    barrier, election, etcd, kv, lock, priority_queue, queue, register, reliable_queue, txn,
+};
 
 /// What a history is checked against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -37,6 +40,12 @@ pub enum Model {
     CyclicBarrier,
     /// etcd's own requests.
     Etcd,
+    /// Registers that are read and written.
+    Register,
+    /// Registers that are read, written, and compared and set.
+    CasRegister,
+    /// A map from keys to values, without revisions.
+    Kv,
 }
 
 impl Model {
@@ -56,6 +65,9 @@ impl Model {
             Self::PriorityQueue,
             Self::ReliableQueue,
             Self::Etcd,
+            Self::Register,
+            Self::CasRegister,
+            Self::Kv,
         ]
     }
 
@@ -75,6 +87,9 @@ impl Model {
             Self::DoubleBarrier => "double-barrier",
             Self::CyclicBarrier => "cyclic-barrier",
             Self::Etcd => "etcd",
+            Self::Register => "register",
+            Self::CasRegister => "cas-register",
+            Self::Kv => "kv",
         }
     }
 
@@ -127,6 +142,18 @@ pub struct UnknownModel {
 /// When the history is not one of this model, or contradicts itself. That says
 /// nothing about the system under test.
 pub fn check(history: &History, model: Model) -> Result<Verdict, HistoryError> {
+    check_within(history, model, &Budget::default())
+}
+
+/// As [`check`], where a model that needs a search may take no more than this.
+///
+/// # Errors
+/// As [`check`].
+pub fn check_within(
+    history: &History,
+    model: Model,
+    budget: &Budget,
+) -> Result<Verdict, HistoryError> {
     match model {
         Model::FifoQueue => queue::check(history),
         Model::PriorityQueue => priority_queue::check(history),
@@ -141,6 +168,26 @@ pub fn check(history: &History, model: Model) -> Result<Verdict, HistoryError> {
         Model::DoubleBarrier => barrier::check_double(history),
         Model::CyclicBarrier => barrier::check_cyclic(history),
         Model::Etcd => etcd::check(history),
+        Model::Register | Model::CasRegister => register::check(history, budget),
+        Model::Kv => kv::check(history, budget),
+    }
+}
+
+/// The operations that took effect, by their index in [`History::operations`], in an
+/// order that explains all results; none when there is none, when the budget does not
+/// suffice to find one, or when the model has no order of single operations.
+///
+/// # Errors
+/// As [`check`].
+pub fn linearization(
+    history: &History,
+    model: Model,
+    budget: &Budget,
+) -> Result<Option<Vec<usize>>, HistoryError> {
+    match model {
+        Model::Register | Model::CasRegister => register::linearization(history, budget),
+        Model::Kv => kv::linearization(history, budget),
+        _ => Ok(None),
     }
 }
 

@@ -367,7 +367,7 @@ fn shortened(mut text: String) -> String {
 }
 
 /// What an operation did, in one line.
-fn describe(operation: &Operation<'_>) -> String {
+pub(crate) fn describe(operation: &Operation<'_>) -> String {
     let mut text = operation.invoke.f.to_string();
     if !operation.invoke.value.is_null() {
         text += &format!(" {}", shortened(operation.invoke.value_text()));

@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part")]
 
 pub mod etcd;
+pub mod naive;
 pub mod queues;
 
 use std::borrow::Cow;

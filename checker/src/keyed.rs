@@ -1,0 +1,110 @@
+//! Values that may say which of several objects they are about.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::history::{Event, History, HistoryError, Json, Problem, Text};
+
+/// A value taken apart.
+pub(crate) struct Keyed<'h> {
+    /// The object, if it says so: `{"key": .., "value": ..}`.
+    pub(crate) key: Option<Cow<'h, str>>,
+    /// The value itself, as JSON.
+    pub(crate) value: &'h str,
+}
+
+const NULL: &str = "null";
+
+impl<'h> Keyed<'h> {
+    /// The value of this event.
+    pub(crate) fn of(event: &'h Event) -> Result<Self, HistoryError> {
+        #[derive(Deserialize)]
+        struct Fields<'h> {
+            #[serde(borrow)]
+            key: Text<'h>,
+            #[serde(borrow, default)]
+            value: Option<&'h RawValue>,
+        }
+        let text = event.value.as_str();
+        if !text.starts_with('{') {
+            let value = text;
+            return Ok(Self { key: None, value });
+        }
+        let fields: Fields<'h> = event.value.parse().map_err(|error| {
+            let expected = "a value, or an object with a \"key\" and a \"value\"";
+            HistoryError::value(event, expected, &error)
+        })?;
+        let Text(key) = fields.key;
+        Ok(Self {
+            key: Some(key),
+            value: fields.value.map_or(NULL, RawValue::get),
+        })
+    }
+
+    /// The value as text: a string without its quotes, anything else as it is written;
+    /// none for `null`.
+    pub(crate) fn text(&self) -> Option<Cow<'h, str>> {
+        text(self.value)
+    }
+
+    /// The value as another type.
+    pub(crate) fn parse<T: Deserialize<'h>>(
+        &self,
+        event: &Event,
+        expected: &'static str,
+    ) -> Result<T, HistoryError> {
+        serde_json::from_str(self.value)
+            .map_err(|error| HistoryError::value(event, expected, &error))
+    }
+
+    /// Whether it is `false`.
+    pub(crate) fn is_false(&self) -> bool {
+        self.value == "false"
+    }
+}
+
+/// JSON as text: a string without its quotes, anything else as it is written; none for
+/// `null`.
+pub(crate) fn text(json: &str) -> Option<Cow<'_, str>> {
+    if json == NULL {
+        return None;
+    }
+    let unquoted = json
+        .strip_prefix('"')
+        .and_then(|text| text.strip_suffix('"'));
+    Some(match unquoted {
+        Some(plain) if !plain.contains('\\') => Cow::Borrowed(plain),
+        _ => match serde_json::from_str::<String>(json) {
+            Ok(string) => Cow::Owned(string),
+            Err(_) => Cow::Borrowed(json),
+        },
+    })
+}
+
+/// The header's parameters; all are optional.
+pub(crate) fn parameters<'h, T: Deserialize<'h> + Default>(
+    history: &'h History,
+) -> Result<T, HistoryError> {
+    let parameters: &'h Json = &history.header().parameters;
+    let parsed: Result<Option<T>, _> = parameters.parse();
+    parsed.map(Option::unwrap_or_default).map_err(|error| {
+        let text = error.to_string();
+        let detail = text.split(" at line ").next().unwrap_or(&text).to_owned();
+        HistoryError::at(1, Problem::Parameters { detail })
+    })
+}
+
+pub(crate) fn unknown_operation(
+    event: &Event,
+    model: &'static str,
+    known: &'static str,
+) -> HistoryError {
+    let problem = Problem::UnknownOperation {
+        model,
+        f: event.f.to_string(),
+        known,
+    };
+    HistoryError::at(event.line, problem)
+}

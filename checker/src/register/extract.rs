@@ -1,0 +1,95 @@
+//! From events to calls on registers.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{Answer, Ask};
+use crate::history::{History, HistoryError, Operation};
+use crate::keyed::{Keyed, parameters, text, unknown_operation};
+use crate::names::Names;
+use crate::search::Calls;
+
+/// What registers there are, and what they hold.
+pub(crate) struct Registers<'h> {
+    keys: Names<'h>,
+    values: Names<'h>,
+    /// The value before the first write.
+    pub(super) initial: u32,
+}
+
+/// The number of `null`.
+const NULL: u32 = 0;
+
+/// The number of the only register, if nobody names any.
+const ONLY: u32 = 0;
+
+#[derive(Deserialize, Default)]
+struct Parameters<'h> {
+    #[serde(borrow, default)]
+    initial: Option<&'h RawValue>,
+}
+
+impl<'h> Registers<'h> {
+    pub(super) fn of(history: &'h History) -> Result<Self, HistoryError> {
+        let mut registers = Self {
+            keys: Names::reserving_zero(),
+            values: Names::reserving_zero(),
+            initial: NULL,
+        };
+        let parameters: Parameters<'h> = parameters(history)?;
+        let initial = parameters.initial.map(RawValue::get);
+        registers.initial = registers.number(initial.and_then(text));
+        Ok(registers)
+    }
+
+    pub(super) fn calls(
+        &mut self,
+        history: &'h History,
+    ) -> Result<Calls<'h, (u32, Ask), Answer>, HistoryError> {
+        Calls::of(history, |operation| self.call(operation))
+    }
+
+    pub(super) fn show_value(&self, value: u32) -> String {
+        match value {
+            NULL => "null".to_owned(),
+            value => format!("`{}`", self.values.text(value)),
+        }
+    }
+
+    fn number(&mut self, value: Option<Cow<'h, str>>) -> u32 {
+        value.map_or(NULL, |text| self.values.number(text))
+    }
+
+    fn call(
+        &mut self,
+        operation: &Operation<'h>,
+    ) -> Result<((u32, Ask), Option<Answer>), HistoryError> {
+        let event = operation.invoke;
+        let mut keyed = Keyed::of(event)?;
+        let key = keyed.key.take();
+        let key = key.map_or(ONLY, |key| self.keys.number(key));
+        let ok = operation.ok().map(Keyed::of).transpose()?;
+        let (ask, answer) = match event.f.as_ref() {
+            "read" => {
+                let answer = ok.map(|ok| Answer::Read(self.number(ok.text())));
+                (Ask::Read, answer)
+            }
+            "write" => (Ask::Write(self.number(keyed.text())), None),
+            "cas" => {
+                let (old, new): (&RawValue, &RawValue) =
+                    keyed.parse(event, "a list of the old and the new value")?;
+                let old = self.number(text(old.get()));
+                let new = self.number(text(new.get()));
+                let answer = ok.map(|ok| Answer::Compared(!ok.is_false()));
+                (Ask::CompareAndSet { old, new }, answer)
+            }
+            _ => {
+                let known = "read, write and cas";
+                return Err(unknown_operation(event, "register", known));
+            }
+        };
+        Ok(((key, ask), answer))
+    }
+}

@@ -1,0 +1,120 @@
+//! Registers: what was written last is read, and may be compared and set.
+//!
+//! # The question
+//!
+//! Clients `read` and `write` a register, or one for each key, and compare and set it
+//! (`cas`). Is there an order of all operations, each at some instant between its
+//! invocation and its return, in which every read returns what was written last?
+//!
+//! ```text
+//! write 1  |-----|
+//! write 2            |-----|
+//! read -> 1                    |-----|     stale: 2 had replaced 1 before
+//! ```
+//!
+//! # The answer
+//!
+//! Registers are independent of each other, so each key is checked by itself. The state
+//! is one value, and a [search](crate::search) through the orders of writes that overlap
+//! remembers where it has been: O(n 2^k) at worst, for k writes that overlap, since reads
+//! and compares that fail do not branch.
+//!
+//! # Pending operations
+//!
+//! An operation that failed did not happen. A `write` or `cas` of unknown outcome may take
+//! effect at any time after its invocation, or never; a read of unknown outcome says
+//! nothing. All that is exact.
+//!
+//! The twin in `tests/`, which tries all orders, agrees on many small random histories.
+
+mod extract;
+
+use crate::history::{History, HistoryError};
+use crate::search::{Budget, Sequential};
+use crate::verdict::Verdict;
+
+use extract::Registers;
+
+/// Decides whether the history is that of registers.
+///
+/// Operations: `write` with a value (string, whole number or null); `read`, whose result
+/// is a value; `cas` with `[old, new]`, whose result is `false` if the register did not
+/// hold `old`. With several registers, values are objects `{"key": .., "value": ..}`.
+///
+/// # Errors
+/// When an event is no such operation.
+pub fn check(history: &History, budget: &Budget) -> Result<Verdict, HistoryError> {
+    let mut registers = Registers::of(history)?;
+    let calls = registers.calls(history)?;
+    Ok(calls.verdict(&registers, budget))
+}
+
+/// The operations that took effect, by their index, in an order that explains all
+/// results; none when there is none, or the budget did not suffice.
+///
+/// # Errors
+/// When an event is no operation on a register.
+pub fn linearization(
+    history: &History,
+    budget: &Budget,
+) -> Result<Option<Vec<usize>>, HistoryError> {
+    let mut registers = Registers::of(history)?;
+    let calls = registers.calls(history)?;
+    Ok(calls.linearization(&registers, budget))
+}
+
+/// A register that is asked for something. Values are numbers of texts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Ask {
+    Read,
+    Write(u32),
+    CompareAndSet { old: u32, new: u32 },
+}
+
+/// What came of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Answer {
+    Read(u32),
+    Compared(bool),
+}
+
+impl Sequential for Registers<'_> {
+    type State = u32;
+    type Input = (u32, Ask);
+    type Output = Answer;
+    type Part = u32;
+
+    fn part(&self, (key, _): &Self::Input) -> u32 {
+        *key
+    }
+
+    fn initial(&self, _: &u32) -> u32 {
+        self.initial
+    }
+
+    fn step(
+        &self,
+        state: &u32,
+        (_, ask): &Self::Input,
+        output: Option<&Answer>,
+    ) -> impl IntoIterator<Item = u32> {
+        match (ask, output) {
+            (Ask::Read, Some(Answer::Read(value))) => (value == state).then_some(*state),
+            (Ask::Read, _) => Some(*state),
+            (Ask::Write(value), _) => Some(*value),
+            (Ask::CompareAndSet { old, new }, Some(Answer::Compared(matched))) => {
+                let next = if *matched { *new } else { *state };
+                (*matched == (old == state)).then_some(next)
+            }
+            (Ask::CompareAndSet { old, new }, _) => Some(if old == state { *new } else { *state }),
+        }
+    }
+
+    fn only_reads(&self, (_, ask): &Self::Input, output: Option<&Answer>) -> bool {
+        *ask == Ask::Read || output == Some(&Answer::Compared(false))
+    }
+
+    fn show(&self, state: &u32) -> String {
+        format!("the value {}", self.show_value(*state))
+    }
+}

@@ -1,0 +1,452 @@
+//! The search: depth first, and never twice to the same place.
+
+use super::budget::{Clock, Limit};
+use super::cache::{Cache, Entry, NONE};
+use super::plan::{Event, Plan, Role};
+use super::states::States;
+use super::{Budget, Sequential};
+
+/// What the search came to.
+pub(super) enum Explored {
+    /// The calls that took effect, in that order.
+    Linearizable(Vec<u32>),
+    /// There is no order.
+    Stuck(Stuck),
+    Unknown(Limit),
+}
+
+/// How far one can come.
+pub(super) struct Stuck {
+    /// The call that could never take effect before it returned.
+    pub(super) call: u32,
+    /// The calls that took effect before, in an order that comes so far.
+    pub(super) order: Vec<u32>,
+    /// The states in which the object may have been then, as people read them; not all
+    /// if there are many.
+    pub(super) states: Vec<String>,
+}
+
+/// How many states are shown.
+const STATES_MAX: usize = 8;
+
+pub(super) fn explore<M: Sequential + ?Sized>(
+    model: &M,
+    part: &M::Part,
+    plan: &Plan<'_, M>,
+    budget: &Budget,
+    clock: &Clock<'_>,
+) -> Explored {
+    let mut explorer = Explorer::new(model, plan, clock, budget.memory_bytes);
+    let initial = explorer.number(model.initial(part));
+    match explorer.run(initial) {
+        Ok(None) => Explored::Stuck(explorer.stuck(initial)),
+        Ok(Some(last)) => Explored::Linearizable(explorer.replay(initial, last)),
+        Err(Limit::Time(_)) => Explored::Unknown(Limit::Time(budget.time.unwrap_or_default())),
+        Err(limit) => Explored::Unknown(limit),
+    }
+}
+
+/// A place on the way from the start, and what has been tried there.
+struct Frame {
+    entry: u32,
+    /// The call that is being tried; [`NONE`] at first.
+    call: u32,
+    /// Its rank, and one more.
+    tried: u32,
+    /// How many states of other frames wait below those of this one.
+    waiting: u32,
+}
+
+struct Explorer<'e, 'c, M: Sequential + ?Sized> {
+    model: &'e M,
+    plan: &'e Plan<'c, M>,
+    clock: &'e Clock<'e>,
+    memory_bytes: usize,
+    states: States<M::State>,
+    cache: Cache,
+    frames: Vec<Frame>,
+    /// States that the calls of frames may lead to as well.
+    waiting: Vec<u32>,
+    /// Where the search stands: the next event, ..
+    cursor: usize,
+    /// .. the state, ..
+    state: u32,
+    /// .. and which calls of those that are open have taken effect: slots, then pending.
+    done: Vec<u64>,
+    /// Slots that are in use.
+    open: Vec<u64>,
+    /// Slots of calls that only read.
+    reads: Vec<u64>,
+    /// Calls by their slot, where it is in use.
+    in_slot: Vec<u32>,
+    pending_open: usize,
+    /// Reads that were invoked and not looked at since.
+    fresh: Vec<u32>,
+    /// What takes effect, while somebody wants to know.
+    record: Option<Vec<u32>>,
+}
+
+impl<'e, 'c, M: Sequential + ?Sized> Explorer<'e, 'c, M> {
+    fn new(model: &'e M, plan: &'e Plan<'c, M>, clock: &'e Clock<'e>, memory_bytes: usize) -> Self {
+        let slots = plan.slot_words;
+        Self {
+            model,
+            plan,
+            clock,
+            memory_bytes,
+            states: States::new(),
+            cache: Cache::new(slots, plan.pending_words),
+            frames: Vec::new(),
+            waiting: Vec::new(),
+            cursor: 0,
+            state: 0,
+            done: vec![0; slots + plan.pending_words],
+            open: vec![0; slots],
+            reads: vec![0; slots],
+            in_slot: vec![NONE; 64 * slots],
+            pending_open: 0,
+            fresh: Vec::new(),
+            record: None,
+        }
+    }
+
+    /// The last step of an order of all calls, if there is one.
+    fn run(&mut self, initial: u32) -> Result<Option<Entry>, Limit> {
+        self.state = initial;
+        self.settle(None);
+        let start = Entry::new(self.cursor, self.state, NONE, NONE);
+        if self.is_finished() {
+            return Ok(Some(start));
+        }
+        self.enter(start)?;
+        while let Some(frame) = self.frames.last() {
+            if self.clock.is_over() {
+                return Err(Limit::Time(std::time::Duration::ZERO));
+            }
+            let from = frame.entry;
+            self.return_to(from);
+            let Some((call, state)) = self.next_step() else {
+                self.frames.pop();
+                continue;
+            };
+            self.take(call);
+            self.state = state;
+            self.settle(Some(call));
+            let entry = Entry::new(self.cursor, state, from, call);
+            if self.is_finished() {
+                return Ok(Some(entry));
+            }
+            self.enter(entry)?;
+        }
+        Ok(None)
+    }
+
+    fn is_finished(&self) -> bool {
+        self.cursor == self.plan.events.len()
+    }
+
+    /// Goes on from here, unless the search has been at a place as good.
+    fn enter(&mut self, entry: Entry) -> Result<(), Limit> {
+        if self.bytes() + self.cache.growth() + self.states.growth() > self.memory_bytes {
+            return Err(Limit::Memory(self.memory_bytes));
+        }
+        if let Some(entry) = self.cache.add(entry, &self.done, &self.reads) {
+            self.frames.push(Frame {
+                entry,
+                call: NONE,
+                tried: 0,
+                waiting: u32::try_from(self.waiting.len()).expect("the budget is less"),
+            });
+        }
+        Ok(())
+    }
+
+    fn bytes(&self) -> usize {
+        self.cache.bytes()
+            + self.states.bytes()
+            + self.frames.capacity() * size_of::<Frame>()
+            + self.waiting.capacity() * size_of::<u32>()
+    }
+
+    /// The next thing to try at the last frame: a call, and the state that it leads to.
+    fn next_step(&mut self) -> Option<(u32, u32)> {
+        loop {
+            let frame = self.frames.last().expect("somebody asks for its next step");
+            if self.waiting.len() > frame.waiting as usize {
+                let call = frame.call;
+                return self.waiting.pop().map(|state| (call, state));
+            }
+            if self.clock.is_over() {
+                return None;
+            }
+            let call = self.next_call(frame.tried)?;
+            let operation = &self.plan.operations[call as usize];
+            let (rank, is_pending) = (operation.rank, operation.role == Role::Pending);
+            let frame = self.frames.last_mut().expect("it was there above");
+            (frame.call, frame.tried) = (call, rank + 1);
+            let from = self.state;
+            let first = self.waiting.len();
+            self.steps(call);
+            if is_pending {
+                // What changes nothing need not have happened.
+                let mut index = first;
+                while index < self.waiting.len() {
+                    if self.waiting[index] == from {
+                        self.waiting.remove(index);
+                    } else {
+                        index += 1;
+                    }
+                }
+            }
+            self.waiting[first..].reverse();
+        }
+    }
+
+    /// Puts the states that the call leads to on the stack of those that wait.
+    fn steps(&mut self, call: u32) {
+        let Self {
+            model,
+            plan,
+            states,
+            waiting,
+            state,
+            clock,
+            ..
+        } = self;
+        let known = &plan.calls[call as usize];
+        let from = states.get(*state).clone();
+        for next in model.step_in_time(&from, known.input, known.output, clock) {
+            waiting.push(states.number(next, |state| model.heap_bytes(state)));
+        }
+    }
+
+    /// The call to try after those of a smaller rank: of the open ones that have not
+    /// taken effect the one that must first. Of equal ones only the first need be tried.
+    fn next_call(&self, rank_min: u32) -> Option<u32> {
+        let mut best: Option<(u32, u32)> = None;
+        for call in self.candidates() {
+            let rank = self.plan.operations[call as usize].rank;
+            if rank >= rank_min
+                && best.is_none_or(|(other, _)| rank < other)
+                && !self.has_equal(call)
+            {
+                best = Some((rank, call));
+            }
+        }
+        if let Some((_, call)) = best {
+            return Some(call);
+        }
+        let events = self.plan.events.len();
+        let first = (rank_min as usize).saturating_sub(events);
+        (first..self.pending_open)
+            .map(|bit| self.plan.pending[bit])
+            .find(|call| {
+                let bit = self.plan.operations[*call as usize].bit;
+                let is_turn = |before: u32| self.is_pending_done(before);
+                !self.is_pending_done(bit)
+                    && self.plan.twin_before[bit as usize].is_none_or(is_turn)
+                    && !self.has_equal(*call)
+            })
+    }
+
+    /// Whether a call that is open, has not taken effect and returns earlier is equal.
+    fn has_equal(&self, call: u32) -> bool {
+        let operation = &self.plan.operations[call as usize];
+        self.candidates().any(|other| {
+            let other = &self.plan.operations[other as usize];
+            other.class == operation.class && other.rank < operation.rank
+        })
+    }
+
+    /// Calls that are open, will return, change something, and have not taken effect.
+    fn candidates(&self) -> impl Iterator<Item = u32> {
+        (0..self.plan.slot_words).flat_map(move |word| {
+            let mut bits = self.open[word] & !self.done[word] & !self.reads[word];
+            std::iter::from_fn(move || {
+                let bit = bits
+                    .checked_sub(1)
+                    .map(|_| bits.trailing_zeros() as usize)?;
+                bits &= bits - 1;
+                Some(self.in_slot[64 * word + bit])
+            })
+        })
+    }
+
+    fn is_pending_done(&self, bit: u32) -> bool {
+        let word = self.done[self.plan.slot_words + bit as usize / 64];
+        word & (1 << (bit % 64)) != 0
+    }
+
+    /// Marks a call as one that has taken effect.
+    fn take(&mut self, call: u32) {
+        let operation = &self.plan.operations[call as usize];
+        let offset = match operation.role {
+            Role::Pending => self.plan.slot_words,
+            _ => 0,
+        };
+        let bit = operation.bit as usize;
+        self.done[offset + bit / 64] |= 1 << (bit % 64);
+        if let Some(record) = &mut self.record {
+            record.push(call);
+        }
+    }
+
+    /// After a change: lets all reads take effect that can, and passes the events that
+    /// no longer are in the way. `fresh` reads are all those that are open if the state
+    /// may have changed.
+    fn settle(&mut self, after: Option<u32>) {
+        self.fresh.clear();
+        if after.is_some() {
+            for word in 0..self.plan.slot_words {
+                let mut bits = self.open[word] & !self.done[word] & self.reads[word];
+                while bits != 0 {
+                    let bit = bits.trailing_zeros() as usize;
+                    bits &= bits - 1;
+                    self.fresh.push(self.in_slot[64 * word + bit]);
+                }
+            }
+        }
+        loop {
+            self.pass();
+            let Some(call) = self.fresh.pop() else {
+                return;
+            };
+            if self.can_read(call) {
+                self.take(call);
+            }
+        }
+    }
+
+    fn can_read(&self, call: u32) -> bool {
+        let known = &self.plan.calls[call as usize];
+        let state = self.states.get(self.state);
+        let mut next = self
+            .model
+            .step_in_time(state, known.input, known.output, self.clock)
+            .into_iter();
+        next.next().is_some()
+    }
+
+    /// Passes events up to the return of a call that has not taken effect.
+    fn pass(&mut self) {
+        while let Some(event) = self.plan.events.get(self.cursor) {
+            match *event {
+                Event::Invoke(call) => self.open(call),
+                Event::Return(call) => {
+                    let bit = self.plan.operations[call as usize].bit as usize;
+                    let (word, mask) = (bit / 64, 1 << (bit % 64));
+                    if self.done[word] & mask == 0 {
+                        return;
+                    }
+                    self.done[word] &= !mask;
+                    self.open[word] &= !mask;
+                    self.reads[word] &= !mask;
+                }
+            }
+            self.cursor += 1;
+        }
+    }
+
+    fn open(&mut self, call: u32) {
+        match self.plan.operations[call as usize].role {
+            Role::Idle => {}
+            Role::Pending => self.pending_open += 1,
+            Role::Changes => self.occupy(call),
+            Role::Reads => {
+                self.occupy(call);
+                self.fresh.push(call);
+            }
+        }
+    }
+
+    /// The call has its slot.
+    fn occupy(&mut self, call: u32) {
+        let operation = &self.plan.operations[call as usize];
+        let bit = operation.bit as usize;
+        let (word, mask) = (bit / 64, 1 << (bit % 64));
+        self.open[word] |= mask;
+        if operation.role == Role::Reads {
+            self.reads[word] |= mask;
+        }
+        self.in_slot[bit] = call;
+    }
+
+    /// Back to an entry from which the search has come here.
+    fn return_to(&mut self, entry: u32) {
+        let target = self.cache.entry(entry);
+        while self.cursor > target.cursor as usize {
+            self.cursor -= 1;
+            match self.plan.events[self.cursor] {
+                Event::Return(call) => self.occupy(call),
+                Event::Invoke(call) => {
+                    let operation = &self.plan.operations[call as usize];
+                    match operation.role {
+                        Role::Idle => {}
+                        Role::Pending => self.pending_open -= 1,
+                        Role::Changes | Role::Reads => {
+                            let bit = operation.bit as usize;
+                            self.open[bit / 64] &= !(1 << (bit % 64));
+                            self.reads[bit / 64] &= !(1 << (bit % 64));
+                        }
+                    }
+                }
+            }
+        }
+        self.state = target.state;
+        self.done.copy_from_slice(self.cache.words(entry));
+    }
+
+    fn number(&mut self, state: M::State) -> u32 {
+        let model = self.model;
+        self.states.number(state, |state| model.heap_bytes(state))
+    }
+
+    /// What takes effect on the way to this step, reads included.
+    fn replay(&mut self, initial: u32, last: Entry) -> Vec<u32> {
+        let mut steps = Vec::new();
+        let mut step = last;
+        while step.parent != NONE {
+            steps.push((step.call, step.state));
+            step = self.cache.entry(step.parent);
+        }
+        self.done.fill(0);
+        self.open.fill(0);
+        self.reads.fill(0);
+        (self.cursor, self.pending_open, self.state) = (0, 0, initial);
+        self.record = Some(Vec::new());
+        self.settle(None);
+        for (call, state) in steps.into_iter().rev() {
+            self.take(call);
+            self.state = state;
+            self.settle(Some(call));
+        }
+        self.record.take().expect("it was put there above")
+    }
+
+    /// How far the search came when it has been everywhere.
+    fn stuck(&mut self, initial: u32) -> Stuck {
+        let entries = self.cache.entries();
+        let cursor = entries.iter().map(|entry| entry.cursor).max();
+        let cursor = cursor.expect("the search has been at its start");
+        let at_end: Vec<Entry> = entries
+            .iter()
+            .filter(|entry| entry.cursor == cursor)
+            .copied()
+            .collect();
+        let mut states: Vec<String> = Vec::new();
+        let mut numbers: Vec<u32> = at_end.iter().map(|entry| entry.state).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        for number in numbers.into_iter().take(STATES_MAX + 1) {
+            states.push(self.model.show(self.states.get(number)));
+        }
+        let Event::Return(call) = self.plan.events[cursor as usize] else {
+            unreachable!("only returns are in the way")
+        };
+        Stuck {
+            call,
+            order: self.replay(initial, at_end[0]),
+            states,
+        }
+    }
+}

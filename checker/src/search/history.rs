@@ -1,0 +1,153 @@
+//! Calls that come from a history, and what is said about them.
+
+use super::{Budget, Call, Failure, Found, Limit, Sequential, search};
+use crate::history::{History, HistoryError, Operation, Outcome};
+use crate::verdict::{Class, Kind, Summary, Verdict, Violation, describe};
+
+/// What every object can do wrong.
+pub(crate) const NON_LINEARIZABLE: Kind = Kind {
+    name: "non-linearizable",
+    meaning: "no order of the operations explains their results",
+};
+
+/// The calls of a history.
+pub struct Calls<'h, I, O> {
+    /// All operations, in the order of their invocations.
+    pub operations: Vec<Operation<'h>>,
+    /// Those that may have taken effect.
+    pub calls: Vec<Call<I, O>>,
+    /// The operation of each call, by its index.
+    pub operation_of: Vec<usize>,
+}
+
+impl<'h, I, O> Calls<'h, I, O> {
+    /// Calls of the operations that may have taken effect: those that did not fail.
+    ///
+    /// `parse` says what an operation asked, and what came of it, as far as it matters;
+    /// the latter only counts for those that are `ok`.
+    ///
+    /// # Errors
+    /// The first that `parse` gives.
+    pub fn of(
+        history: &'h History,
+        mut parse: impl FnMut(&Operation<'h>) -> Result<(I, Option<O>), HistoryError>,
+    ) -> Result<Self, HistoryError> {
+        let operations = history.operations();
+        let mut calls = Vec::with_capacity(operations.len());
+        let mut operation_of = Vec::with_capacity(operations.len());
+        for (index, operation) in operations.iter().enumerate() {
+            let (input, output) = parse(operation)?;
+            let is_over = match operation.outcome() {
+                Outcome::Fail => continue,
+                Outcome::Ok => true,
+                Outcome::Info | Outcome::Open => false,
+            };
+            calls.push(Call {
+                input,
+                output: output.filter(|_| is_over),
+                invoked: operation.invoked as u64,
+                returned: is_over.then_some(operation.completed as u64),
+            });
+            operation_of.push(index);
+        }
+        Ok(Self {
+            operations,
+            calls,
+            operation_of,
+        })
+    }
+
+    /// The verdict of a search.
+    pub fn verdict<M>(&self, model: &M, budget: &Budget) -> Verdict
+    where
+        M: Sequential<Input = I, Output = O> + ?Sized,
+    {
+        match search(model, &self.calls, budget) {
+            Found::Linearizable(_) => Verdict::Valid(Summary::of(&self.operations)),
+            Found::NotLinearizable(failure) => Verdict::Violation(self.violation(&failure)),
+            Found::Unknown(limit) => Verdict::Unknown {
+                reason: self.reason(limit),
+            },
+        }
+    }
+
+    /// The operations that took effect, by their index, in an order that explains all
+    /// results; none when there is none, or none was found.
+    pub fn linearization<M>(&self, model: &M, budget: &Budget) -> Option<Vec<usize>>
+    where
+        M: Sequential<Input = I, Output = O> + ?Sized,
+    {
+        match search(model, &self.calls, budget) {
+            Found::Linearizable(order) => {
+                Some(order.iter().map(|call| self.operation_of[*call]).collect())
+            }
+            Found::NotLinearizable(_) | Found::Unknown(_) => None,
+        }
+    }
+
+    /// What a failure of the search means to people.
+    pub(crate) fn violation(&self, failure: &Failure) -> Violation {
+        let operation = |call: usize| &self.operations[self.operation_of[call]];
+        let stuck = operation(failure.stuck);
+        let mut sentence = format!(
+            "nothing explains `{}` by process {}: ",
+            describe(stuck),
+            stuck.process()
+        );
+        sentence += &match failure.states.as_slice() {
+            [one] => format!("whatever the order of the other operations, it met {one}"),
+            states if states.len() <= SHOWN_MAX => {
+                format!(
+                    "in no order of the other operations it meets anything but {}",
+                    states.join(", or ")
+                )
+            }
+            _ => "in no order of the other operations it meets a state that allows it".to_owned(),
+        };
+        let mut violation = Violation::new(
+            Class::Safety,
+            NON_LINEARIZABLE,
+            sentence,
+            failure.witness.iter().map(|call| operation(*call)),
+        );
+        if !failure.is_minimal {
+            let note =
+                "perhaps fewer of these operations prove it; finding out would have taken too long";
+            violation.also.push(note.to_owned());
+        }
+        violation
+    }
+
+    fn reason(&self, limit: Limit) -> String {
+        let pending = self.calls.iter().filter(|call| call.returned.is_none());
+        let mut reason =
+            format!("the search for an order did not end within {limit} that it was given");
+        let pending = pending.count();
+        if pending > 0 {
+            let pending = crate::verdict::count(pending as u64, "operation");
+            reason += &format!(
+                "; {pending} of unknown outcome may have taken effect at any time, or never"
+            );
+        }
+        reason
+    }
+}
+
+/// How many states are named in a sentence.
+const SHOWN_MAX: usize = 4;
+
+/// Decides whether a history is that of an object.
+///
+/// `parse` says of each operation what it asked, and what came of it; see
+/// [`Calls::of`].
+///
+/// # Errors
+/// The first that `parse` gives.
+pub fn check_history<'h, M: Sequential + ?Sized>(
+    history: &'h History,
+    model: &M,
+    parse: impl FnMut(&Operation<'h>) -> Result<(M::Input, Option<M::Output>), HistoryError>,
+    budget: &Budget,
+) -> Result<Verdict, HistoryError> {
+    Ok(Calls::of(history, parse)?.verdict(model, budget))
+}

@@ -1,0 +1,153 @@
+//! Linearizability of any object that has a sequential description.
+//!
+//! # The question
+//!
+//! A [`Sequential`] says what an object does when operations come one by one. Here are
+//! calls that overlap, of which some never returned. Is there an order of them, each at
+//! some instant between its invocation and its return, that the object can do?
+//!
+//! ```text
+//! write 1  |-----|
+//! write 2     |--------------------- ...          no answer: it may happen, or not
+//! read -> 1            |---|
+//! read -> 2                   |---|               then it happened just before
+//! read -> 1                           |---|       and nothing can explain this
+//! ```
+//!
+//! # The answer
+//!
+//! Depth-first search with a memory (Wing and Gong 1993, Lowe 2017): walk over the
+//! events; a return can be passed once its call has taken effect; what has been invoked
+//! can take effect at any time. That is exponential in the number of calls that overlap,
+//! and in nothing else. What is done here so that it seldom is:
+//!
+//! - *A place is small.* Calls are named by slots that are used again (as the processes
+//!   of Lowe's just-in-time linearization), so where the search has been is a word or
+//!   two for each step, not a bit for each call, and states are kept once. A straight run
+//!   over n calls takes O(n) memory.
+//! - *Reads do not branch.* A call that leaves every state as it is in which it can
+//!   happen ([`Sequential::only_reads`]) is let happen as soon as it can: that is in
+//!   nobody's way.
+//! - *Equal calls do not branch.* Of two that are equal the one that returns first may as
+//!   well happen first.
+//! - *Places that are worse are not visited*: those that differ from another one in less
+//!   reads, or in more calls of unknown outcome made use of.
+//! - *Parts are searched one by one*, several at a time.
+//!
+//! # Pending calls
+//!
+//! A call that did not return may take effect at any time after its invocation, or never.
+//! It has a bit of its own; it is not made to happen, and where it changes nothing it
+//! does not.
+//!
+//! # Evidence
+//!
+//! [`Found::Linearizable`] has the order. [`Found::NotLinearizable`] has the longest
+//! prefix that can be explained, and a *witness*: calls of which each is needed. A call is
+//! left out of it when there is no order even if nobody knew what came of that call, and
+//! when; so the witness breaks the promise whatever happened to the others, and with any
+//! one of its calls unknown as well there would be an order.
+//!
+//! # Budget
+//!
+//! Time and memory are bounded ([`Budget`]); when they do not suffice the answer is
+//! [`Found::Unknown`]. All answers but that one are the same on every machine.
+//!
+//! Modules: `plan` sorts the calls out, `explore` searches, `cache`, `states` and `table`
+//! are its memory, `parts` runs several searches, `minimal` finds the witness, `history`
+//! is for calls that come from a [`History`](crate::History).
+
+mod budget;
+mod cache;
+mod explore;
+mod history;
+mod minimal;
+mod parts;
+mod plan;
+mod sequential;
+mod states;
+mod table;
+
+use std::ops::RangeInclusive;
+
+pub use budget::{Budget, Clock, Limit};
+pub use history::{Calls, check_history};
+
+pub use sequential::Sequential;
+
+/// One call of an operation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call<I, O> {
+    /// What was asked.
+    pub input: I,
+    /// What came of it; none when nobody knows.
+    pub output: Option<O>,
+    /// When it began, in any unit. Calls of which one begins when the other one returns
+    /// count as concurrent.
+    pub invoked: u64,
+    /// When it had certainly taken effect; none when it may still do so, or never.
+    pub returned: Option<u64>,
+}
+
+impl<I, O> Call<I, O> {
+    /// A call that returned this output.
+    pub fn returned(input: I, output: O, during: RangeInclusive<u64>) -> Self {
+        Self {
+            input,
+            output: Some(output),
+            invoked: *during.start(),
+            returned: Some(*during.end()),
+        }
+    }
+
+    /// A call that may have taken effect, or not.
+    pub fn pending(input: I, invoked: u64) -> Self {
+        Self {
+            input,
+            output: None,
+            invoked,
+            returned: None,
+        }
+    }
+}
+
+/// What a search came to. Calls are named by their index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// There is an order: these calls, one after the other. Pending calls that are not
+    /// among them did not happen.
+    Linearizable(Vec<usize>),
+    /// There is none.
+    NotLinearizable(Failure),
+    /// The budget did not suffice.
+    Unknown(Limit),
+}
+
+/// Why there is no order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Calls that prove it, in the order of their invocations. If nobody knew what came
+    /// of any one of them there would be an order; of all other calls nothing need be
+    /// known.
+    pub witness: Vec<usize>,
+    /// Whether that is certain of each call of the witness. It is not where the budget
+    /// did not suffice to find out.
+    pub is_minimal: bool,
+    /// The call that could not take effect before it returned. Without its return, and
+    /// all that came after it, there is an order.
+    pub stuck: usize,
+    /// The calls that took effect in such an order.
+    pub prefix: Vec<usize>,
+    /// In which states the object may have been then, as people read them, after all
+    /// possible orders.
+    pub states: Vec<String>,
+}
+
+/// Whether there is an order of the calls that the object can do.
+pub fn search<M: Sequential + ?Sized>(
+    model: &M,
+    calls: &[Call<M::Input, M::Output>],
+    budget: &Budget,
+) -> Found {
+    parts::search(model, calls, budget)
+}

@@ -1,0 +1,209 @@
+//! Parts, searched several at a time.
+
+use std::collections::BTreeMap;
+use std::num::NonZero;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Instant;
+
+use super::explore::{Explored, Stuck, explore};
+use super::plan::{Known, Plan};
+use super::{Budget, Call, Clock, Failure, Found, Limit, Sequential, budget, minimal};
+
+/// Fewer calls than this are searched before a thread has begun.
+const CALLS_PER_THREAD: usize = 5_000;
+
+/// The calls of a part, by their index.
+pub(super) struct Part<'c, M: Sequential + ?Sized> {
+    pub(super) key: M::Part,
+    pub(super) calls: Vec<Known<'c, M>>,
+    indices: Vec<usize>,
+}
+
+/// What a part came to.
+enum Answer {
+    Order(Vec<u32>),
+    NoOrder(Stuck),
+    Unknown(Limit),
+}
+
+pub(super) fn search<M: Sequential + ?Sized>(
+    model: &M,
+    calls: &[Call<M::Input, M::Output>],
+    budget: &Budget,
+) -> Found {
+    let end = budget.time.map(|time| budget::now() + time);
+    let parts = split(model, calls);
+    let answers = answers(model, &parts, budget, end);
+    let mut orders = Vec::with_capacity(parts.len());
+    let mut unknown = None;
+    for (part, answer) in parts.iter().zip(answers) {
+        match answer {
+            Answer::Order(order) => orders.push(order),
+            Answer::NoOrder(stuck) => {
+                let failure = minimal::explain(model, part, stuck, budget, end);
+                return Found::NotLinearizable(named(failure, part));
+            }
+            Answer::Unknown(limit) => unknown = unknown.or(Some(limit)),
+        }
+    }
+    match unknown {
+        Some(limit) => Found::Unknown(limit),
+        None => Found::Linearizable(merge(&parts, &orders)),
+    }
+}
+
+fn split<'c, M: Sequential + ?Sized>(
+    model: &M,
+    calls: &'c [Call<M::Input, M::Output>],
+) -> Vec<Part<'c, M>> {
+    let mut parts: Vec<Part<'c, M>> = Vec::new();
+    let mut by_key: BTreeMap<M::Part, usize> = BTreeMap::new();
+    for (index, call) in calls.iter().enumerate() {
+        let key = model.part(&call.input);
+        let part = by_key.get(&key).copied().unwrap_or_else(|| {
+            by_key.insert(key.clone(), parts.len());
+            parts.push(Part {
+                key,
+                calls: Vec::new(),
+                indices: Vec::new(),
+            });
+            parts.len() - 1
+        });
+        parts[part].indices.push(index);
+        parts[part].calls.push(Known {
+            input: &call.input,
+            output: call.output.as_ref(),
+            invoked: call.invoked,
+            returned: call.returned,
+        });
+    }
+    parts
+}
+
+/// The answers for all parts, or for those up to the first that has no order.
+///
+/// Several at a time share the memory. Those for which their share does not suffice are
+/// searched again, one at a time with all of it: so an answer does not depend on how
+/// many there are.
+fn answers<M: Sequential + ?Sized>(
+    model: &M,
+    parts: &[Part<'_, M>],
+    budget: &Budget,
+    end: Option<Instant>,
+) -> Vec<Answer> {
+    let calls: usize = parts.iter().map(|part| part.calls.len()).sum();
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let threads = cores.min(parts.len()).min(calls / CALLS_PER_THREAD + 1);
+    let mut answers: Vec<Option<Answer>> = (0..parts.len()).map(|_| None).collect();
+    if threads > 1 {
+        answers = in_threads(model, parts, budget, end, threads);
+    }
+    let mut all = Vec::with_capacity(parts.len());
+    for (part, answer) in parts.iter().zip(answers) {
+        let answer = match answer {
+            None | Some(Answer::Unknown(Limit::Memory(_))) => {
+                decide(model, part, budget, &Clock::until(end, None))
+            }
+            Some(answer) => answer,
+        };
+        let is_last = matches!(answer, Answer::NoOrder(_));
+        all.push(answer);
+        if is_last {
+            break;
+        }
+    }
+    all
+}
+
+fn in_threads<M: Sequential + ?Sized>(
+    model: &M,
+    parts: &[Part<'_, M>],
+    budget: &Budget,
+    end: Option<Instant>,
+    threads: usize,
+) -> Vec<Option<Answer>> {
+    let share = Budget {
+        memory_bytes: budget.memory_bytes / threads,
+        ..*budget
+    };
+    let next = AtomicUsize::new(0);
+    // The first part that has no order. Those behind it are of no interest.
+    let failed = AtomicUsize::new(usize::MAX);
+    let cancelled: Vec<AtomicBool> = parts.iter().map(|_| AtomicBool::new(false)).collect();
+    let answers: Vec<Mutex<Option<Answer>>> = parts.iter().map(|_| Mutex::new(None)).collect();
+    let work = || {
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            if index >= parts.len() || index > failed.load(Ordering::Relaxed) {
+                return;
+            }
+            let clock = Clock::until(end, Some(&cancelled[index]));
+            let answer = decide(model, &parts[index], &share, &clock);
+            if matches!(answer, Answer::NoOrder(_)) {
+                failed.fetch_min(index, Ordering::Relaxed);
+                for later in &cancelled[index + 1..] {
+                    later.store(true, Ordering::Relaxed);
+                }
+            }
+            *answers[index].lock().expect("nobody panics with it") = Some(answer);
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..threads {
+            // Without a thread more the others do it.
+            let _ = std::thread::Builder::new().spawn_scoped(scope, work);
+        }
+        work();
+    });
+    let answer =
+        |answer: Mutex<Option<Answer>>| answer.into_inner().expect("nobody panics with it");
+    answers.into_iter().map(answer).collect()
+}
+
+fn decide<M: Sequential + ?Sized>(
+    model: &M,
+    part: &Part<'_, M>,
+    budget: &Budget,
+    clock: &Clock<'_>,
+) -> Answer {
+    let plan = Plan::of(model, part.calls.clone());
+    match explore(model, &part.key, &plan, budget, clock) {
+        Explored::Linearizable(order) => Answer::Order(order),
+        Explored::Stuck(stuck) => Answer::NoOrder(stuck),
+        Explored::Unknown(limit) => Answer::Unknown(limit),
+    }
+}
+
+/// The failure with the calls named as the user does.
+fn named<M: Sequential + ?Sized>(mut failure: Failure, part: &Part<'_, M>) -> Failure {
+    for call in failure.witness.iter_mut().chain(&mut failure.prefix) {
+        *call = part.indices[*call];
+    }
+    failure.stuck = part.indices[failure.stuck];
+    failure
+}
+
+/// One order of the calls of all parts.
+///
+/// Each call takes effect as early as it can, and not before those in front of it in its
+/// own part; the orders are merged by that instant. It lies between the call's invocation
+/// and its return, for the call in front did not begin after this one returned.
+fn merge<M: Sequential + ?Sized>(parts: &[Part<'_, M>], orders: &[Vec<u32>]) -> Vec<usize> {
+    if let ([part], [order]) = (parts, orders) {
+        return order
+            .iter()
+            .map(|call| part.indices[*call as usize])
+            .collect();
+    }
+    let mut all = Vec::with_capacity(orders.iter().map(Vec::len).sum());
+    for (number, (part, order)) in parts.iter().zip(orders).enumerate() {
+        let mut instant = 0;
+        for (place, call) in order.iter().enumerate() {
+            instant = part.calls[*call as usize].invoked.max(instant);
+            all.push((instant, number, place, part.indices[*call as usize]));
+        }
+    }
+    all.sort_unstable();
+    all.into_iter().map(|(.., index)| index).collect()
+}

@@ -1,0 +1,118 @@
+//! What a user says about an object: its states, and what operations do to them.
+
+use std::fmt::Debug;
+use std::hash::Hash;
+
+use super::Clock;
+
+/// An object as it behaves when operations come one by one.
+///
+/// ```
+/// use etcd_checker::search::{Budget, Call, Found, Sequential, search};
+///
+/// /// A stack of numbers: `Some` pushes, `None` pops.
+/// struct Stack;
+///
+/// impl Sequential for Stack {
+///     type State = Vec<u64>;
+///     type Input = Option<u64>;
+///     type Output = Option<u64>;
+///     type Part = ();
+///
+///     fn part(&self, _: &Option<u64>) {}
+///
+///     fn initial(&self, _: &()) -> Vec<u64> {
+///         Vec::new()
+///     }
+///
+///     fn step(
+///         &self,
+///         state: &Vec<u64>,
+///         input: &Option<u64>,
+///         output: Option<&Option<u64>>,
+///     ) -> impl IntoIterator<Item = Vec<u64>> {
+///         let mut next = state.clone();
+///         let result = match input {
+///             Some(number) => {
+///                 next.push(*number);
+///                 None
+///             }
+///             None => next.pop(),
+///         };
+///         // Nobody may know what came of it.
+///         output.is_none_or(|output| *output == result).then_some(next)
+///     }
+/// }
+///
+/// let calls = [
+///     Call::returned(Some(7), None, 0..=10),
+///     Call::returned(None, Some(7), 5..=8),
+///     Call::returned(None, Some(7), 20..=30),
+/// ];
+/// let found = search(&Stack, &calls, &Budget::default());
+/// let Found::NotLinearizable(failure) = found else { panic!() };
+/// assert_eq!(failure.witness, [1, 2], "7 was popped twice, whatever happened to the push");
+/// ```
+pub trait Sequential: Sync {
+    /// Everything that later operations depend on.
+    type State: Clone + Eq + Hash + Debug;
+    /// What is asked of the object.
+    type Input: Eq + Hash + Sync;
+    /// What comes of it.
+    type Output: Eq + Hash + Sync;
+    /// A part of the object on which operations depend on nothing outside of it,
+    /// such as a key. Parts are checked one by one, for an object is linearizable
+    /// exactly when each of its parts is (Herlihy and Wing 1990; Horn and Kroening
+    /// call it P-compositionality). `()` for an object that is one whole.
+    type Part: Ord + Clone + Debug + Sync;
+
+    /// The part to which an operation belongs.
+    fn part(&self, input: &Self::Input) -> Self::Part;
+
+    /// The state of a part before the first operation.
+    fn initial(&self, part: &Self::Part) -> Self::State;
+
+    /// The states that the operation can lead to from this one, if it has this
+    /// output; none when it cannot have it. Without an output nobody knows what came
+    /// of the operation, and any is possible.
+    fn step(
+        &self,
+        state: &Self::State,
+        input: &Self::Input,
+        output: Option<&Self::Output>,
+    ) -> impl IntoIterator<Item = Self::State>;
+
+    /// As [`Sequential::step`], which it calls if it is left out; for steps that may
+    /// take long, and look at the clock now and then. What a step returns after the
+    /// clock has run out is not looked at.
+    fn step_in_time(
+        &self,
+        state: &Self::State,
+        input: &Self::Input,
+        output: Option<&Self::Output>,
+        clock: &Clock,
+    ) -> impl IntoIterator<Item = Self::State> {
+        let _ = clock;
+        self.step(state, input, output)
+    }
+
+    /// Whether the operation leaves every state as it is in which it can have this
+    /// output. Such operations never make the search branch; without this, each of
+    /// `k` concurrent reads may double it.
+    fn only_reads(&self, input: &Self::Input, output: Option<&Self::Output>) -> bool {
+        let _ = (input, output);
+        false
+    }
+
+    /// The bytes that a state holds besides its own size. Without it they are not
+    /// counted, and the search may take more memory than it was allowed.
+    fn heap_bytes(&self, state: &Self::State) -> usize {
+        let _ = state;
+        0
+    }
+
+    /// A state as people read it.
+    fn show(&self, state: &Self::State) -> String {
+        format!("{state:?}")
+    }
+}
