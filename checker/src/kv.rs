@@ -40,7 +40,8 @@ use serde_json::value::RawValue;
 use crate::history::{History, HistoryError, Operation};
 use crate::keyed::{Keyed, parameters, text, unknown_operation};
 use crate::names::Names;
-use crate::search::{Budget, Calls, Sequential};
+use crate::object::{self, Object};
+use crate::search::{Budget, Sequential};
 use crate::verdict::Verdict;
 
 /// Decides whether the history is that of a map.
@@ -53,30 +54,14 @@ use crate::verdict::Verdict;
 /// # Errors
 /// When an event is no such operation.
 pub fn check(history: &History, budget: &Budget) -> Result<Verdict, HistoryError> {
-    let mut map = Map::of(history)?;
-    let calls = Calls::of(history, |operation| map.call(operation))?;
-    Ok(calls.verdict(&map, budget))
-}
-
-/// The operations that took effect, by their index, in an order that explains all
-/// results; none when there is none, or the budget did not suffice.
-///
-/// # Errors
-/// When an event is no operation on a map.
-pub fn linearization(
-    history: &History,
-    budget: &Budget,
-) -> Result<Option<Vec<usize>>, HistoryError> {
-    let mut map = Map::of(history)?;
-    let calls = Calls::of(history, |operation| map.call(operation))?;
-    Ok(calls.linearization(&map, budget))
+    object::check::<Map<'_>>(history, budget)
 }
 
 /// A value, or none: the key is absent.
-type Value = Option<Arc<str>>;
+pub(crate) type Value = Option<Arc<str>>;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Ask {
+pub(crate) enum Ask {
     Get,
     Put(Value),
     Append(Arc<str>),
@@ -84,12 +69,12 @@ enum Ask {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Answer {
+pub(crate) enum Answer {
     Got(Value),
     Compared(bool),
 }
 
-struct Map<'h> {
+pub(crate) struct Map<'h> {
     keys: Names<'h>,
     /// What absent keys are taken for.
     absent: Value,
@@ -101,7 +86,7 @@ struct Parameters<'h> {
     absent: Option<&'h RawValue>,
 }
 
-impl<'h> Map<'h> {
+impl<'h> Object<'h> for Map<'h> {
     fn of(history: &'h History) -> Result<Self, HistoryError> {
         let parameters: Parameters<'h> = parameters(history)?;
         Ok(Self {
@@ -151,7 +136,9 @@ impl<'h> Map<'h> {
         };
         Ok(((self.keys.number(key), ask), answer))
     }
+}
 
+impl Map<'_> {
     fn or_absent(&self, value: Value) -> Value {
         value.or_else(|| self.absent.clone())
     }

@@ -21,6 +21,11 @@
 //! | `cyclic-barrier` | nobody passes a round before all of it have come | [`barrier`] |
 //! | `register`, `cas-register` | linearizable registers | [`register`] |
 //! | `kv` | a linearizable map, without revisions | [`kv`] |
+//! | `mutex`, `rwlock` | the same without tokens: nobody is inside with a holder | [`mutex`], [`rw_lock`] |
+//! | `semaphore` | never more permits are out than there are | [`semaphore`] |
+//! | `counter` | what is read is the sum of what was added | [`counter`] |
+//! | `set` | what was added and not removed is inside | [`set`] |
+//! | `membership` | who joined and did not leave is a member | [`membership`] |
 //! | `etcd` | etcd's own requests: linearizable by revision, watches that lose nothing | [`etcd`] |
 //!
 //! ```
@@ -51,11 +56,13 @@
 //! - [`verdict`]: what checkers say;
 //! - [`queue`], [`priority_queue`], [`reliable_queue`], [`txn`], [`lock`], [`election`], [`barrier`] and
 //!   [`etcd`]: the checkers, each with its algorithm and why it is right;
-//! - [`register`] and [`kv`]: objects that are checked by a search;
+//! - [`register`], [`kv`], [`mutex`], [`rw_lock`], [`semaphore`], [`counter`], [`set`] and [`membership`]: objects
+//!   that are checked by a search;
 //! - [`search`]: linearizability of any object that has a sequential description;
 //! - [`Model`], [`check`] and [`linearization`]: a checker by its name.
 
 pub mod barrier;
+pub mod counter;
 pub mod election;
 pub mod etcd;
 pub mod history;
@@ -63,13 +70,19 @@ mod keyed;
 pub mod kv;
 mod liveness;
 pub mod lock;
+pub mod membership;
 mod model;
+pub mod mutex;
 mod names;
+mod object;
 pub mod priority_queue;
 pub mod queue;
 pub mod register;
 pub mod reliable_queue;
+pub mod rw_lock;
 pub mod search;
+pub mod semaphore;
+pub mod set;
 pub mod txn;
 pub mod verdict;
 

@@ -7,7 +7,8 @@ use crate::history::{History, HistoryError, Problem};
 use crate::search::Budget;
 use crate::verdict::Verdict;
 use crate::{
-    barrier, election, etcd, kv, lock, priority_queue, queue, register, reliable_queue, txn,
+    barrier, counter, election, etcd, kv, lock, membership, mutex, object, priority_queue, queue,
+    register, reliable_queue, rw_lock, semaphore, set, txn,
 };
 
 /// What a history is checked against.
@@ -46,6 +47,14 @@ pub enum Model {
     CasRegister,
     /// A map from keys to values, without revisions.
     Kv,
+    /// Permits, of which there are so many.
+    Semaphore,
+    /// Sums.
+    Counter,
+    /// Sets of elements.
+    Set,
+    /// Groups of members.
+    Membership,
 }
 
 impl Model {
@@ -68,6 +77,10 @@ impl Model {
             Self::Register,
             Self::CasRegister,
             Self::Kv,
+            Self::Semaphore,
+            Self::Counter,
+            Self::Set,
+            Self::Membership,
         ]
     }
 
@@ -90,6 +103,10 @@ impl Model {
             Self::Register => "register",
             Self::CasRegister => "cas-register",
             Self::Kv => "kv",
+            Self::Semaphore => "semaphore",
+            Self::Counter => "counter",
+            Self::Set => "set",
+            Self::Membership => "membership",
         }
     }
 
@@ -160,7 +177,9 @@ pub fn check_within(
         Model::ReliableQueue => reliable_queue::check(history),
         Model::Transactions => txn::check(history),
         Model::Bank => txn::check_bank(history),
+        Model::Mutex if mutex::is_of(history) => mutex::check(history, budget),
         Model::Mutex => lock::check_mutex(history),
+        Model::RwLock if mutex::is_of(history) => rw_lock::check(history, budget),
         Model::RwLock => lock::check_rw_lock(history),
         Model::Election => election::check(history),
         Model::Stm => txn::check_levels(history),
@@ -170,6 +189,10 @@ pub fn check_within(
         Model::Etcd => etcd::check(history),
         Model::Register | Model::CasRegister => register::check(history, budget),
         Model::Kv => kv::check(history, budget),
+        Model::Semaphore => semaphore::check(history, budget),
+        Model::Counter => counter::check(history, budget),
+        Model::Set => set::check(history, budget),
+        Model::Membership => membership::check(history, budget),
     }
 }
 
@@ -185,8 +208,20 @@ pub fn linearization(
     budget: &Budget,
 ) -> Result<Option<Vec<usize>>, HistoryError> {
     match model {
-        Model::Register | Model::CasRegister => register::linearization(history, budget),
-        Model::Kv => kv::linearization(history, budget),
+        Model::Register | Model::CasRegister => {
+            object::linearization::<register::Registers<'_>>(history, budget)
+        }
+        Model::Kv => object::linearization::<kv::Map<'_>>(history, budget),
+        Model::Mutex if mutex::is_of(history) => {
+            object::linearization::<mutex::Mutexes<'_>>(history, budget)
+        }
+        Model::RwLock if mutex::is_of(history) => {
+            object::linearization::<rw_lock::RwLocks<'_>>(history, budget)
+        }
+        Model::Semaphore => object::linearization::<semaphore::Semaphores<'_>>(history, budget),
+        Model::Counter => object::linearization::<counter::Counters<'_>>(history, budget),
+        Model::Set => object::linearization::<set::Sets<'_>>(history, budget),
+        Model::Membership => object::linearization::<membership::Groups<'_>>(history, budget),
         _ => Ok(None),
     }
 }

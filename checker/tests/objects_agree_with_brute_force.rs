@@ -4,7 +4,7 @@
 
 mod support;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use etcd_checker::history::Json;
 use serde_json::{Value, json};
@@ -201,4 +201,444 @@ impl Naive for Map {
 #[test]
 fn maps() {
     assert_varied(&agree::<Map>(HISTORIES));
+}
+
+struct Mutexes;
+
+fn owner_of(argument: &Value, client: usize) -> String {
+    match &argument["owner"] {
+        Value::Null => format!("client {client}"),
+        owner => owner.as_str().unwrap().to_owned(),
+    }
+}
+
+impl Naive for Mutexes {
+    /// By lock: who holds it, and how often.
+    type State = BTreeMap<String, (String, u32)>;
+    const MODEL: &'static str = "mutex";
+
+    fn parameters(random: &mut Random) -> Value {
+        let drawn = [
+            json!({}),
+            json!({"owners": true}),
+            json!({"owners": true, "reentrant": true}),
+        ];
+        drawn[random.below(3)].clone()
+    }
+
+    fn initial(_: &Value) -> Self::State {
+        BTreeMap::new()
+    }
+
+    fn draw(random: &mut Random, parameters: &Value, _: usize) -> (&'static str, Value) {
+        let f = ["acquire", "acquire", "try-acquire", "release", "release"][random.below(5)];
+        let argument = match random.below(6) {
+            0 => json!({"lock": "a"}),
+            1 if parameters["owners"] == true => json!({"owner": "client 0"}),
+            _ => Value::Null,
+        };
+        (f, argument)
+    }
+
+    fn act(
+        parameters: &Value,
+        state: &Self::State,
+        f: &str,
+        argument: &Value,
+        client: usize,
+    ) -> Vec<(Self::State, Value)> {
+        let lock = argument["lock"].as_str().unwrap_or_default().to_owned();
+        let owner = match parameters["owners"] {
+            Value::Bool(true) => owner_of(argument, client),
+            _ => "anybody".to_owned(),
+        };
+        let mut after = state.clone();
+        let held = state.get(&lock);
+        let times = match held {
+            None => Some(1),
+            Some((holder, times)) if *holder == owner && parameters["reentrant"] == true => {
+                Some(times + 1)
+            }
+            Some(_) => None,
+        };
+        match (f, times, held) {
+            ("release", _, Some((holder, times))) if *holder == owner => {
+                match times {
+                    1 => after.remove(&lock),
+                    _ => after.insert(lock, (owner, times - 1)),
+                };
+                vec![(after, Value::Null)]
+            }
+            ("release", ..) => vec![],
+            (_, Some(times), _) => {
+                after.insert(lock, (owner, times));
+                let answer = if f == "acquire" {
+                    Value::Null
+                } else {
+                    json!(true)
+                };
+                vec![(after, answer)]
+            }
+            ("acquire", ..) => vec![],
+            _ => vec![(after, json!(false))],
+        }
+    }
+
+    fn alter(random: &mut Random, op: &mut Op) {
+        if op.f == "try-acquire" {
+            op.result = Json::new(&random.one_in(2)).unwrap();
+        } else {
+            let f = ["acquire", "release"][random.below(2)];
+            (op.f, op.result) = (f, Json::NULL);
+        }
+    }
+}
+
+#[test]
+fn mutexes() {
+    assert_varied(&agree::<Mutexes>(HISTORIES));
+}
+
+struct RwLocks;
+
+impl Naive for RwLocks {
+    /// Who is inside, and whether to write.
+    type State = Vec<(String, bool)>;
+    const MODEL: &'static str = "rwlock";
+
+    fn parameters(random: &mut Random) -> Value {
+        [json!({}), json!({"owners": true})][random.below(2)].clone()
+    }
+
+    fn initial(_: &Value) -> Self::State {
+        Vec::new()
+    }
+
+    fn draw(random: &mut Random, _: &Value, _: usize) -> (&'static str, Value) {
+        let f = ["acquire", "acquire", "try-acquire", "release", "release"][random.below(5)];
+        let mode = ["read", "read", "write"][random.below(3)];
+        (f, json!({"mode": mode}))
+    }
+
+    fn act(
+        parameters: &Value,
+        state: &Self::State,
+        f: &str,
+        argument: &Value,
+        client: usize,
+    ) -> Vec<(Self::State, Value)> {
+        let owner = match parameters["owners"] {
+            Value::Bool(true) => owner_of(argument, client),
+            _ => "anybody".to_owned(),
+        };
+        let writes = argument["mode"] == "write";
+        let mut after = state.clone();
+        let is_free = !state.iter().any(|(_, other)| writes || *other);
+        if f == "release" {
+            let Some(place) = state
+                .iter()
+                .position(|held| *held == (owner.clone(), writes))
+            else {
+                return vec![];
+            };
+            after.remove(place);
+            return vec![(after, Value::Null)];
+        }
+        if is_free {
+            after.push((owner, writes));
+            after.sort();
+            let answer = if f == "acquire" {
+                Value::Null
+            } else {
+                json!(true)
+            };
+            return vec![(after, answer)];
+        }
+        match f {
+            "acquire" => vec![],
+            _ => vec![(after, json!(false))],
+        }
+    }
+
+    fn alter(random: &mut Random, op: &mut Op) {
+        if op.f == "try-acquire" {
+            op.result = Json::new(&random.one_in(2)).unwrap();
+        } else {
+            let mode = ["read", "write"][random.below(2)];
+            op.invoke = Json::new(&json!({"mode": mode})).unwrap();
+        }
+    }
+}
+
+#[test]
+fn read_write_locks() {
+    assert_varied(&agree::<RwLocks>(HISTORIES));
+}
+
+struct Semaphores;
+
+impl Naive for Semaphores {
+    type State = BTreeMap<String, u64>;
+    const MODEL: &'static str = "semaphore";
+
+    fn parameters(random: &mut Random) -> Value {
+        json!({"permits": 1 + random.below(3)})
+    }
+
+    fn initial(_: &Value) -> Self::State {
+        BTreeMap::new()
+    }
+
+    fn draw(random: &mut Random, _: &Value, _: usize) -> (&'static str, Value) {
+        let f = ["acquire", "acquire", "try-acquire", "release", "release"][random.below(5)];
+        let permits = [Value::Null, json!(1), json!(2)][random.below(3)].clone();
+        let argument = match random.below(6) {
+            0 => json!({"key": "a", "value": permits}),
+            _ => permits,
+        };
+        (f, argument)
+    }
+
+    fn act(
+        parameters: &Value,
+        state: &Self::State,
+        f: &str,
+        argument: &Value,
+        _: usize,
+    ) -> Vec<(Self::State, Value)> {
+        let key = match argument {
+            Value::Object(_) => key_of(argument),
+            _ => String::new(),
+        };
+        let number = match argument {
+            Value::Object(fields) => fields["value"].as_u64().unwrap_or(1),
+            other => other.as_u64().unwrap_or(1),
+        };
+        let out = state.get(&key).copied().unwrap_or(0);
+        let mut after = state.clone();
+        if f == "release" {
+            let Some(left) = out.checked_sub(number) else {
+                return vec![];
+            };
+            after.insert(key, left);
+            return vec![(after, Value::Null)];
+        }
+        if out + number <= parameters["permits"].as_u64().unwrap() {
+            after.insert(key, out + number);
+            let answer = if f == "acquire" {
+                Value::Null
+            } else {
+                json!(true)
+            };
+            return vec![(after, answer)];
+        }
+        match f {
+            "acquire" => vec![],
+            _ => vec![(after, json!(false))],
+        }
+    }
+
+    fn alter(random: &mut Random, op: &mut Op) {
+        if op.f == "try-acquire" {
+            op.result = Json::new(&random.one_in(2)).unwrap();
+        } else {
+            op.invoke = Json::from(1 + random.below(3) as u64);
+        }
+    }
+}
+
+#[test]
+fn semaphores() {
+    assert_varied(&agree::<Semaphores>(HISTORIES));
+}
+
+struct Counters;
+
+impl Naive for Counters {
+    type State = i64;
+    const MODEL: &'static str = "counter";
+
+    fn parameters(random: &mut Random) -> Value {
+        [json!({}), json!({"initial": 5})][random.below(2)].clone()
+    }
+
+    fn initial(parameters: &Value) -> i64 {
+        parameters["initial"].as_i64().unwrap_or(0)
+    }
+
+    fn draw(random: &mut Random, _: &Value, _: usize) -> (&'static str, Value) {
+        let number = json!([1, 1, 2, -1][random.below(4)]);
+        match random.below(6) {
+            0 | 1 => ("read", Value::Null),
+            2 => ("add", number),
+            3 => (["increment", "decrement"][random.below(2)], Value::Null),
+            4 => ("add-and-get", number),
+            _ => ("get-and-add", number),
+        }
+    }
+
+    fn act(_: &Value, state: &i64, f: &str, argument: &Value, _: usize) -> Vec<(i64, Value)> {
+        let number = argument.as_i64().unwrap_or(0);
+        let after = state + number;
+        vec![match f {
+            "read" => (*state, json!(state)),
+            "increment" => (state + 1, Value::Null),
+            "decrement" => (state - 1, Value::Null),
+            "add" => (after, Value::Null),
+            "add-and-get" => (after, json!(after)),
+            _ => (after, json!(state)),
+        }]
+    }
+
+    fn alter(random: &mut Random, op: &mut Op) {
+        if let Ok(number) = op.result.parse::<i64>() {
+            op.result = Json::from(number + random.below(5) as i64 - 2);
+        }
+    }
+}
+
+#[test]
+fn counters() {
+    assert_varied(&agree::<Counters>(HISTORIES));
+}
+
+struct Sets;
+
+impl Naive for Sets {
+    type State = BTreeSet<u64>;
+    const MODEL: &'static str = "set";
+
+    /// The parameter says whether anybody reads the whole; the checker ignores it.
+    fn parameters(random: &mut Random) -> Value {
+        json!({"whole": random.one_in(2)})
+    }
+
+    fn initial(_: &Value) -> Self::State {
+        BTreeSet::new()
+    }
+
+    fn draw(random: &mut Random, parameters: &Value, _: usize) -> (&'static str, Value) {
+        let element = json!(random.below(3));
+        match random.below(6) {
+            0 | 1 if parameters["whole"] == true => ("read", Value::Null),
+            0 | 1 => ("contains", element),
+            2 => ("remove", element),
+            _ => ("add", element),
+        }
+    }
+
+    fn act(
+        _: &Value,
+        state: &Self::State,
+        f: &str,
+        argument: &Value,
+        _: usize,
+    ) -> Vec<(Self::State, Value)> {
+        let element = argument.as_u64().unwrap_or(0);
+        let mut after = state.clone();
+        let answer = match f {
+            "read" => json!(state),
+            "contains" => json!(state.contains(&element)),
+            "add" => json!(after.insert(element)),
+            _ => json!(after.remove(&element)),
+        };
+        let mut answers = vec![(after.clone(), answer)];
+        if f == "add" || f == "remove" {
+            // Perhaps nobody is told whether that changed anything.
+            answers.push((after, Value::Null));
+        }
+        answers
+    }
+
+    fn alter(random: &mut Random, op: &mut Op) {
+        if let Ok(mut whole) = op.result.parse::<BTreeSet<u64>>() {
+            let element = random.below(3) as u64;
+            if !whole.remove(&element) {
+                whole.insert(element);
+            }
+            op.result = Json::new(&whole).unwrap();
+        } else if !op.result.is_null() {
+            op.result = Json::new(&random.one_in(2)).unwrap();
+        }
+    }
+}
+
+#[test]
+fn sets() {
+    assert_varied(&agree::<Sets>(HISTORIES));
+}
+
+struct Groups;
+
+impl Naive for Groups {
+    type State = BTreeMap<String, BTreeSet<String>>;
+    const MODEL: &'static str = "membership";
+
+    fn initial(_: &Value) -> Self::State {
+        BTreeMap::new()
+    }
+
+    fn draw(random: &mut Random, _: &Value, _: usize) -> (&'static str, Value) {
+        let member = json!(["x", "y", "z"][random.below(3)]);
+        let group = random.one_in(8);
+        let value = |value| match group {
+            true => json!({"key": "a", "value": value}),
+            false => value,
+        };
+        match random.below(6) {
+            0 | 1 => ("members", value(Value::Null)),
+            2 => (["leave", "expire"][random.below(2)], value(member)),
+            _ => ("join", value(member)),
+        }
+    }
+
+    fn act(
+        _: &Value,
+        state: &Self::State,
+        f: &str,
+        argument: &Value,
+        _: usize,
+    ) -> Vec<(Self::State, Value)> {
+        let is_keyed = argument.is_object();
+        let group = if is_keyed {
+            key_of(argument)
+        } else {
+            String::new()
+        };
+        let member = if is_keyed {
+            &argument["value"]
+        } else {
+            argument
+        };
+        let member = member.as_str().unwrap_or_default().to_owned();
+        let mut after = state.clone();
+        let members = after.entry(group).or_default();
+        let answer = match f {
+            "members" => json!(members),
+            "join" => {
+                members.insert(member);
+                Value::Null
+            }
+            _ => {
+                members.remove(&member);
+                Value::Null
+            }
+        };
+        vec![(after, answer)]
+    }
+
+    fn alter(random: &mut Random, op: &mut Op) {
+        if let Ok(mut whole) = op.result.parse::<BTreeSet<String>>() {
+            let member = ["x", "y", "z"][random.below(3)].to_owned();
+            if !whole.remove(&member) {
+                whole.insert(member);
+            }
+            op.result = Json::new(&whole).unwrap();
+        }
+    }
+}
+
+#[test]
+fn groups() {
+    assert_varied(&agree::<Groups>(HISTORIES));
 }

@@ -9,7 +9,7 @@ use super::{Answer, Ask};
 use crate::history::{History, HistoryError, Operation};
 use crate::keyed::{Keyed, parameters, text, unknown_operation};
 use crate::names::Names;
-use crate::search::Calls;
+use crate::object::Object;
 
 /// What registers there are, and what they hold.
 pub(crate) struct Registers<'h> {
@@ -31,8 +31,8 @@ struct Parameters<'h> {
     initial: Option<&'h RawValue>,
 }
 
-impl<'h> Registers<'h> {
-    pub(super) fn of(history: &'h History) -> Result<Self, HistoryError> {
+impl<'h> Object<'h> for Registers<'h> {
+    fn of(history: &'h History) -> Result<Self, HistoryError> {
         let mut registers = Self {
             keys: Names::reserving_zero(),
             values: Names::reserving_zero(),
@@ -42,24 +42,6 @@ impl<'h> Registers<'h> {
         let initial = parameters.initial.map(RawValue::get);
         registers.initial = registers.number(initial.and_then(text));
         Ok(registers)
-    }
-
-    pub(super) fn calls(
-        &mut self,
-        history: &'h History,
-    ) -> Result<Calls<'h, (u32, Ask), Answer>, HistoryError> {
-        Calls::of(history, |operation| self.call(operation))
-    }
-
-    pub(super) fn show_value(&self, value: u32) -> String {
-        match value {
-            NULL => "null".to_owned(),
-            value => format!("`{}`", self.values.text(value)),
-        }
-    }
-
-    fn number(&mut self, value: Option<Cow<'h, str>>) -> u32 {
-        value.map_or(NULL, |text| self.values.number(text))
     }
 
     fn call(
@@ -91,5 +73,18 @@ impl<'h> Registers<'h> {
             }
         };
         Ok(((key, ask), answer))
+    }
+}
+
+impl<'h> Registers<'h> {
+    pub(super) fn show_value(&self, value: u32) -> String {
+        match value {
+            NULL => "null".to_owned(),
+            value => format!("`{}`", self.values.text(value)),
+        }
+    }
+
+    fn number(&mut self, value: Option<Cow<'h, str>>) -> u32 {
+        value.map_or(NULL, |text| self.values.number(text))
     }
 }

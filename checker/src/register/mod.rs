@@ -30,10 +30,11 @@
 mod extract;
 
 use crate::history::{History, HistoryError};
+use crate::object;
 use crate::search::{Budget, Sequential};
 use crate::verdict::Verdict;
 
-use extract::Registers;
+pub(crate) use extract::Registers;
 
 /// Decides whether the history is that of registers.
 ///
@@ -44,23 +45,7 @@ use extract::Registers;
 /// # Errors
 /// When an event is no such operation.
 pub fn check(history: &History, budget: &Budget) -> Result<Verdict, HistoryError> {
-    let mut registers = Registers::of(history)?;
-    let calls = registers.calls(history)?;
-    Ok(calls.verdict(&registers, budget))
-}
-
-/// The operations that took effect, by their index, in an order that explains all
-/// results; none when there is none, or the budget did not suffice.
-///
-/// # Errors
-/// When an event is no operation on a register.
-pub fn linearization(
-    history: &History,
-    budget: &Budget,
-) -> Result<Option<Vec<usize>>, HistoryError> {
-    let mut registers = Registers::of(history)?;
-    let calls = registers.calls(history)?;
-    Ok(calls.linearization(&registers, budget))
+    object::check::<Registers<'_>>(history, budget)
 }
 
 /// A register that is asked for something. Values are numbers of texts.

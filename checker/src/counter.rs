@@ -1,0 +1,144 @@
+//! Counters: what was added is what is read.
+//!
+//! # The question
+//!
+//! Clients `add` to a counter and `read` it. Is there an order of all operations, each at
+//! some instant between its invocation and its return, in which every read returns the sum
+//! of what was added before?
+//!
+//! ```text
+//! add 1      |-----|
+//! add 1        |----------------- ...       no answer: it may count, or not
+//! read -> 2            |---|                it did
+//! read -> 1                  |---|          and nothing can explain this
+//! ```
+//!
+//! # The answer
+//!
+//! Counters are independent of each other. The state is one number. Equal additions are in
+//! the order of their returns and reads do not branch, so a [search](crate::search) that
+//! remembers where it has been takes O(n k) when all add the same, for k additions that
+//! overlap, and O(n 2^k) at worst.
+//!
+//! # Pending operations
+//!
+//! An addition of unknown outcome may count from any time after its invocation on, or
+//! never. That is exact.
+//!
+//! The twin in `tests/`, which tries all orders, agrees on many small random histories.
+
+use serde::Deserialize;
+
+use crate::history::{Event, History, HistoryError, Operation};
+use crate::keyed::{Keyed, parameters, unknown_operation};
+use crate::names::Names;
+use crate::object::{self, Object};
+use crate::search::{Budget, Sequential};
+use crate::verdict::Verdict;
+
+/// Decides whether the history is that of counters.
+///
+/// Operations: `add` with a whole number; `increment` and `decrement`, which are `add` of 1
+/// and -1; `read`, whose result is the sum; `add-and-get` and `get-and-add` with a whole
+/// number, whose results are the sum after and before. The header's parameters may have
+/// `initial`, 0 when left out.
+///
+/// # Errors
+/// When an event is no such operation.
+pub fn check(history: &History, budget: &Budget) -> Result<Verdict, HistoryError> {
+    object::check::<Counters<'_>>(history, budget)
+}
+
+/// What counters there are.
+pub(crate) struct Counters<'h> {
+    names: Names<'h>,
+    initial: i64,
+}
+
+#[derive(Deserialize, Default)]
+struct Parameters {
+    #[serde(default)]
+    initial: i64,
+}
+
+/// What an operation adds, and whether its result is the sum before that.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Ask {
+    Read,
+    AddAndGet(i64),
+    GetAndAdd(i64),
+}
+
+const NUMBER: &str = "a whole number";
+
+impl<'h> Object<'h> for Counters<'h> {
+    fn of(history: &'h History) -> Result<Self, HistoryError> {
+        let Parameters { initial } = parameters(history)?;
+        Ok(Self {
+            names: Names::default(),
+            initial,
+        })
+    }
+
+    fn call(
+        &mut self,
+        operation: &Operation<'h>,
+    ) -> Result<((u32, Ask), Option<i64>), HistoryError> {
+        let event = operation.invoke;
+        let mut keyed = Keyed::of(event)?;
+        let name = keyed.key.take().unwrap_or_default();
+        let number = || keyed.parse::<i64>(event, NUMBER);
+        let result = |event: &'h Event| Keyed::of(event)?.parse::<i64>(event, NUMBER);
+        let result = || operation.ok().map(result).transpose();
+        let (ask, answer) = match event.f.as_ref() {
+            "read" => (Ask::Read, result()?),
+            "add" => (Ask::AddAndGet(number()?), None),
+            "increment" => (Ask::AddAndGet(1), None),
+            "decrement" => (Ask::AddAndGet(-1), None),
+            "add-and-get" => (Ask::AddAndGet(number()?), result()?),
+            "get-and-add" => (Ask::GetAndAdd(number()?), result()?),
+            _ => {
+                let known = "add, increment, decrement, read, add-and-get and get-and-add";
+                return Err(unknown_operation(event, "counter", known));
+            }
+        };
+        Ok(((self.names.number(name), ask), answer))
+    }
+}
+
+impl Sequential for Counters<'_> {
+    type State = i64;
+    type Input = (u32, Ask);
+    type Output = i64;
+    type Part = u32;
+
+    fn part(&self, (name, _): &Self::Input) -> u32 {
+        *name
+    }
+
+    fn initial(&self, _: &u32) -> i64 {
+        self.initial
+    }
+
+    fn step(
+        &self,
+        sum: &i64,
+        (_, ask): &Self::Input,
+        output: Option<&i64>,
+    ) -> impl IntoIterator<Item = i64> {
+        let (after, result) = match ask {
+            Ask::Read => (*sum, *sum),
+            Ask::AddAndGet(number) => (sum.wrapping_add(*number), sum.wrapping_add(*number)),
+            Ask::GetAndAdd(number) => (sum.wrapping_add(*number), *sum),
+        };
+        output.is_none_or(|seen| *seen == result).then_some(after)
+    }
+
+    fn only_reads(&self, (_, ask): &Self::Input, _: Option<&i64>) -> bool {
+        matches!(ask, Ask::Read | Ask::AddAndGet(0) | Ask::GetAndAdd(0))
+    }
+
+    fn show(&self, sum: &i64) -> String {
+        format!("the sum {sum}")
+    }
+}

@@ -1,0 +1,63 @@
+//! What objects that are checked by a search have in common.
+
+use crate::history::{History, HistoryError, Operation};
+use crate::liveness::{Deadline, STUCK};
+use crate::search::{Budget, Calls, Sequential};
+use crate::verdict::{Class, Verdict, Violation, count};
+
+/// An object whose operations stand in histories.
+pub(crate) trait Object<'h>: Sequential + Sized {
+    /// The object as the header describes it.
+    fn of(history: &'h History) -> Result<Self, HistoryError>;
+
+    /// What an operation asked, and what came of it as far as it matters.
+    fn call(
+        &mut self,
+        operation: &Operation<'h>,
+    ) -> Result<(Self::Input, Option<Self::Output>), HistoryError>;
+
+    /// Whether such an operation may wait for as long as it likes.
+    fn may_wait(_: &Operation<'h>) -> bool {
+        false
+    }
+}
+
+/// Decides whether the history is that of such an object.
+pub(crate) fn check<'h, O: Object<'h>>(
+    history: &'h History,
+    budget: &Budget,
+) -> Result<Verdict, HistoryError> {
+    let mut object = O::of(history)?;
+    let calls = Calls::of(history, |operation| object.call(operation))?;
+    let verdict = calls.verdict(&object, budget);
+    let stuck = Deadline::of(history).filter(|_| verdict.is_valid());
+    let stuck = stuck.and_then(|deadline| find_stuck::<O>(&deadline, &calls.operations));
+    Ok(stuck.map_or(verdict, Verdict::Violation))
+}
+
+/// The operations that took effect, by their index, in an order that explains all results.
+pub(crate) fn linearization<'h, O: Object<'h>>(
+    history: &'h History,
+    budget: &Budget,
+) -> Result<Option<Vec<usize>>, HistoryError> {
+    let mut object = O::of(history)?;
+    let calls = Calls::of(history, |operation| object.call(operation))?;
+    Ok(calls.linearization(&object, budget))
+}
+
+fn find_stuck<'h, O: Object<'h>>(
+    deadline: &Deadline,
+    operations: &[Operation<'h>],
+) -> Option<Violation> {
+    let mut stuck = deadline.overdue(operations);
+    stuck.retain(|operation| !O::may_wait(operation));
+    let (first, others) = stuck.split_first()?;
+    let sentence = deadline.sentence(first);
+    let mut violation = Violation::new(Class::Liveness, STUCK, sentence, [*first]);
+    if !others.is_empty() {
+        let others = count(others.len() as u64, "other operation");
+        let sentence = format!("{others} had not finished either");
+        violation.also.push(sentence);
+    }
+    Some(violation)
+}

@@ -1,0 +1,148 @@
+//! Semaphores: so many permits are out at a time, and no more.
+//!
+//! # The question
+//!
+//! Clients `acquire` and `release` permits, of which there is a fixed number. Is there an
+//! order of all operations, each at some instant between its invocation and its return, in
+//! which never more permits are out than there are, and none comes back that is not out?
+//!
+//! ```text
+//! two permits
+//! acquire  |-----|
+//! acquire    |-----|
+//! acquire             |-----|             a third one is out: no order
+//! release                        |-----|
+//! ```
+//!
+//! # The answer
+//!
+//! Semaphores are independent of each other. The state is one number. Operations on so
+//! many permits are equal and in the order of their returns, so a [search](crate::search)
+//! that remembers where it has been takes O(n k^2) for k operations that overlap, if all
+//! are on one permit at a time.
+//!
+//! # Pending operations
+//!
+//! Those of unknown outcome may take effect at any time after their invocation, or never.
+//! All that is exact.
+//!
+//! The twin in `tests/`, which tries all orders, agrees on many small random histories.
+
+use serde::Deserialize;
+
+use crate::history::{History, HistoryError, Operation, Problem};
+use crate::keyed::{Keyed, parameters, unknown_operation};
+use crate::names::Names;
+use crate::object::{self, Object};
+use crate::search::{Budget, Sequential};
+use crate::verdict::{Verdict, count};
+
+/// Decides whether the history is that of semaphores.
+///
+/// Operations: `acquire`, `try-acquire` (whose result is `false` when there were not
+/// enough permits) and `release`, of as many permits as the value says, or one when it is
+/// null. The header's parameters must have `permits`: how many there are.
+///
+/// # Errors
+/// When an event is no such operation, or the number of permits is missing.
+pub fn check(history: &History, budget: &Budget) -> Result<Verdict, HistoryError> {
+    object::check::<Semaphores<'_>>(history, budget)
+}
+
+/// What semaphores there are.
+pub(crate) struct Semaphores<'h> {
+    names: Names<'h>,
+    permits: u64,
+}
+
+#[derive(Deserialize, Default)]
+struct Parameters {
+    permits: Option<u64>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Ask {
+    Acquire,
+    TryAcquire,
+    Release,
+}
+
+impl<'h> Object<'h> for Semaphores<'h> {
+    fn of(history: &'h History) -> Result<Self, HistoryError> {
+        let Parameters { permits } = parameters(history)?;
+        let permits = permits.ok_or_else(|| {
+            let detail = "\"permits\", how many there are".to_owned();
+            HistoryError::at(1, Problem::Parameters { detail })
+        })?;
+        Ok(Self {
+            names: Names::default(),
+            permits,
+        })
+    }
+
+    fn call(
+        &mut self,
+        operation: &Operation<'h>,
+    ) -> Result<((u32, Ask, u64), Option<bool>), HistoryError> {
+        let event = operation.invoke;
+        let keyed = Keyed::of(event)?;
+        let permits: Option<u64> = keyed.parse(event, "a number of permits, or null")?;
+        let name = keyed.key.unwrap_or_default();
+        let ask = match event.f.as_ref() {
+            "acquire" => Ask::Acquire,
+            "try-acquire" => Ask::TryAcquire,
+            "release" => Ask::Release,
+            _ => {
+                let known = "acquire, try-acquire and release";
+                return Err(unknown_operation(event, "semaphore", known));
+            }
+        };
+        let ok = operation.ok().map(Keyed::of).transpose()?;
+        let answer = ok.map(|ok| !ok.is_false());
+        let answer = answer.filter(|_| ask == Ask::TryAcquire);
+        Ok(((self.names.number(name), ask, permits.unwrap_or(1)), answer))
+    }
+
+    fn may_wait(operation: &Operation<'h>) -> bool {
+        operation.invoke.f == "acquire"
+    }
+}
+
+impl Sequential for Semaphores<'_> {
+    /// How many permits are out.
+    type State = u64;
+    type Input = (u32, Ask, u64);
+    type Output = bool;
+    type Part = u32;
+
+    fn part(&self, (name, ..): &Self::Input) -> u32 {
+        *name
+    }
+
+    fn initial(&self, _: &u32) -> u64 {
+        0
+    }
+
+    fn step(
+        &self,
+        out: &u64,
+        (_, ask, permits): &Self::Input,
+        output: Option<&bool>,
+    ) -> impl IntoIterator<Item = u64> {
+        let acquired = out.checked_add(*permits).filter(|out| *out <= self.permits);
+        match (ask, output) {
+            (Ask::Acquire, _) | (Ask::TryAcquire, Some(true)) => acquired,
+            (Ask::TryAcquire, Some(false)) => acquired.is_none().then_some(*out),
+            (Ask::TryAcquire, None) => Some(acquired.unwrap_or(*out)),
+            (Ask::Release, _) => out.checked_sub(*permits),
+        }
+    }
+
+    fn only_reads(&self, _: &Self::Input, output: Option<&bool>) -> bool {
+        output == Some(&false)
+    }
+
+    fn show(&self, out: &u64) -> String {
+        format!("{} out of {}", count(*out, "permit"), self.permits)
+    }
+}

@@ -1,0 +1,117 @@
+//! What operations do to a set.
+
+use super::{Elements, Sets};
+use crate::search::Sequential;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Ask {
+    Add(u32),
+    Remove(u32),
+    Contains(u32),
+    Read,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Answer {
+    /// Whether it was inside, of `contains`; whether it changed anything, of changes.
+    Was(bool),
+    Whole(Elements),
+    /// All elements, one of them twice.
+    Twice,
+}
+
+/// What a change leads to if it is told whether it changed anything.
+pub(crate) fn changed(
+    state: &Elements,
+    element: u32,
+    is_inside_after: bool,
+    answer: Option<&Answer>,
+) -> Option<Elements> {
+    let changes = state.contains(element) != is_inside_after;
+    if matches!(answer, Some(Answer::Was(told)) if *told != changes) {
+        return None;
+    }
+    let mut next = state.clone();
+    if changes {
+        next.toggle(element);
+    }
+    Some(next)
+}
+
+impl Sequential for Sets<'_> {
+    type State = Elements;
+    type Input = (u32, Ask);
+    type Output = Answer;
+    /// A set, and an element if nobody reads the whole.
+    type Part = (u32, Option<u32>);
+
+    fn part(&self, (name, ask): &Self::Input) -> Self::Part {
+        match ask {
+            _ if self.read_as_whole.contains(name) => (*name, None),
+            Ask::Add(element) | Ask::Remove(element) | Ask::Contains(element) => {
+                (*name, Some(*element))
+            }
+            Ask::Read => (*name, None),
+        }
+    }
+
+    fn initial(&self, _: &Self::Part) -> Elements {
+        Elements::default()
+    }
+
+    fn step(
+        &self,
+        state: &Elements,
+        (_, ask): &Self::Input,
+        output: Option<&Answer>,
+    ) -> impl IntoIterator<Item = Elements> {
+        match ask {
+            Ask::Add(element) => changed(state, *element, true, output),
+            Ask::Remove(element) => changed(state, *element, false, output),
+            Ask::Contains(element) => {
+                let is_inside = state.contains(*element);
+                let fits = output.is_none_or(|output| *output == Answer::Was(is_inside));
+                fits.then(|| state.clone())
+            }
+            Ask::Read => match output {
+                Some(Answer::Whole(whole)) => (whole == state).then(|| state.clone()),
+                Some(Answer::Twice) => None,
+                _ => Some(state.clone()),
+            },
+        }
+    }
+
+    fn only_reads(&self, (_, ask): &Self::Input, output: Option<&Answer>) -> bool {
+        matches!(ask, Ask::Contains(_) | Ask::Read) || output == Some(&Answer::Was(false))
+    }
+
+    fn heap_bytes(&self, state: &Elements) -> usize {
+        state.own_bytes()
+    }
+
+    fn show(&self, state: &Elements) -> String {
+        self.show_elements(state)
+    }
+}
+
+impl Sets<'_> {
+    fn show_elements(&self, state: &Elements) -> String {
+        show(state, |element| self.elements.text(element))
+    }
+}
+
+/// How many elements are named.
+const SHOWN_MAX: usize = 8;
+
+/// `a set of b, d, f`
+pub(crate) fn show<'t>(state: &Elements, text: impl Fn(u32) -> &'t str) -> String {
+    let shown: Vec<&str> = state.iter().take(SHOWN_MAX).map(text).collect();
+    match state.iter().count() {
+        0 => "an empty set".to_owned(),
+        number if number > SHOWN_MAX => {
+            let shown = shown.join(", ");
+            format!("a set of {number} elements, such as {shown}")
+        }
+        _ => format!("a set of {}", shown.join(", ")),
+    }
+}
