@@ -83,6 +83,7 @@ enum Scheme {
 }
 
 /// Everything that a client connects with.
+#[derive(Clone)]
 pub(crate) struct Access {
     addresses: Vec<String>,
     options: ConnectOptions,

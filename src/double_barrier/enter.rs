@@ -8,6 +8,7 @@ use crate::error::{self, Error};
 use crate::hold::{Claim, Hold};
 use crate::request::revision_of;
 use crate::runtime;
+use crate::watch::Reading;
 
 /// For how long a round that is complete may go without saying so before any
 /// participant says it: the one whose turn it is may have died.
@@ -18,9 +19,9 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// Waits for the round and enters with it.
 pub(super) async fn enter(inner: &Inner) -> Result<Inside, Error> {
-    // The watch opens beside the transaction.
-    inner.mirror.open();
-    let arrival = come(inner).await?;
+    // The watch opens beside the transaction, which reads the keys for it.
+    let reading = inner.mirror.open_for();
+    let arrival = come(inner, reading).await?;
     #[cfg(feature = "harness")]
     if inner.is_as_go() {
         return inner.wait_as_go(arrival).await;
@@ -43,7 +44,7 @@ pub(super) struct Arrival {
 }
 
 /// Creates the participant's key.
-async fn come(inner: &Inner) -> Result<Arrival, Error> {
+async fn come(inner: &Inner, reading: Reading) -> Result<Arrival, Error> {
     let mut stale = None;
     loop {
         let mut claim = Claim::new(&inner.session, inner.waiters.new_item_key());
@@ -52,6 +53,9 @@ async fn come(inner: &Inner) -> Result<Arrival, Error> {
         let coming = inner.coming(claim.key(), &answer)?;
         match coming {
             Coming::Came { created, scene } => {
+                if let Some(read) = Inner::all_keys_of(&answer) {
+                    reading.done(created, &read);
+                }
                 let hold = claim.into_hold(created);
                 let is_early = inner.is_among_first(&scene, hold.key());
                 return Ok(Arrival {

@@ -95,11 +95,19 @@ impl Inner {
             None => compares.push(self.not_ready()),
         }
         then.push(TxnOp::put(key, "", Some(leased)));
-        then.push(self.list());
+        then.push(self.all_keys());
         Txn::new()
             .when(compares)
             .and_then(then)
             .or_else([self.look(), self.list()])
+    }
+
+    /// All keys below the barrier's name, if the participant has come.
+    pub(super) fn all_keys_of(answer: &TxnResponse) -> Option<GetResponse> {
+        match answer.op_responses().into_iter().next_back() {
+            Some(TxnOpResponse::Get(read)) if answer.succeeded() => Some(read),
+            _ => None,
+        }
     }
 
     pub(super) fn coming(&self, key: &str, answer: &TxnResponse) -> Result<Coming, Error> {
@@ -186,6 +194,12 @@ impl Inner {
 
     pub(super) fn list_options(&self) -> GetOptions {
         GetOptions::new().with_prefix().with_keys_only()
+    }
+
+    /// Everything below the barrier's name: what the local copy begins with.
+    fn all_keys(&self) -> TxnOp {
+        let options = GetOptions::new().with_prefix();
+        TxnOp::get(self.name.children(), Some(options))
     }
 
     fn end_of_waiters(&self) -> String {

@@ -9,15 +9,17 @@
 //! watch at once, and one that starts in the past only every 100 ms
 //! (`syncWatchersLoop` in `server/storage/mvcc/watchable_store.go`). The read
 //! then is at a revision no earlier than the watch, so nothing falls between,
-//! and what both have seen is recognised by its revision.
+//! and what both have seen is recognised by its revision. Who sends a transaction
+//! anyway can let that do the read ([`Mirror::open_for`]).
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use etcd_client::{Client, Event, EventType, GetOptions, KeyValue};
+use etcd_client::{Client, Event, EventType, GetOptions, GetResponse, KeyValue};
 use tokio::sync::Notify;
 
 use super::PrefixWatchOptions;
+use super::first_read::FirstRead;
 use super::lasting::{Follower, Lasting, Next, Range};
 use crate::error::Error;
 use crate::request::{Purpose, Requests, revision_of};
@@ -54,6 +56,15 @@ impl View {
         self.keys
             .get(key)
             .is_some_and(|entry| entry.create_revision == create_revision)
+    }
+
+    /// What a read of all keys of a range has found at `revision`.
+    fn of_read(revision: i64, read: &GetResponse) -> Self {
+        let entry = |kv: &KeyValue| Some((kv.key_str().ok()?.to_owned(), Entry::of(kv)));
+        Self {
+            revision,
+            keys: read.kvs().iter().filter_map(entry).collect(),
+        }
     }
 
     /// Takes over events; those that the view has already are left out.
@@ -95,6 +106,7 @@ impl Mirror {
             requests,
             state: Mutex::default(),
             changed: Notify::new(),
+            first_read: FirstRead::default(),
         };
         Self {
             handle: Arc::new(Handle {
@@ -107,6 +119,20 @@ impl Mirror {
     /// Opens the watch and reads the keys, in the background, for a wait to come.
     pub(crate) fn open(&self) {
         self.start();
+    }
+
+    /// Opens the watch, in the background, beside a transaction that reads the
+    /// whole range: the copy begins with what that has read, if it gets it before
+    /// the promise is dropped.
+    pub(crate) fn open_for(&self) -> Reading {
+        let mut state = self.handle.shared.lock();
+        let promise = (!state.running).then(|| self.handle.shared.first_read.promise());
+        self.start_with(&mut state);
+        drop(state);
+        Reading {
+            mirror: self.clone(),
+            is_promised: promise.is_some(),
+        }
     }
 
     /// Waits until `decide` says something about a view at or after `revision`.
@@ -152,8 +178,11 @@ impl Mirror {
     /// Sees to it that the copy is kept. Returns how often etcd has refused it so
     /// far.
     fn start(&self) -> u64 {
+        self.start_with(&mut self.handle.shared.lock())
+    }
+
+    fn start_with(&self, state: &mut State) -> u64 {
         let shared = &self.handle.shared;
-        let mut state = shared.lock();
         if !state.running {
             state.running = true;
             state.refusal = None;
@@ -183,6 +212,31 @@ impl std::fmt::Debug for Mirror {
     }
 }
 
+/// The promise of a read that a transaction does.
+#[must_use = "dropping it lets the copy read for itself"]
+pub(crate) struct Reading {
+    mirror: Mirror,
+    is_promised: bool,
+}
+
+impl Reading {
+    /// All keys of the range, as they were at `revision`.
+    pub(crate) fn done(self, revision: i64, read: &GetResponse) {
+        if self.is_promised {
+            let view = View::of_read(revision, read);
+            self.mirror.handle.shared.first_read.keep(view);
+        }
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        if self.is_promised {
+            self.mirror.handle.shared.first_read.give_up();
+        }
+    }
+}
+
 /// What the clones own: the watch ends with the last of them.
 pub(super) struct Handle {
     shared: Arc<Shared>,
@@ -195,6 +249,7 @@ struct Shared {
     requests: Requests,
     state: Mutex<State>,
     changed: Notify,
+    first_read: FirstRead,
 }
 
 #[derive(Debug, Default)]
@@ -227,11 +282,12 @@ impl Shared {
             .requests
             .range(why, range.as_str().as_bytes(), options)
             .await?;
-        let entry = |kv: &KeyValue| Some((kv.key_str().ok()?.to_owned(), Entry::of(kv)));
-        Ok(View {
-            revision: revision_of(answer.header()),
-            keys: answer.kvs().iter().filter_map(entry).collect(),
-        })
+        Ok(View::of_read(revision_of(answer.header()), &answer))
+    }
+
+    fn show(&self, view: View) {
+        self.lock().view = Some(view);
+        self.changed.notify_waiters();
     }
 }
 
@@ -246,7 +302,14 @@ impl Follower for Shared {
     /// (`syncWatchersLoop`). So if the revision has moved on since, the keys are
     /// read again now and then, until the first event has come.
     async fn opened(&self, revision: i64) -> Next {
-        let next = self.look().await;
+        let next = match self.first_read.wait().await {
+            // An older one lacks what happened before the watch.
+            Some(view) if view.revision >= revision => {
+                self.show(view);
+                Next::Follow
+            }
+            _ => self.look().await,
+        };
         let mut state = self.lock();
         let read_at = state.view.as_ref().map_or(0, |view| view.revision);
         state.is_behind = read_at > revision;
@@ -260,8 +323,7 @@ impl Follower for Shared {
     async fn look(&self) -> Next {
         match self.read().await {
             Ok(view) => {
-                self.lock().view = Some(view);
-                self.changed.notify_waiters();
+                self.show(view);
                 Next::Follow
             }
             Err(error) if error.is_permission_denied() => Next::GiveUp(error),

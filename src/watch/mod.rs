@@ -18,6 +18,7 @@ use tokio::sync::Notify;
 use crate::error::Error;
 use crate::runtime;
 
+mod first_read;
 mod lasting;
 mod mirror;
 mod recent;
@@ -27,7 +28,7 @@ use lasting::{Follower, Lasting, Next, Range};
 pub(crate) use recent::Put;
 use recent::RecentPuts;
 
-pub(crate) use mirror::{Entry, Mirror, View};
+pub(crate) use mirror::{Entry, Mirror, Reading, View};
 pub use watches::Watches;
 
 /// A lasting watch on all keys that begin with a prefix.

@@ -243,30 +243,50 @@ fn measure(access: &Access, (benchmark, load): &Task, limit: Duration) -> anyhow
     // A single worker that waits for each answer has no use for a second thread,
     // and to wake another one takes time.
     let crowd = (load.workers + load.producers) as usize;
-    run(cores.min(crowd), async {
-        let counter = bench::requests::Counter::new();
-        let connect = access.counted(&counter).await?;
-        let prefix = format!("etcd-recipes-bench/{:016x}", runtime::random_u64());
-        let mut signals = Signals::listen().context("cannot listen to signals")?;
-        let interrupt = async {
-            signals.next().await;
-        };
-        let measured = bench::measure(
-            benchmark, *load, connect, &counter, &prefix, limit, interrupt,
-        )
-        .await;
-        Ok(measured.map_err(|error| failed(benchmark, &error))?)
-    })
+    run(
+        cores.min(crowd),
+        measured(access.clone(), (benchmark, *load), limit),
+    )
 }
 
-/// Runs a future to its end, on so many threads.
-fn run<T>(threads: usize, future: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    tokio::runtime::Builder::new_multi_thread()
+async fn measured(
+    access: Access,
+    (benchmark, load): Task,
+    limit: Duration,
+) -> anyhow::Result<Report> {
+    let counter = bench::requests::Counter::new();
+    let connect = access.counted(&counter).await?;
+    let prefix = format!("etcd-recipes-bench/{:016x}", runtime::random_u64());
+    let mut signals = Signals::listen().context("cannot listen to signals")?;
+    let interrupt = async {
+        signals.next().await;
+    };
+    let measured = bench::measure(
+        benchmark, load, connect, &counter, &prefix, limit, interrupt,
+    )
+    .await;
+    Ok(measured.map_err(|error| failed(benchmark, &error))?)
+}
+
+/// Runs a future to its end, on so many threads and no other: `block_on` has a
+/// future of its own on the thread that calls it, to and from which every answer
+/// would have to be handed over.
+fn run<T: Send + 'static>(
+    threads: usize,
+    future: impl Future<Output = anyhow::Result<T>> + Send + 'static,
+) -> anyhow::Result<T> {
+    let mut builder = match threads {
+        0 | 1 => tokio::runtime::Builder::new_current_thread(),
+        _ => tokio::runtime::Builder::new_multi_thread(),
+    };
+    let runtime = builder
         .worker_threads(threads.max(1))
         .enable_all()
         .build()
-        .context("cannot start")?
-        .block_on(future)
+        .context("cannot start")?;
+    runtime
+        .block_on(runtime.spawn(future))
+        .context("the benchmark panicked")?
 }
 
 fn label((benchmark, load): &Task) -> String {

@@ -76,7 +76,7 @@ impl Peer {
     fn turn(&self, access: &Access, task: &Task) -> anyhow::Result<Turn> {
         let (benchmark, load) = *task;
         let go = match benchmark.has_go {
-            true => Some(super::run(1, self.ask(access, benchmark, load))?),
+            true => Some(super::run(1, ask(self.command(access, benchmark, load)))?),
             false => None,
         };
         let report = measure(access, task, self.limit)?;
@@ -87,14 +87,8 @@ impl Peer {
         })
     }
 
-    /// Runs the Go program, without anything else at work in this process.
-    async fn ask(
-        &self,
-        access: &Access,
-        benchmark: &Benchmark,
-        load: Load,
-    ) -> anyhow::Result<Figures> {
-        let mut signals = Signals::listen().context("cannot listen to signals")?;
+    /// How to call the Go program.
+    fn command(&self, access: &Access, benchmark: &Benchmark, load: Load) -> Command {
         let mut command = Command::new(&self.program);
         command
             .kill_on_drop(true)
@@ -106,28 +100,33 @@ impl Peer {
             .arg(benchmark.name)
             .stdin(Stdio::null())
             .stderr(Stdio::inherit());
-        let (ran, interrupt) = (
-            std::pin::pin!(command.output()),
-            std::pin::pin!(signals.next()),
-        );
-        let ran = match futures_util::future::select(ran, interrupt).await {
-            futures_util::future::Either::Left((ran, _)) => ran,
-            futures_util::future::Either::Right(_) => {
-                return Err(Failure::cluster("interrupted").into());
-            }
-        };
-        let program = self.program.display();
-        let ran = ran.map_err(|error| {
-            Failure::usage(format!("cannot run {program}: {error}"))
-                .hint("scripts/bench-go builds it from bench/go/main.go.")
-        })?;
-        if !ran.status.success() {
-            let what = format!("{program} {} failed: {}", benchmark.name, ran.status);
-            return Err(Failure::cluster(what).into());
-        }
-        serde_json::from_slice(&ran.stdout)
-            .with_context(|| format!("what {program} printed is not what bench/go/main.go prints"))
+        command
     }
+}
+
+/// Runs the Go program, without anything else at work in this process.
+async fn ask(mut command: Command) -> anyhow::Result<Figures> {
+    let mut signals = Signals::listen().context("cannot listen to signals")?;
+    let called = format!("{:?}", command.as_std());
+    let (ran, interrupt) = (
+        std::pin::pin!(command.output()),
+        std::pin::pin!(signals.next()),
+    );
+    let ran = match futures_util::future::select(ran, interrupt).await {
+        futures_util::future::Either::Left((ran, _)) => ran,
+        futures_util::future::Either::Right(_) => {
+            return Err(Failure::cluster("interrupted").into());
+        }
+    };
+    let ran = ran.map_err(|error| {
+        Failure::usage(format!("cannot run {called}: {error}"))
+            .hint("scripts/bench-go builds it from bench/go/main.go.")
+    })?;
+    if !ran.status.success() {
+        return Err(Failure::cluster(format!("{called} failed: {}", ran.status)).into());
+    }
+    serde_json::from_slice(&ran.stdout)
+        .with_context(|| format!("what {called} printed is not what bench/go/main.go prints"))
 }
 
 fn compared((benchmark, load): &Task, turns: &[Turn]) -> anyhow::Result<Comparison> {
