@@ -122,7 +122,9 @@ fn a_round_of_a_double_barrier_costs_two_txns_for_each_and_one_for_all() {
             let (requests, each) = (&report.requests, u64::from(participants));
             assert_eq!(requests.of("txn"), rounds * (2 * each + 1), "{report:?}");
             assert!(requests.of("watch") <= 2 * rounds * each, "{report:?}");
-            assert!(requests.of("range") <= rounds * each, "{report:?}");
+            // Who comes has read the keys with its transaction; what is left are looks
+            // while a young watch may be late.
+            assert!(requests.of("range") <= rounds * each / 3, "{report:?}");
         }
     }
 }

@@ -33,13 +33,13 @@ pub(crate) const RECENT_PUTS: usize = 256;
 
 /// The longest pause of a handle that is late, in claims that could be made in
 /// that time. It doubles each time up to here.
-const LATE_MAX: u32 = 63;
+const LATE_MAX: u32 = 511;
 
 /// How many claims at a time keep etcd busy.
 const CLAIMS: u32 = 3;
 
 /// No pause is longer.
-const PAUSE_MAX: Duration = Duration::from_millis(200);
+const PAUSE_MAX: Duration = Duration::from_millis(500);
 
 /// Items that are this far apart cannot keep etcd busy, however many try.
 const QUIET: Duration = Duration::from_millis(100);

@@ -10,6 +10,10 @@ use crate::error::Error;
 use crate::request::{Purpose, revision_of};
 use crate::runtime;
 
+/// A claim that fails shows that about so many others claim too: of those that know
+/// the same best item one gets it.
+const OTHERS_PER_FAILURE: usize = 5;
+
 /// Whom to ask whether the queue is empty.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ask {
@@ -52,6 +56,8 @@ impl Inner {
     pub(super) async fn claim(&self, ask: Ask) -> Result<Taken, Error> {
         // The first claim reads if it has to; later ones know what they were told.
         let mut told: Option<Heads> = None;
+        let mut failures = 0;
+        self.line.let_others_go_first().await;
         loop {
             let (heads, is_fresh) = match told.take() {
                 Some(heads) => (heads, true),
@@ -83,8 +89,14 @@ impl Inner {
                 continue;
             }
             match self.try_to_take(heads, is_fresh).await? {
-                Ok(item) => return Ok(Taken::Item(item)),
-                Err(next) => told = next,
+                Ok(item) => {
+                    self.line.took(OTHERS_PER_FAILURE * failures);
+                    return Ok(Taken::Item(item));
+                }
+                Err(next) => {
+                    failures += 1;
+                    told = next;
+                }
             }
         }
     }
@@ -113,7 +125,6 @@ impl Inner {
                 let taken = &candidates[index];
                 self.known.passed(&taken.key, revision);
                 self.tries.took(index);
-                self.line.took(index);
                 tracing::debug!(key = taken.key, revision, tried = index + 1, "dequeued");
                 Ok(Ok(self.item(taken, value, revision)))
             }

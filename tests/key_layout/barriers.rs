@@ -42,7 +42,7 @@ fn a_participant_of_a_double_barrier_has_a_leased_key_and_a_round_one_without() 
         barrier.enter().await.unwrap();
         let own = "db/waiters/NANOS";
         let come = format!(
-            "if {own} version = 0, db/void/NANOS version = 0, db/ready created = 0 then put {own} \"\" with lease, {LIST} \
+            "if {own} version = 0, db/void/NANOS version = 0, db/ready created = 0 then put {own} \"\" with lease, get db/..db0 \
              else get db/ready keys only, {LIST}"
         );
         let begin = format!(

@@ -183,3 +183,51 @@ fn a_watch_that_may_begin_in_the_past_is_backed_by_reads_until_its_first_event()
         assert!(!shared.is_behind());
     });
 }
+
+/// The keys of another prefix are given for those of this one: so it shows that the
+/// copy did not read for itself.
+#[test]
+fn a_copy_begins_with_what_a_transaction_has_read_unless_that_is_older_than_its_watch() {
+    simulated(vec![], |simulation| async move {
+        let client = simulation.client(0).await.unwrap();
+        put(&client, "a/1").await;
+        let second = put(&client, "b/2").await;
+        let prefix = Some(GetOptions::new().with_prefix());
+        let read = client.kv_client().get("b/", prefix).await.unwrap();
+        for (revision, seen) in [(second, "b/2"), (second - 1, "a/1")] {
+            let mirror = mirror(&client, "a/");
+            mirror.open_for().done(revision, &read);
+            let names = mirror.wait(0, |view| Some(names(view).join(" "))).await;
+            assert_eq!(names.unwrap(), seen);
+        }
+    });
+}
+
+#[test]
+fn a_copy_reads_for_itself_when_nobody_does_it_after_all() {
+    simulated(vec![], |simulation| async move {
+        let client = simulation.client(0).await.unwrap();
+        put(&client, "a/1").await;
+        let mirror = mirror(&client, "a/");
+        let reading = mirror.open_for();
+        let waiting = mirror.wait(0, |view| Some(names(view).join(" ")));
+        let start = runtime::now();
+        let dropped_later = async {
+            runtime::sleep(Duration::from_millis(100)).await;
+            drop(reading);
+        };
+        let (names, ()) = futures_util::future::join(waiting, dropped_later).await;
+        assert_eq!(names.unwrap(), "a/1");
+        assert!(runtime::now() - start < Duration::from_millis(300));
+        // Neither does it wait for ever for somebody who hangs.
+        let hanging = mirror_that_hangs(&client).await;
+        assert_eq!(hanging, "a/1");
+    });
+}
+
+async fn mirror_that_hangs(client: &Client) -> String {
+    let mirror = mirror(client, "a/");
+    let _reading = mirror.open_for();
+    let names = mirror.wait(0, |view| Some(names(view).join(" "))).await;
+    names.unwrap()
+}
