@@ -13,6 +13,7 @@
 //! | `priority-queue` | linearizable priority queue, ties in order of arrival | [`priority_queue`] |
 //! | `transactions` | strict serializability | [`txn`] |
 //! | `bank` | the same, and the accounts always add up | [`txn`] |
+//! | `list-append` | a consistency model, inferred from lists that only grow | [`isolation`] |
 //! | `mutex` | one holder at a time while its lease lives, and fences that hold | [`lock`] |
 //! | `rwlock` | the same, with one writer or any number of readers | [`lock`] |
 //! | `election` | one leader per term, seen by all in one order | [`election`] |
@@ -54,8 +55,8 @@
 //! Modules:
 //! - [`history`]: events, the recorder, reading and writing JSON Lines;
 //! - [`verdict`]: what checkers say;
-//! - [`queue`], [`priority_queue`], [`reliable_queue`], [`txn`], [`lock`], [`election`], [`barrier`] and
-//!   [`etcd`]: the checkers, each with its algorithm and why it is right;
+//! - [`queue`], [`priority_queue`], [`reliable_queue`], [`txn`], [`isolation`], [`lock`],
+//!   [`election`], [`barrier`] and [`etcd`]: the checkers, each with its algorithm and why it is right;
 //! - [`register`], [`kv`], [`mutex`], [`rw_lock`], [`semaphore`], [`counter`], [`set`] and [`membership`]: objects
 //!   that are checked by a search;
 //! - [`search`]: linearizability of any object that has a sequential description;
@@ -66,6 +67,7 @@ pub mod counter;
 pub mod election;
 pub mod etcd;
 pub mod history;
+pub mod isolation;
 mod keyed;
 pub mod kv;
 mod liveness;
@@ -87,5 +89,6 @@ pub mod txn;
 pub mod verdict;
 
 pub use history::{History, HistoryError, ReadError};
-pub use model::{Model, UnknownModel, check, check_within, linearization};
+pub use isolation::{Consistency, Options};
+pub use model::{Model, UnknownModel, check, check_with, check_within, linearization};
 pub use verdict::{Verdict, Violation};

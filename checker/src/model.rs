@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::history::{History, HistoryError, Problem};
+use crate::isolation::{self, Options};
 use crate::search::Budget;
 use crate::verdict::Verdict;
 use crate::{
@@ -25,6 +26,8 @@ pub enum Model {
     Transactions,
     /// Strictly serializable transactions between accounts that always add up.
     Bank,
+    /// Transactions on lists that only grow, at a consistency model.
+    ListAppend,
     /// Locks with one holder at a time, and fencing tokens.
     Mutex,
     /// Locks with one writer or any number of readers at a time.
@@ -64,6 +67,7 @@ impl Model {
             Self::FifoQueue,
             Self::Transactions,
             Self::Bank,
+            Self::ListAppend,
             Self::Mutex,
             Self::RwLock,
             Self::Election,
@@ -92,6 +96,7 @@ impl Model {
             Self::ReliableQueue => "reliable-queue",
             Self::Transactions => "transactions",
             Self::Bank => "bank",
+            Self::ListAppend => "list-append",
             Self::Mutex => "mutex",
             Self::RwLock => "rwlock",
             Self::Election => "election",
@@ -171,12 +176,31 @@ pub fn check_within(
     model: Model,
     budget: &Budget,
 ) -> Result<Verdict, HistoryError> {
+    let options = Options {
+        budget: *budget,
+        ..Options::default()
+    };
+    check_with(history, model, &options)
+}
+
+/// As [`check`], where the one who checks asks for something else than the header
+/// does.
+///
+/// # Errors
+/// As [`check`].
+pub fn check_with(
+    history: &History,
+    model: Model,
+    options: &Options,
+) -> Result<Verdict, HistoryError> {
+    let budget = &options.budget;
     match model {
         Model::FifoQueue => queue::check(history),
         Model::PriorityQueue => priority_queue::check(history),
         Model::ReliableQueue => reliable_queue::check(history),
         Model::Transactions => txn::check(history),
         Model::Bank => txn::check_bank(history),
+        Model::ListAppend => isolation::check_list_append(history, options),
         Model::Mutex if mutex::is_of(history) => mutex::check(history, budget),
         Model::Mutex => lock::check_mutex(history),
         Model::RwLock if mutex::is_of(history) => rw_lock::check(history, budget),

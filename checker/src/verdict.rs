@@ -63,6 +63,33 @@ pub struct Summary {
     /// several.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub guarantee: Option<Guarantee>,
+    /// Which consistency models hold and which do not; only of transactions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub isolation: Option<Box<Isolation>>,
+}
+
+/// Which consistency models a history of transactions satisfies.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Isolation {
+    /// The models that were asked for.
+    pub required: Vec<&'static str>,
+    /// The strongest that hold. None of them follows from another.
+    pub strongest: Vec<&'static str>,
+    /// The weakest that do not hold.
+    pub not: Vec<&'static str>,
+    /// Those that do not hold because a model in `not`, which they imply, does not.
+    pub also_not: Vec<&'static str>,
+    /// The anomalies that were found. Milder ones that follow from others are left out.
+    pub anomalies: Vec<CountedAnomaly>,
+}
+
+/// An anomaly of which a history has at least one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct CountedAnomaly {
+    /// Its name.
+    pub name: &'static str,
+    /// How many were noticed. Of cycles one is shown, whatever their number.
+    pub seen: u64,
 }
 
 /// A guarantee that a history shows, such as an isolation level.
@@ -175,6 +202,9 @@ pub struct Violation {
     /// model knows several, and none when it shows not even the weakest.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub guarantee: Option<Guarantee>,
+    /// Which consistency models hold and which do not; only of transactions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub isolation: Option<Box<Isolation>>,
 }
 
 impl Violation {
@@ -195,6 +225,7 @@ impl Violation {
             witness,
             also: Vec::new(),
             guarantee: None,
+            isolation: None,
         }
     }
 }

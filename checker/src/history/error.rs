@@ -278,6 +278,18 @@ pub enum Problem {
         /// Line of the first invocation.
         since: usize,
     },
+    /// The same value is written twice to a key whose versions are told apart by it.
+    #[error(
+        "the value {value:?} was already written to {key:?} in line {since}; without known versions each write of a key needs a value of its own, for instance client and number"
+    )]
+    NotUnique {
+        /// The key.
+        key: String,
+        /// The value.
+        value: String,
+        /// Line of the first invocation.
+        since: usize,
+    },
     /// The same lease is granted twice.
     #[error(
         "the lease {lease} was already asked for in line {since}; the etcd checker needs distinct leases"

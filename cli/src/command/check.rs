@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::Args;
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use etcd_checker::history::Source;
-use etcd_checker::{History, Model, Verdict};
+use etcd_checker::{Consistency, History, Model, Options, Verdict};
 
 use crate::exit_code::{self, Status};
 use crate::output::{self, Output};
@@ -20,6 +20,7 @@ Examples:
   etcd-recipes check histories/*.jsonl
   etcd-recipes sim queue --seed 7 --history - | etcd-recipes check -
   etcd-recipes check --model transactions bank.jsonl
+  etcd-recipes check --consistency snapshot-isolation append.jsonl
 
 A history is a file of JSON Lines, the first of which is a header; see
 docs/history-format.md in the repository for how other programs write one.
@@ -41,6 +42,13 @@ pub(crate) struct Check {
     #[arg(long, value_name = "NAME", value_parser = model_parser())]
     model: Option<Model>,
 
+    /// The consistency models that transactions must satisfy, instead of what the header says
+    ///
+    /// For the models list-append, rw-register, transactions and bank. Without this and without a
+    /// word in the header it is strict-serializable
+    #[arg(long, alias = "consistency-models", value_name = "NAME", value_delimiter = ',', value_parser = consistency_parser())]
+    consistency: Vec<Consistency>,
+
     /// Print the verdicts as JSON to standard output
     #[arg(long)]
     json: bool,
@@ -48,6 +56,13 @@ pub(crate) struct Check {
 
 fn model_parser() -> impl TypedValueParser<Value = Model> {
     PossibleValuesParser::new(Model::all().iter().map(|model| model.name()))
+        .map(|name| name.parse().expect("only these names are possible"))
+}
+
+fn consistency_parser() -> impl TypedValueParser<Value = Consistency> {
+    let names =
+        Consistency::ALL.map(|model| PossibleValue::new(model.name()).aliases(model.aliases()));
+    PossibleValuesParser::new(names)
         .map(|name| name.parse().expect("only these names are possible"))
 }
 
@@ -113,9 +128,13 @@ impl Check {
             Some(model) => model,
             None => Model::of(&history)?,
         };
+        let options = Options {
+            consistency: self.consistency.clone(),
+            ..Options::default()
+        };
         Ok(Judged {
             model,
-            verdict: etcd_checker::check(&history, model)?,
+            verdict: etcd_checker::check_with(&history, model, &options)?,
             is_simulated: path != Path::new("-")
                 && matches!(history.header().source, Source::Simulation { .. }),
         })

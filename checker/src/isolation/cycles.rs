@@ -1,0 +1,116 @@
+//! All sorts of cycles that a history has, each by its shortest.
+
+use super::anomaly::{Anomaly, Dependencies, Order};
+use super::components::{Components, Rule};
+use super::cycle::{self, Answer, Step};
+use super::explain;
+use super::findings::Findings;
+use super::graph::{Graph, Why};
+use super::txns::Txns;
+
+/// The cycles with more transactions than this are shown as they were found.
+const SHORTENED_MAX: usize = 64;
+
+/// What a model knows of two transactions.
+pub(super) trait Relations {
+    /// Why the first comes before the second, and by which key: also where others come in
+    /// between.
+    fn between(&self, first: u32, second: u32) -> Vec<(Why, u32)>;
+
+    /// The transactions without which a step would not follow.
+    fn evidence(&self, step: &Step) -> Vec<u32>;
+
+    /// The step in words, where `first` and `second` are how the two are called.
+    fn say(&self, step: &Step, first: &str, second: &str) -> String;
+}
+
+/// Notes the cycles among the transactions. Returns those for which it cannot tell.
+///
+/// Whatever cycle there is lies within one component of all dependencies and real time,
+/// which implies the order of the processes. Mostly there is none, and nothing else is to
+/// do.
+pub(super) fn find(
+    txns: &Txns<'_>,
+    graph: &Graph,
+    relations: &dyn Relations,
+    findings: &mut Findings,
+) -> Vec<Anomaly> {
+    let all = Rule {
+        whys: u8::MAX,
+        real_time: true,
+        nonadjacent: false,
+    };
+    let mut nodes: Vec<u32> = Components::of(graph, all)
+        .members
+        .into_iter()
+        .flatten()
+        .collect();
+    if nodes.is_empty() {
+        return Vec::new();
+    }
+    nodes.sort_unstable();
+    let small = graph.restricted(&nodes, |txn| txns.operation(txn).process());
+    let mut unknown = Vec::new();
+    for order in Order::ALL {
+        for dependencies in Dependencies::ALL {
+            if findings.imply(Anomaly::Cycle(dependencies, order)) {
+                continue;
+            }
+            match cycle::shortest(&small, dependencies, order) {
+                Answer::None => {}
+                Answer::Unknown => unknown.push(Anomaly::Cycle(dependencies, order)),
+                Answer::Cycle(mut steps) => {
+                    for step in &mut steps {
+                        (step.from, step.to) = (nodes[step.from as usize], nodes[step.to as usize]);
+                    }
+                    shorten(&mut steps, relations);
+                    let (dependencies, order) = cycle::classify(&steps);
+                    let anomaly = Anomaly::Cycle(dependencies, order);
+                    findings.add(txns, anomaly, || explain::cycle(txns, relations, &steps));
+                }
+            }
+        }
+    }
+    unknown
+}
+
+/// Leaves out the transactions between two of which one comes before the other anyway, as
+/// long as the cycle stays what it is.
+fn shorten(steps: &mut Vec<Step>, relations: &dyn Relations) {
+    if steps.len() > SHORTENED_MAX {
+        return;
+    }
+    let sort = cycle::classify(steps);
+    let mut turn = 0;
+    while turn < steps.len() {
+        steps.rotate_left(1);
+        turn += 1;
+        let shorter = (1..steps.len()).rev().find_map(|end| {
+            let (from, to) = (steps[0].from, steps[end].to);
+            if from == to {
+                return None;
+            }
+            relations
+                .between(from, to)
+                .into_iter()
+                .find_map(|(why, key)| {
+                    let direct = Step { from, to, why, key };
+                    let rest = steps[end + 1..].iter().copied();
+                    let shorter: Vec<Step> = std::iter::once(direct).chain(rest).collect();
+                    (cycle::classify(&shorter) == sort).then_some(shorter)
+                })
+        });
+        if let Some(shorter) = shorter {
+            *steps = shorter;
+            turn = 0;
+        }
+    }
+    // What gives the cycle its name comes first.
+    let lead = |step: &Step| match step.why {
+        Why::Missed => 0,
+        Why::Read => 1,
+        _ => 2,
+    };
+    let first = (0..steps.len()).min_by_key(|at| (lead(&steps[*at]), *at));
+    steps.rotate_left(first.unwrap_or(0));
+}

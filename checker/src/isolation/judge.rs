@@ -1,0 +1,188 @@
+//! From anomalies to a verdict.
+
+use super::anomaly::Anomaly;
+use super::consistency::Consistency;
+use super::findings::Found;
+use crate::history::{History, Operation};
+use crate::liveness::{Deadline, STUCK};
+use crate::verdict::{
+    Class, CountedAnomaly, Guarantee, Isolation, Summary, Verdict, Violation, count,
+};
+
+/// All that a history shows.
+pub(super) struct Evidence {
+    /// In the order in which reports name them.
+    pub(super) found: Vec<(Anomaly, Found)>,
+    /// Anomalies of which it is not known whether they occur.
+    pub(super) unknown: Vec<Anomaly>,
+    /// Why not, as a sentence.
+    pub(super) reason: String,
+}
+
+/// Whether the models that are required hold, and which others do.
+pub(super) fn verdict(
+    history: &History,
+    operations: &[Operation<'_>],
+    required: &[Consistency],
+    evidence: Evidence,
+) -> Verdict {
+    let isolation = evidence.isolation(required);
+    let guarantee = evidence.guarantee();
+    let is_forbidden = |anomaly: Anomaly| required.iter().any(|model| model.forbids(anomaly));
+    if evidence
+        .found
+        .iter()
+        .any(|(anomaly, _)| is_forbidden(*anomaly))
+    {
+        return violated(required, evidence, isolation, guarantee);
+    }
+    if let Some(stuck) = find_stuck(history, operations) {
+        return Verdict::Violation(stuck);
+    }
+    if evidence
+        .unknown
+        .iter()
+        .any(|anomaly| is_forbidden(*anomaly))
+    {
+        return Verdict::Unknown {
+            reason: evidence.reason,
+        };
+    }
+    let mut summary = Summary::of(operations);
+    for (anomaly, found) in &evidence.found {
+        summary.notes.push(format!(
+            "{anomaly}, which is allowed here: {}",
+            found.violation.sentence
+        ));
+    }
+    summary.guarantee = guarantee;
+    summary.isolation = Some(Box::new(isolation));
+    Verdict::Valid(summary)
+}
+
+impl Evidence {
+    fn breaks(&self, model: Consistency) -> bool {
+        self.found
+            .iter()
+            .any(|(anomaly, _)| model.forbids(*anomaly))
+    }
+
+    fn satisfies(&self, model: Consistency) -> bool {
+        let may_break = || self.unknown.iter().any(|anomaly| model.forbids(*anomaly));
+        model.is_decided() && !self.breaks(model) && !may_break()
+    }
+
+    /// The strongest models that hold: each that does and follows from no other.
+    fn strongest(&self) -> Vec<Consistency> {
+        let holds = Consistency::ALL
+            .into_iter()
+            .filter(|model| self.satisfies(*model));
+        let holds: Vec<Consistency> = holds.collect();
+        let follows = |model: &Consistency| {
+            holds
+                .iter()
+                .any(|other| other != model && other.implies(*model))
+        };
+        holds
+            .iter()
+            .copied()
+            .filter(|model| !follows(model))
+            .collect()
+    }
+
+    fn guarantee(&self) -> Option<Guarantee> {
+        let strongest = self.strongest().first().copied()?;
+        let stronger = Consistency::ALL
+            .into_iter()
+            .filter(|other| other.implies(strongest));
+        let mut others = stronger.filter(|other| *other != strongest);
+        Some(Guarantee {
+            name: strongest.name(),
+            meaning: strongest.meaning(),
+            is_exact: others.all(|other| self.breaks(other)),
+        })
+    }
+
+    fn isolation(&self, required: &[Consistency]) -> Isolation {
+        let names = |models: &[Consistency]| models.iter().map(|model| model.name()).collect();
+        let broken: Vec<Consistency> = Consistency::ALL
+            .into_iter()
+            .filter(|model| self.breaks(*model))
+            .collect();
+        let is_weakest = |model: &Consistency| {
+            !broken
+                .iter()
+                .any(|other| other != model && model.implies(*other))
+        };
+        let (not, also_not): (Vec<Consistency>, _) =
+            broken.iter().partition(|model| is_weakest(model));
+        Isolation {
+            required: names(required),
+            strongest: names(&self.strongest()),
+            not: names(&not),
+            also_not: names(&also_not),
+            anomalies: self
+                .found
+                .iter()
+                .map(|(anomaly, found)| CountedAnomaly {
+                    name: anomaly.name(),
+                    seen: found.count,
+                })
+                .collect(),
+        }
+    }
+}
+
+fn violated(
+    required: &[Consistency],
+    evidence: Evidence,
+    isolation: Isolation,
+    guarantee: Option<Guarantee>,
+) -> Verdict {
+    let is_forbidden = |anomaly: Anomaly| required.iter().any(|model| model.forbids(anomaly));
+    let mut primary: Option<Violation> = None;
+    let mut also = Vec::new();
+    for (anomaly, found) in evidence.found {
+        match &primary {
+            None if is_forbidden(anomaly) => primary = Some(found.violation),
+            _ => also.push(format!("{anomaly}: {}", found.violation.sentence)),
+        }
+    }
+    let mut violation = primary.expect("something forbidden was found");
+    violation.also = also;
+    violation.also.push(summed_up(&isolation));
+    violation.guarantee = guarantee;
+    violation.isolation = Some(Box::new(isolation));
+    Verdict::Violation(violation)
+}
+
+fn summed_up(isolation: &Isolation) -> String {
+    let list = |names: &[&str]| names.join(", ");
+    let strongest = match isolation.strongest.as_slice() {
+        [] => "the history satisfies not even read-uncommitted".to_owned(),
+        strongest => format!("the strongest that holds is {}", list(strongest)),
+    };
+    let mut broken = list(&isolation.not);
+    if !isolation.also_not.is_empty() {
+        let stronger = count(isolation.also_not.len() as u64, "stronger model");
+        broken += &format!(", and with it {stronger}");
+    }
+    format!(
+        "{} was required; {strongest}; broken: {broken}",
+        list(&isolation.required)
+    )
+}
+
+fn find_stuck(history: &History, operations: &[Operation<'_>]) -> Option<Violation> {
+    let deadline = Deadline::of(history)?;
+    let stuck = deadline.overdue(operations);
+    let (first, others) = stuck.split_first()?;
+    let mut violation = Violation::new(Class::Liveness, STUCK, deadline.sentence(first), [*first]);
+    if !others.is_empty() {
+        violation.also.push(format!(
+            "{} had not finished either",
+            count(others.len() as u64, "other operation")
+        ));
+    }
+    Some(violation)
+}

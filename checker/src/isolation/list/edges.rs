@@ -1,0 +1,258 @@
+//! The dependencies that lists show.
+
+use super::super::cycle::Step;
+use super::super::cycles::Relations;
+use super::super::graph::{Builder, Graph, Span, Why};
+use super::super::group::Group;
+use super::super::txns::{NONE, Status, Txns, What};
+use super::versions::{INCOMPATIBLE, Versions};
+
+/// The dependencies between all transactions that committed, or must have because
+/// somebody saw what they did.
+pub(super) fn graph(txns: &Txns<'_>, versions: &Versions) -> Graph {
+    let spans = txns.txns.iter().map(|txn| Span {
+        invoked: txn.invoked,
+        returned: match txn.status {
+            Status::Committed => txn.returned,
+            _ => NONE,
+        },
+    });
+    let mut edges = Edges {
+        txns,
+        versions,
+        builder: Builder::new(spans.collect(), txns.micro.len() * 3 / 2),
+        happened: happened(txns, versions),
+        unseen: Vec::new(),
+    };
+    edges.find_unseen();
+    edges.add_overwrites();
+    edges.add_reads();
+    edges.builder.finish()
+}
+
+struct Edges<'t, 'h> {
+    txns: &'t Txns<'h>,
+    versions: &'t Versions,
+    builder: Builder,
+    happened: Vec<bool>,
+    /// By key: those whose appends nobody has seen. All of them come after whoever wrote or
+    /// read the longest list, in an order that nobody knows.
+    unseen: Vec<Group>,
+}
+
+/// Who took effect: who knows it, and those of whom somebody has read an element.
+fn happened(txns: &Txns<'_>, versions: &Versions) -> Vec<bool> {
+    let mut happened: Vec<bool> = txns
+        .txns
+        .iter()
+        .map(|txn| txn.status == Status::Committed)
+        .collect();
+    for (value, place) in txns.values.iter().zip(&versions.place) {
+        if *place != NONE && value.writer != NONE {
+            let writer = value.writer as usize;
+            happened[writer] |= txns.txns[writer].status != Status::Failed;
+        }
+    }
+    happened
+}
+
+impl Edges<'_, '_> {
+    fn find_unseen(&mut self) {
+        let mut writers = vec![Vec::new(); self.txns.keys.len()];
+        for (value, place) in self.txns.values.iter().zip(&self.versions.place) {
+            if *place == NONE && value.writer != NONE && self.happened[value.writer as usize] {
+                writers[value.key as usize].push(value.writer);
+            }
+        }
+        for mut writers in writers {
+            writers.sort_unstable();
+            self.unseen.push(Group::of(writers, &mut self.builder));
+        }
+    }
+
+    /// Whoever appended comes after whoever appended before.
+    fn add_overwrites(&mut self) {
+        for key in 0..self.txns.keys.len() {
+            let key = u32::try_from(key).expect("keys are few");
+            let mut before = None;
+            for value in self.versions.elements(key) {
+                let writer = self.txns.writer(*value);
+                let Some(writer) = writer.filter(|writer| self.happened[*writer as usize]) else {
+                    continue;
+                };
+                if let Some(before) = before {
+                    self.builder.edge(before, writer, Why::Overwrote, key);
+                }
+                before = Some(writer);
+            }
+            if let Some(last) = before {
+                self.unseen[key as usize].after(last, Why::Overwrote, key, &mut self.builder);
+            }
+        }
+    }
+
+    /// Whoever read comes after the writer of what was read, and before the next one.
+    fn add_reads(&mut self) {
+        for txn in 0..self.txns.len() {
+            let txn = u32::try_from(txn).expect("transactions are few");
+            for micro in self.txns.micro(txn) {
+                let What::Read(seen) = micro.what else {
+                    continue;
+                };
+                let version = self.versions.version[seen as usize];
+                if version == INCOMPATIBLE {
+                    let last = self.versions.incompatible[&seen].last();
+                    let writer = last.and_then(|value| self.txns.writer(*value));
+                    self.add_read(writer, txn, micro.key);
+                    continue;
+                }
+                let elements = self.versions.elements(micro.key);
+                let (read, later) = elements.split_at(version as usize);
+                let writer = read.last().and_then(|value| self.txns.writer(*value));
+                self.add_read(writer, txn, micro.key);
+                let mut later = later.iter().filter_map(|value| self.txns.writer(*value));
+                match later.find(|writer| self.happened[*writer as usize]) {
+                    Some(next) => self.builder.edge(txn, next, Why::Missed, micro.key),
+                    None => {
+                        let unseen = &self.unseen[micro.key as usize];
+                        unseen.after(txn, Why::Missed, micro.key, &mut self.builder);
+                    }
+                }
+            }
+        }
+    }
+
+    fn add_read(&mut self, writer: Option<u32>, txn: u32, key: u32) {
+        if let Some(writer) = writer.filter(|writer| self.happened[*writer as usize]) {
+            self.builder.edge(writer, txn, Why::Read, key);
+        }
+    }
+}
+
+/// What the lists say of two transactions.
+pub(super) struct Lists<'t, 'h> {
+    pub(super) txns: &'t Txns<'h>,
+    pub(super) versions: &'t Versions,
+}
+
+impl Lists<'_, '_> {
+    /// The places of what a transaction appended to a key: the first and the last. What
+    /// nobody saw is behind the end.
+    fn places(&self, txn: u32, key: u32) -> Option<(u32, u32)> {
+        let places = self
+            .txns
+            .micro(txn)
+            .iter()
+            .filter_map(|micro| match micro.what {
+                What::Write(value) if micro.key == key => Some(self.versions.place[value as usize]),
+                _ => None,
+            });
+        places.fold(None, |range: Option<(u32, u32)>, place| {
+            let (first, last) = range.unwrap_or((place, place));
+            Some((first.min(place), last.max(place)))
+        })
+    }
+
+    /// The versions of a key that a transaction read: the first and the last.
+    fn reads(&self, txn: u32, key: u32) -> Option<(u32, u32)> {
+        let reads = self
+            .txns
+            .micro(txn)
+            .iter()
+            .filter_map(|micro| match micro.what {
+                What::Read(seen) if micro.key == key => Some(self.versions.version[seen as usize]),
+                _ => None,
+            });
+        let reads = reads.filter(|version| *version != INCOMPATIBLE);
+        reads.fold(None, |range: Option<(u32, u32)>, version| {
+            let (first, last) = range.unwrap_or((version, version));
+            Some((first.min(version), last.max(version)))
+        })
+    }
+
+    /// What a transaction appended to a key, as it is shown to people: the first element
+    /// that is neither before `first` nor behind `last`.
+    fn element(&self, txn: u32, key: u32, first: u32, last: u32) -> String {
+        let micro = self.txns.micro(txn).iter();
+        let values = micro.filter_map(|micro| match micro.what {
+            What::Write(value) if micro.key == key => Some(value),
+            _ => None,
+        });
+        let place = |value: u32| self.versions.place[value as usize];
+        let within = values.filter(|value| (first..=last).contains(&place(*value)));
+        let value = within.min_by_key(|value| place(*value));
+        value.map_or_else(
+            || "something".to_owned(),
+            |value| self.txns.show_value(value),
+        )
+    }
+}
+
+impl Relations for Lists<'_, '_> {
+    fn between(&self, first: u32, second: u32) -> Vec<(Why, u32)> {
+        let mut found = Vec::new();
+        for micro in self.txns.micro(first) {
+            let key = micro.key;
+            let (wrote, read) = (self.places(first, key), self.reads(first, key));
+            let (writes, reads) = (self.places(second, key), self.reads(second, key));
+            if let (Some((mine, _)), Some((_, theirs))) = (wrote, writes)
+                && mine < theirs
+            {
+                found.push((Why::Overwrote, key));
+            }
+            if let (Some((mine, _)), Some((_, theirs))) = (wrote, reads)
+                && mine < theirs
+            {
+                found.push((Why::Read, key));
+            }
+            if let (Some((mine, _)), Some((_, theirs))) = (read, writes)
+                && mine <= theirs
+            {
+                found.push((Why::Missed, key));
+            }
+        }
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+
+    fn evidence(&self, step: &Step) -> Vec<u32> {
+        match step.why {
+            // Only who read both can tell which was first.
+            Why::Overwrote => Some(self.versions.longest_reader[step.key as usize])
+                .filter(|reader| *reader != NONE)
+                .into_iter()
+                .collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    fn say(&self, step: &Step, first: &str, second: &str) -> String {
+        let key = step.key;
+        let shown = self.txns.show_key(key);
+        match step.why {
+            Why::Overwrote => {
+                let (earliest, _) = self.places(step.from, key).unwrap_or((0, NONE));
+                let later = earliest.saturating_add(1);
+                let (_, last) = self.places(step.to, key).unwrap_or((0, NONE));
+                format!(
+                    "{second} appended {} to {shown} after {first} had appended {}",
+                    self.element(step.to, key, later.min(last), NONE),
+                    self.element(step.from, key, 0, NONE),
+                )
+            }
+            Why::Read => {
+                let read = self
+                    .reads(step.to, key)
+                    .map_or(NONE, |(_, version)| version);
+                let element = self.element(step.from, key, 0, read.saturating_sub(1));
+                format!("{second} read {shown} with {element}, which {first} had appended")
+            }
+            _ => {
+                let read = self.reads(step.from, key).map_or(0, |(version, _)| version);
+                let element = self.element(step.to, key, read, NONE);
+                format!("{first} read {shown} before {second} appended {element}")
+            }
+        }
+    }
+}

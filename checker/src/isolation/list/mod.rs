@@ -1,0 +1,89 @@
+//! Lists that only grow: the reads tell the order of the appends.
+//!
+//! # The question
+//!
+//! Transactions append values of their own to lists, and read lists as a whole. So each
+//! read shows all versions that the list had until then, and who made them:
+//!
+//! ```text
+//! T1  append x 1            |----|
+//! T2  append x 2                |------|
+//! T3  r x = [1, 2]                      |-----|       T1 ww T2, T2 wr T3
+//! T4  r x = [1], append y 3          |----------|     T1 wr T4, T4 rw T2
+//! ```
+//!
+//! # The versions
+//!
+//! The longest read of a key is the order of its appends, and each other read must be a
+//! beginning of it (`versions`). What else can be wrong with a list or within one
+//! transaction shows without a cycle (`local`).
+//!
+//! # The dependencies
+//!
+//! From a read of the first `p` elements follow `wr` from the writer of the last of them,
+//! and `rw` to the writer of the next; neighbours in the order give `ww`. All other
+//! dependencies are paths of these (`edges`).
+//!
+//! Appends that nobody read come after all that somebody did, in an order that nobody
+//! knows. For all models but those that have to do with snapshots this is enough: if there
+//! is no cycle, the transactions can be put in an order, and the unseen appends happen in
+//! that order. See [`unseen`] for the others.
+//!
+//! # Unknown outcomes
+//!
+//! A transaction of unknown outcome took effect if somebody saw one of its elements. If
+//! nobody did, it may be taken not to have happened: nothing comes after it.
+//!
+//! # Cost
+//!
+//! O(n) in the size of the history for the versions and dependencies: a read is compared as
+//! text with the longest one.
+
+mod edges;
+mod local;
+mod versions;
+
+use super::cycles;
+use super::findings::Findings;
+use super::judge::{self, Evidence};
+use super::options::Options;
+use super::txns::{Names, Txns};
+use crate::history::{History, HistoryError};
+use crate::verdict::Verdict;
+
+use edges::Lists;
+use versions::Versions;
+
+const NAMES: Names = Names {
+    model: "list-append",
+    write: "append",
+    reads_lists: true,
+    expected: r#"a list of ["append", key, value] and ["r", key, [value, ..]]"#,
+};
+
+pub(super) fn check(history: &History, options: &Options) -> Result<Verdict, HistoryError> {
+    let required = options.required(history)?;
+    let mut txns = Txns::of(history, &NAMES)?;
+    let versions = Versions::of(&mut txns);
+    let mut findings = Findings::default();
+    local::find(&txns, &versions, &mut findings);
+    let graph = edges::graph(&txns, &versions);
+    let lists = Lists {
+        txns: &txns,
+        versions: &versions,
+    };
+    let unknown = cycles::find(&txns, &graph, &lists, &mut findings);
+    let evidence = Evidence {
+        found: findings.into_vec(),
+        unknown,
+        reason:
+            "there are too many cycles to tell whether one of them is of the kind that is forbidden"
+                .to_owned(),
+    };
+    Ok(judge::verdict(
+        history,
+        &txns.operations,
+        &required,
+        evidence,
+    ))
+}

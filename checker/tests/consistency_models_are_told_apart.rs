@@ -1,0 +1,255 @@
+//! Histories of transactions whose versions are inferred: each anomaly by its name, and the
+//! models that hold all the same.
+
+mod support;
+
+use std::borrow::Cow;
+
+use etcd_checker::history::{Event, EventKind, Json, Process};
+use etcd_checker::verdict::Isolation;
+use etcd_checker::{Consistency, History, Model, Options, Verdict, check_with};
+
+/// Transactions in short: `ax1` appends 1 to x, `rx12` reads x as the list of 1 and 2, `wx1`
+/// writes 1, and in a register `rx1` reads 1 and `rx_` nothing.
+fn micro_operations(model: &str, short: &str) -> serde_json::Value {
+    let mut all: Vec<(char, char, String)> = Vec::new();
+    for letter in short.chars() {
+        match letter {
+            'a' | 'r' | 'w' => all.push((letter, ' ', String::new())),
+            's'..='z' => all.last_mut().unwrap().1 = letter,
+            digit => all.last_mut().unwrap().2.push(digit),
+        }
+    }
+    let all = all.into_iter().map(|(f, key, digits)| {
+        let number = |digit: char| digit.to_digit(10);
+        let key = key.to_string();
+        match (f, model) {
+            ('a', _) => serde_json::json!(["append", key, digits.parse::<u32>().unwrap()]),
+            ('w', _) => serde_json::json!(["w", key, digits.parse::<u32>().unwrap()]),
+            (_, "list-append") => {
+                serde_json::json!(["r", key, digits.chars().map(number).collect::<Vec<_>>()])
+            }
+            _ => serde_json::json!(["r", key, digits.parse::<u32>().ok()]),
+        }
+    });
+    serde_json::Value::Array(all.collect())
+}
+
+/// Transactions, each with its process and outcome: `0 ok ax1ry2`. They are done one after
+/// the other, or all at once and then each by a process of its own.
+fn history(model: &str, at_once: bool, short: &[&str]) -> History {
+    let mut events = Vec::new();
+    let event = |process: u64, kind: &str, value: &serde_json::Value| Event {
+        line: 0,
+        time: 0,
+        process: Process::Number(process),
+        client: None,
+        kind: match kind {
+            "invoke" => EventKind::Invoke,
+            "ok" => EventKind::Ok,
+            "fail" => EventKind::Fail,
+            _ => EventKind::Info,
+        },
+        f: Cow::Borrowed("txn"),
+        value: Json::new(value).unwrap(),
+        revision: None,
+        mod_revision: None,
+        error: None,
+    };
+    let mut ends = Vec::new();
+    for (number, short) in (0..).zip(short) {
+        let parts: Vec<&str> = short.split(' ').collect();
+        let process = if at_once {
+            number
+        } else {
+            parts[0].parse().unwrap()
+        };
+        let value = micro_operations(model, parts[2]);
+        events.push(event(process, "invoke", &value));
+        let end = event(process, parts[1], &value);
+        if at_once {
+            ends.push(end);
+        } else {
+            events.push(end);
+        }
+    }
+    events.extend(ends);
+    History::new(support::header(model), events).unwrap()
+}
+
+fn judge(history: &History, consistency: Consistency) -> Verdict {
+    let options = Options {
+        consistency: vec![consistency],
+        ..Options::default()
+    };
+    check_with(history, Model::of(history).unwrap(), &options).unwrap()
+}
+
+/// What is known of the models, whatever was required.
+fn isolation(history: &History) -> Isolation {
+    match judge(history, Consistency::StrictSerializable) {
+        Verdict::Valid(summary) => *summary.isolation.unwrap(),
+        Verdict::Violation(violation) => *violation.isolation.unwrap(),
+        Verdict::Unknown { reason } => panic!("{reason}"),
+        other => panic!("{other}"),
+    }
+}
+
+/// Checks which anomalies are found, and which models are the weakest that do not hold.
+#[track_caller]
+fn assert_shows(history: &History, anomalies: &[&str], not: &[&str]) {
+    let found = isolation(history);
+    let names: Vec<&str> = found.anomalies.iter().map(|anomaly| anomaly.name).collect();
+    assert_eq!(names, anomalies, "of {found:?}");
+    assert_eq!(found.not, not, "of {found:?}");
+    for model in Consistency::ALL {
+        let is_broken = found.not.contains(&model.name()) || found.also_not.contains(&model.name());
+        let verdict = judge(history, model);
+        assert_eq!(
+            verdict.violation().is_some(),
+            is_broken,
+            "{model}: {verdict}"
+        );
+    }
+}
+
+#[track_caller]
+fn lists(short: &[&str], anomalies: &[&str], not: &[&str]) {
+    assert_shows(&history("list-append", true, short), anomalies, not);
+}
+
+#[track_caller]
+fn lists_in_turn(short: &[&str], anomalies: &[&str], not: &[&str]) {
+    assert_shows(&history("list-append", false, short), anomalies, not);
+}
+
+#[test]
+fn cycles_of_lists_have_their_names() {
+    let (ser, si) = (["repeatable-read"], "snapshot-isolation");
+    lists(
+        &["0 ok ax1ay1", "1 ok ax2ay2", "2 ok rx12ry21"],
+        &["G0"],
+        &["read-uncommitted"],
+    );
+    lists(
+        &["0 ok ax1ry1", "1 ok ax2ay1", "2 ok rx12"],
+        &["G1c"],
+        &["read-committed"],
+    );
+    lists(
+        &["0 ok ax1ay1", "1 ok ax2ry", "2 ok rx12"],
+        &["G-single"],
+        &["repeatable-read", "consistent-view"],
+    );
+    lists(
+        &["0 ok ax1at1", "1 ok rx1ry", "2 ok ay1az2", "3 ok rz2rt"],
+        &["G-nonadjacent"],
+        &[si, "repeatable-read"],
+    );
+    lists(&["0 ok ax1ry", "1 ok ay1rx"], &["G2-item"], &ser);
+}
+
+#[test]
+fn cycles_that_need_the_order_of_a_process_have_their_names() {
+    lists_in_turn(
+        &["0 ok ax1", "1 ok ax2", "1 ok rx1", "2 ok rx12"],
+        &["G-single-process"],
+        &["strong-session-snapshot-isolation"],
+    );
+    lists_in_turn(
+        &["1 ok rx1ay1", "2 ok ry1", "2 ok ax1"],
+        &["G1c-process"],
+        &["strong-session-read-committed"],
+    );
+    lists_in_turn(
+        &["0 ok ax2", "0 ok ax1", "1 ok rx12"],
+        &["G0-process"],
+        &["strong-session-read-uncommitted"],
+    );
+}
+
+#[test]
+fn cycles_that_need_real_time_have_their_names() {
+    lists_in_turn(
+        &["0 ok ax1", "1 ok ax2", "2 ok rx1", "3 ok rx12"],
+        &["G-single-realtime"],
+        &["strong-snapshot-isolation"],
+    );
+    lists_in_turn(
+        &["0 ok rx1", "1 ok ax1"],
+        &["G1c-realtime"],
+        &["strong-read-committed"],
+    );
+    lists_in_turn(
+        &["0 ok ax2", "1 ok ax1", "2 ok rx12"],
+        &["G0-realtime"],
+        &["strong-read-uncommitted"],
+    );
+    // The skew of the first two is over before the third sees neither.
+    lists_in_turn(
+        &["0 ok ax1", "1 ok ry", "2 ok ay1rx"],
+        &["G-single-realtime"],
+        &["strong-snapshot-isolation"],
+    );
+}
+
+#[test]
+fn what_is_wrong_without_a_cycle_has_its_name() {
+    lists(&["0 fail ax1", "1 ok rx1"], &["G1a"], &["read-committed"]);
+    lists(
+        &["0 fail ax1", "1 ok ax2", "2 ok rx12"],
+        &["G1a", "dirty-update"],
+        &["read-committed"],
+    );
+    lists(
+        &["0 ok ax1ax2", "1 ok rx1"],
+        &["G1b", "G-single"],
+        &["read-committed"],
+    );
+    lists(&["0 ok rx1"], &["garbage-read"], &["read-committed"]);
+    lists(&["0 ok rx1ax1"], &["future-read"], &["read-committed"]);
+    lists(
+        &["0 ok ax1", "1 ok rx11"],
+        &["duplicate-elements"],
+        &["read-uncommitted"],
+    );
+    lists(
+        &["0 ok ax1ax2", "1 ok rx21"],
+        &["torn-append", "G1b"],
+        &["read-uncommitted"],
+    );
+    lists(
+        &["0 ok ax1ax2", "1 ok rx2"],
+        &["torn-append", "G-single"],
+        &["read-uncommitted"],
+    );
+    lists(
+        &["0 ok ax1", "1 ok ax2", "2 ok rx12", "3 ok rx2"],
+        &["incompatible-order"],
+        &["read-committed"],
+    );
+    lists(
+        &["0 ok ax1rx", "1 ok rx1"],
+        &["internal"],
+        &["repeatable-read", "read-atomic"],
+    );
+    lists(
+        &["0 ok rxax1", "1 ok rxax2"],
+        &["lost-update"],
+        &["cursor-stability"],
+    );
+}
+
+#[test]
+fn transactions_of_unknown_outcome_count_when_somebody_saw_them() {
+    // Nobody saw it: it may not have happened.
+    lists_in_turn(&["0 info ax1", "1 ok rx"], &[], &[]);
+    // It was seen, so its other append happened as well.
+    lists(
+        &["0 info ax1ay1", "1 ok rx1ry"],
+        &["G-single"],
+        &["repeatable-read", "consistent-view"],
+    );
+    // What it read is not known.
+    lists(&["0 info ax2ry", "1 ok ax1ay1", "2 ok rx12ry1"], &[], &[]);
+}
