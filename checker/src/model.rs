@@ -115,6 +115,72 @@ impl Model {
         }
     }
 
+    /// What a system that keeps the model promises, in a sentence for people.
+    pub fn promise(self) -> &'static str {
+        match self {
+            Self::FifoQueue => {
+                "Values leave the queue in the order in which they were put in, each exactly once, \
+                 and a dequeue finds the queue empty only when it is."
+            }
+            Self::PriorityQueue => {
+                "Each dequeue takes the value with the smallest priority number that is inside, of \
+                 equals the one that was put in first; every value leaves exactly once."
+            }
+            Self::ReliableQueue => {
+                "No value is lost: it is in one consumer's hands at a time, comes back when that one \
+                 gives up or dies, and is acknowledged once."
+            }
+            Self::Transactions => {
+                "Every transaction takes effect at one instant between its start and its answer, as \
+                 if they ran one by one."
+            }
+            Self::Bank => {
+                "Transfers take effect one by one, each between its start and its answer, and the \
+                 accounts add up to the same total at every instant."
+            }
+            Self::Mutex => {
+                "One client holds a lock at a time while its lease lives, and a write with an old \
+                 token is refused."
+            }
+            Self::RwLock => {
+                "One writer alone, or any number of readers, hold a lock at a time while their \
+                 leases live."
+            }
+            Self::Election => {
+                "One candidate leads in each term, nobody acts as leader after its term has ended, \
+                 and all who watch see the same leaders in the same order."
+            }
+            Self::Stm => {
+                "Transactions are isolated from each other at the level that was promised, and no \
+                 attempt sees a state that never was."
+            }
+            Self::Barrier => {
+                "No wait returns while the barrier stands, and none is left behind once it has fallen."
+            }
+            Self::DoubleBarrier => {
+                "Nobody enters before all participants of a round have come, and nobody leaves \
+                 before all are ready to."
+            }
+            Self::CyclicBarrier => {
+                "Nobody passes a round before all of its participants have come, round after round."
+            }
+            Self::Etcd => {
+                "Every request takes effect at one instant between its start and its answer, in the \
+                 order of revisions, and watches tell of every change once and in order."
+            }
+            Self::ListAppend => {
+                "Transactions keep the consistency model that was asked for; when none was, strict \
+                 serializability: each takes effect at one instant between its start and its answer, \
+                 as if they ran one by one."
+            }
+            // What linearizability means, whatever the object.
+            _ => {
+                "Every operation takes effect at one instant between its start and its answer, as \
+                 if clients took turns."
+            }
+        }
+    }
+
     /// The model that the history's header names.
     ///
     /// # Errors

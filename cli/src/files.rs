@@ -2,13 +2,15 @@
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
+use std::sync::Mutex;
 
 use anyhow::Context as _;
 use etcd_checker::History;
 
 use crate::failure::Failure;
 use crate::output;
+use crate::report::html::{Index, Page};
 
 /// Where plans, and histories nobody asked for, are kept unless `--out` says
 /// otherwise.
@@ -94,6 +96,98 @@ impl HistoryTarget {
     }
 }
 
+/// Where pages for a browser go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum PageTarget {
+    /// One file.
+    File(PathBuf),
+    /// A folder, with a page for each history and a first page.
+    Folder(PathBuf),
+}
+
+/// Writes pages to where they go.
+pub(crate) struct Pages {
+    target: PageTarget,
+    index: Mutex<Index>,
+}
+
+impl Pages {
+    /// What `--html` means for this number of histories, where it was given.
+    pub(crate) fn of_option(path: Option<&Path>, histories: u64) -> Result<Option<Self>, Failure> {
+        let target = path
+            .map(|path| PageTarget::new(path, histories))
+            .transpose()?;
+        Ok(target.map(|target| Pages {
+            target,
+            index: Mutex::default(),
+        }))
+    }
+
+    /// Writes the page of a run or of a file; returns the page's file.
+    pub(crate) fn save(&self, name: &str, page: &Page<'_>) -> anyhow::Result<PathBuf> {
+        match &self.target {
+            PageTarget::File(path) => {
+                page.save(path)?;
+                Ok(path.clone())
+            }
+            PageTarget::Folder(folder) => {
+                let file = format!("{name}.html");
+                let path = in_folder(folder, &file)?;
+                page.save(&path)?;
+                let mut index = self
+                    .index
+                    .lock()
+                    .expect("nothing panics while it holds the index");
+                index.add(&file, page);
+                index.save(folder)?;
+                Ok(path)
+            }
+        }
+    }
+}
+
+impl PageTarget {
+    /// What `--html` means for this number of histories.
+    fn new(path: &Path, histories: u64) -> Result<Self, Failure> {
+        let names_file = path
+            .extension()
+            .is_some_and(|extension| extension == "html" || extension == "htm");
+        if histories > 1 && (path.is_file() || names_file) {
+            let what = format!(
+                "--html {} is one file for the pages of {histories} histories",
+                path.display()
+            );
+            return Err(Failure::usage(what).hint("Give a folder, such as --html pages"));
+        }
+        Ok(if histories > 1 || path.is_dir() {
+            PageTarget::Folder(path.to_owned())
+        } else {
+            PageTarget::File(path.to_owned())
+        })
+    }
+}
+
+/// How the page of a file is called, in a folder of several: the folders that the
+/// file lies in are kept, so that no two files have one page.
+pub(crate) fn page_name(path: &Path) -> String {
+    let is_our_own = path.extension().is_some_and(|one| one == "jsonl");
+    let path = if is_our_own {
+        path.with_extension("")
+    } else {
+        path.to_owned()
+    };
+    let names = path.components().filter_map(|component| match component {
+        Component::Normal(name) => Some(name.to_string_lossy()),
+        _ => None,
+    });
+    let name = names.collect::<Vec<_>>().join("/");
+    if name.is_empty() {
+        "history".to_owned()
+    } else {
+        name
+    }
+}
+
 /// Saves the plan of a run.
 pub(crate) fn save_plan(folder: &Path, run: &str, plan: &str) -> anyhow::Result<PathBuf> {
     let path = in_folder(folder, &format!("{run}.json"))?;
@@ -103,7 +197,9 @@ pub(crate) fn save_plan(folder: &Path, run: &str, plan: &str) -> anyhow::Result<
 }
 
 fn in_folder(folder: &Path, name: &str) -> anyhow::Result<PathBuf> {
+    let path = folder.join(name);
+    let folder = path.parent().unwrap_or(folder);
     fs::create_dir_all(folder)
         .with_context(|| format!("cannot make the folder {}", folder.display()))?;
-    Ok(folder.join(name))
+    Ok(path)
 }

@@ -24,7 +24,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use crate::bug::EtcdBug;
-use crate::cluster::{Cluster, ClusterOptions, Member, MemberOptions};
+use crate::cluster::{Cluster, ClusterObserver, ClusterOptions, Member, MemberOptions};
 use crate::executor::{self, Executor, Node, Panicked, SimTime};
 use crate::fault::{ClientId, MemberId};
 use crate::network::{Channel, ChannelOptions, Network, NetworkOptions, NetworkReport, Observer};
@@ -51,6 +51,8 @@ pub struct Options {
     pub bug: Option<EtcdBug>,
     /// Told of each fault as it takes effect.
     pub observer: Option<Observer>,
+    /// Told of each change of leaders and of each lease that comes or goes.
+    pub cluster_observer: Option<ClusterObserver>,
 }
 
 impl Options {
@@ -63,6 +65,7 @@ impl Options {
             polls_max: 10_000_000,
             bug: None,
             observer: None,
+            cluster_observer: None,
         }
     }
 }
@@ -244,6 +247,9 @@ impl Simulation {
                 progress: Notify::new(),
             }),
         };
+        if let Some(observer) = &simulation.shared.options.cluster_observer {
+            simulation.cluster().observe(Arc::clone(observer));
+        }
         for member in 0..simulation.cluster().len() {
             simulation.start_member(member);
         }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use etcd_checker::history::{Header, History, Json, Recorder, Source};
 use etcd_checker::{HistoryError, Verdict};
 use etcd_sim::bug::EtcdBug;
+use etcd_sim::cluster::{ClusterEvent, ClusterObserver};
 use etcd_sim::executor::Executor;
 use etcd_sim::fault::FaultKind;
 use etcd_sim::network::{FaultEvent, NetworkReport, Observer};
@@ -57,6 +58,7 @@ pub fn simulate(plan: &RunPlan) -> Result<RunReport, RunError> {
         executor: plan.executor,
         bug: plan.bug.and_then(|bug| EtcdBug::find(bug.name)),
         observer: Some(observer(&recorder)),
+        cluster_observer: Some(cluster_observer(&recorder, plan.environment.members)),
         ..Options::new(plan.environment.clone())
     };
     let finished = {
@@ -146,6 +148,8 @@ fn observer(recorder: &Arc<Mutex<Recorder>>) -> Observer {
         member: Option<usize>,
         #[serde(skip_serializing_if = "str::is_empty")]
         call: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        for_ns: Option<u64>,
     }
     let recorder = Arc::clone(recorder);
     Arc::new(move |event: &FaultEvent| {
@@ -156,6 +160,9 @@ fn observer(recorder: &Arc<Mutex<Recorder>>) -> Observer {
             client: event.client,
             member: event.member,
             call: &event.call,
+            for_ns: u64::try_from(event.lasts.as_nanos())
+                .ok()
+                .filter(|lasts| *lasts > 0),
         };
         let detail = Json::new(&detail).expect("numbers and text have a JSON form");
         let time = event.at.as_nanos();
@@ -171,6 +178,68 @@ fn observer(recorder: &Arc<Mutex<Recorder>>) -> Observer {
         {
             recorder.crash(u64::from(client), time, "the client's process died");
         }
+    })
+}
+
+/// Writes into the history what the cluster did that no client was told of: who
+/// led, where there are several, and which leases came and went. No checker reads it;
+/// it explains.
+fn cluster_observer(recorder: &Arc<Mutex<Recorder>>, members: usize) -> ClusterObserver {
+    #[derive(Serialize)]
+    struct Leader {
+        member: Option<usize>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        term: Option<u64>,
+    }
+    #[derive(Serialize)]
+    struct Lease {
+        lease: i64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        ttl_s: Option<i64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        client: Option<u32>,
+    }
+    let recorder = Arc::clone(recorder);
+    Arc::new(move |at, event| {
+        let (name, value) = match *event {
+            ClusterEvent::Leads { .. } | ClusterEvent::LeaderLost if members == 1 => return,
+            ClusterEvent::Leads { member, term } => {
+                let (member, term) = (Some(member), Some(term));
+                ("leader", Json::new(&Leader { member, term }))
+            }
+            ClusterEvent::LeaderLost => {
+                let (member, term) = (None, None);
+                ("leader", Json::new(&Leader { member, term }))
+            }
+            ClusterEvent::LeaseGranted { lease, ttl, client } => {
+                let (lease, ttl_s) = (lease.0, Some(ttl));
+                let value = Lease {
+                    lease,
+                    ttl_s,
+                    client,
+                };
+                ("lease-granted", Json::new(&value))
+            }
+            ClusterEvent::LeaseEnded { lease, expired } => {
+                let value = Lease {
+                    lease: lease.0,
+                    ttl_s: None,
+                    client: None,
+                };
+                let name = if expired {
+                    "lease-expired"
+                } else {
+                    "lease-revoked"
+                };
+                (name, Json::new(&value))
+            }
+            _ => return,
+        };
+        let mut recorder = recorder
+            .lock()
+            .expect("nothing panics while it holds the recorder");
+        let value = value.expect("numbers have a JSON form");
+        recorder.nemesis(at.as_nanos(), name, value);
     })
 }
 
@@ -317,6 +386,51 @@ mod tests {
                 assert!(last != "dequeue" || end.value.is_null());
             }
         }
+    }
+
+    #[test]
+    fn leaders_leases_and_how_long_faults_last_are_recorded() {
+        let workload = crate::workload::find("mutex").unwrap();
+        let plan = RunPlan::draw_adjusted(workload, 1, |parameters| {
+            parameters.with("rounds", 12).with("hold_ms", 100)
+        });
+        let leader_dies = FaultKind::RestartMember { down_ms: 3_000 };
+        let (client, for_ms) = (0, 9_000);
+        let pause = FaultKind::PauseClient { client, for_ms };
+        let faults = [(60, leader_dies), (80, pause)];
+        let environment = Plan {
+            members: 3,
+            faults: faults
+                .map(|(at_ms, kind)| etcd_sim::fault::Fault { at_ms, kind })
+                .into(),
+            ..plan.environment
+        };
+        let report = simulate(&RunPlan {
+            environment,
+            ..plan
+        })
+        .unwrap();
+        let marks = |name: &str| -> Vec<String> {
+            let events = report.history.events().iter();
+            let named = events.filter(|event| event.f == name);
+            named.map(|event| event.value.to_string()).collect()
+        };
+        let leaders = marks("leader");
+        assert!(leaders[0].starts_with(r#"{"member":"#), "{leaders:?}");
+        assert!(
+            leaders.contains(&r#"{"member":null}"#.to_owned()),
+            "{leaders:?}"
+        );
+        assert!(leaders.len() >= 3, "{leaders:?}");
+        let granted = marks("lease-granted");
+        assert!(
+            granted.iter().any(|lease| lease.contains(r#""client":0}"#)),
+            "{granted:?}"
+        );
+        assert!(!marks("lease-expired").is_empty());
+        assert!(!marks("lease-revoked").is_empty());
+        let paused = marks("client-pause");
+        assert!(paused[0].contains(r#""for_ns":9000000000"#), "{paused:?}");
     }
 
     #[test]

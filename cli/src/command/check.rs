@@ -11,7 +11,9 @@ use etcd_checker::history::Source;
 use etcd_checker::{Consistency, History, Model, Options, Verdict};
 
 use crate::exit_code::{self, Status};
+use crate::files::{Pages, page_name};
 use crate::output::{self, Output};
+use crate::report::html::Page;
 use crate::report::{json, reproduce, verdict};
 
 const EXAMPLES: &str = "\
@@ -21,6 +23,7 @@ Examples:
   etcd-recipes sim queue --seed 7 --history - | etcd-recipes check -
   etcd-recipes check --model transactions bank.jsonl
   etcd-recipes check --consistency snapshot-isolation append.jsonl
+  etcd-recipes check --html queue.html queue.jsonl   then open it in a browser
 
 A history is a file of JSON Lines, the first of which is a header; see
 docs/history-format.md in the repository for how other programs write one.
@@ -49,6 +52,11 @@ pub(crate) struct Check {
     #[arg(long, alias = "consistency-models", value_name = "NAME", value_delimiter = ',', value_parser = consistency_parser())]
     consistency: Vec<Consistency>,
 
+    /// Draw the history, with what proves the verdict, as a page for a browser
+    /// into this file; of several histories: as files NAME.html in this folder
+    #[arg(long, value_name = "PATH")]
+    html: Option<PathBuf>,
+
     /// Print the verdicts as JSON to standard output
     #[arg(long)]
     json: bool,
@@ -73,10 +81,11 @@ impl Check {
         } else {
             Output::People
         };
+        let pages = Pages::of_option(self.html.as_deref(), self.files.len() as u64)?;
         let mut status = Status::Valid;
         let mut files = Vec::new();
         for path in &self.files {
-            let (checked, one) = self.check(path, output)?;
+            let (checked, one) = self.check(path, pages.as_ref(), output)?;
             files.push(checked);
             status = status.max(one);
         }
@@ -90,7 +99,12 @@ impl Check {
         Ok(status)
     }
 
-    fn check(&self, path: &Path, output: Output) -> anyhow::Result<(json::CheckedFile, Status)> {
+    fn check(
+        &self,
+        path: &Path,
+        pages: Option<&Pages>,
+        output: Output,
+    ) -> anyhow::Result<(json::CheckedFile, Status)> {
         let name = name(path);
         let mut file = json::CheckedFile {
             file: name.clone(),
@@ -101,10 +115,24 @@ impl Check {
         let status = match self.judge(path) {
             Ok(judged) => {
                 output.result(verdict::text(&name, &judged.verdict))?;
-                if !judged.verdict.is_valid() && judged.is_simulated {
-                    let again =
-                        reproduce::command_line(&format!("replay {}", reproduce::path(path)));
+                let again = judged
+                    .is_simulated(path)
+                    .then(|| reproduce::command_line(&format!("replay {}", reproduce::path(path))));
+                if !judged.verdict.is_valid()
+                    && let Some(again) = &again
+                {
                     output.result(format_args!("  reproduce: {again}"))?;
+                }
+                if let Some(pages) = pages {
+                    let page = Page {
+                        name: &name,
+                        history: &judged.history,
+                        model: judged.model,
+                        verdict: &judged.verdict,
+                        reproduce: again,
+                    };
+                    let saved = pages.save(&page_name(path), &page)?;
+                    output.result(format_args!("  page:      {}", saved.display()))?;
                 }
                 file.model = Some(judged.model.name());
                 let status = verdict::status(&judged.verdict);
@@ -135,17 +163,23 @@ impl Check {
         Ok(Judged {
             model,
             verdict: etcd_checker::check_with(&history, model, &options)?,
-            is_simulated: path != Path::new("-")
-                && matches!(history.header().source, Source::Simulation { .. }),
+            history,
         })
     }
 }
 
 struct Judged {
+    history: History,
     model: Model,
     verdict: Verdict,
-    /// Whether `replay` can do the run again.
-    is_simulated: bool,
+}
+
+impl Judged {
+    /// Whether `replay` can do the run again that this file tells of.
+    fn is_simulated(&self, path: &Path) -> bool {
+        let source = &self.history.header().source;
+        path != Path::new("-") && matches!(source, Source::Simulation { .. })
+    }
 }
 
 fn read(path: &Path) -> anyhow::Result<History> {

@@ -14,9 +14,10 @@ use super::choice::{self, Chosen, Setting, Settings};
 use crate::connection::{Access, Connection, hint};
 use crate::exit_code::{self, Status};
 use crate::failure::{self, Failure};
-use crate::files::{DEFAULT_OUT, HistoryTarget};
+use crate::files::{DEFAULT_OUT, HistoryTarget, Pages};
 use crate::interrupt;
 use crate::output::{self, FAINT, HEADING, Output};
+use crate::report::html::Page;
 use crate::report::{json, progress, verdict};
 
 const EXAMPLES: &str = "\
@@ -73,6 +74,11 @@ pub(crate) struct Live {
     #[arg(long, value_name = "PATH")]
     history: Option<PathBuf>,
 
+    /// Draw the run as a page for a browser into this file; of several
+    /// workloads: as files WORKLOAD-SEED.html in this folder
+    #[arg(long, value_name = "PATH")]
+    html: Option<PathBuf>,
+
     /// Print the results as JSON to standard output
     #[arg(long)]
     json: bool,
@@ -86,6 +92,7 @@ struct Campaign {
     prefix: String,
     seed: u64,
     history: Option<HistoryTarget>,
+    pages: Option<Pages>,
     dry_run: bool,
     json: bool,
     output: Output,
@@ -135,6 +142,7 @@ impl Live {
             prefix: prefix(self.prefix)?,
             seed: self.seed.unwrap_or_else(|| runtime::random_u64() >> 32),
             history,
+            pages: Pages::of_option(self.html.as_deref(), runs)?,
             dry_run: self.dry_run,
             json: self.json,
             output: if to_stdout || self.json {
@@ -281,6 +289,18 @@ impl Campaign {
         if let Some(saved) = &saved {
             self.output
                 .result(format_args!("  history: {}", saved.display()))?;
+        }
+        if let Some(pages) = &self.pages {
+            let page = Page {
+                name: &subject,
+                history: &history,
+                model: workload.model(),
+                verdict: &verdict,
+                reproduce: None,
+            };
+            let page = pages.save(&name, &page)?;
+            self.output
+                .result(format_args!("  page:    {}", page.display()))?;
         }
         results.status = results.status.max(verdict::status(&verdict));
         if let Some(why) = &left_behind {

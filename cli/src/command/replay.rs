@@ -17,7 +17,8 @@ use crate::exit_code::{self, Status};
 use crate::failure::Failure;
 use crate::files::HistoryTarget;
 use crate::output::{self, FAINT, HEADING, Output};
-use crate::report::{json, trace, verdict};
+use crate::report::html::Page;
+use crate::report::{json, reproduce, trace, verdict};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -45,6 +46,11 @@ pub(crate) struct Replay {
     /// Write the history of the run to this file; `-` is standard output
     #[arg(long, value_name = "PATH")]
     history: Option<PathBuf>,
+
+    /// Draw the run, with what proves the verdict, as a page for a browser into
+    /// this file
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
 
     /// Print the verdict as JSON to standard output, and no trace
     #[arg(long)]
@@ -78,6 +84,17 @@ impl Replay {
         };
         if let (Ok(report), Some(target)) = (&result, &target) {
             target.write(&run_name(&saved.plan), &report.history)?;
+        }
+        if let (Ok(report), Some(path)) = (&result, &self.html) {
+            let again = format!("replay {}", reproduce::path(&self.file));
+            let page = Page {
+                name: &subject(&saved.plan),
+                history: &report.history,
+                model: saved.plan.workload.model(),
+                verdict: &report.verdict,
+                reproduce: Some(reproduce::command_line(&again)),
+            };
+            page.save(path)?;
         }
         let status = self.report(&saved.plan, result, same_history, output)?;
         if same_history == Some(false) {

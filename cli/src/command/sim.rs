@@ -14,7 +14,7 @@ use super::choice::{self, Chosen, Setting, Settings};
 use super::seeds::Seeds;
 use crate::exit_code::{self, Status};
 use crate::failure::Failure;
-use crate::files::{DEFAULT_OUT, HistoryTarget};
+use crate::files::{DEFAULT_OUT, HistoryTarget, Pages};
 use crate::output::{self, Output};
 use crate::report::{json, table, workloads};
 
@@ -103,6 +103,11 @@ pub(crate) struct Sim {
     #[arg(long, value_name = "PATH")]
     history: Option<PathBuf>,
 
+    /// Draw the run as a page for a browser into this file; of several runs
+    /// those that are not valid: as files WORKLOAD-SEED.html in this folder
+    #[arg(long, value_name = "PATH")]
+    html: Option<PathBuf>,
+
     /// Print the results as JSON to standard output
     #[arg(long)]
     json: bool,
@@ -131,6 +136,7 @@ struct Campaign {
     jobs: usize,
     out: PathBuf,
     history: Option<HistoryTarget>,
+    pages: Option<Pages>,
     trace: bool,
     json: bool,
     output: Output,
@@ -193,6 +199,7 @@ impl Sim {
             jobs: self.jobs.map_or_else(cpus, NonZeroUsize::get),
             out: self.out,
             history,
+            pages: Pages::of_option(self.html.as_deref(), runs)?,
             trace: self.trace,
             json: self.json,
             output: if to_stdout || self.json {

@@ -6,8 +6,10 @@
 //! - [`trace`]: a history, told in the order of time;
 //! - [`workloads`]: what there is to choose from;
 //! - [`reproduce`]: the command line that does a run again;
+//! - [`html`]: a history and its verdict as one page for a browser;
 //! - [`json`]: all of that for programs.
 
+pub(crate) mod html;
 pub(crate) mod json;
 pub(crate) mod progress;
 pub(crate) mod reproduce;

@@ -69,6 +69,16 @@ fn value(event: &Event) -> String {
     plain(&event.value_text())
 }
 
+/// Marks that tell of etcd, and not of a fault.
+const OF_ETCD: [&str; 6] = [
+    "key",
+    "keys-watched",
+    "leader",
+    "lease-granted",
+    "lease-expired",
+    "lease-revoked",
+];
+
 fn done_to_clients(event: &Event) -> String {
     #[derive(Deserialize)]
     struct Detail {
@@ -80,7 +90,7 @@ fn done_to_clients(event: &Event) -> String {
     if event.f == LIVENESS_DEADLINE {
         return format!("{BAD}given up{BAD:#}   {}", given_up(event));
     }
-    if ["key", "keys-watched"].contains(&event.f.as_ref()) {
+    if OF_ETCD.contains(&event.f.as_ref()) {
         // What a bystander saw at etcd.
         let name = plain(&event.f.replace('-', " "));
         return format!("etcd       {name} {}", plain(event.value.as_str()));

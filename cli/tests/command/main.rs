@@ -7,6 +7,7 @@ mod cluster;
 #[allow(dead_code, reason = "other tests use more of it")]
 mod conversation;
 mod live;
+mod page;
 mod replay;
 mod shell;
 mod sim;

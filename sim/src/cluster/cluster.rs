@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::consensus::{ConsensusOptions, MEMBERS_MAX, MemberId, NEVER};
+use super::event::ClusterObserver;
 use super::member::{Member, MemberOptions};
 use super::progress::Progress;
 use super::state::State;
@@ -154,6 +155,12 @@ impl Cluster {
     /// The member that leads, if there is one that can do its work.
     pub fn leader(&self) -> Option<usize> {
         self.at_present(|state, _| state.consensus.leader())
+    }
+
+    /// Tells `observer` of everything that happens to the cluster from now on: who
+    /// leads, and which leases come and go.
+    pub fn observe(&self, observer: ClusterObserver) {
+        self.lock().observe(observer);
     }
 
     /// Messages from one member to another are lost from now on until `until`;

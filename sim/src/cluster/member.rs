@@ -19,6 +19,7 @@ use super::ticket::Answer;
 use super::view::MemberView;
 use super::watch::{StreamId, WatchHub};
 use crate::executor::{self, Node, SimTime};
+use crate::fault::ClientId;
 use crate::service::Router;
 use crate::store::{LeaseId, Record, Store, StoreOptions};
 
@@ -481,6 +482,11 @@ impl Guard<'_> {
             revision
         };
         *header = Some(self.identity().header(revision));
+    }
+
+    /// This client asks for this lease.
+    pub(crate) fn note_caller(&mut self, lease: LeaseId, client: ClientId) {
+        self.state.note_caller(lease, client);
     }
 
     /// What the member shows.

@@ -1,22 +1,25 @@
 //! What a cluster knows: one history, and how far each member is in it.
 
+use std::collections::BTreeMap;
 use std::task::Waker;
 use std::time::Duration;
 
 use etcd_client::proto::PbResponseHeader;
 use tonic::Status;
 
-use super::command::{Command, Executed};
+use super::command::{Command, Executed, Outcome};
 use super::consensus::{
     Blame, Consensus, ConsensusOptions, Effect, MEMBERS_MAX, MemberId, NEVER, Proposal,
 };
 use super::error::ClusterError;
+use super::event::{ClusterEvent, ClusterObserver};
 use super::member::MemberOptions;
 use super::progress::{Apply, Confirming, Progress};
 use super::ticket::{Answer, Tickets};
 use super::view::MemberView;
 use super::watch::WatchHub;
 use crate::executor::SimTime;
+use crate::fault::ClientId;
 use crate::store::{LeaseId, Record, Store, View};
 
 /// How many leases one round of the expiry loop revokes at most: half of the
@@ -71,6 +74,10 @@ pub(crate) struct State {
     /// How many proposals have been carried out.
     executed: u64,
     pub(super) listeners: Vec<Listener>,
+    observer: Option<ClusterObserver>,
+    /// Who has asked for leases that are not granted yet; only while somebody
+    /// observes.
+    lease_callers: BTreeMap<LeaseId, ClientId>,
     request_timeout: Duration,
     election_timeout: Duration,
     /// Leases whose revocation has been proposed.
@@ -110,6 +117,8 @@ impl State {
             raft_index: 1,
             executed: 0,
             listeners: Vec::new(),
+            observer: None,
+            lease_callers: BTreeMap::new(),
             request_timeout: REQUEST_TIMEOUT + 2 * first.election_timeout,
             election_timeout: first.election_timeout,
             revoking: Vec::new(),
@@ -285,8 +294,15 @@ impl State {
                     self.raft_index += 1;
                     self.revoking.clear();
                     self.store.promote(age(now), self.election_timeout);
+                    if let Some(member) = self.consensus.leader() {
+                        let term = self.consensus.term_of(member);
+                        self.tell(now, &ClusterEvent::Leads { member, term });
+                    }
                 }
-                Effect::Demoted => self.store.demote(),
+                Effect::Demoted => {
+                    self.store.demote();
+                    self.tell(now, &ClusterEvent::LeaderLost);
+                }
                 Effect::LeaderChanged { member } => self.learn_leader(member),
             }
         }
@@ -429,7 +445,11 @@ impl State {
             Command::Revoke(id) => Some(id),
             _ => None,
         };
+        let lease = self.lease_event(&command, now);
         let executed = command.execute(&mut self.store, age(now));
+        if let (Some(event), Ok(outcome)) = (lease, &executed.outcome) {
+            self.tell(now, &with_outcome(event, outcome));
+        }
         if self.store.revision() > before {
             for listener in &self.listeners {
                 self.store.events(before + 1).for_each(listener);
@@ -441,6 +461,44 @@ impl State {
         }
         self.discards |= is_compaction && executed.outcome.is_ok();
         executed
+    }
+
+    /// Tells `observer` of what happens to the cluster from now on.
+    pub(super) fn observe(&mut self, observer: ClusterObserver) {
+        self.observer = Some(observer);
+    }
+
+    /// This client asks for this lease.
+    pub(crate) fn note_caller(&mut self, lease: LeaseId, client: ClientId) {
+        if self.observer.is_some() {
+            self.lease_callers.insert(lease, client);
+        }
+    }
+
+    fn tell(&self, now: SimTime, event: &ClusterEvent) {
+        if let Some(observer) = &self.observer {
+            observer(now, event);
+        }
+    }
+
+    /// What there is to be told of a command about leases, if it is carried out.
+    fn lease_event(&mut self, command: &Command, now: SimTime) -> Option<ClusterEvent> {
+        self.observer.as_ref()?;
+        match *command {
+            Command::Grant { id, ttl } => Some(ClusterEvent::LeaseGranted {
+                lease: id,
+                ttl,
+                client: self.lease_callers.remove(&id),
+            }),
+            Command::Revoke(id) => {
+                let status = self.store.lease_status(age(now), id);
+                Some(ClusterEvent::LeaseEnded {
+                    lease: id,
+                    expired: status.is_some_and(|status| status.remaining.is_zero()),
+                })
+            }
+            _ => None,
+        }
     }
 
     /// Compacts everything before `revision`, as some other program may; whether
@@ -573,6 +631,17 @@ impl State {
         self.expires_at_once_until = self.expires_at_once_until.min(now);
         self.expires_late_until = self.expires_late_until.min(now);
         self.advance(now);
+    }
+}
+
+/// The event with what became of the command.
+fn with_outcome(event: ClusterEvent, outcome: &Outcome) -> ClusterEvent {
+    match (event, outcome) {
+        (ClusterEvent::LeaseGranted { lease, client, .. }, Outcome::Granted { ttl }) => {
+            let ttl = *ttl;
+            ClusterEvent::LeaseGranted { lease, ttl, client }
+        }
+        (event, _) => event,
     }
 }
 

@@ -58,6 +58,8 @@ pub(super) struct Link {
 pub(super) struct Struck {
     pub(super) fate: Fate,
     pub(super) fault: Option<&'static str>,
+    /// How long that goes on.
+    pub(super) lasts: Duration,
 }
 
 impl Links {
@@ -93,6 +95,7 @@ impl Links {
             return Struck {
                 fate: Fate::Lost,
                 fault: (!told).then_some("partition"),
+                lasts: link.passes_at().saturating_sub(now),
             };
         }
         let (armed, name) = match direction {
@@ -104,14 +107,17 @@ impl Links {
             return Struck {
                 fate: Fate::Lost,
                 fault: Some(name),
+                lasts: Duration::ZERO,
             };
         }
         let arrival = link.arrival((client, member), now, shared);
         let delayed = !link.delays.is_empty();
+        let delayed_until = link.delays.iter().map(|(until, ..)| *until).max();
         let first_delayed = delayed && !std::mem::replace(&mut self.told.delay, true);
         Struck {
             fate: Fate::Arrives(arrival),
             fault: first_delayed.then_some("delay"),
+            lasts: delayed_until.map_or(Duration::ZERO, |until| until.saturating_sub(now)),
         }
     }
 

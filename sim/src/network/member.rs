@@ -14,6 +14,7 @@ use super::exchange::{Broken, Down, Exchange, Up as Message};
 use super::inbox::{self, Inbox};
 use crate::cluster::{Applied, Router};
 use crate::executor::{Node, SimTime, sleep_until};
+use crate::service::Caller;
 use crate::service::unary::Method;
 
 /// A member that accepts connections.
@@ -77,7 +78,9 @@ async fn serve(mut router: Router, exchange: Arc<Exchange>, parts: http::request
         exchange: Arc::clone(&exchange),
         done: false,
     });
-    let response = match router.call(http::Request::from_parts(parts, body)).await {
+    let mut request = http::Request::from_parts(parts, body);
+    request.extensions_mut().insert(Caller(exchange.client));
+    let response = match router.call(request).await {
         Ok(response) => response,
         Err(never) => match never {},
     };

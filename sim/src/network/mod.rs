@@ -24,6 +24,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use crate::executor::{Node, SimTime};
 use crate::fault::{ClientId, FaultKind, MemberId, Party};
@@ -66,6 +67,8 @@ pub struct FaultEvent {
     pub client: Option<ClientId>,
     /// The member that it struck, in a cluster of several; none for a client.
     pub member: Option<MemberId>,
+    /// How long it lasts from then on; nothing for what happens at an instant.
+    pub lasts: Duration,
     /// The path of the call that it struck, such as `/etcdserverpb.KV/Txn`;
     /// empty where no single call was.
     pub call: String,
@@ -224,8 +227,8 @@ impl Network {
 
     /// Applies the part of a fault that concerns the wire.
     pub(crate) fn strike(&self, kind: &FaultKind, now: SimTime) {
-        let until = now + std::time::Duration::from_millis(kind.lasts_ms());
-        let ms = std::time::Duration::from_millis;
+        let until = now + Duration::from_millis(kind.lasts_ms());
+        let ms = Duration::from_millis;
         if let FaultKind::Cut {
             from, to, one_way, ..
         } = kind
@@ -276,7 +279,14 @@ impl Network {
         };
         let refuses = matches!(kind, FaultKind::Refuse { .. });
         if break_all(&broken, Broken::Reset) || refuses {
-            self.happened(now, kind.name(), Some(client), None, "");
+            self.happened(&FaultEvent {
+                at: now,
+                kind: kind.name(),
+                client: Some(client),
+                member: None,
+                lasts: ms(kind.lasts_ms()),
+                call: String::new(),
+            });
         }
     }
 
@@ -309,8 +319,8 @@ impl Network {
         &self,
         (client, member): (ClientId, MemberId),
         until: SimTime,
-        by: std::time::Duration,
-        jitter: std::time::Duration,
+        by: Duration,
+        jitter: Duration,
     ) {
         let mut state = self.lock();
         if member < state.members.len() {
@@ -330,23 +340,10 @@ impl Network {
     }
 
     /// Counts a fault that took effect and tells the observer.
-    pub(crate) fn happened(
-        &self,
-        at: SimTime,
-        kind: &'static str,
-        client: Option<ClientId>,
-        member: Option<MemberId>,
-        call: &str,
-    ) {
-        *self.lock().report.faults.entry(kind).or_default() += 1;
+    pub(crate) fn happened(&self, event: &FaultEvent) {
+        *self.lock().report.faults.entry(event.kind).or_default() += 1;
         if let Some(observer) = &self.shared.observer {
-            observer(&FaultEvent {
-                at,
-                kind,
-                client,
-                member,
-                call: call.to_owned(),
-            });
+            observer(event);
         }
     }
 
@@ -371,7 +368,14 @@ impl Network {
         };
         if let Some(kind) = struck.fault {
             let member = several.then_some(member);
-            self.happened(now, kind, Some(client), member, call);
+            self.happened(&FaultEvent {
+                at: now,
+                kind,
+                client: Some(client),
+                member,
+                lasts: struck.lasts,
+                call: call.to_owned(),
+            });
         }
         struck.fate
     }

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::answer;
+use super::{Caller, answer};
 use crate::cluster::{Command, Executed, Member, Outcome};
 use crate::store::{LeaseId, Store};
 
@@ -38,11 +38,15 @@ impl PbLeaseService for LeaseService {
         &self,
         request: Request<PbLeaseGrantRequest>,
     ) -> Result<Response<PbLeaseGrantResponse>, Status> {
+        let caller = request.extensions().get::<Caller>().copied();
         let PbLeaseGrantRequest { ttl, id } = request.into_inner();
         let id = match id {
             0 => self.member.lock().next_lease_id(),
             id => LeaseId(id),
         };
+        if let Some(Caller(client)) = caller {
+            self.member.lock().note_caller(id, client);
+        }
         let executed = self.member.propose(Command::Grant { id, ttl }).await?;
         let ttl = match executed.outcome? {
             Outcome::Granted { ttl } => ttl,

@@ -21,6 +21,12 @@ pub use router::Router;
 use tonic::{Response, Status};
 
 use crate::cluster::Applied;
+use crate::fault::ClientId;
+
+/// The extension of a request that says who sent it: real members know no more
+/// than an address, and nothing here depends on it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Caller(pub(crate) ClientId);
 
 /// What etcd's Go library answers to a method that a server does not have.
 fn left_out(service: &str, method: &str) -> Status {

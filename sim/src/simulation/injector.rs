@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::{ProcessState, Simulation};
 use crate::executor::{Node, SimTime, now, sleep_until};
 use crate::fault::{ClientId, FaultKind, MemberId, Party, Pending};
+use crate::network::FaultEvent;
 
 /// What is to be done at one moment.
 enum Action {
@@ -170,8 +171,18 @@ fn strike_cluster(simulation: &Simulation, until: SimTime, kind: &FaultKind) -> 
 }
 
 fn happened(simulation: &Simulation, kind: &FaultKind) {
-    let network = &simulation.shared.network;
-    network.happened(now(), kind.name(), kind.client(), kind.member(), "");
+    happened_to(simulation, kind, kind.member());
+}
+
+fn happened_to(simulation: &Simulation, kind: &FaultKind, member: Option<MemberId>) {
+    simulation.shared.network.happened(&FaultEvent {
+        at: now(),
+        kind: kind.name(),
+        client: kind.client(),
+        member,
+        lasts: Duration::from_millis(kind.lasts_ms()),
+        call: String::new(),
+    });
 }
 
 fn cut_members(simulation: &Simulation, from: &[Party], to: &[Party], until: SimTime) {
@@ -223,7 +234,8 @@ fn stop_member(simulation: &Simulation, member: MemberId, until: SimTime, kind: 
         simulation.cluster().member(member).crash();
         simulation.servers()[member].starts_at = until;
         simulation.servers()[member].paused_until = SimTime::ZERO;
-        happened(simulation, kind);
+        let struck = (simulation.cluster().len() > 1).then_some(member);
+        happened_to(simulation, kind, kind.member().or(struck));
     }
 }
 

@@ -1,6 +1,6 @@
 //! Runs the plans of a campaign and tells what came of them.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use etcd_recipes::campaign::plan::RunPlan;
@@ -16,6 +16,7 @@ use crate::exit_code::Status;
 use crate::failure;
 use crate::files;
 use crate::output::{self, BAD, DOUBT, GOOD};
+use crate::report::html::Page;
 use crate::report::{count, json, progress, reproduce, table, trace, verdict};
 use crate::stopwatch::Stopwatch;
 
@@ -142,10 +143,38 @@ impl Progress<'_> {
                 campaign.output.result(text)?;
             }
         }
+        let page = match &result {
+            Ok(report) => self.draw(plan, report)?,
+            Err(_) => None,
+        };
         if status != Status::Valid {
             self.tell_failure(plan, result)?;
         }
+        if let Some(page) = page {
+            let text = format!("  page:      {}\n", page.display());
+            campaign.output.result(text)?;
+        }
         Ok(status)
+    }
+
+    /// Draws the run as a page, where that is wanted; returns the page's file.
+    fn draw(&self, plan: &RunPlan, report: &RunReport) -> anyhow::Result<Option<PathBuf>> {
+        let campaign = self.campaign;
+        let Some(pages) = &campaign.pages else {
+            return Ok(None);
+        };
+        if campaign.is_sweep() && report.verdict.is_valid() {
+            return Ok(None);
+        }
+        let again = campaign.arguments(plan.workload, plan.environment.seed);
+        let page = Page {
+            name: &subject(plan),
+            history: &report.history,
+            model: plan.workload.model(),
+            verdict: &report.verdict,
+            reproduce: Some(reproduce::command_line(&again)),
+        };
+        Ok(Some(pages.save(&saved_name(plan), &page)?))
     }
 
     fn tell_failure(

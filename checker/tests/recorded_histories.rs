@@ -1,0 +1,120 @@
+//! The histories in `histories/` get the verdicts that their index says.
+//!
+//! The index is the tables in `histories/README.md`: a line for each file with its
+//! model, the verdict, and the lines of the file on which the operations that prove
+//! it begin. A file without a line in a table fails the test, which then says what
+//! the line would be.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+
+use etcd_checker::{History, Model, Verdict, check};
+
+/// What the index says of a file.
+#[derive(Debug, PartialEq, Eq)]
+struct Row {
+    model: String,
+    verdict: String,
+    witness: String,
+}
+
+#[test]
+fn every_recorded_history_gets_the_verdict_of_the_index() {
+    let folder = folder();
+    let index = index(&fs::read_to_string(folder.join("README.md")).unwrap());
+    let files = files(&folder);
+    assert!(files.len() >= 20, "only {} histories", files.len());
+    let mut wrong = Vec::new();
+    for file in &files {
+        let name = file.strip_prefix(&folder).unwrap().display().to_string();
+        let row = judge(file, index.get(&name));
+        if index.get(&name) != Some(&row) {
+            let Row {
+                model,
+                verdict,
+                witness,
+            } = row;
+            wrong.push(format!(
+                "| [{name}]({name}) | `{model}` | {verdict} | {witness} | .. |"
+            ));
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "these lines of histories/README.md are not, or no longer, right; they would be\n{}",
+        wrong.join("\n")
+    );
+    let missing: Vec<&String> = index
+        .keys()
+        .filter(|name| !files.contains(&folder.join(name)))
+        .collect();
+    assert!(missing.is_empty(), "there are no files {missing:?}");
+}
+
+/// What the checker says of a file; against the model of the index, if it has one.
+fn judge(file: &Path, expected: Option<&Row>) -> Row {
+    let history = History::read_from(BufReader::new(File::open(file).unwrap()))
+        .unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    let model: Model = match expected {
+        Some(row) => row.model.parse().unwrap(),
+        None => Model::of(&history).unwrap(),
+    };
+    let verdict =
+        check(&history, model).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    let (name, witness) = match &verdict {
+        Verdict::Valid(_) => ("valid".to_owned(), Vec::new()),
+        Verdict::Violation(violation) => {
+            let lines = violation.witness.iter().map(|one| one.invoked.line);
+            (format!("`{}`", violation.kind.name), lines.collect())
+        }
+        _ => ("unknown".to_owned(), Vec::new()),
+    };
+    let witness: Vec<String> = witness.iter().map(usize::to_string).collect();
+    Row {
+        model: model.name().to_owned(),
+        verdict: name,
+        witness: witness.join(" "),
+    }
+}
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../histories")
+}
+
+/// The lines of the tables that name a file.
+fn index(readme: &str) -> BTreeMap<String, Row> {
+    let rows = readme.lines().filter_map(|line| {
+        let mut cells = line
+            .strip_prefix("| [")?
+            .split('|')
+            .map(|cell| cell.trim().to_owned());
+        let name = cells.next()?.split(']').next()?.to_owned();
+        let row = Row {
+            model: cells.next()?.trim_matches('`').to_owned(),
+            verdict: cells.next()?,
+            witness: cells.next()?,
+        };
+        Some((name, row))
+    });
+    rows.collect()
+}
+
+/// All histories, in the order of their names.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(self::files(&path));
+        } else if path
+            .extension()
+            .is_some_and(|extension| extension == "jsonl")
+        {
+            files.push(path);
+        }
+    }
+    files.sort();
+    files
+}

@@ -1,0 +1,161 @@
+//! The verdict in words, and where the history comes from.
+
+use etcd_checker::history::Source;
+use etcd_checker::verdict::{Class, WitnessOperation};
+use etcd_checker::{Verdict, Violation};
+
+use super::Page;
+use super::bands::Kind;
+use super::data::Data;
+use crate::report::count;
+
+/// What the page says above the picture.
+pub(super) struct Words {
+    /// `valid`, `violation` or `unknown`: decides the colour.
+    pub(super) state: &'static str,
+    /// The verdict in a few words.
+    pub(super) headline: String,
+    /// What the name of the violation means.
+    pub(super) meaning: Option<&'static str>,
+    /// What happened.
+    pub(super) sentence: String,
+    /// What else is worth knowing, each a sentence.
+    pub(super) notes: Vec<String>,
+    pub(super) witness: Vec<Witness>,
+    /// Where the history comes from.
+    pub(super) source: String,
+    /// What it consists of.
+    pub(super) contents: String,
+    /// The kinds of band that there are.
+    pub(super) bands: Vec<Kind>,
+}
+
+/// An operation that proves a violation.
+pub(super) struct Witness {
+    /// Index of the operation.
+    pub(super) operation: usize,
+    pub(super) who: String,
+    pub(super) what: String,
+    pub(super) place: String,
+}
+
+impl Words {
+    pub(super) fn of(page: &Page<'_>, data: &Data) -> Self {
+        let (state, headline, sentence) = in_short(page.verdict);
+        let violation = page.verdict.violation();
+        Words {
+            state,
+            headline,
+            meaning: violation.map(|violation| violation.kind.meaning),
+            sentence,
+            notes: notes(page.verdict),
+            witness: violation.map_or_else(Vec::new, |violation| witness(violation, data)),
+            source: source(&page.history.header().source),
+            contents: contents(page, data),
+            bands: data.kinds().into_iter().collect(),
+        }
+    }
+}
+
+/// The verdict: `valid`, `violation` or `unknown`; a headline; a sentence.
+pub(super) fn in_short(verdict: &Verdict) -> (&'static str, String, String) {
+    match verdict {
+        Verdict::Valid(_) => {
+            let sentence = "The promise was kept: there is an order of the operations that explains \
+                            everything that the clients saw.";
+            ("valid", "Valid".to_owned(), sentence.to_owned())
+        }
+        Verdict::Violation(violation) => {
+            let class = match violation.class {
+                Class::Safety => "Safety",
+                Class::Liveness => "Liveness",
+            };
+            let headline = format!("{class} violation: {}", violation.kind.name);
+            ("violation", headline, violation.sentence.clone())
+        }
+        Verdict::Unknown { reason } => ("unknown", "Undecided".to_owned(), reason.clone()),
+        other => ("unknown", "Undecided".to_owned(), other.to_string()),
+    }
+}
+
+/// What else is worth knowing, each a sentence.
+fn notes(verdict: &Verdict) -> Vec<String> {
+    match verdict {
+        Verdict::Valid(summary) => {
+            let guarantee = summary.guarantee.iter();
+            guarantee
+                .map(|guarantee| format!("strongest level: {guarantee}"))
+                .chain(summary.notes.iter().cloned())
+                .collect()
+        }
+        Verdict::Violation(violation) => {
+            let guarantee = violation.guarantee.iter();
+            violation
+                .also
+                .iter()
+                .map(|also| format!("also: {also}"))
+                .chain(guarantee.map(|guarantee| format!("what does hold: {guarantee}")))
+                .collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn witness(violation: &Violation, data: &Data) -> Vec<Witness> {
+    let operations = data.witness.iter();
+    let told = violation.witness.iter().zip(operations);
+    told.map(|(told, operation)| Witness {
+        operation: *operation,
+        who: match told.client {
+            Some(client) => format!("client {client} (process {})", told.process),
+            None => format!("process {}", told.process),
+        },
+        what: told.description.clone(),
+        place: place(told),
+    })
+    .collect()
+}
+
+/// `lines 4-9, 0.004 s to 0.009 s`
+fn place(told: &WitnessOperation) -> String {
+    let seconds = |ns: u64| format!("{}.{:06} s", ns / 1_000_000_000, ns % 1_000_000_000 / 1_000);
+    let begun = format!("line {}", told.invoked.line);
+    match told.completed {
+        Some(end) => format!(
+            "lines {} and {}, {} to {}",
+            told.invoked.line,
+            end.line,
+            seconds(told.invoked.time_ns),
+            seconds(end.time_ns)
+        ),
+        None => format!("{begun}, since {}", seconds(told.invoked.time_ns)),
+    }
+}
+
+fn source(source: &Source) -> String {
+    match source {
+        Source::Simulation { seed, .. } => format!("a simulation, seed {seed}"),
+        Source::Live {
+            endpoints,
+            etcd_version,
+            ..
+        } => format!(
+            "a real cluster, etcd {etcd_version} at {}",
+            endpoints.join(", ")
+        ),
+        Source::Other { description } if description.is_empty() => "elsewhere".to_owned(),
+        Source::Other { description } => description.clone(),
+    }
+}
+
+fn contents(page: &Page<'_>, data: &Data) -> String {
+    let operations = count(data.operations.len() as u64, "operation");
+    let clients = data.lanes.iter().filter(|lane| lane.is_client).count();
+    let clients = count(clients as u64, "client");
+    let lasted = page.history.events().last().map_or(0, |event| event.time);
+    format!(
+        "{operations} by {clients} in {}.{:03} s",
+        lasted / 1_000_000_000,
+        lasted % 1_000_000_000 / 1_000_000
+    )
+}

@@ -1,0 +1,121 @@
+"use strict";
+// The history, unpacked. The other side is cli/src/report/html/data.rs.
+
+const OUTCOMES = ["ok", "fail", "info", "open"];
+const [OK, FAIL, INFO, OPEN] = [0, 1, 2, 3];
+const OUTCOME_MEANS = [
+  "it happened, between the two moments",
+  "it certainly did not happen",
+  "nobody knows: it may have happened, or may happen at any later time",
+  "its client was still waiting when the history ended",
+];
+
+const packed = JSON.parse(document.getElementById("data").textContent);
+
+/** Running sums: undoes the differences in which a column is written. */
+function sums(differences) {
+  const all = new Float64Array(differences.length);
+  let sum = 0;
+  for (let i = 0; i < all.length; i++) all[i] = sum += differences[i];
+  return all;
+}
+
+/** Nanoseconds since the start of the run, for each event. */
+const times = sums(packed.times);
+const lines = packed.lines.length > 0 ? sums(packed.lines) : null;
+/** The line of the file that an event stands on. */
+const lineOf = (event) => (lines ? lines[event] : event + 2);
+
+/** The operations in the order of their invocations, a column for each property. */
+const operations = {
+  count: packed.operations.begin.length,
+  lane: Uint32Array.from(packed.operations.lane),
+  process: Float64Array.from(packed.operations.process),
+  f: Int32Array.from(packed.operations.f),
+  argument: Int32Array.from(packed.operations.argument),
+  result: Int32Array.from(packed.operations.result),
+  error: Int32Array.from(packed.operations.error),
+  begin: Int32Array.from(packed.operations.begin),
+  end: Int32Array.from(packed.operations.end),
+  outcome: Uint8Array.from(packed.operations.outcome),
+  revision: Float64Array.from(packed.operations.revision),
+};
+const texts = packed.texts;
+/** Operations that prove the violation, and for each its number among them. */
+const witness = packed.witness;
+const numberInWitness = new Map(witness.map((operation, index) => [operation, index + 1]));
+
+/** A value for people: reads and writes, and small objects, in words. */
+function shown(place) {
+  if (place < 0) return "";
+  return (shownCache[place] ??= inWords(texts[place]));
+}
+const shownCache = [];
+
+function inWords(text) {
+  // Numbers beyond 2^53, such as the ids of leases, would not survive JSON.parse.
+  if (!/^(\[\[|\{)/.test(text) || /\d{16}/.test(text)) return text;
+  let value;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return text;
+  }
+  if (!Array.isArray(value)) return objectInWords(value) ?? text;
+  const isMicro = (one) => Array.isArray(one) && ["r", "w", "append"].includes(one[0]);
+  return value.every(isMicro) ? `{${value.map(microInWords).join(", ")}}` : text;
+}
+
+/** `lock="a" token=5`; null for one that has more inside. */
+function objectInWords(value) {
+  const fields = Object.entries(value);
+  if (fields.length === 0 || fields.some(([, one]) => typeof one === "object" && one !== null)) return null;
+  if (fields.length === 1) return fields[0].map((part, index) => (index ? JSON.stringify(part) : part)).join(" ");
+  return fields.map(([name, one]) => `${name}=${JSON.stringify(one)}`).join(" ");
+}
+
+function microInWords([kind, key, value, revision]) {
+  const isNone = value === null || value === undefined;
+  if (kind === "w" && isNone) return `delete ${key}`;
+  const text = isNone ? "absent" : typeof value === "string" ? value : JSON.stringify(value);
+  return `${kind} ${key} = ${text}${kind === "r" && revision && !isNone ? ` @${revision}` : ""}`;
+}
+
+/** What an operation did, in a few words. */
+function label(operation) {
+  const { f, argument, result, outcome } = operations;
+  let text = texts[f[operation]];
+  // A lock's argument is `lock "a"`; once is enough.
+  const name = `${text} `;
+  if (argument[operation] >= 0) text += ` ${withoutStart(shown(argument[operation]), name)}`;
+  if (outcome[operation] === OK) {
+    if (result[operation] >= 0) {
+      if (result[operation] !== argument[operation]) text += ` → ${shown(result[operation])}`;
+    } else if (text === "dequeue") {
+      text += " → (empty)";
+    }
+  }
+  return text;
+}
+
+const withoutStart = (text, start) => (text.startsWith(start) ? text.slice(start.length) : text);
+
+/** Nanoseconds as a person reads them. */
+function duration(ns) {
+  if (ns < 1e3) return `${ns} ns`;
+  if (ns < 1e6) return `${trim(ns / 1e3)} µs`;
+  if (ns < 1e9) return `${trim(ns / 1e6)} ms`;
+  return `${trim(ns / 1e9)} s`;
+}
+const trim = (number) => String(Number(number.toFixed(3)));
+const seconds = (ns) => `${(ns / 1e9).toFixed(6)} s`;
+
+/** The first index from `low` at which `isBehind` holds; it must hold from there on. */
+function search(low, high, isBehind) {
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (isBehind(middle)) high = middle;
+    else low = middle + 1;
+  }
+  return low;
+}

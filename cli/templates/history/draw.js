@@ -1,0 +1,383 @@
+"use strict";
+// Draws what is seen, and nothing else: however long the history, a frame costs no
+// more than its pixels.
+
+const pen = canvas.getContext("2d");
+const overviewPen = overview.getContext("2d");
+const MONO = "11px ui-monospace, monospace";
+const SANS = "11px system-ui, sans-serif";
+/** Narrower bars are drawn this wide. */
+const BAR_LEAST = 2;
+/** About the width of a letter of MONO. */
+const LETTER = 6.7;
+
+let colours = {};
+
+function readColours() {
+  const style = getComputedStyle(document.documentElement);
+  const names = ["paper", "raised", "line", "ink", "faint", "ok", "ok-ink", "fail", "info", "open", "proof", "fault",
+    "mark", "deadline", "leader", "lease", "hold", "order", "hit"];
+  colours = Object.fromEntries(names.map((name) => [name, style.getPropertyValue(`--${name}`).trim()]));
+}
+
+let isDrawing = false;
+/** Draws before the next frame, once however often it is asked for. */
+function redraw() {
+  if (isDrawing) return;
+  isDrawing = true;
+  requestAnimationFrame(() => {
+    isDrawing = false;
+    draw();
+  });
+}
+
+function draw() {
+  const ratio = window.devicePixelRatio || 1;
+  pen.setTransform(ratio, 0, 0, ratio, 0, 0);
+  pen.fillStyle = colours.paper;
+  pen.fillRect(0, 0, view.width, view.height);
+  pen.save();
+  clip(LABELS, AXIS, view.width - LABELS, view.height - AXIS);
+  drawGround();
+  for (const lane of visibleLanes()) drawLane(lane);
+  drawWitnessLines();
+  if (view.ordered && order) drawOrder();
+  pen.restore();
+  drawAxis();
+  drawNames();
+  drawOverview(ratio);
+}
+
+function clip(x, y, width, height) {
+  pen.beginPath();
+  pen.rect(x, y, width, height);
+  pen.clip();
+}
+
+function visibleLanes() {
+  const [top, bottom] = [view.top, view.top + view.height - AXIS];
+  return view.layout.visible.filter((lane) => lane.top + lane.height > top && lane.top < bottom);
+}
+
+const yOf = (lane) => AXIS + lane.top - view.top;
+
+/** What lies behind all lanes. */
+function drawGround() {
+  for (const lane of visibleLanes()) {
+    pen.fillStyle = colours.line;
+    pen.fillRect(LABELS, Math.round(yOf(lane) + lane.height) - 1, view.width, 1);
+  }
+  for (const band of everywhere) drawBand(band, AXIS, view.height - AXIS);
+  drawBandNames(everywhere, view.height - 14);
+  for (const lane of visibleLanes()) {
+    for (const band of lane.bands) drawBand(band, yOf(lane) + 1, lane.height - 2);
+    drawBandNames(lane.bands, yOf(lane) + 2);
+  }
+}
+
+const BAND_OPACITY = { fault: 0.16, leader: 0.4, hold: 0.22, deadline: 0.16, mark: 0 };
+
+function drawBand(band, y, height) {
+  const from = view.x(axis.ofTime(band.from));
+  const to = band.to === null ? view.width : view.x(axis.ofTime(band.to));
+  if (to < LABELS || from > view.width) return;
+  const colour = colours[band.kind] || colours.mark;
+  pen.fillStyle = colour;
+  const width = Math.max(to - from, 1.5);
+  if (band.kind === "lease") {
+    // Its end, when it has expired, is an instant of its own.
+    if (band.from === band.to) pen.fillRect(from, y, 2, height);
+    else pen.fillRect(from, y + height - 4, width, 3);
+    return;
+  }
+  pen.globalAlpha = band.lane === null ? 0.08 : (BAND_OPACITY[band.kind] ?? 0.16);
+  pen.fillRect(from, y, width, height);
+  pen.globalAlpha = band.kind === "mark" ? 0.45 : 0.8;
+  pen.fillRect(from, y, band.kind === "deadline" ? 2 : 1, height);
+  pen.globalAlpha = 1;
+}
+
+/** The names of bands, as far as there is room beside each other. */
+function drawBandNames(bands, y) {
+  pen.font = SANS;
+  pen.textBaseline = "top";
+  pen.fillStyle = colours.faint;
+  let taken = LABELS;
+  for (const band of bands) {
+    const isExpiry = band.kind === "lease" && band.from === band.to;
+    if (band.kind === "lease" && !isExpiry) continue;
+    const from = view.x(axis.ofTime(band.from));
+    if (from > view.width) return;
+    const lasts = band.to === null ? view.width : view.x(axis.ofTime(band.to));
+    const start = Math.max(from + 3, taken);
+    const isInstant = isExpiry || band.kind === "deadline";
+    const name = cut(band.label, isInstant ? 200 : lasts - start, 5.6);
+    if (name === "" || lasts < LABELS) continue;
+    pen.fillText(name, start, y);
+    taken = start + pen.measureText(name).width + 6;
+  }
+}
+
+/** As much of a text as there is room for. */
+function cut(text, room, letter = LETTER) {
+  const letters = Math.floor(room / letter);
+  if (letters < 2) return "";
+  return text.length <= letters ? text : `${text.slice(0, letters - 1)}…`;
+}
+
+function drawLane(lane) {
+  const y = yOf(lane) + lane.padding;
+  drawPendingLine(lane);
+  lane.rows.forEach((row, index) => {
+    const top = y + index * lane.rowHeight + 1;
+    const height = lane.rowHeight - 3;
+    drawBars(row.operations, top, height, true);
+    drawBars(row.rare, top, height, false);
+  });
+}
+
+/** What is of unknown outcome may take effect until the end. */
+function drawPendingLine(lane) {
+  const y = Math.round(yOf(lane) + lane.height) - 3.5;
+  if (lane.pendingFrom < 0) return;
+  const from = Math.max(view.x(axis.at(lane.pendingFrom)), LABELS);
+  if (from > view.width) return;
+  pen.strokeStyle = colours.info;
+  pen.setLineDash([2, 4]);
+  pen.beginPath();
+  pen.moveTo(from, y);
+  pen.lineTo(Math.min(view.width, view.x(axis.end)), y);
+  pen.stroke();
+  pen.setLineDash([]);
+}
+
+/**
+ * Draws the bars of a row from left to right. Bars that would fall on a pixel that
+ * is taken are skipped over by search, so a row never costs more than its width.
+ */
+function drawBars(row, y, height, areOften) {
+  const right = view.right;
+  let index = firstEndingFrom(row, view.left);
+  while (index < row.length) {
+    const operation = row[index];
+    const begin = axis.beginOf(operation);
+    if (begin > right) return;
+    const from = view.x(begin);
+    const width = Math.max(view.x(axis.endOf(operation)) - from, BAR_LEAST);
+    drawBar(operation, from, y, width, height);
+    index++;
+    if (areOften && width < 4) index = firstBeginningFrom(row, view.place(from + width), index);
+  }
+}
+
+function drawBar(operation, from, y, width, height) {
+  const outcome = operations.outcome[operation];
+  const isProof = numberInWitness.has(operation);
+  const isFaded = witness.length > 0 && !isProof && operation !== view.selected;
+  pen.globalAlpha = isFaded ? 0.5 : 1;
+  pen.fillStyle = colours[OUTCOMES[outcome]];
+  const start = Math.max(from, LABELS - 4);
+  const end = Math.min(from + width, view.width + 4);
+  if (outcome === FAIL) pen.fillRect(start, y + height / 4, end - start, height / 2);
+  else pen.fillRect(start, y, end - start, height);
+  if (outcome === OPEN) drawArrow(from + width, y, height);
+  if (width > 30) drawLabel(operation, start, end, y, height);
+  pen.globalAlpha = 1;
+  if (isProof) drawProof(operation, from, y, width, height);
+  if (operation === view.selected || operation === view.hovered || isHit(operation)) {
+    pen.strokeStyle = operation === view.selected || operation === view.hovered ? colours.ink : colours.hit;
+    pen.lineWidth = 2;
+    pen.strokeRect(from - 1, y - 1, width + 2, height + 2);
+    pen.lineWidth = 1;
+  }
+}
+
+/** The open end of an operation that was never answered. */
+function drawArrow(x, y, height) {
+  pen.beginPath();
+  pen.moveTo(x, y);
+  pen.lineTo(x + height / 2, y + height / 2);
+  pen.lineTo(x, y + height);
+  pen.fill();
+}
+
+function drawLabel(operation, start, end, y, height) {
+  const badge = numberInWitness.has(operation) ? 16 : 0;
+  pen.font = MONO;
+  pen.textBaseline = "middle";
+  const isOnColour = operations.outcome[operation] === OK && pen.globalAlpha === 1;
+  pen.fillStyle = isOnColour ? colours["ok-ink"] : colours.ink;
+  const left = Math.max(start, LABELS) + 4 + badge;
+  pen.fillText(cut(label(operation), end - left - 2), left, y + height / 2 + 0.5);
+}
+
+/** A frame and a number. */
+function drawProof(operation, from, y, width, height) {
+  pen.strokeStyle = colours.proof;
+  pen.lineWidth = 2.5;
+  pen.strokeRect(from - 1, y - 1, width + 2, height + 2);
+  pen.lineWidth = 1;
+  const left = width > 30 ? Math.max(from, LABELS) : from - 15;
+  pen.fillStyle = colours.proof;
+  pen.fillRect(left, y, 14, height);
+  pen.fillStyle = "#fff";
+  pen.font = `bold ${SANS}`;
+  pen.textBaseline = "middle";
+  pen.textAlign = "center";
+  pen.fillText(numberInWitness.get(operation), left + 7, y + height / 2 + 0.5);
+  pen.textAlign = "left";
+}
+
+function isHit(operation) {
+  return view.hits.length > 0 && hitSet.has(operation);
+}
+let hitSet = new Set();
+
+/** Where the operations of the proof begin and end, through all lanes. */
+function drawWitnessLines() {
+  if (witness.length === 0 || witness.length > 8) return;
+  pen.strokeStyle = colours.proof;
+  pen.globalAlpha = 0.45;
+  pen.setLineDash([3, 3]);
+  pen.beginPath();
+  for (const operation of witness) {
+    for (const event of [operations.begin[operation], operations.end[operation]]) {
+      if (event < 0) continue;
+      const x = Math.round(view.x(axis.at(event))) + 0.5;
+      pen.moveTo(x, AXIS);
+      pen.lineTo(x, view.height);
+    }
+  }
+  pen.stroke();
+  pen.setLineDash([]);
+  pen.globalAlpha = 1;
+}
+
+/** The order of effects: a point in each bar, joined in that order. */
+function drawOrder() {
+  const { sequence, points, late } = order;
+  const x = (index) => view.x(axis.ofPoint(points[index]));
+  const first = search(0, points.length, (index) => x(index) >= LABELS);
+  const end = search(first, points.length, (index) => x(index) > view.width);
+  const from = Math.max(first - 1, 0);
+  const to = Math.min(end + 1, points.length);
+  const y = (index) => {
+    const lane = lanes[operations.lane[sequence[index]]];
+    return yOf(lane) + lane.padding + (rowOf[sequence[index]] + 0.5) * lane.rowHeight;
+  };
+  const isSeen = (index) => lanes[operations.lane[sequence[index]]].height > 0;
+  // More would be a smear.
+  const step = Math.max(1, Math.floor((to - from) / 2000));
+  pen.strokeStyle = colours.order;
+  pen.globalAlpha = 0.5;
+  pen.beginPath();
+  for (let index = from; index < to; index += step) if (isSeen(index)) pen.lineTo(x(index), y(index));
+  pen.stroke();
+  pen.globalAlpha = 1;
+  pen.font = SANS;
+  pen.textBaseline = "bottom";
+  pen.textAlign = "center";
+  for (let index = from; index < to; index += step) {
+    if (!isSeen(index)) continue;
+    pen.fillStyle = late[index] ? colours.proof : colours.order;
+    pen.beginPath();
+    pen.arc(x(index), y(index), late[index] ? 5 : 3.2, 0, 7);
+    pen.fill();
+    if (to - from < 120) pen.fillText(index + 1, x(index), y(index) - 4);
+  }
+  pen.textAlign = "left";
+}
+
+/** Steps of 1, 2 or 5 that leave room for their names. */
+function tickStep(least) {
+  const power = 10 ** Math.floor(Math.log10(least));
+  return [1, 2, 5, 10].map((factor) => factor * power).find((step) => step >= least);
+}
+
+function drawAxis() {
+  pen.fillStyle = colours.raised;
+  pen.fillRect(0, 0, view.width, AXIS);
+  pen.fillStyle = colours.line;
+  pen.fillRect(0, AXIS - 1, view.width, 1);
+  pen.font = SANS;
+  pen.textBaseline = "middle";
+  const step = Math.max(tickStep(90 / view.scale), axis.evenly ? 1 : 0);
+  for (let tick = Math.ceil(Math.max(view.left, 0) / step) * step; tick <= view.right; tick += step) {
+    const x = view.x(tick);
+    if (x < LABELS) continue;
+    if (axis.evenly && tick >= times.length) break;
+    pen.fillStyle = colours.line;
+    pen.fillRect(x, AXIS - 6, 1, 6);
+    pen.fillStyle = colours.faint;
+    pen.fillText(axis.evenly ? `line ${lineOf(tick)}` : tickName(tick, step), x + 3, AXIS / 2);
+  }
+  pen.fillStyle = colours.faint;
+  pen.fillText(axis.evenly ? "event by event" : "time", 6, AXIS / 2);
+}
+
+function tickName(ns, step) {
+  const [unit, name] = step >= 1e8 ? [1e9, "s"] : step >= 1e5 ? [1e6, "ms"] : step >= 1e2 ? [1e3, "µs"] : [1, "ns"];
+  const digits = Math.max(0, Math.ceil(-Math.log10(step / unit)));
+  return `${(ns / unit).toFixed(digits)} ${name}`;
+}
+
+/** The names of the lanes, which stay where they are. */
+function drawNames() {
+  pen.save();
+  clip(0, AXIS, view.width, view.height - AXIS);
+  pen.fillStyle = colours.raised;
+  pen.fillRect(0, AXIS, LABELS - 1, view.height);
+  pen.fillStyle = colours.line;
+  pen.fillRect(LABELS - 1, AXIS, 1, view.height);
+  pen.font = "12px system-ui, sans-serif";
+  pen.textBaseline = "middle";
+  for (const lane of visibleLanes()) {
+    pen.fillStyle = lane.hasWitness ? colours.proof : lane.isClient ? colours.ink : colours.faint;
+    pen.fillText(lane.name, 8, yOf(lane) + lane.padding + lane.rowHeight / 2);
+    pen.fillStyle = colours.line;
+    pen.fillRect(0, Math.round(yOf(lane) + lane.height) - 1, LABELS, 1);
+  }
+  pen.restore();
+}
+
+let density = { evenly: null, width: 0, counts: [], most: 1 };
+
+/** How many operations begin at each pixel of the whole history. */
+function measureDensity(width) {
+  if (density.evenly === axis.evenly && density.width === width) return;
+  const counts = new Uint32Array(width + 1);
+  const scale = width / (axis.end - axis.start || 1);
+  for (let i = 0; i < operations.count; i++) counts[Math.floor((axis.beginOf(i) - axis.start) * scale)]++;
+  density = { evenly: axis.evenly, width, counts, most: counts.reduce((a, b) => Math.max(a, b), 1) };
+}
+
+function drawOverview(ratio) {
+  const [width, height] = [overview.clientWidth, overview.clientHeight];
+  const one = overviewPen;
+  one.setTransform(ratio, 0, 0, ratio, 0, 0);
+  one.fillStyle = colours.raised;
+  one.fillRect(0, 0, width, height);
+  measureDensity(width);
+  const scale = width / (axis.end - axis.start || 1);
+  const x = (place) => (place - axis.start) * scale;
+  one.fillStyle = colours.fault;
+  one.globalAlpha = 0.5;
+  for (const band of bands) {
+    if (band.kind !== "fault") continue;
+    const from = x(axis.ofTime(band.from));
+    one.fillRect(from, 0, Math.max(x(axis.ofTime(band.to ?? band.from)) - from, 1), 4);
+  }
+  one.globalAlpha = 1;
+  one.fillStyle = colours.ok;
+  for (let i = 0; i < width; i++) {
+    const tall = density.counts[i] === 0 ? 0 : 2 + (density.counts[i] / density.most) * (height - 10);
+    if (tall > 0) one.fillRect(i, height - tall, 1, tall);
+  }
+  one.fillStyle = colours.hit;
+  for (const hit of view.hits.slice(0, 2000)) one.fillRect(x(axis.beginOf(hit)), 4, 1, height - 4);
+  one.fillStyle = colours.proof;
+  for (const operation of witness) one.fillRect(x(axis.beginOf(operation)) - 1, 4, 3, height - 4);
+  one.strokeStyle = colours.ink;
+  const [from, to] = [x(Math.max(view.left, axis.start)), x(Math.min(view.right, axis.end))];
+  one.strokeRect(Math.max(from, 0) + 0.5, 0.5, Math.max(to - from - 1, 2), height - 1);
+}

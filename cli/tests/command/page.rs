@@ -1,0 +1,159 @@
+//! `--html`: pages for a browser.
+
+use crate::support::Folder;
+
+/// Texts that would do harm if they became markup or script.
+const EVIL: &str =
+    r#"</script><script>alert(1)</script><img src=x onerror=alert(2)><!-- & "' {{ page }}"#;
+
+fn history(value: &str, error: &str, model: &str) -> String {
+    let header = serde_json::json!({
+        "format": "etcd-recipes-history", "version": 1, "workload": EVIL, "model": model,
+        "source": {"kind": "other", "description": EVIL}, "parameters": {},
+    });
+    let event = |time: u64, process: u64, kind: &str, f: &str, value: serde_json::Value| serde_json::json!({"time": time, "process": process, "type": kind, "f": f, "value": value});
+    let mut unknown = event(50, 2, "info", "dequeue", serde_json::Value::Null);
+    unknown["error"] = error.into();
+    let nemesis = serde_json::json!(
+        {"time": 45, "process": "nemesis", "type": "info", "f": EVIL, "value": {"client": 7, "call": EVIL}}
+    );
+    [
+        header,
+        event(10, 0, "invoke", "enqueue", value.into()),
+        event(20, 0, "ok", "enqueue", value.into()),
+        event(30, 1, "invoke", "dequeue", serde_json::Value::Null),
+        event(40, 2, "invoke", "dequeue", serde_json::Value::Null),
+        nemesis,
+        unknown,
+        event(
+            60,
+            1,
+            "ok",
+            "dequeue",
+            format!("{value}, but not that").into(),
+        ),
+    ]
+    .map(|line| line.to_string() + "\n")
+    .concat()
+}
+
+/// What stands between `<script type="application/json" id="data">` and the end.
+fn data(page: &str) -> serde_json::Value {
+    let (_, rest) = page
+        .split_once(r#"<script type="application/json" id="data">"#)
+        .expect("the page has data");
+    let (data, _) = rest.split_once("</script>").expect("which end");
+    serde_json::from_str(data).expect("and are JSON")
+}
+
+/// The page without styles, scripts and data: its markup.
+fn markup(page: &str) -> String {
+    let mut rest = page;
+    let mut markup = String::new();
+    while let Some(at) = rest
+        .find("<script")
+        .into_iter()
+        .chain(rest.find("<style"))
+        .min()
+    {
+        markup += &rest[..at];
+        let end = ["</script>", "</style>"].map(|tag| rest[at..].find(tag).map(|end| at + end));
+        rest = &rest[end.into_iter().flatten().min().expect("it is closed") + 2..];
+    }
+    markup + rest
+}
+
+#[test]
+fn a_page_shows_the_verdict_the_proof_and_every_operation() {
+    let folder = Folder::new();
+    folder.write("h.jsonl", history("a", "it timed out", "fifo-queue"));
+    folder
+        .run("check --html h.html h.jsonl")
+        .exits_with(1)
+        .says("page:      h.html");
+    let page = folder.read("h.html");
+    let markup = markup(&page);
+    for text in [
+        "Safety violation: VFresh",
+        "a, but not that",
+        "line 4",
+        "Values leave the queue in the order in which they were put in",
+        "href=\"#operation=1\"",
+        "3 operations by 3 clients",
+    ] {
+        assert!(markup.contains(text), "no {text:?} in {markup}");
+    }
+    let data = data(&page);
+    assert_eq!(data["operations"]["begin"], serde_json::json!([0, 2, 3]));
+    assert_eq!(data["operations"]["end"], serde_json::json!([1, 6, 5]));
+    assert_eq!(data["operations"]["outcome"], serde_json::json!([0, 0, 2]));
+    assert_eq!(data["witness"], serde_json::json!([1]));
+    assert_eq!(data["times"], serde_json::json!([10, 10, 10, 10, 5, 5, 10]));
+    let texts = data["texts"].as_array().unwrap();
+    assert!(texts.contains(&"it timed out".into()) && texts.contains(&"\"a\"".into()));
+}
+
+#[test]
+fn a_page_needs_no_network_and_no_other_file() {
+    let folder = Folder::new();
+    folder.write("h.jsonl", history("a", "", "fifo-queue"));
+    folder.run("check --html h.html h.jsonl").exits_with(1);
+    let page = folder.read("h.html");
+    for wanted in [
+        "http:", "https:", "src=\"", "@import", "url(", "fetch(", "import(",
+    ] {
+        assert!(!page.contains(wanted), "the page has {wanted}");
+    }
+    assert!(page.contains("default-src 'none'"));
+    // One <script> and </script> for each of the six scripts and the data.
+    assert_eq!(page.matches("<script").count(), 7);
+    assert_eq!(page.matches("</script").count(), 7);
+}
+
+#[test]
+fn nothing_in_a_history_becomes_markup_or_script() {
+    let folder = Folder::new();
+    folder.write("evil.jsonl", history(EVIL, EVIL, "fifo-queue"));
+    folder
+        .run("check --html evil.html evil.jsonl")
+        .exits_with(1);
+    let page = folder.read("evil.html");
+    assert_eq!(page.matches("<script").count(), 7);
+    assert_eq!(page.matches("</script").count(), 7);
+    for piece in ["<img", "<!--", "alert(1)<"] {
+        assert!(!page.contains(piece), "the page has {piece}");
+    }
+    // Nothing was lost: it is there as text.
+    assert!(markup(&page).contains("&#60;img src=x onerror=alert(2)&#62;"));
+    let data = data(&page);
+    let texts = data["texts"].as_array().unwrap();
+    assert!(texts.contains(&serde_json::to_string(EVIL).unwrap().into()));
+    assert!(texts.contains(&EVIL.into()));
+    assert_eq!(
+        data["bands"][0]["label"],
+        format!("{}, {EVIL}", EVIL.replace('-', " "))
+    );
+}
+
+#[test]
+fn of_several_histories_each_has_its_page_in_a_folder() {
+    let folder = Folder::new();
+    folder.write("a.jsonl", history("a", "", "fifo-queue"));
+    folder.write("b.jsonl", history("b", "", "fifo-queue"));
+    folder
+        .run("check --html pages a.jsonl b.jsonl")
+        .exits_with(1)
+        .says("pages/b.html");
+    assert!(folder.read("pages/a.html").contains("<title>a.jsonl"));
+    let index = folder.read("pages/index.html");
+    assert!(index.contains(r#"<a href="a.html">a.jsonl</a>"#), "{index}");
+    assert!(index.contains("Safety violation: VFresh"), "{index}");
+    folder
+        .run("check --html one.html a.jsonl b.jsonl")
+        .exits_with(2)
+        .notes("Give a folder");
+    folder
+        .run("check --html missing/one.html a.jsonl")
+        .exits_with(2)
+        .notes("cannot write the page to missing/one.html");
+}
