@@ -3,7 +3,7 @@
 //!
 //! Unlike those of a FIFO queue they get out of date: something better may have
 //! arrived. So a claim takes the first candidate that is there only if nothing
-//! lies before it.
+//! better was put since.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -16,10 +16,6 @@ use crate::error::Error;
 use crate::keys::Name;
 use crate::request::{Purpose, Requests, revision_of};
 
-/// How many keys that are no items may lie before the head. A claim has to
-/// leave each of them out with a compare of its own.
-pub(super) const FOREIGN_MAX: usize = 60;
-
 /// How many candidates are kept.
 const KEPT_MAX: usize = 2 * CANDIDATES_MAX;
 
@@ -28,8 +24,6 @@ const KEPT_MAX: usize = 2 * CANDIDATES_MAX;
 pub(super) struct Heads {
     pub(super) revision: i64,
     pub(super) candidates: Vec<Candidate>,
-    /// Keys among them that are no items, in order.
-    pub(super) foreign: Vec<Vec<u8>>,
     /// These are all items that there were.
     pub(super) is_all: bool,
 }
@@ -111,9 +105,6 @@ impl Heads {
     fn insert(&mut self, name: &Name, put: Candidate) {
         let key = put.key.as_bytes();
         if priority_of(name, key).is_none() {
-            if let Err(place) = self.foreign.binary_search_by(|f| f.as_slice().cmp(key)) {
-                self.foreign.insert(place, key.to_vec());
-            }
             return;
         }
         match self.candidates.binary_search_by(|c| c.key.cmp(&put.key)) {
@@ -149,9 +140,7 @@ pub(super) fn page(name: &Name, answer: &GetResponse, revision: i64) -> Option<H
         ..Heads::default()
     };
     for kv in answer.kvs() {
-        if priority_of(name, kv.key()).is_none() {
-            heads.foreign.push(kv.key().to_vec());
-        } else {
+        if priority_of(name, kv.key()).is_some() {
             heads.candidates.push(Candidate {
                 key: String::from_utf8_lossy(kv.key()).into_owned(),
                 mod_revision: kv.mod_revision(),
@@ -202,7 +191,6 @@ mod tests {
         Heads {
             revision: 20,
             candidates: candidates.to_vec(),
-            foreign: Vec::new(),
             is_all,
         }
     }
@@ -216,7 +204,6 @@ mod tests {
         known.insert(&name, item(7, 0, 22));
         known.insert(&name, candidate("pq/00001", 23));
         assert_eq!(known.candidates, [item(3, 0, 21), item(5, 0, 11)]);
-        assert_eq!(known.foreign, [b"pq/00001".to_vec()]);
         known.is_all = true;
         known.insert(&name, item(7, 0, 22));
         assert_eq!(known.candidates.len(), 3);

@@ -38,10 +38,9 @@
 //! `__name/%05d`, empty, which is written with every item and never deleted. Here
 //! sequence numbers grow by the microsecond, in Go by one; that makes no difference
 //! to either. Whoever puts items by other means must write `__name/%05d` too, or a
-//! consumer may take notice of them late.
-//! Other keys below `name/` are left alone, but up to 60 of them may lie before
-//! the best item.
+//! consumer may take notice of them late. Other keys below `name/` are left alone.
 
+mod claim;
 mod enqueue;
 #[cfg(feature = "harness")]
 mod fault;
@@ -228,9 +227,8 @@ impl PriorityQueue {
     /// # Errors
     ///
     /// An [unknown outcome](Error::is_outcome_unknown) means that the best item
-    /// may be gone: what it was cannot be found out. Foreign data if more than 60
-    /// keys that are no items lie before it. Any other error means that nothing
-    /// was taken.
+    /// may be gone: what it was cannot be found out. Any other error means that
+    /// nothing was taken.
     pub async fn dequeue(&self) -> Result<PriorityItem, Error> {
         telemetry::observed(self.call("dequeue"), self.inner.dequeue()).await
     }

@@ -211,6 +211,11 @@ impl PrefixWatch {
         self.inner.shared.lock().recent.after(revision)
     }
 
+    /// Opens the watch, in the background, for waits after `revision` to come.
+    pub(crate) fn open_after(&self, revision: i64) {
+        self.start(revision);
+    }
+
     async fn wait(&self, kind: Kind, revision: i64) -> Result<Wake, Error> {
         let shared = &self.inner.shared;
         if shared.lasting.puts_only() && kind != Kind::Put {
