@@ -37,6 +37,7 @@
 //! - [`cluster`]: the members behind them: who leads, what each has applied, its
 //!   watches.
 //! - [`store`]: the keys of all revisions, a state machine without a clock.
+//! - [`version`]: the releases of etcd, and in what they differ.
 //!
 //! # Executors
 //!
@@ -69,10 +70,12 @@
 //! - Members join and leave never. There are no users and roles, no quota but as a
 //!   fault, no snapshots, no range streams, no
 //!   services for elections and locks.
-//! - A transaction that is nested about 50 levels deep or deeper is refused with
-//!   `Internal`, because the decoder's recursion ends there; etcd applies it.
-//! - Requests for progress are answered when all watches are synced, as in the
-//!   newest versions; 3.4, and 3.5 before 3.5.9, answer at once.
+//! - A transaction that is nested more than 1000 levels deep is refused as one with
+//!   too many operations, whatever else is wrong with it.
+//! - A read in an order of a target that does not exist makes a real etcd before 3.6
+//!   crash, and so does a transaction that keeps the value of a key which it has
+//!   deleted by a range without an end. Here the one is refused, and the other keeps
+//!   an empty value.
 //!
 //! To a real network:
 //!
@@ -98,3 +101,4 @@ pub mod seed;
 pub mod service;
 pub mod simulation;
 pub mod store;
+pub mod version;

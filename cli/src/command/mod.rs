@@ -9,6 +9,7 @@ use crate::exit_code::{self, Status};
 mod bench;
 mod check;
 mod choice;
+mod conform;
 mod live;
 mod replay;
 mod seeds;
@@ -32,6 +33,7 @@ Examples:
   etcd-recipes live --endpoints 10.0.0.1:2379,10.0.0.2:2379
   etcd-recipes check history.jsonl
   etcd-recipes shell lock --name jobs       a recipe by hand, in two terminals
+  etcd-recipes conform --requests 100000    the simulated etcd beside a real one
 
 ";
 
@@ -64,6 +66,7 @@ enum Command {
     Live(live::Live),
     Shell(shell::Shell),
     Bench(bench::Bench),
+    Conform(conform::Conform),
 }
 
 impl Cli {
@@ -77,6 +80,7 @@ impl Cli {
             Command::Live(live) => live.run(),
             Command::Shell(shell) => shell.run(),
             Command::Bench(bench) => bench.run(),
+            Command::Conform(conform) => conform.run(),
         }
     }
 }

@@ -16,6 +16,15 @@ pub(crate) fn bar(name: &str, runs: u64) -> ProgressBar {
     .with_prefix(name.to_owned())
 }
 
+/// A bar for requests.
+pub(crate) fn requests(requests: u64) -> ProgressBar {
+    let template = "{wide_bar:.green} {human_pos}/{human_len} requests, {eta} left {msg}";
+    visible(
+        ProgressBar::with_draw_target(Some(requests), target()),
+        template,
+    )
+}
+
 /// A spinner for something whose end is not known.
 pub(crate) fn spinner(message: String) -> ProgressBar {
     let spinner = ProgressBar::with_draw_target(None, target());

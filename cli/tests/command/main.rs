@@ -4,6 +4,7 @@ mod bench;
 mod check;
 #[allow(dead_code, reason = "other tests use more of it")]
 mod cluster;
+mod conform;
 #[allow(dead_code, reason = "other tests use more of it")]
 mod conversation;
 mod live;

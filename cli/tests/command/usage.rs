@@ -12,6 +12,7 @@ fn help_goes_to_standard_output_and_documents_the_exit_codes() {
         "replay --help",
         "check --help",
         "live --help",
+        "conform --help",
     ] {
         let documents = predicate::str::contains("Exit codes, the first that applies:")
             .and(predicate::str::contains("Examples:"));
@@ -71,6 +72,10 @@ fn wrong_usage_is_exit_2_and_says_what_to_do() {
         ("live --endpoints https://a:1 --cert c.pem", "--key"),
         ("live --prefix /", "removes everything below its prefix"),
         ("live --history -", "Give a folder"),
+        ("conform --sequence 1", "--seed"),
+        ("conform --destroy-data", "--endpoints"),
+        ("conform --endpoints localhost", "HOST:PORT"),
+        ("conform --timing --seed 1", "cannot be used with"),
     ];
     let folder = Folder::new();
     for (arguments, hint) in cases {

@@ -22,6 +22,7 @@ use crate::executor::{self, Node, SimTime};
 use crate::fault::ClientId;
 use crate::service::Router;
 use crate::store::{LeaseId, Record, Store, StoreOptions};
+use crate::version::Version;
 
 /// How often leases are looked at (`runLoop` in etcd's `server/lease/lessor.go`).
 const EXPIRY_PERIOD: Duration = Duration::from_millis(500);
@@ -56,8 +57,9 @@ pub struct MemberOptions {
     pub member_id: u64,
     /// The term in each header, until the first restart.
     pub term: u64,
-    /// The version that the member claims to be.
-    pub version: String,
+    /// The release of etcd that the member is: what it says of itself, and how it
+    /// answers.
+    pub version: Version,
     /// How long a follower waits for its leader. Leases get this much more
     /// after a change of leaders (`server/etcdserver/server.go`).
     pub election_timeout: Duration,
@@ -65,7 +67,7 @@ pub struct MemberOptions {
     /// default 10 minutes. etcd adds up to a tenth of it at random
     /// (`server/etcdserver/api/v3rpc/watch.go`); that is left out.
     pub progress_notify_interval: Duration,
-    /// The limits of the store.
+    /// The limits of the store. Its release is that of the member.
     pub store: StoreOptions,
 }
 
@@ -76,7 +78,7 @@ impl Default for MemberOptions {
             cluster_id: 0xcdf8_18da_3c24_31d5,
             member_id: 0x8e9e_05c5_2164_694d,
             term: 2,
-            version: "3.5.9".to_owned(),
+            version: Version::default(),
             election_timeout: Duration::from_secs(1),
             progress_notify_interval: Duration::from_secs(600),
             store: StoreOptions::default(),

@@ -20,7 +20,7 @@ use super::view::MemberView;
 use super::watch::WatchHub;
 use crate::executor::SimTime;
 use crate::fault::ClientId;
-use crate::store::{LeaseId, Record, Store, View};
+use crate::store::{LeaseId, Record, Store, StoreOptions, View};
 
 /// How many leases one round of the expiry loop revokes at most: half of the
 /// rate per second (`defaultLeaseRevokeRate` in etcd's `server/lease/lessor.go`).
@@ -97,7 +97,10 @@ pub(crate) struct State {
 impl State {
     pub(super) fn new(options: &[MemberOptions], consensus: ConsensusOptions) -> Self {
         let first = &options[0];
-        let store = Store::new(first.store);
+        let store = Store::new(StoreOptions {
+            version: first.version,
+            ..first.store
+        });
         let fragment_bytes = first.store.request_bytes_max + GRPC_OVERHEAD_BYTES;
         let member = |options: &MemberOptions| {
             let identity = Identity {
@@ -105,7 +108,9 @@ impl State {
                 member_id: options.member_id,
                 term: options.term,
             };
-            let watches = WatchHub::new(identity, fragment_bytes).with_bug(first.store.bug);
+            let watches = WatchHub::new(identity, fragment_bytes)
+                .answering_as(first.version)
+                .with_bug(first.store.bug);
             Progress::new(identity, store.present(), watches)
         };
         State {

@@ -1,13 +1,20 @@
 //! Reads, writes, transactions, compaction.
 
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
 use etcd_client::proto::{
     PbCompactionRequest, PbCompactionResponse, PbDeleteRequest, PbDeleteResponse, PbKvService,
     PbPutRequest, PbPutResponse, PbRangeRequest, PbRangeResponse, PbRangeStreamResponse,
     PbResponseHeader, PbTxnOpRequest, PbTxnRequest, PbTxnResponse,
 };
+use tonic::body::Body;
+use tonic::server::{Grpc, UnaryService};
 use tonic::{Request, Response, Status};
 
-use super::{answer, left_out};
+use super::nested::TxnCodec;
+use super::{answer, unknown_method};
 use crate::cluster::{Command, Executed, Member, Outcome, receive_limit};
 use crate::store::is_read_only;
 
@@ -55,6 +62,28 @@ impl KvService {
     }
 }
 
+/// The method `Txn` alone, for the sake of its decoder.
+pub(super) struct TxnMethod(pub(super) Arc<KvService>);
+
+impl TxnMethod {
+    /// Answers a request for this method.
+    pub(super) async fn serve(self, request: http::Request<Body>) -> http::Response<Body> {
+        let codec: TxnCodec<PbTxnResponse> = TxnCodec::default();
+        let mut grpc = Grpc::new(codec).max_decoding_message_size(usize::MAX);
+        grpc.unary(self, request).await
+    }
+}
+
+impl UnaryService<PbTxnRequest> for TxnMethod {
+    type Response = PbTxnResponse;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<PbTxnResponse>, Status>> + Send>>;
+
+    fn call(&mut self, request: Request<PbTxnRequest>) -> Self::Future {
+        let kv = Arc::clone(&self.0);
+        Box::pin(async move { kv.txn(request).await })
+    }
+}
+
 /// Whether nothing of a transaction that only reads needs the present
 /// (`IsTxnSerializable` in etcd's `server/etcdserver/txn/txn.go`).
 fn is_serializable(request: &PbTxnRequest) -> bool {
@@ -89,7 +118,8 @@ impl PbKvService for KvService {
         &self,
         _: Request<PbRangeRequest>,
     ) -> Result<Response<Self::RangeStreamStream>, Status> {
-        Err(left_out("etcdserverpb.KV", "RangeStream"))
+        // Only 3.7 has it.
+        Err(unknown_method("etcdserverpb.KV", "RangeStream"))
     }
 
     async fn put(&self, request: Request<PbPutRequest>) -> Result<Response<PbPutResponse>, Status> {

@@ -8,8 +8,9 @@ use etcd_client::proto::{
 };
 use tonic::{Request, Response, Status};
 
-use super::left_out;
+use super::{left_out, unknown_method};
 use crate::cluster::Member;
+use crate::version::Version;
 
 /// The alarm of a full database, `NOSPACE` in etcd's `rpc.proto`.
 const NO_SPACE: i32 = 1;
@@ -50,7 +51,7 @@ impl PbMaintenanceService for MaintenanceService {
         let state = self.member.lock();
         Ok(Response::new(PbStatusResponse {
             header: Some(state.header()),
-            version: self.member.options().version.clone(),
+            version: self.member.options().version.to_string(),
             leader: state.leader_id(),
             raft_index: state.raft_index(),
             raft_applied_index: state.raft_index(),
@@ -115,6 +116,9 @@ impl PbMaintenanceService for MaintenanceService {
         &self,
         _: Request<PbDowngradeRequest>,
     ) -> Result<Response<PbDowngradeResponse>, Status> {
+        if self.member.options().version < Version::new(3, 5, 0) {
+            return Err(unknown_method(NAME, "Downgrade"));
+        }
         Err(left_out(NAME, "Downgrade"))
     }
 }

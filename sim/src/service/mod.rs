@@ -12,6 +12,7 @@ mod cluster;
 mod kv;
 mod lease;
 mod maintenance;
+mod nested;
 mod router;
 pub(crate) mod unary;
 mod watch;
@@ -28,9 +29,14 @@ use crate::fault::ClientId;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Caller(pub(crate) ClientId);
 
-/// What etcd's Go library answers to a method that a server does not have.
+/// The answer to a method that is left out.
 fn left_out(service: &str, method: &str) -> Status {
     Status::unimplemented(format!("method {method} of {service} is not simulated"))
+}
+
+/// What grpc-go answers to a method that a server does not have.
+fn unknown_method(service: &str, method: &str) -> Status {
+    Status::unimplemented(format!("unknown method {method} for service {service}"))
 }
 
 /// An answer that tells the network whether the call changed something.

@@ -10,15 +10,16 @@ use bytes::Bytes;
 use etcd_client::proto::{
     PbClusterServer, PbKvServer, PbLeaseServer, PbMaintenanceServer, PbWatchServer,
 };
-use tonic::Status;
 use tonic::body::Body;
+use tonic::{Code, Status};
 use tower::Service;
 
 use super::cluster::ClusterService;
-use super::kv::KvService;
+use super::kv::{KvService, TxnMethod};
 use super::lease::LeaseService;
 use super::maintenance::MaintenanceService;
 use super::unary::{Call, Method};
+use super::unknown_method;
 use super::watch::WatchService;
 use crate::cluster::{ClusterError, Member};
 
@@ -105,8 +106,15 @@ impl Service<http::Request<Body>> for Router {
         if let Err(refused) = self.check_leader(request.headers()) {
             return Box::pin(std::future::ready(Ok(refused.into_http())));
         }
-        let service = request.uri().path().split('/').nth(1).unwrap_or_default();
-        match service {
+        let path = request.uri().path();
+        if path == "/etcdserverpb.KV/Txn" {
+            let txn = TxnMethod(Arc::clone(&services.kv));
+            return Box::pin(async move { Ok(txn.serve(request).await) });
+        }
+        let mut parts = path.split('/').skip(1).map(str::to_owned);
+        let service = parts.next().unwrap_or_default();
+        let method = parts.next().unwrap_or_default();
+        let answer: Self::Future = match service.as_str() {
             "etcdserverpb.KV" => services.kv_server.clone().call(request),
             "etcdserverpb.Watch" => services.watch.clone().call(request),
             "etcdserverpb.Lease" => services.lease.clone().call(request),
@@ -114,8 +122,27 @@ impl Service<http::Request<Body>> for Router {
             "etcdserverpb.Cluster" => services.cluster.clone().call(request),
             unknown => {
                 let status = Status::unimplemented(format!("unknown service {unknown}"));
-                Box::pin(std::future::ready(Ok(status.into_http())))
+                return Box::pin(std::future::ready(Ok(status.into_http())));
             }
-        }
+        };
+        Box::pin(async move {
+            let answer = answer.await?;
+            if is_unknown_method(&answer) {
+                return Ok(unknown_method(&service, &method).into_http());
+            }
+            Ok(answer)
+        })
     }
+}
+
+/// What the generated code answers to a method that it does not know: no more than
+/// a code.
+fn is_unknown_method(answer: &http::Response<Body>) -> bool {
+    let headers = answer.headers();
+    headers
+        .get("grpc-status")
+        .is_some_and(|status| *status == i32::from(Code::Unimplemented).to_string())
+        && headers
+            .get("grpc-message")
+            .is_none_or(|message| message.is_empty())
 }

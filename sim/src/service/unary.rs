@@ -16,6 +16,7 @@ use tonic::metadata::MetadataMap;
 use tonic::{Extensions, Request, Response, Status};
 
 use super::kv::KvService;
+use super::nested::decode_txn;
 use crate::cluster::Applied;
 
 const HEADER_BYTES: usize = 5;
@@ -58,8 +59,11 @@ impl Method {
     pub(super) fn call(self, kv: Arc<KvService>, headers: http::HeaderMap, message: Bytes) -> Call {
         macro_rules! call {
             ($method:ident) => {
+                call!($method, decode_message)
+            };
+            ($method:ident, $decode:expr) => {
                 Box::pin(async move {
-                    let request = decode(headers, message)?;
+                    let request = decode(headers, message, $decode)?;
                     encode(kv.$method(request).await?)
                 })
             };
@@ -68,7 +72,7 @@ impl Method {
             Method::Range => call!(range),
             Method::Put => call!(put),
             Method::DeleteRange => call!(delete_range),
-            Method::Txn => call!(txn),
+            Method::Txn => call!(txn, decode_txn),
             Method::Compact => call!(compact),
         }
     }
@@ -80,9 +84,14 @@ pub(crate) fn is_whole(bytes: &[u8]) -> bool {
     bytes.len() >= HEADER_BYTES && bytes.len() - HEADER_BYTES >= length(&bytes[1..HEADER_BYTES])
 }
 
-fn decode<Q: prost::Message + Default>(
+fn decode_message<Q: prost::Message + Default>(bytes: Bytes) -> Result<Q, Status> {
+    Q::decode(bytes).map_err(|error| Status::internal(error.to_string()))
+}
+
+fn decode<Q>(
     headers: http::HeaderMap,
     mut bytes: Bytes,
+    decode: fn(Bytes) -> Result<Q, Status>,
 ) -> Result<Request<Q>, Status> {
     if !is_whole(&bytes) {
         return Err(Status::internal("Missing request message."));
@@ -93,7 +102,7 @@ fn decode<Q: prost::Message + Default>(
         ));
     }
     let length = bytes.get_u32() as usize;
-    let message = Q::decode(&bytes[..length]).map_err(|e| Status::internal(e.to_string()))?;
+    let message = decode(bytes.split_to(length))?;
     let metadata = MetadataMap::from_headers(headers);
     Ok(Request::from_parts(
         metadata,
@@ -125,7 +134,7 @@ mod tests {
     use super::*;
 
     fn decoded(bytes: impl Into<Bytes>) -> Result<PbPutRequest, Status> {
-        decode(http::HeaderMap::new(), bytes.into()).map(Request::into_inner)
+        decode(http::HeaderMap::new(), bytes.into(), decode_message).map(Request::into_inner)
     }
 
     #[test]

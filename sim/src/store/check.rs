@@ -9,6 +9,7 @@ use etcd_client::proto::{
 
 use super::StoreError;
 use super::overlap::check_overlaps;
+use crate::version::{UnknownSort, Version};
 
 /// The sort orders are 0 (none), 1 (ascending) and 2 (descending).
 const SORT_ORDER_MAX: i32 = 2;
@@ -20,13 +21,15 @@ const SORT_TARGET_MAX: i32 = 4;
 /// (`InternalRaftRequest` in `api/etcdserverpb/raft_internal.proto`).
 const ENVELOPE_BYTES: usize = 18;
 
-pub(super) fn check_range(request: &PbRangeRequest) -> Result<(), StoreError> {
+pub(super) fn check_range(request: &PbRangeRequest, version: Version) -> Result<(), StoreError> {
     if request.key.is_empty() {
         return Err(StoreError::EmptyKey);
     }
-    let known = (0..=SORT_ORDER_MAX).contains(&request.sort_order)
-        && (0..=SORT_TARGET_MAX).contains(&request.sort_target);
-    if known {
+    let is_known_target = (0..=SORT_TARGET_MAX).contains(&request.sort_target);
+    let is_known_order = (0..=SORT_ORDER_MAX).contains(&request.sort_order);
+    if is_known_target
+        && (is_known_order || version.profile().unknown_sort == UnknownSort::Unsorted)
+    {
         Ok(())
     } else {
         Err(StoreError::InvalidSortOption)
@@ -54,8 +57,12 @@ pub(super) fn check_delete(request: &PbDeleteRequest) -> Result<(), StoreError> 
     }
 }
 
-pub(super) fn check_txn(request: &PbTxnRequest, ops_max: usize) -> Result<(), StoreError> {
-    check_level(request, ops_max)?;
+pub(super) fn check_txn(
+    request: &PbTxnRequest,
+    ops_max: usize,
+    version: Version,
+) -> Result<(), StoreError> {
+    check_level(request, ops_max, version)?;
     check_overlaps(&request.success)?;
     check_overlaps(&request.failure)
 }
@@ -74,7 +81,7 @@ pub(super) fn check_size(
 
 /// One level of a transaction costs its longest list; what is left goes to
 /// each of the nested transactions.
-fn check_level(request: &PbTxnRequest, ops_max: usize) -> Result<(), StoreError> {
+fn check_level(request: &PbTxnRequest, ops_max: usize, version: Version) -> Result<(), StoreError> {
     let lists = [
         request.compare.len(),
         request.success.len(),
@@ -86,15 +93,15 @@ fn check_level(request: &PbTxnRequest, ops_max: usize) -> Result<(), StoreError>
         return Err(StoreError::EmptyKey);
     }
     let mut ops = request.success.iter().chain(&request.failure);
-    ops.try_for_each(|op| check_op(op, left))
+    ops.try_for_each(|op| check_op(op, left, version))
 }
 
-fn check_op(op: &PbTxnRequestOp, ops_max: usize) -> Result<(), StoreError> {
+fn check_op(op: &PbTxnRequestOp, ops_max: usize, version: Version) -> Result<(), StoreError> {
     match &op.request {
-        Some(PbTxnOpRequest::RequestRange(range)) => check_range(range),
+        Some(PbTxnOpRequest::RequestRange(range)) => check_range(range, version),
         Some(PbTxnOpRequest::RequestPut(put)) => check_put(put),
         Some(PbTxnOpRequest::RequestDeleteRange(delete)) => check_delete(delete),
-        Some(PbTxnOpRequest::RequestTxn(txn)) => check_level(txn, ops_max),
+        Some(PbTxnOpRequest::RequestTxn(txn)) => check_level(txn, ops_max, version),
         None => Err(StoreError::KeyNotFound),
     }
 }

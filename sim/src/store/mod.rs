@@ -7,7 +7,7 @@
 //! that an answer can be compared with that of a real etcd field by field.
 //!
 //! What is claimed about etcd here cites the file of etcd that shows it, and
-//! `tests/conformance_live.rs` compares both on random requests.
+//! the package `etcd-conform` compares both on random requests.
 //!
 //! Left out: the size of the database and its quota, users and roles, and what
 //! a real member adds to each answer about itself (cluster id, member id,
@@ -49,7 +49,7 @@ mod txn;
 mod view;
 mod write;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -66,6 +66,7 @@ pub use txn::is_read_only;
 pub use view::View;
 
 use crate::bug::EtcdBug;
+use crate::version::Version;
 use index::{At, Index};
 use lessor::Lessor;
 
@@ -85,6 +86,8 @@ pub struct StoreOptions {
     /// half election timeouts, rounded up; default 2
     /// (`server/etcdserver/server.go`, `MinLeaseTTL`).
     pub lease_ttl_min: i64,
+    /// The release of etcd that it answers as.
+    pub version: Version,
     /// A known bug of etcd's that is put in; default none.
     pub bug: Option<EtcdBug>,
 }
@@ -95,6 +98,7 @@ impl Default for StoreOptions {
             txn_ops_max: 128,
             request_bytes_max: 3 << 19,
             lease_ttl_min: 2,
+            version: Version::default(),
             bug: None,
         }
     }
@@ -158,7 +162,7 @@ impl Store {
     /// [`StoreError::EmptyKey`], [`StoreError::InvalidSortOption`],
     /// [`StoreError::FutureRevision`], [`StoreError::Compacted`].
     pub fn range(&self, request: &PbRangeRequest) -> Result<PbRangeResponse, StoreError> {
-        check::check_range(request)?;
+        check::check_range(request, self.options.version)?;
         self.read(request)
     }
 
@@ -206,9 +210,24 @@ impl Store {
         for record in self.log.iter().take_while(|r| r.mod_revision() <= revision) {
             self.index.compact(record.key(), revision);
         }
-        // What happened at the compacted revision itself can still be watched.
         let kept = self.log.partition_point(|r| r.mod_revision() < revision);
         self.log.drain(..kept);
+        self.discard_at(revision);
+    }
+
+    /// Of what happened at the compacted revision itself, the last change of each
+    /// key can still be watched (`keyIndex.doCompact` in etcd's
+    /// `server/storage/mvcc/key_index.go`), a deletion not in every release.
+    fn discard_at(&mut self, revision: i64) {
+        let end = self.log.partition_point(|r| r.mod_revision() <= revision);
+        let keeps_deletion = self.options.version.profile().compaction_keeps_deletion;
+        let mut keys = BTreeSet::new();
+        let is_kept = |record: &Arc<Record>| {
+            keys.insert(record.key().to_vec()) && (keeps_deletion || !record.is_tombstone())
+        };
+        let kept: Vec<_> = self.log.drain(..end).rev().filter(is_kept).collect();
+        kept.into_iter()
+            .for_each(|record| self.log.push_front(record));
     }
 
     /// The records that were written at `from` or later and are not compacted,

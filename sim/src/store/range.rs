@@ -13,6 +13,7 @@ use super::record::Record;
 use super::{Store, StoreError, View, header};
 
 const ORDER_NONE: i32 = 0;
+const ORDER_ASCEND: i32 = 1;
 const ORDER_DESCEND: i32 = 2;
 const TARGET_KEY: i32 = 0;
 const TARGET_VERSION: i32 = 1;
@@ -147,13 +148,18 @@ fn passes(record: &Record, request: &PbRangeRequest) -> bool {
 /// Sorts what a read has found, which is in order of keys. Equals stay in
 /// order of keys; etcd leaves their order open.
 fn sort(records: &mut [&Arc<Record>], request: &PbRangeRequest) {
+    let descend = match request.sort_order {
+        ORDER_NONE | ORDER_ASCEND => false,
+        ORDER_DESCEND => true,
+        // Where it is not refused, an unknown order is none.
+        _ => return,
+    };
     if request.sort_target == TARGET_KEY {
-        if request.sort_order == ORDER_DESCEND {
+        if descend {
             records.reverse();
         }
         return;
     }
-    let descend = request.sort_order == ORDER_DESCEND;
     records.sort_by(|a, b| {
         let (a, b) = if descend { (b, a) } else { (a, b) };
         let (a, b) = (&a.key_value, &b.key_value);

@@ -1,8 +1,7 @@
 //! Transactions.
 //!
-//! Follows etcd's `server/etcdserver/txn/txn.go`; the order of the checks is
-//! that of release 3.5 (`server/etcdserver/apply.go` there): first all puts,
-//! then all reads.
+//! Follows etcd's `server/etcdserver/txn/txn.go`, and up to release 3.5, where that
+//! differs, `server/etcdserver/apply.go`.
 
 use std::cmp::Ordering;
 
@@ -15,6 +14,7 @@ use super::index::At;
 use super::key_range::KeyRange;
 use super::{Store, StoreError, View, check};
 use crate::bug::EtcdBug;
+use crate::version::TxnChecks;
 
 const TARGET_VALUE: i32 = 3;
 
@@ -31,31 +31,13 @@ impl Store {
     /// Those of its operations, [`StoreError::TooManyOps`],
     /// [`StoreError::DuplicateKey`], [`StoreError::RequestTooLarge`].
     pub fn txn(&mut self, request: PbTxnRequest) -> Result<PbTxnResponse, StoreError> {
-        check::check_txn(&request, self.options.txn_ops_max)?;
+        check::check_txn(&request, self.options.txn_ops_max, self.options.version)?;
         if !is_read_only(&request) {
             check::check_size(&request, self.options.request_bytes_max)?;
         }
         let mut path = Vec::new();
         self.choose(&request, &mut path);
-        self.check_taken(
-            &request,
-            &mut path.clone().into_iter(),
-            &|store, op| match op {
-                PbTxnOpRequest::RequestPut(put) => {
-                    store.check_previous(put)?;
-                    store.check_lease(put)
-                }
-                _ => Ok(()),
-            },
-        )?;
-        self.check_taken(
-            &request,
-            &mut path.clone().into_iter(),
-            &|store, op| match op {
-                PbTxnOpRequest::RequestRange(range) => check_revision(range, store.present()),
-                _ => Ok(()),
-            },
-        )?;
+        self.check_operations(&request, &path)?;
         let mut response = self.apply_txn(request, &mut path.into_iter());
         self.commit();
         if let Some(header) = &mut response.header {
@@ -70,7 +52,7 @@ impl Store {
     ///
     /// As [`Store::txn`].
     pub fn txn_in(&self, request: &PbTxnRequest, view: View) -> Result<PbTxnResponse, StoreError> {
-        check::check_txn(request, self.options.txn_ops_max)?;
+        check::check_txn(request, self.options.txn_ops_max, self.options.version)?;
         let at = self.newest(view);
         let succeeded = request.compare.iter().all(|c| self.holds(c, at));
         let reads = || {
@@ -123,6 +105,36 @@ impl Store {
             return all;
         }
         compare.target != TARGET_VALUE && key_holds(compare, &PbKeyValue::default())
+    }
+
+    /// Whether the operations of the branches that are taken can be done.
+    fn check_operations(&self, request: &PbTxnRequest, path: &[bool]) -> Result<(), StoreError> {
+        fn check_puts(store: &Store, op: &PbTxnOpRequest) -> Result<(), StoreError> {
+            match op {
+                PbTxnOpRequest::RequestPut(put) => {
+                    store.check_previous(put)?;
+                    store.check_lease(put)
+                }
+                _ => Ok(()),
+            }
+        }
+        fn check_reads(store: &Store, op: &PbTxnOpRequest) -> Result<(), StoreError> {
+            match op {
+                PbTxnOpRequest::RequestRange(range) => check_revision(range, store.present()),
+                _ => Ok(()),
+            }
+        }
+        let path = || path.to_vec().into_iter();
+        match self.options.version.profile().txn_checks {
+            TxnChecks::PutsFirst => {
+                self.check_taken(request, &mut path(), &check_puts)?;
+                self.check_taken(request, &mut path(), &check_reads)
+            }
+            TxnChecks::InOrder => self.check_taken(request, &mut path(), &|store, op| {
+                check_puts(store, op)?;
+                check_reads(store, op)
+            }),
+        }
     }
 
     /// Applies a check to the operations of the branches that are taken.

@@ -36,7 +36,7 @@ impl Store {
         request: &PbRangeRequest,
         view: View,
     ) -> Result<PbRangeResponse, StoreError> {
-        check::check_range(request)?;
+        check::check_range(request, self.options.version)?;
         self.read_in(request, view)
     }
 
@@ -66,7 +66,7 @@ impl Store {
     ///
     /// Why it is refused.
     pub fn precheck_txn(&self, request: &PbTxnRequest) -> Result<(), StoreError> {
-        check::check_txn(request, self.options.txn_ops_max)?;
+        check::check_txn(request, self.options.txn_ops_max, self.options.version)?;
         check::check_size(request, self.options.request_bytes_max)
     }
 

@@ -14,6 +14,7 @@ use crate::bug::EtcdBug;
 use crate::cluster::state::Identity;
 use crate::cluster::view::MemberView;
 use crate::store::KeyRange;
+use crate::version::{NegativeStart, Profile, ProgressRequests, Version};
 
 /// How many watches that lag behind are served at a time (`maxWatchersPerSync`
 /// in etcd's `server/storage/mvcc/watchable_store.go`).
@@ -32,6 +33,7 @@ const NO_WATCH: i64 = -1;
 #[derive(Debug)]
 pub(crate) struct WatchHub {
     identity: Identity,
+    profile: Profile,
     bug: Option<EtcdBug>,
     /// Where answers are split for those that want it, in bytes.
     fragment_bytes: usize,
@@ -47,6 +49,7 @@ impl WatchHub {
     pub(crate) fn new(identity: Identity, fragment_bytes: usize) -> Self {
         WatchHub {
             identity,
+            profile: Version::default().profile(),
             bug: None,
             fragment_bytes,
             streams: BTreeMap::new(),
@@ -56,6 +59,12 @@ impl WatchHub {
             unsynced: BTreeSet::new(),
             victims: BTreeSet::new(),
         }
+    }
+
+    /// The same as a release of etcd has it.
+    pub(crate) fn answering_as(self, version: Version) -> Self {
+        let profile = version.profile();
+        WatchHub { profile, ..self }
     }
 
     /// The same with a known bug of etcd's put in.
@@ -163,15 +172,24 @@ impl WatchHub {
         }
     }
 
-    /// Answers a request for progress, on behalf of all watches of the stream:
-    /// only when each of them is synced (`progressIfSync` in etcd's
-    /// `server/storage/mvcc/watchable_store.go`).
+    /// Answers a request for progress, on behalf of all watches of the stream
+    /// (`progressIfSync` in etcd's `server/storage/mvcc/watchable_store.go`; in old
+    /// releases `recvLoop` in `etcdserver/api/v3rpc/watch.go`).
     pub(crate) fn report_progress(&mut self, stream: StreamId, seen: MemberView<'_>) {
         let revision = seen.revision();
+        if self.profile.progress_requests == ProgressRequests::AtOnce {
+            let answer = PbWatchResponse {
+                watch_id: NO_WATCH,
+                ..self.answer(revision)
+            };
+            return self.control(stream, answer);
+        }
         let is_early = self.has(EtcdBug::ProgressAheadOfEvents);
         let mut watches = self.watches.range(WatchKey::of(stream)).peekable();
         let is_any = watches.peek().is_some();
-        if is_any && (is_early || watches.all(|(_, watch)| watch.is_at(revision))) {
+        let waits_for_begin = self.waits_for_begin();
+        if is_any && (is_early || watches.all(|(_, watch)| watch.is_at(revision, waits_for_begin)))
+        {
             self.notice(stream, NO_WATCH, revision);
         }
     }
@@ -179,12 +197,13 @@ impl WatchHub {
     /// The periodic notices of progress of a stream.
     pub(crate) fn tick_progress(&mut self, stream: StreamId, seen: MemberView<'_>) {
         let revision = seen.revision();
+        let waits_for_begin = self.waits_for_begin();
         let mut due = Vec::new();
         for (id, watch) in self.watches.range_mut(WatchKey::of(stream)) {
             if !watch.spec.progress_notify {
                 continue;
             }
-            if watch.notice_due && watch.is_at(revision) {
+            if watch.notice_due && watch.is_at(revision, waits_for_begin) {
                 due.push(id.watch_id);
             }
             watch.notice_due = true;
@@ -192,6 +211,11 @@ impl WatchHub {
         for watch_id in due {
             self.notice(stream, watch_id, revision);
         }
+    }
+
+    /// Whether a watch hears of no progress before the revision at which it starts.
+    fn waits_for_begin(&self) -> bool {
+        self.profile.progress_requests == ProgressRequests::WhenBegun
     }
 
     /// Whether a stream has a watch that wants periodic notices.
@@ -236,7 +260,7 @@ impl WatchHub {
         }
         let events = seen.events(revision);
         let events = events.take_while(|record| record.mod_revision() == revision);
-        let batches = batches(&self.synced, &self.watches, seen, events);
+        let batches = batches(&self.synced, &self.watches, seen, events, usize::MAX);
         for (id, batch) in batches {
             let watch = self.watch(id);
             watch.next_revision = revision + 1;
@@ -277,7 +301,8 @@ impl WatchHub {
             late.push(id);
         }
         let current = seen.revision();
-        let mut batches = batches(&lagging, &self.watches, seen, seen.events(oldest));
+        let events = seen.events(oldest);
+        let mut batches = batches(&lagging, &self.watches, seen, events, late.len());
         for id in late {
             let mut batch = batches.remove(&id).unwrap_or_default();
             if self.has(EtcdBug::CompactionDropsEvent) {
@@ -376,7 +401,7 @@ impl WatchHub {
     /// Checks a request and settles its id. The texts are those of etcd's
     /// `server/storage/mvcc/watcher.go`.
     fn admit(&mut self, stream: StreamId, spec: &mut WatchSpec) -> Result<(), &'static str> {
-        if spec.start_revision < 0 {
+        if spec.start_revision < 0 && self.profile.negative_start == NegativeStart::Refused {
             return Err("etcdserver: mvcc: required revision has been compacted");
         }
         if let KeyRange::Between(start, end) = spec.range()

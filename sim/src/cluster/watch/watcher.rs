@@ -33,29 +33,36 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Whether everything up to `revision` has been told, and the watch has
-    /// begun.
-    pub(super) fn is_at(&self, revision: i64) -> bool {
-        matches!(self.progress, Progress::Synced) && self.spec.start_revision <= revision
+    /// Whether everything up to `revision` has been told, and, where that matters,
+    /// the watch has begun.
+    pub(super) fn is_at(&self, revision: i64, waits_for_begin: bool) -> bool {
+        let has_begun = self.spec.start_revision <= revision;
+        matches!(self.progress, Progress::Synced) && (has_begun || !waits_for_begin)
     }
 }
 
-/// What each watch of a set is to be told of some records.
+/// What each watch of a set is to be told of some records. Looks at no more records
+/// when `full` watches can be told no more at a time.
 pub(super) fn batches<'a>(
     interest: &Interest,
     watches: &BTreeMap<WatchKey, Watch>,
     seen: MemberView<'_>,
     records: impl Iterator<Item = &'a Record>,
+    full: usize,
 ) -> BTreeMap<WatchKey, Batch> {
     let mut batches: BTreeMap<WatchKey, Batch> = BTreeMap::new();
+    let mut full_ones = 0;
     for record in records {
+        if full_ones == full {
+            break;
+        }
         interest.of(record.key(), |id| {
             let watch = &watches[&id];
             if record.mod_revision() >= watch.next_revision {
-                batches
-                    .entry(id)
-                    .or_default()
-                    .add(&watch.spec, seen, record);
+                let batch = batches.entry(id).or_default();
+                let was_full = batch.more_from.is_some();
+                batch.add(&watch.spec, seen, record);
+                full_ones += usize::from(batch.more_from.is_some() && !was_full);
             }
         });
     }

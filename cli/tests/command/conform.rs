@@ -1,0 +1,59 @@
+//! `conform`, on a real etcd.
+
+use crate::cluster::Etcd;
+use crate::support::Folder;
+
+#[test]
+fn a_seed_agrees_and_names_the_release() {
+    let folder = Folder::new();
+    let ran = folder
+        .run("conform --requests 150 --seed 3 --sequence 1 --json")
+        .exits_with(2)
+        .notes("cannot be used with");
+    assert_eq!(ran.stdout, "");
+    let ran = folder
+        .run("conform --seed 3 --sequence 1 --json")
+        .exits_with(0)
+        .notes("no difference");
+    let document = ran.json();
+    assert_eq!(document["command"], "conform");
+    assert_eq!(document["sequences"], 1);
+    assert!(document["version"].as_str().unwrap().starts_with("3."));
+    assert!(document["requests"].as_u64().unwrap() > 0);
+    assert!(document["difference"].is_null());
+}
+
+#[test]
+fn a_cluster_in_use_is_spared_unless_its_data_may_go() {
+    let (etcd, folder) = (Etcd::start(), Folder::new());
+    etcd.with_client(async |mut client| client.put("precious", "", None).await.unwrap());
+    let conform = format!(
+        "conform --seed 3 --sequence 1 --endpoints {}",
+        etcd.endpoint()
+    );
+    folder
+        .run(&conform)
+        .exits_with(5)
+        .notes("holds 1 keys and 0 leases")
+        .notes("--destroy-data");
+    assert_eq!(etcd.keys(), 1);
+    folder
+        .run(&format!("{conform} --destroy-data"))
+        .exits_with(0)
+        .says("no difference");
+}
+
+#[test]
+fn what_cannot_be_reached_or_started_is_exit_5() {
+    let folder = Folder::new();
+    let mut command = folder.command();
+    command.args(["conform"]).env("ETCD", "/no/such/etcd");
+    let ran = crate::support::Ran::from(command.output().expect("it starts"));
+    ran.exits_with(5)
+        .notes("/no/such/etcd")
+        .notes("Install etcd");
+    folder
+        .run("conform --endpoints 127.0.0.1:1")
+        .exits_with(5)
+        .notes("does not answer");
+}

@@ -1,0 +1,229 @@
+//! A real etcd and a simulated one, side by side.
+
+use std::collections::BTreeSet;
+use std::pin::pin;
+use std::time::Duration;
+
+use etcd_client::proto::{
+    PbCompactionRequest, PbCompactionResponse, PbDeleteRequest, PbDeleteResponse, PbPutRequest,
+    PbPutResponse,
+};
+use etcd_sim::version::Version;
+use futures_util::future::{Either, select};
+use tokio::runtime::Runtime;
+use tonic::Status;
+use tonic::transport::Channel;
+
+use crate::api::Api;
+use crate::campaign::Target;
+use crate::outcome::{Outcome, diff};
+use crate::real::{self, ConformError, Process};
+use crate::simulated::{Simulated, Taken};
+use crate::step::Step;
+
+/// How long an answer may take, beside what is waited for.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// A real etcd and a simulated one of the same release.
+///
+/// # Invariants
+/// - Unless `is_even` is false, both have the same revision and the same last
+///   compaction, and hold the same keys and leases.
+pub(crate) struct Pair {
+    // Ends before the process that it talks to.
+    api: Api<Channel>,
+    process: Option<Process>,
+    simulated: Simulated,
+    runtime: Runtime,
+    version: Version,
+    is_even: bool,
+}
+
+/// The step of a sequence that differed first.
+#[derive(Clone, Debug)]
+pub(crate) struct Differs {
+    pub(crate) at: usize,
+    /// The lines in which the answers differ.
+    pub(crate) diff: String,
+}
+
+/// What came of a sequence.
+pub(crate) struct Compared {
+    pub(crate) taken: Vec<Taken>,
+    pub(crate) differs: Option<Differs>,
+}
+
+impl Pair {
+    pub(crate) fn new(target: &Target) -> Result<Pair, ConformError> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| ConformError::CannotStart {
+                program: "an executor".to_owned(),
+                reason: error.to_string(),
+            })?;
+        let (process, mut api) = runtime.block_on(reach(target))?;
+        let version = runtime.block_on(real::version(&mut api))?;
+        Ok(Pair {
+            api,
+            is_even: process.is_some(),
+            process,
+            simulated: Simulated::start(version),
+            runtime,
+            version,
+        })
+    }
+
+    pub(crate) fn version(&self) -> Version {
+        self.version
+    }
+
+    /// Takes the steps on both sides, which are empty before.
+    pub(crate) fn compare(&mut self, steps: &[Step]) -> Result<Compared, ConformError> {
+        self.begin()?;
+        let mut steps = steps.to_vec();
+        let streams: BTreeSet<usize> = steps.iter().filter_map(Step::stream).collect();
+        let listen = streams.into_iter().map(|stream| Step::Listen { stream });
+        steps.extend(listen);
+        let taken = self.simulated.take(steps)?;
+        let differs = self.repeat(&taken);
+        self.is_even = differs.is_none();
+        Ok(Compared { taken, differs })
+    }
+
+    /// Takes the same steps with the real etcd, up to the first that differs.
+    fn repeat(&mut self, taken: &[Taken]) -> Option<Differs> {
+        let Pair {
+            api,
+            process,
+            runtime,
+            ..
+        } = self;
+        runtime.block_on(async {
+            for (
+                at,
+                Taken {
+                    step,
+                    lags,
+                    outcome,
+                },
+            ) in taken.iter().enumerate()
+            {
+                let answer = pin!(api.perform(step, *lags, Some(outcome)));
+                let real = match select(answer, real::pause(DEADLINE + step.waits())).await {
+                    Either::Left((answer, _)) => answer,
+                    Either::Right(_) => {
+                        Outcome::Refusal(format!("no answer within {} s", DEADLINE.as_secs()))
+                    }
+                };
+                if real != *outcome {
+                    let real = match process.as_mut().and_then(Process::ended) {
+                        Some(end) => Outcome::Refusal(end),
+                        None => real,
+                    };
+                    let diff = diff(outcome, &real);
+                    return Some(Differs { at, diff });
+                }
+            }
+            let rest = api.rest().await;
+            let nothing = Outcome::Watches(Default::default());
+            (rest != nothing).then(|| Differs {
+                at: taken.len().saturating_sub(1),
+                diff: diff(&nothing, &rest),
+            })
+        })
+    }
+
+    /// Empties both sides.
+    fn begin(&mut self) -> Result<(), ConformError> {
+        if self.is_even {
+            let api = &mut self.api;
+            let real = self.runtime.block_on(async {
+                real::wipe(api).await?;
+                api.size().await
+            });
+            let simulated = self.simulated.wipe()?;
+            if real.is_ok_and(|real| real == simulated) {
+                return Ok(());
+            }
+        }
+        self.even_out()
+    }
+
+    /// Brings an empty simulated etcd to where the real one is, after having
+    /// emptied and compacted that.
+    fn even_out(&mut self) -> Result<(), ConformError> {
+        let api = &mut self.api;
+        let revision = self.runtime.block_on(empty(api));
+        let revision = revision.map_err(|status| ConformError::NotEmptied(status.to_string()))?;
+        self.simulated = Simulated::start(self.version);
+        let (_, reached) = self.simulated.advance(revision)?;
+        assert_eq!(
+            reached, revision,
+            "the simulated etcd is where the real one is"
+        );
+        self.is_even = true;
+        Ok(())
+    }
+
+    /// Whether the real etcd is one of our own that has ended.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        let ended = self.process.as_mut().and_then(Process::ended);
+        ended.is_some()
+    }
+}
+
+async fn reach(target: &Target) -> Result<(Option<Process>, Api<Channel>), ConformError> {
+    match target {
+        Target::Start { program } => {
+            let mut process = Process::start(program)?;
+            let api = process.ready().await?;
+            Ok((Some(process), api))
+        }
+        Target::Running {
+            endpoint,
+            destroy_data,
+        } => {
+            let mut api = real::connect(endpoint)?;
+            let unreachable = |status: Status| ConformError::Unreachable {
+                endpoint: endpoint.clone(),
+                reason: status.message().to_owned(),
+            };
+            let (keys, _) = api.size().await.map_err(unreachable)?;
+            let leases = api.leases().await.map_err(unreachable)?.len();
+            if !destroy_data && (keys > 0 || leases > 0) {
+                return Err(ConformError::InUse {
+                    endpoint: endpoint.clone(),
+                    keys,
+                    leases,
+                });
+            }
+            Ok((None, api))
+        }
+    }
+}
+
+/// Empties an etcd and compacts all of its past; its revision.
+async fn empty(api: &mut Api<Channel>) -> Result<i64, Status> {
+    real::wipe(api).await?;
+    let key = b"a".to_vec();
+    let put = PbPutRequest {
+        key: key.clone(),
+        ..Default::default()
+    };
+    api.call::<_, PbPutResponse>("KV/Put", put).await?;
+    let delete = PbDeleteRequest {
+        key,
+        ..Default::default()
+    };
+    api.call::<_, PbDeleteResponse>("KV/DeleteRange", delete)
+        .await?;
+    let (_, revision) = api.size().await?;
+    let compact = PbCompactionRequest {
+        revision,
+        physical: true,
+    };
+    api.call::<_, PbCompactionResponse>("KV/Compact", compact)
+        .await?;
+    Ok(revision)
+}

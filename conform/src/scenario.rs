@@ -1,0 +1,96 @@
+//! Sequences that chance would not find, or not soon.
+
+use std::time::Duration;
+
+use etcd_client::proto::{PbPutRequest, PbWatchRequest, PbWatchRequestUnion};
+
+use crate::step::Step;
+
+/// A sequence with a name.
+#[derive(Clone, Copy, Debug)]
+pub struct Scenario {
+    /// What it is about.
+    pub name: &'static str,
+    /// Its steps.
+    pub steps: fn() -> Vec<Step>,
+}
+
+/// All of them.
+pub const ALL: &[Scenario] = &[
+    Scenario {
+        name: "an expired lease takes its keys in one revision",
+        steps: expiry,
+    },
+    Scenario {
+        name: "a watch from long ago hears a thousand revisions at a time",
+        steps: long_ago,
+    },
+    Scenario {
+        name: "a large answer is split between events",
+        steps: fragments,
+    },
+];
+
+fn expiry() -> Vec<Step> {
+    let put = |key: &[u8]| {
+        Step::Put(PbPutRequest {
+            key: key.to_vec(),
+            lease: 7,
+            ..Default::default()
+        })
+    };
+    vec![
+        Step::Grant { id: 7, ttl: 1 },
+        put(b"b"),
+        put(b"a"),
+        put(b"c"),
+        Step::TimeToLive { id: 7, keys: true },
+        watch_all(0, false),
+        Step::Wait(Duration::from_millis(3500)),
+        Step::Listen { stream: 0 },
+        Step::TimeToLive { id: 7, keys: true },
+        Step::KeepAlive { ids: vec![7] },
+        put(b"d"),
+        Step::Leases,
+    ]
+}
+
+fn long_ago() -> Vec<Step> {
+    let put = Step::Put(PbPutRequest {
+        key: b"a".to_vec(),
+        ..Default::default()
+    });
+    let mut steps = vec![put; 2100];
+    steps.push(watch_all(crate::step::from_current(-2099), false));
+    steps
+}
+
+fn fragments() -> Vec<Step> {
+    let put = |size: usize| {
+        Step::Put(PbPutRequest {
+            key: b"a".to_vec(),
+            value: vec![0; size],
+            ..Default::default()
+        })
+    };
+    let sizes = [900_000, 900_000, 100, 900_000, 100, 100];
+    let mut steps: Vec<Step> = sizes.into_iter().map(put).collect();
+    steps.push(watch_all(crate::step::from_current(-5), true));
+    steps
+}
+
+fn watch_all(start_revision: i64, fragment: bool) -> Step {
+    let mut create = PbWatchRequestUnion::CreateRequest(Default::default());
+    if let PbWatchRequestUnion::CreateRequest(create) = &mut create {
+        create.range_end = vec![0];
+        create.start_revision = start_revision;
+        create.prev_kv = !fragment;
+        create.fragment = fragment;
+    }
+    Step::Watch {
+        stream: 0,
+        request: PbWatchRequest {
+            request_union: Some(create),
+        },
+    }
+}

@@ -1,0 +1,207 @@
+//! The simulated etcd, in a thread and a time of its own.
+
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use etcd_client::proto::{
+    PbCompactionRequest, PbCompactionResponse, PbDeleteRequest, PbDeleteResponse, PbPutRequest,
+    PbPutResponse,
+};
+use etcd_sim::cluster::{Member, MemberOptions, Router};
+use etcd_sim::executor::{self, Executor, Node, Panicked};
+use etcd_sim::version::Version;
+use tonic::Status;
+
+use crate::api::Api;
+use crate::outcome::Outcome;
+use crate::real::{ConformError, wipe};
+use crate::step::{Horizon, Step};
+
+/// What was done, and what came of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Taken {
+    /// With absolute revisions.
+    pub(crate) step: Step,
+    /// Whether it created a watch that had to catch up.
+    pub(crate) lags: bool,
+    pub(crate) outcome: Outcome,
+}
+
+enum Command {
+    /// Take the steps.
+    Take(Vec<Step>),
+    /// Remove all keys and leases; how many keys are left, and the revision.
+    Wipe,
+    /// Bring an empty store to this revision, with everything before compacted.
+    Advance(i64),
+}
+
+enum Answer {
+    Taken(Vec<Taken>),
+    Size(Result<(i64, i64), Status>),
+}
+
+/// A simulated etcd with one member.
+pub(crate) struct Simulated {
+    commands: Option<Sender<Command>>,
+    answers: Receiver<Answer>,
+    thread: Option<JoinHandle<Result<(), Panicked>>>,
+}
+
+impl Simulated {
+    /// Starts one that is empty.
+    pub(crate) fn start(version: Version) -> Simulated {
+        let (commands, receiver) = channel();
+        let (sender, answers) = channel();
+        // Its thread waits for commands, and meanwhile its time stands still.
+        let serve = move || {
+            executor::block_on(Executor::Tokio, 1, move || serve(version, receiver, sender))
+        };
+        Simulated {
+            commands: Some(commands),
+            answers,
+            thread: Some(std::thread::spawn(serve)),
+        }
+    }
+
+    pub(crate) fn take(&mut self, steps: Vec<Step>) -> Result<Vec<Taken>, ConformError> {
+        match self.ask(Command::Take(steps))? {
+            Answer::Taken(taken) => Ok(taken),
+            Answer::Size(_) => unreachable!("steps are answered by what came of them"),
+        }
+    }
+
+    pub(crate) fn wipe(&mut self) -> Result<(i64, i64), ConformError> {
+        self.size(Command::Wipe)
+    }
+
+    pub(crate) fn advance(&mut self, revision: i64) -> Result<(i64, i64), ConformError> {
+        self.size(Command::Advance(revision))
+    }
+
+    fn size(&mut self, command: Command) -> Result<(i64, i64), ConformError> {
+        match self.ask(command)? {
+            Answer::Size(size) => {
+                size.map_err(|status| ConformError::NotEmptied(status.to_string()))
+            }
+            Answer::Taken(_) => unreachable!("only steps are answered by what came of them"),
+        }
+    }
+
+    fn ask(&mut self, command: Command) -> Result<Answer, ConformError> {
+        if let Some(commands) = &self.commands
+            && commands.send(command).is_ok()
+            && let Ok(answer) = self.answers.recv()
+        {
+            return Ok(answer);
+        }
+        Err(self.why_it_ended().into())
+    }
+
+    fn why_it_ended(&mut self) -> Panicked {
+        self.commands = None;
+        let thread = self.thread.take().map(JoinHandle::join);
+        match thread {
+            Some(Ok(Err(panicked))) => panicked,
+            _ => Panicked {
+                message: "it has ended".to_owned(),
+            },
+        }
+    }
+}
+
+impl Drop for Simulated {
+    fn drop(&mut self) {
+        self.commands = None;
+        if let Some(thread) = self.thread.take() {
+            thread.join().ok();
+        }
+    }
+}
+
+async fn serve(version: Version, commands: Receiver<Command>, answers: Sender<Answer>) {
+    let member = Member::new(MemberOptions {
+        version,
+        ..MemberOptions::default()
+    });
+    member.start(&Node::new("member"));
+    let mut api = Api::new(member.router(), |time| Box::pin(executor::sleep(time)));
+    let mut is_compaction_over = true;
+    while let Ok(command) = commands.recv() {
+        let answer = match command {
+            Command::Take(steps) => {
+                let mut taken = Vec::new();
+                for step in steps {
+                    let horizon = horizon(&member, is_compaction_over);
+                    let one = take(&mut api, &step, horizon).await;
+                    if let (Step::Compact(compact), Outcome::Answer(_)) = (&one.step, &one.outcome)
+                    {
+                        is_compaction_over = compact.physical;
+                    }
+                    taken.push(one);
+                }
+                Answer::Taken(taken)
+            }
+            Command::Wipe => Answer::Size(match wipe(&mut api).await {
+                Ok(()) => api.size().await,
+                Err(status) => Err(status),
+            }),
+            Command::Advance(revision) => Answer::Size(advance(&mut api, revision).await),
+        };
+        if answers.send(answer).is_err() {
+            return;
+        }
+        // Tasks that ended streams run before time stands still again.
+        executor::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+fn horizon(member: &Member, is_compaction_over: bool) -> Horizon {
+    member.with_store(|store| Horizon {
+        current: store.revision(),
+        compacted: store.compacted_revision(),
+        is_compaction_over,
+    })
+}
+
+async fn take(api: &mut Api<Router>, step: &Step, horizon: Horizon) -> Taken {
+    let lags = step.resolved(horizon).lags(horizon);
+    let step = step.resolved(horizon);
+    let outcome = api.perform(&step, lags, None).await;
+    Taken {
+        step,
+        lags,
+        outcome,
+    }
+}
+
+async fn advance(api: &mut Api<Router>, revision: i64) -> Result<(i64, i64), Status> {
+    loop {
+        let (_, current) = api.size().await?;
+        let missing = revision - current;
+        if missing <= 0 {
+            break;
+        }
+        for _ in 1..missing {
+            let put = PbPutRequest {
+                key: b"a".to_vec(),
+                ..Default::default()
+            };
+            api.call::<_, PbPutResponse>("KV/Put", put).await?;
+        }
+        let delete = PbDeleteRequest {
+            key: b"a".to_vec(),
+            ..Default::default()
+        };
+        api.call::<_, PbDeleteResponse>("KV/DeleteRange", delete)
+            .await?;
+    }
+    let compact = PbCompactionRequest {
+        revision,
+        physical: true,
+    };
+    api.call::<_, PbCompactionResponse>("KV/Compact", compact)
+        .await?;
+    api.size().await
+}

@@ -1,0 +1,56 @@
+//! The simulated etcd answers as a real one does.
+//!
+//! The real etcd is `$ETCD`, or `etcd` on the `PATH`. `CONFORMANCE_SEED` and
+//! `CONFORMANCE_REQUESTS` ask for other and longer runs.
+
+use etcd_conform::{Campaign, ConformError, Report, Target};
+
+const SEED: u64 = 1;
+const REQUESTS: u64 = 1_500;
+
+#[test]
+fn every_answer_equals_that_of_a_real_etcd() {
+    let seed = variable("CONFORMANCE_SEED").unwrap_or(SEED);
+    let requests = variable("CONFORMANCE_REQUESTS").unwrap_or(REQUESTS);
+    let campaign = Campaign::new(target(), seed).requests(requests);
+    let report = agree(campaign.run(&mut |_| {}));
+    println!("{report:#?}");
+    assert!(report.requests >= requests);
+    for kind in [
+        "range",
+        "put",
+        "txn",
+        "compact",
+        "watch create",
+        "lease grant",
+    ] {
+        assert!(report.kinds[kind] > 0, "{kind}");
+    }
+}
+
+fn target() -> Target {
+    let program = std::env::var_os("ETCD").unwrap_or_else(|| "etcd".into());
+    Target::Start {
+        program: program.into(),
+    }
+}
+
+#[track_caller]
+fn agree(report: Result<Report, ConformError>) -> Report {
+    let report = report.unwrap_or_else(|error| {
+        panic!(
+            "{error}. Install etcd (Debian and Ubuntu: apt-get install etcd-server) or set \
+             ETCD=/path/to/etcd; the test command of the repository does that by itself"
+        )
+    });
+    if let Some(difference) = &report.difference {
+        panic!("etcd {} differs:\n{difference}", report.version);
+    }
+    report
+}
+
+fn variable(name: &str) -> Option<u64> {
+    let value = std::env::var(name).ok()?;
+    let number = value.parse();
+    Some(number.unwrap_or_else(|_| panic!("{name}={value} is not a number")))
+}

