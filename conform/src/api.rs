@@ -211,6 +211,11 @@ where
         }
     }
 
+    /// Waits no longer than this for what the other side has heard.
+    pub(crate) fn be_patient_for(&mut self, patience: Duration) {
+        self.streams.patience = patience;
+    }
+
     /// What nobody has listened to yet, on any stream.
     pub(crate) async fn rest(&mut self) -> Outcome {
         self.streams.rest(self.pause).await
@@ -218,7 +223,7 @@ where
 
     /// Ends all streams, and forgets what was said.
     pub(crate) fn forget(&mut self) {
-        self.streams = Streams::default();
+        self.streams.close();
         self.chosen.clear();
     }
 

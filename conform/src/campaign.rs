@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
+use etcd_sim::bug::EtcdBug;
 use etcd_sim::version::Version;
 use proptest::strategy::{Strategy as _, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use serde::Serialize;
 
 use crate::generate::sequence;
+use crate::listen::PATIENCE;
 use crate::outcome::Outcome;
 use crate::pair::{Compared, Pair};
 use crate::real::ConformError;
@@ -23,6 +26,12 @@ const SEQUENCES_PER_ETCD: u64 = 400;
 
 /// How often a sequence that differed is tried again.
 const REPEATS: u32 = 3;
+
+/// How long a sequence that differs is made shorter.
+const SHRINKING_MAX: Duration = Duration::from_secs(120);
+
+/// How long an answer of a watch is waited for meanwhile.
+const SHORT_PATIENCE: Duration = Duration::from_millis(700);
 
 /// The real etcd.
 #[derive(Clone, Debug)]
@@ -50,6 +59,7 @@ pub struct Campaign {
     requests: u64,
     only: Option<u64>,
     scenarios: bool,
+    bug: Option<EtcdBug>,
 }
 
 /// How far a comparison has come.
@@ -127,6 +137,7 @@ impl Campaign {
             requests: 1000,
             only: None,
             scenarios: true,
+            bug: None,
         }
     }
 
@@ -149,13 +160,18 @@ impl Campaign {
         Campaign { scenarios, ..self }
     }
 
+    /// Puts a known bug into the simulated etcd: to see that it is found.
+    pub fn bug(self, bug: Option<EtcdBug>) -> Self {
+        Campaign { bug, ..self }
+    }
+
     /// Makes the comparison. Ends at the first difference that repeats itself.
     ///
     /// # Errors
     ///
     /// [`ConformError`], when the two cannot be compared.
     pub fn run(&self, progress: &mut dyn FnMut(Progress)) -> Result<Report, ConformError> {
-        let mut pair = Pair::new(&self.target)?;
+        let mut pair = Pair::new(&self.target, self.bug)?;
         let mut report = Report {
             version: pair.version().to_string(),
             seed: self.seed,
@@ -174,7 +190,7 @@ impl Campaign {
         while report.difference.is_none() && report.requests < goal {
             let is_own = matches!(self.target, Target::Start { .. });
             if is_own && sequence % SEQUENCES_PER_ETCD == SEQUENCES_PER_ETCD - 1 {
-                pair = Pair::new(&self.target)?;
+                pair = Pair::new(&self.target, self.bug)?;
             }
             self.run_sequence(&mut pair, sequence, &mut report, progress)?;
             progress(Progress::Requests(report.requests));
@@ -235,11 +251,17 @@ impl Campaign {
             return Ok(());
         }
         let mut trials = 0;
+        let begin = now();
         let shortest = shrink(&mut tree, |steps| {
             trials += 1;
             progress(Progress::Shrinking { trials });
+            if begin.elapsed() > SHRINKING_MAX {
+                return Ok(false);
+            }
+            pair.be_patient_for(SHORT_PATIENCE);
             Ok::<_, ConformError>(self.differs(pair, steps)?.is_some())
         })?;
+        pair.be_patient_for(PATIENCE);
         let last = self.differs(pair, &shortest)?;
         report.difference = Some(match last {
             Some((at, diff)) => told(&shortest, at, diff),
@@ -256,7 +278,7 @@ impl Campaign {
         steps: &[Step],
     ) -> Result<Option<(usize, String)>, ConformError> {
         if pair.has_ended() {
-            *pair = Pair::new(&self.target)?;
+            *pair = Pair::new(&self.target, self.bug)?;
         }
         let differs = pair.compare(steps)?.differs;
         Ok(differs.map(|differs| (differs.at, differs.diff)))
@@ -290,6 +312,11 @@ impl Report {
             }
         }
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a real etcd lives in real time")]
+fn now() -> Instant {
+    Instant::now()
 }
 
 fn texts(steps: &[Step]) -> Vec<String> {

@@ -23,12 +23,20 @@ use crate::outcome::{Outcome, even_header};
 pub(crate) const SILENCE: Duration = Duration::from_millis(220);
 
 /// How long what the other side has heard may take to come.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The id in answers that belong to no watch.
+const NO_WATCH: i64 = -1;
+/// Stands for the notices of progress that belong to no watch.
+const NOTICE: i64 = i64::MIN;
+/// Stands for the end of a stream.
+const END: i64 = i64::MIN + 1;
 
 /// The streams that are open.
-#[derive(Default)]
 pub(crate) struct Streams {
     open: BTreeMap<usize, Stream>,
+    /// How long what the other side has heard may take to come.
+    pub(crate) patience: Duration,
 }
 
 struct Stream {
@@ -39,7 +47,21 @@ struct Stream {
     ended: Option<String>,
 }
 
+impl Default for Streams {
+    fn default() -> Self {
+        Streams {
+            open: BTreeMap::new(),
+            patience: PATIENCE,
+        }
+    }
+}
+
 impl Streams {
+    /// Ends all of them.
+    pub(crate) fn close(&mut self) {
+        self.open.clear();
+    }
+
     /// Sends a request on a stream, and after it one that is refused at once: when
     /// that is answered, the first one has been read.
     pub(crate) async fn send<T>(
@@ -94,6 +116,7 @@ impl Streams {
         lags: bool,
         expected: Option<&Outcome>,
     ) -> Outcome {
+        let patience = self.patience;
         let mut heard = BTreeMap::new();
         let Some(stream) = self.open.get_mut(&stream) else {
             return Outcome::Watches(heard);
@@ -102,7 +125,7 @@ impl Streams {
         let mut missing = expected.unwrap_or(usize::MAX);
         while missing > 0 {
             let patience = match expected {
-                Some(_) => PATIENCE,
+                Some(_) => patience,
                 None => SILENCE,
             };
             if !stream.hear(pause, patience, &mut heard).await {
@@ -146,12 +169,15 @@ impl Stream {
         let (id, text) = match answer {
             Ok(Some(mut answer)) => {
                 even_header(&mut answer.header);
-                (answer.watch_id, format!("{answer:#?}"))
+                // Notices of progress overtake answers to requests, or are overtaken.
+                let is_notice = answer.watch_id == NO_WATCH && !answer.created;
+                let id = if is_notice { NOTICE } else { answer.watch_id };
+                (id, format!("{answer:#?}"))
             }
-            Ok(None) => (-2, "end".to_owned()),
-            Err(status) => (-2, Outcome::refusal(&status).to_string()),
+            Ok(None) => (END, "end".to_owned()),
+            Err(status) => (END, Outcome::refusal(&status).to_string()),
         };
-        if id == -2 {
+        if id == END {
             self.ended = Some(text.clone());
         }
         heard.entry(id).or_default().push(text);

@@ -8,6 +8,7 @@ use etcd_client::proto::{
     PbCompactionRequest, PbCompactionResponse, PbDeleteRequest, PbDeleteResponse, PbPutRequest,
     PbPutResponse,
 };
+use etcd_sim::bug::EtcdBug;
 use etcd_sim::version::Version;
 use futures_util::future::{Either, select};
 use tokio::runtime::Runtime;
@@ -36,6 +37,8 @@ pub(crate) struct Pair {
     simulated: Simulated,
     runtime: Runtime,
     version: Version,
+    /// Of the simulated one.
+    bug: Option<EtcdBug>,
     is_even: bool,
 }
 
@@ -54,7 +57,7 @@ pub(crate) struct Compared {
 }
 
 impl Pair {
-    pub(crate) fn new(target: &Target) -> Result<Pair, ConformError> {
+    pub(crate) fn new(target: &Target, bug: Option<EtcdBug>) -> Result<Pair, ConformError> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -68,7 +71,8 @@ impl Pair {
             api,
             is_even: process.is_some(),
             process,
-            simulated: Simulated::start(version),
+            simulated: Simulated::start(version, bug),
+            bug,
             runtime,
             version,
         })
@@ -134,6 +138,11 @@ impl Pair {
         })
     }
 
+    /// Waits no longer than this for what the simulated etcd's watches have heard.
+    pub(crate) fn be_patient_for(&mut self, patience: Duration) {
+        self.api.be_patient_for(patience);
+    }
+
     /// Empties both sides.
     fn begin(&mut self) -> Result<(), ConformError> {
         if self.is_even {
@@ -156,7 +165,7 @@ impl Pair {
         let api = &mut self.api;
         let revision = self.runtime.block_on(empty(api));
         let revision = revision.map_err(|status| ConformError::NotEmptied(status.to_string()))?;
-        self.simulated = Simulated::start(self.version);
+        self.simulated = Simulated::start(self.version, self.bug);
         let (_, reached) = self.simulated.advance(revision)?;
         assert_eq!(
             reached, revision,

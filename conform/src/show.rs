@@ -142,7 +142,16 @@ fn delete_text(delete: &PbDeleteRequest) -> String {
 }
 
 fn txn_text(txn: &PbTxnRequest) -> String {
-    let list = |texts: Vec<String>| texts.join("; ");
+    let list = |texts: Vec<String>| {
+        let mut list: Vec<String> = Vec::new();
+        for same in texts.chunk_by(|a, b| a == b) {
+            list.push(match same {
+                [one] => one.clone(),
+                many => format!("{} times: {}", many.len(), many[0]),
+            });
+        }
+        list.join("; ")
+    };
     let ops = |ops: &[PbTxnRequestOp]| list(ops.iter().map(op_text).collect());
     let compares = list(txn.compare.iter().map(compare_text).collect());
     format!(

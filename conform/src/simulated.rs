@@ -8,6 +8,7 @@ use etcd_client::proto::{
     PbCompactionRequest, PbCompactionResponse, PbDeleteRequest, PbDeleteResponse, PbPutRequest,
     PbPutResponse,
 };
+use etcd_sim::bug::EtcdBug;
 use etcd_sim::cluster::{Member, MemberOptions, Router};
 use etcd_sim::executor::{self, Executor, Node, Panicked};
 use etcd_sim::version::Version;
@@ -51,12 +52,17 @@ pub(crate) struct Simulated {
 
 impl Simulated {
     /// Starts one that is empty.
-    pub(crate) fn start(version: Version) -> Simulated {
+    pub(crate) fn start(version: Version, bug: Option<EtcdBug>) -> Simulated {
+        let mut options = MemberOptions {
+            version,
+            ..MemberOptions::default()
+        };
+        options.store.bug = bug;
         let (commands, receiver) = channel();
         let (sender, answers) = channel();
         // Its thread waits for commands, and meanwhile its time stands still.
         let serve = move || {
-            executor::block_on(Executor::Tokio, 1, move || serve(version, receiver, sender))
+            executor::block_on(Executor::Tokio, 1, move || serve(options, receiver, sender))
         };
         Simulated {
             commands: Some(commands),
@@ -120,11 +126,8 @@ impl Drop for Simulated {
     }
 }
 
-async fn serve(version: Version, commands: Receiver<Command>, answers: Sender<Answer>) {
-    let member = Member::new(MemberOptions {
-        version,
-        ..MemberOptions::default()
-    });
+async fn serve(options: MemberOptions, commands: Receiver<Command>, answers: Sender<Answer>) {
+    let member = Member::new(options);
     member.start(&Node::new("member"));
     let mut api = Api::new(member.router(), |time| Box::pin(executor::sleep(time)));
     let mut is_compaction_over = true;

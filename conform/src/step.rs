@@ -237,11 +237,10 @@ fn resolve_txn(txn: &mut PbTxnRequest, horizon: Horizon) {
 }
 
 fn resolve_compare(compare: &mut PbCompare, horizon: Horizon) {
-    match &mut compare.target_union {
-        Some(PbTargetUnion::CreateRevision(revision) | PbTargetUnion::ModRevision(revision)) => {
-            resolve(revision, horizon)
-        }
-        _ => {}
+    if let Some(PbTargetUnion::CreateRevision(revision) | PbTargetUnion::ModRevision(revision)) =
+        &mut compare.target_union
+    {
+        resolve(revision, horizon);
     }
 }
 

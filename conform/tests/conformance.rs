@@ -4,6 +4,7 @@
 //! `CONFORMANCE_REQUESTS` ask for other and longer runs.
 
 use etcd_conform::{Campaign, ConformError, Report, Target};
+use etcd_sim::bug::EtcdBug;
 
 const SEED: u64 = 1;
 const REQUESTS: u64 = 1_500;
@@ -25,6 +26,24 @@ fn every_answer_equals_that_of_a_real_etcd() {
         "lease grant",
     ] {
         assert!(report.kinds[kind] > 0, "{kind}");
+    }
+}
+
+#[test]
+fn a_mistake_is_found_and_told_by_the_fewest_requests() {
+    for (bug, steps_max) in [(EtcdBug::TornTxn, 1), (EtcdBug::LeaseLeavesKeys, 4)] {
+        let campaign = Campaign::new(target(), SEED)
+            .scenarios(false)
+            .bug(Some(bug));
+        let report = campaign.run(&mut |_| {}).expect("a real etcd starts");
+        let difference = report.difference.expect("the mistake is found");
+        assert!(difference.steps.len() <= steps_max, "{difference}");
+        assert!(!difference.diff.is_empty(), "{difference}");
+        // Its number brings it back.
+        let sequence = difference.sequence.expect("chance has found it");
+        let campaign = Campaign::new(target(), SEED).only(sequence).bug(Some(bug));
+        let again = campaign.run(&mut |_| {}).expect("a real etcd starts");
+        assert!(again.difference.is_some());
     }
 }
 

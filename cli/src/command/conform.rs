@@ -8,6 +8,7 @@ use etcd_conform::exclusion;
 use etcd_conform::timing::{self, Timing};
 use etcd_conform::{Campaign, ConformError, Difference, Progress, Report, Target};
 use etcd_recipes::runtime;
+use etcd_sim::bug::EtcdBug;
 use indicatif::ProgressBar;
 use serde::Serialize;
 
@@ -66,6 +67,10 @@ pub(crate) struct Conform {
     #[arg(long, conflicts_with_all = ["endpoints", "seed", "requests", "sequence"])]
     timing: bool,
 
+    /// Put a known bug of etcd into the simulated one, to see it found; see `sim --help`
+    #[arg(long, value_name = "NAME", value_parser = bug, conflicts_with = "timing")]
+    bug: Option<EtcdBug>,
+
     /// Print the result as JSON to standard output
     #[arg(long)]
     json: bool,
@@ -104,7 +109,9 @@ impl Conform {
         let target = self.target()?;
         let etcd = shown(&target);
         let seed = self.seed.unwrap_or_else(|| runtime::random_u64() >> 32);
-        let mut campaign = Campaign::new(target, seed).requests(self.requests);
+        let mut campaign = Campaign::new(target, seed)
+            .requests(self.requests)
+            .bug(self.bug);
         if let Some(sequence) = self.sequence {
             campaign = campaign.only(sequence);
         }
@@ -159,6 +166,9 @@ impl Conform {
             Some(sequence) => arguments += &format!(" --sequence {sequence}"),
             None => arguments += " --requests 0",
         }
+        if let Some(bug) = self.bug {
+            arguments += &format!(" --bug {}", bug.name());
+        }
         if !self.endpoints.is_empty() {
             arguments += &format!(" --endpoints {}", self.endpoints.join(","));
         }
@@ -185,6 +195,12 @@ impl Conform {
         }
         Ok(Status::Valid)
     }
+}
+
+fn bug(name: &str) -> Result<EtcdBug, String> {
+    let names = || EtcdBug::ALL.iter().map(|bug| bug.name());
+    EtcdBug::find(name)
+        .ok_or_else(|| format!("known are {}", names().collect::<Vec<_>>().join(", ")))
 }
 
 fn program() -> PathBuf {

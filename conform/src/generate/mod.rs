@@ -38,7 +38,7 @@ pub(crate) fn sequence(version: Version) -> BoxedStrategy<Vec<Step>> {
     let step = prop_oneof![
         2 => step(version),
         1 => watch::mutation(version),
-        2 => watch::step(),
+        2 => watch::step(version),
     ];
     prop_oneof![6 => plain, 1 => vec(step, 1..STEPS_MAX / 2)].boxed()
 }

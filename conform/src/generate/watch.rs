@@ -7,12 +7,13 @@ use proptest::prelude::*;
 use proptest::strategy::BoxedStrategy;
 
 use super::{STREAMS, chance, key_and_end, kv, lease, sometimes, txn};
+use crate::exclusion::WATCH_ID;
 use crate::step::{Step, from_compacted, from_current};
 
 /// A request on a stream, or what a client does with the stream.
-pub(super) fn step() -> BoxedStrategy<Step> {
+pub(super) fn step(version: Version) -> BoxedStrategy<Step> {
     let request = prop_oneof![
-        10 => create(),
+        10 => create(version),
         3 => cancel(),
         3 => Just(progress()),
         1 => Just(PbWatchRequest { request_union: None }),
@@ -39,7 +40,8 @@ pub(super) fn mutation(version: Version) -> BoxedStrategy<Step> {
     .boxed()
 }
 
-fn create() -> BoxedStrategy<PbWatchRequest> {
+fn create(version: Version) -> BoxedStrategy<PbWatchRequest> {
+    let odd_id = if WATCH_ID.applies_to(version) { -2 } else { -1 };
     let start = prop_oneof![
         4 => Just(0),
         1 => (1..4i64).prop_map(from_current),
@@ -47,7 +49,7 @@ fn create() -> BoxedStrategy<PbWatchRequest> {
         6 => (-30..=0i64).prop_map(from_current),
         1 => proptest::sample::select(&[-1, -2, i64::MIN, i64::MAX][..]),
     ];
-    let id = prop_oneof![10 => 1..4i64, 1 => Just(-1), 1 => Just(-5), 1 => Just(i64::MAX)];
+    let id = prop_oneof![10 => 1..4i64, 1 => Just(odd_id), 1 => Just(-5), 1 => Just(i64::MAX)];
     let filters = vec(
         prop_oneof![10 => 0..2i32, 1 => Just(2), 1 => Just(-1)],
         1..3,

@@ -144,5 +144,5 @@ fn is_unknown_method(answer: &http::Response<Body>) -> bool {
         .is_some_and(|status| *status == i32::from(Code::Unimplemented).to_string())
         && headers
             .get("grpc-message")
-            .is_none_or(|message| message.is_empty())
+            .is_none_or(http::HeaderValue::is_empty)
 }

@@ -124,6 +124,37 @@ impl Index {
         }
     }
 
+    /// The first `limit` existing versions in the range, in order of keys, and how many
+    /// there are. Of those beyond the limit nothing but the keys is looked at, when
+    /// that is possible.
+    pub(super) fn first(
+        &self,
+        range: KeyRange<'_>,
+        at: At,
+        limit: Option<usize>,
+    ) -> (Vec<&Arc<Record>>, usize) {
+        let limit = limit.unwrap_or(usize::MAX);
+        if at == At::Now
+            && !matches!(range, KeyRange::One(_))
+            && let Some(bounds) = range.bounds()
+        {
+            let mut live = self.live.range::<[u8], _>(bounds);
+            let first = live.by_ref().take(limit);
+            let records: Vec<_> = first.map(|(_, &slot)| &self.history(slot).latest).collect();
+            let count = records.len() + live.count();
+            return (records, count);
+        }
+        let mut records = Vec::new();
+        let mut count = 0;
+        self.visit(range, at, |record| {
+            if records.len() < limit {
+                records.push(record);
+            }
+            count += 1;
+        });
+        (records, count)
+    }
+
     /// How many keys of the range existed at a point in history.
     pub(super) fn count(&self, range: KeyRange<'_>, at: At) -> usize {
         match (range, range.bounds()) {

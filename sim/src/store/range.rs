@@ -56,7 +56,7 @@ impl Store {
             }
             return Ok(response);
         }
-        let (mut records, count) = self.collect(range, at, fetch_limit(request));
+        let (mut records, count) = self.index.first(range, at, fetch_limit(request));
         records.retain(|record| passes(record, request));
         sort(&mut records, request);
         if let Some(limit) = positive(request.limit)
@@ -65,7 +65,7 @@ impl Store {
             records.truncate(limit);
             response.more = true;
         }
-        response.count = count;
+        response.count = signed(count);
         response.kvs = records
             .into_iter()
             .map(|r| copy(r.key(), r, request.keys_only))
@@ -91,24 +91,6 @@ impl Store {
             return Err(StoreError::Compacted);
         }
         Ok(At::Revision(revision))
-    }
-
-    /// The first `limit` records of the range by key, and how many there are.
-    fn collect<'a>(
-        &'a self,
-        range: KeyRange<'_>,
-        at: At,
-        limit: Option<usize>,
-    ) -> (Vec<&'a Arc<Record>>, i64) {
-        let mut records = Vec::new();
-        let mut count = 0;
-        self.index.visit(range, at, |record| {
-            if limit.is_none_or(|limit| records.len() < limit) {
-                records.push(record);
-            }
-            count += 1;
-        });
-        (records, count)
     }
 }
 

@@ -18,10 +18,6 @@ use crate::version::TxnChecks;
 
 const TARGET_VALUE: i32 = 3;
 
-/// Which branch each transaction takes: the outer one first, then those nested
-/// in the branch that it takes, in order.
-type Path = std::vec::IntoIter<bool>;
-
 impl Store {
     /// Compares, then does one of two lists of operations. All of it or nothing,
     /// in one revision; none when it writes nothing.
@@ -79,7 +75,9 @@ impl Store {
         })
     }
 
-    /// All comparisons look at the state before the transaction.
+    /// Finds which branch each transaction takes: the outer one first, then those
+    /// nested in the branch that it takes, in order. All comparisons look at the state
+    /// before the transaction.
     fn choose(&self, request: &PbTxnRequest, path: &mut Vec<bool>) {
         let mut comparisons = request.compare.iter();
         let succeeded = comparisons.all(|compare| self.holds(compare, At::Now));
@@ -124,7 +122,7 @@ impl Store {
                 _ => Ok(()),
             }
         }
-        let path = || path.to_vec().into_iter();
+        let path = || path.iter().copied();
         match self.options.version.profile().txn_checks {
             TxnChecks::PutsFirst => {
                 self.check_taken(request, &mut path(), &check_puts)?;
@@ -141,7 +139,7 @@ impl Store {
     fn check_taken(
         &self,
         request: &PbTxnRequest,
-        path: &mut Path,
+        path: &mut impl Iterator<Item = bool>,
         check: &impl Fn(&Store, &PbTxnOpRequest) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         let succeeded = path
@@ -161,7 +159,11 @@ impl Store {
 
     /// Does the operations of the branches that are taken. The header of a
     /// nested transaction stays empty, as in etcd.
-    fn apply_txn(&mut self, request: PbTxnRequest, path: &mut Path) -> PbTxnResponse {
+    fn apply_txn(
+        &mut self,
+        request: PbTxnRequest,
+        path: &mut impl Iterator<Item = bool>,
+    ) -> PbTxnResponse {
         let succeeded = path
             .next()
             .expect("each transaction has its place in the path");
@@ -178,7 +180,11 @@ impl Store {
         }
     }
 
-    fn apply_op(&mut self, op: PbTxnRequestOp, path: &mut Path) -> PbResponseOp {
+    fn apply_op(
+        &mut self,
+        op: PbTxnRequestOp,
+        path: &mut impl Iterator<Item = bool>,
+    ) -> PbResponseOp {
         if self.options.bug == Some(EtcdBug::TornTxn) {
             self.commit();
         }
