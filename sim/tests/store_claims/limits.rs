@@ -1,6 +1,7 @@
 //! What is refused, and in which words.
 
 use etcd_sim::store::{LeaseId, StoreOptions, TTL_MAX};
+use etcd_sim::version::Version;
 use std::time::Duration;
 use tonic::Code;
 
@@ -40,19 +41,79 @@ fn an_empty_key_is_refused() {
 }
 
 #[test]
-fn unknown_sort_options_are_refused() {
+fn unknown_sort_options_are_refused_since_3_6() {
     let text = "etcdserver: invalid sort option";
-    let store = Store::default();
+    let mut store = Store::new(StoreOptions {
+        version: Version::new(3, 6, 0),
+        ..StoreOptions::default()
+    });
     let order = PbRangeRequest {
         sort_order: 3,
-        ..range_request("a", "")
+        ..range_request("a", "c")
     };
     assert_refused(store.range(&order), Code::InvalidArgument, text);
     let target = PbRangeRequest {
-        sort_target: -1,
-        ..range_request("a", "")
+        sort_target: 5,
+        ..range_request("a", "c")
     };
     assert_refused(store.range(&target), Code::InvalidArgument, text);
+    // Before, an unknown order is none, and an unknown target makes etcd crash.
+    store = Store::default();
+    put(&mut store, "a", "2");
+    put(&mut store, "b", "1");
+    let by_value = PbRangeRequest {
+        sort_target: 4,
+        ..order
+    };
+    let keys: Vec<_> = store.range(&by_value).unwrap().kvs;
+    assert_eq!([&keys[0].key, &keys[1].key], [b"a", b"b"]);
+    assert_refused(store.range(&target), Code::InvalidArgument, text);
+}
+
+#[test]
+fn of_several_faults_in_a_transaction_the_first_is_told_since_3_6() {
+    let faulty = || {
+        let future = PbRangeRequest {
+            revision: 9,
+            ..range_request("a", "")
+        };
+        let orphan = PbPutRequest {
+            lease: 9,
+            ..put_request("a", "")
+        };
+        let ops = vec![
+            op(PbTxnOpRequest::RequestRange(future)),
+            op(PbTxnOpRequest::RequestPut(orphan)),
+        ];
+        txn(ops, vec![])
+    };
+    for (version, error) in [
+        (Version::V3_5_30, StoreError::LeaseNotFound),
+        (Version::new(3, 6, 0), StoreError::FutureRevision),
+    ] {
+        let mut store = Store::new(StoreOptions {
+            version,
+            ..StoreOptions::default()
+        });
+        assert_eq!(store.txn(faulty()), Err(error), "{version}");
+    }
+}
+
+#[test]
+fn of_the_compacted_revision_the_last_change_of_each_key_is_left() {
+    for (version, left) in [(Version::V3_5_1, &b"c"[..]), (Version::V3_5_16, b"abc")] {
+        let mut store = Store::new(StoreOptions {
+            version,
+            ..StoreOptions::default()
+        });
+        put(&mut store, "a", "1");
+        let ops = vec![put_op("b"), delete_op("a", "\0"), put_op("c")];
+        store.txn(txn(ops, vec![])).unwrap();
+        assert_eq!(store.events(3).count(), 4);
+        compact(&mut store, 3).unwrap();
+        let events: Vec<_> = store.events(3).map(|record| record.key()[0]).collect();
+        assert_eq!(events, left);
+    }
 }
 
 #[test]
