@@ -99,7 +99,7 @@ fn measure_all(size: u64, filter: Option<&str>) -> Vec<(&'static str, f64)> {
         assert_eq!(read.expect("it can be read").count, signed(size));
     });
     measure("put, replacing", OPERATIONS, &mut |i| {
-        put(&mut store, key(i))
+        put(&mut store, key(i));
     });
     measure("get, past revision", OPERATIONS, &mut |i| {
         let read = store.range(&PbRangeRequest {
