@@ -101,7 +101,10 @@ fn of_several_faults_in_a_transaction_the_first_is_told_since_3_6() {
 
 #[test]
 fn of_the_compacted_revision_the_last_change_of_each_key_is_left() {
-    for (version, left) in [(Version::V3_5_1, &b"c"[..]), (Version::V3_5_16, b"abc")] {
+    for (version, left) in [
+        (Version::V3_5_1, &b"c"[..]),
+        (Version::V3_5_16, &b"abc"[..]),
+    ] {
         let mut store = Store::new(StoreOptions {
             version,
             ..StoreOptions::default()
