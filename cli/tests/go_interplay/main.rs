@@ -272,6 +272,8 @@ fn observers_of_both_see_leaders_of_both() {
     assert_eq!(go_sees.answers("observe"), "gopher");
     go_sees.tell("observe gopher");
     rust_leads.tell("campaign crab");
+    // In line before the other resigns: else the observers rightly see that nobody leads.
+    rust_leads.is_silent();
     go_leads.answers("resign");
     begins(&rust_leads.says(), "elected");
     assert_eq!(go_sees.says(), "crab");
