@@ -76,7 +76,7 @@ fn a_page_shows_the_verdict_the_proof_and_every_operation() {
     for text in [
         "Safety violation: VFresh",
         "a, but not that",
-        "line 4",
+        "lines 4 and 8",
         "Values leave the queue in the order in which they were put in",
         "href=\"#operation=1\"",
         "3 operations by 3 clients",
