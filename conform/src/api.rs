@@ -34,6 +34,8 @@ pub(crate) struct Api<T> {
     streams: Streams,
     /// The ids of leases that the server has chosen.
     chosen: Vec<i64>,
+    /// How many of them it had chosen before this sequence: they live on in the past.
+    forgotten: usize,
 }
 
 impl<T> Api<T>
@@ -50,6 +52,7 @@ where
             pause,
             streams: Streams::default(),
             chosen: Vec::new(),
+            forgotten: 0,
         }
     }
 
@@ -64,7 +67,11 @@ where
         let mut step = step.clone();
         each_lease(&mut step, &mut |id| {
             if let Some(nth) = nth_chosen(*id) {
-                *id = self.chosen.get(nth).copied().unwrap_or(NO_LEASE);
+                *id = self
+                    .chosen
+                    .get(self.forgotten + nth)
+                    .copied()
+                    .unwrap_or(NO_LEASE);
             }
         });
         let outcome = self.send(step, lags, expected).await;
@@ -224,7 +231,13 @@ where
     /// Ends all streams, and forgets what was said.
     pub(crate) fn forget(&mut self) {
         self.streams.close();
+        self.forgotten = self.chosen.len();
+    }
+
+    /// Forgets the ids that the server has chosen: nothing of the past is left.
+    pub(crate) fn forget_leases(&mut self) {
         self.chosen.clear();
+        self.forgotten = 0;
     }
 
     /// The leases that there are, with ids as the server has them.

@@ -165,6 +165,7 @@ impl Pair {
         let api = &mut self.api;
         let revision = self.runtime.block_on(empty(api));
         let revision = revision.map_err(|status| ConformError::NotEmptied(status.to_string()))?;
+        self.api.forget_leases();
         self.simulated = Simulated::start(self.version, self.bug);
         let (_, reached) = self.simulated.advance(revision)?;
         assert_eq!(
