@@ -121,6 +121,7 @@ impl Streams {
         let Some(stream) = self.open.get_mut(&stream) else {
             return Outcome::Watches(heard);
         };
+        let is_silent = expected.is_some_and(Outcome::has_silent_watch);
         let expected = expected.map(Outcome::watch_answers);
         let mut missing = expected.unwrap_or(usize::MAX);
         while missing > 0 {
@@ -133,8 +134,7 @@ impl Streams {
             }
             missing -= 1;
         }
-        // Created, refused at once, and nothing else.
-        if lags && expected.is_some_and(|count| count <= 2) {
+        if lags && is_silent {
             pause(SILENCE).await;
         }
         Outcome::Watches(heard)

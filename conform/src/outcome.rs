@@ -40,6 +40,18 @@ impl Outcome {
         }
     }
 
+    /// Whether a watch was created that has said nothing since.
+    pub(crate) fn has_silent_watch(&self) -> bool {
+        let is_created =
+            |text: &String| text.contains("created: true") && text.contains("canceled: false");
+        match self {
+            Outcome::Watches(watches) => watches
+                .values()
+                .any(|answers| answers.last().is_some_and(is_created)),
+            _ => false,
+        }
+    }
+
     /// The same with one text for another.
     pub(crate) fn replace(self, from: &str, to: &str) -> Outcome {
         let change = |text: String| match text.contains(from) {
