@@ -9,6 +9,7 @@ mod support;
 use std::time::{Duration, Instant};
 
 use etcd_checker::{History, Model, check};
+use support::transactions::{Object, busy_transactions};
 use support::{Random, busy_bank, busy_queue};
 
 const CLIENTS: usize = 10;
@@ -33,6 +34,11 @@ fn main() {
     }
     for size in sizes.iter().take(2) {
         measure(&busy_bank(&mut Random(1), *size, CLIENTS, 10));
+    }
+    for object in [Object::Revisions, Object::List] {
+        for size in sizes {
+            measure(&busy_transactions(&mut Random(1), object, *size, CLIENTS));
+        }
     }
 }
 

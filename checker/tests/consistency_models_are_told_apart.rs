@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use etcd_checker::history::{Event, EventKind, Json, Process};
 use etcd_checker::verdict::Isolation;
 use etcd_checker::{Consistency, History, Model, Options, Verdict, check_with};
+use support::transactions::{Object, busy_transactions};
 
 /// Transactions in short: `ax1` appends 1 to x, `rx12` reads x as the list of 1 and 2, `wx1`
 /// writes 1, and in a register `rx1` reads 1 and `rx_` nothing.
@@ -252,4 +253,78 @@ fn transactions_of_unknown_outcome_count_when_somebody_saw_them() {
     );
     // What it read is not known.
     lists(&["0 info ax2ry", "1 ok ax1ay1", "2 ok rx12ry1"], &[], &[]);
+}
+
+/// A large valid history in which one transaction is told something else.
+fn planted(object: Object, seed: u64, plant: impl Fn(&str) -> Option<String>) -> Option<History> {
+    let history = busy_transactions(&mut support::Random(seed), object, 2_000, 10);
+    let (header, mut events) = history.into_parts();
+    let middle = events.len() / 2;
+    let changed = events[middle..].iter_mut().find_map(|event| {
+        let told = (event.kind == EventKind::Ok).then(|| plant(event.value.as_str()))??;
+        let value = serde_json::value::RawValue::from_string(told).unwrap();
+        event.value = Json::new(&value).unwrap();
+        Some(())
+    });
+    changed?;
+    Some(History::new(header, events).unwrap())
+}
+
+/// The first read in a transaction that found at least `least` elements, and the rest.
+fn list_read(text: &str, least: usize) -> Option<(usize, usize)> {
+    let mut from = 0;
+    while let Some(at) = text[from..].find("[\"r\",") {
+        let open = from + at + text[from + at + 1..].find('[')? + 1;
+        let close = open + text[open..].find(']')?;
+        if text[open..close].matches(',').count() + 1 >= least {
+            return Some((open, close));
+        }
+        from = close;
+    }
+    None
+}
+
+#[test]
+fn a_fault_planted_in_a_large_history_of_lists_is_found() {
+    for seed in 0..20 {
+        let valid = busy_transactions(&mut support::Random(seed), Object::List, 2_000, 10);
+        assert!(judge(&valid, Consistency::StrictSerializable).is_valid());
+        // The last elements are not seen, although their transactions returned long ago.
+        let stale = planted(Object::List, seed, |text| {
+            let (open, close) = list_read(text, 20)?;
+            let keep = open + text[open..close].match_indices(',').nth(2)?.0;
+            Some(format!("{}{}", &text[..keep], &text[close..]))
+        });
+        let verdict = judge(&stale.unwrap(), Consistency::StrictSerializable);
+        let violation = verdict.violation().expect("a stale read");
+        assert!(violation.kind.name.starts_with("G-single"), "{verdict}");
+        assert!(violation.witness.len() <= 6, "{verdict}");
+        // One element is missing in the middle.
+        let lost = planted(Object::List, seed, |text| {
+            let (open, close) = list_read(text, 6)?;
+            let commas: Vec<usize> = text[open..close]
+                .match_indices(',')
+                .map(|(at, _)| open + at)
+                .collect();
+            Some(format!("{}{}", &text[..commas[1]], &text[commas[2]..]))
+        });
+        let verdict = judge(&lost.unwrap(), Consistency::ReadCommitted);
+        assert_eq!(
+            verdict.violation().unwrap().kind.name,
+            "incompatible-order",
+            "{verdict}"
+        );
+        // One element is there twice.
+        let twice = planted(Object::List, seed, |text| {
+            let (open, close) = list_read(text, 6)?;
+            let first = &text[open + 1..open + text[open..].find(',')?];
+            Some(format!("{},{first}{}", &text[..close], &text[close..]))
+        });
+        let verdict = judge(&twice.unwrap(), Consistency::ReadUncommitted);
+        assert_eq!(
+            verdict.violation().unwrap().kind.name,
+            "duplicate-elements",
+            "{verdict}"
+        );
+    }
 }

@@ -3,6 +3,7 @@
 //! Tarjan's algorithm (1972) on the graph and the orders that count, without recursion.
 //! O(nodes + edges).
 
+use super::anomaly::Order;
 use super::graph::{Graph, Why};
 use super::txns::NONE;
 
@@ -12,7 +13,9 @@ pub(super) struct Rule {
     /// A set of [`Why`].
     pub(super) whys: u8,
     /// Whether real time does.
-    pub(super) real_time: bool,
+    pub(super) order: Order,
+    /// Which edges do that assume an order of the versions: those of no later order.
+    pub(super) assumes: Order,
     /// Whether two `rw` in a row lead nowhere.
     pub(super) nonadjacent: bool,
 }
@@ -62,7 +65,7 @@ impl<'g> Walk<'g> {
             invoked_after: Vec::new(),
             places: if rule.nonadjacent { nodes * 2 } else { nodes },
         };
-        if rule.real_time {
+        if rule.order == Order::RealTime {
             walk.add_moments();
         }
         walk
@@ -102,9 +105,10 @@ impl<'g> Walk<'g> {
         let (node, is_second) = (place % nodes, place >= nodes);
         let range = self.graph.range(node);
         while range.start + turn < range.end {
-            let (to, why, _) = self.graph.edge(range.start + turn);
+            let edge = range.start + turn;
+            let (to, why, _) = self.graph.edge(edge);
             turn += 1;
-            if self.rule.whys & why.bit() == 0 {
+            if self.rule.whys & why.bit() == 0 || self.graph.assumes(edge) > self.rule.assumes {
                 continue;
             }
             if !self.rule.nonadjacent {

@@ -33,6 +33,8 @@ pub(super) struct Step {
     pub(super) to: u32,
     pub(super) why: Why,
     pub(super) key: u32,
+    /// The order that is assumed to be that of the versions.
+    pub(super) assumes: Order,
 }
 
 /// What became of a search.
@@ -65,6 +67,7 @@ pub(super) fn shortest(graph: &Graph, dependencies: Dependencies, order: Order) 
         dependencies,
         order,
         whys: rule.whys,
+        assumes: rule.assumes,
         component_of,
         reached: vec![(0, NONE, NONE); graph.nodes() as usize * STATES],
         number: 0,
@@ -82,6 +85,10 @@ pub(super) fn classify(steps: &[Step]) -> (Dependencies, Order) {
         (0, _) => Order::Process,
         _ => Order::RealTime,
     };
+    let order = steps
+        .iter()
+        .map(|step| step.assumes)
+        .fold(order, Order::max);
     let follows = steps.iter().cycle().skip(1);
     let is_adjacent =
         |(one, next): (&Step, &Step)| one.why == Why::Missed && next.why == Why::Missed;
@@ -92,12 +99,18 @@ pub(super) fn classify(steps: &[Step]) -> (Dependencies, Order) {
         _ if steps.iter().zip(follows).any(is_adjacent) => Dependencies::G2Item,
         _ => Dependencies::GNonadjacent,
     };
-    (dependencies, order)
+    let is_assumed = steps.iter().any(|step| step.assumes != Order::Any);
+    let at_least = if is_assumed {
+        Dependencies::GSingle
+    } else {
+        Dependencies::G0
+    };
+    (dependencies.max(at_least), order)
 }
 
 /// What may take part in such a cycle. Where no component exists under the rule, there is
 /// no such cycle; the reverse holds for all but G-single.
-fn rule(dependencies: Dependencies, order: Order) -> Rule {
+pub(super) fn rule(dependencies: Dependencies, order: Order) -> Rule {
     let bits = |whys: &[Why]| whys.iter().fold(0, |bits, why| bits | why.bit());
     let whys = match dependencies {
         Dependencies::G0 => bits(&[Why::Overwrote, Why::Onward]),
@@ -109,11 +122,21 @@ fn rule(dependencies: Dependencies, order: Order) -> Rule {
             Order::Process => whys | Why::Process.bit(),
             _ => whys,
         },
-        real_time: order == Order::RealTime,
+        order,
+        assumes: assumes(dependencies, order),
         nonadjacent: matches!(
             dependencies,
             Dependencies::GSingle | Dependencies::GNonadjacent
         ),
+    }
+}
+
+/// Which order of versions may be assumed. If it were another one, there would be read skew in
+/// that order: so where nothing milder is looked for, it may not.
+fn assumes(dependencies: Dependencies, order: Order) -> Order {
+    match dependencies {
+        Dependencies::G0 | Dependencies::G1c => Order::Any,
+        _ => order,
     }
 }
 
@@ -128,6 +151,7 @@ struct Search<'g> {
     dependencies: Dependencies,
     order: Order,
     whys: u8,
+    assumes: Order,
     component_of: Vec<u32>,
     /// By node and state: the number of the search that reached it, the place it was reached
     /// from, and the edge.
@@ -183,11 +207,13 @@ impl Search<'_> {
             }
             for edge in graph.range(txn) {
                 let (at, why, _) = graph.edge(edge);
-                if why == lead && self.is_inside(txn, at) {
+                let assumed = graph.assumes(edge);
+                let is_lead = why == lead || assumed != Order::Any;
+                if is_lead && assumed <= self.assumes && self.is_inside(txn, at) {
                     begins.push(Begin {
                         at,
                         target: txn,
-                        state: self.after(NO_MISS, why).unwrap_or(NO_MISS),
+                        state: self.after(NO_MISS, why, assumed).unwrap_or(NO_MISS),
                         edge,
                     });
                 }
@@ -200,14 +226,19 @@ impl Search<'_> {
         self.component_of[from as usize] == self.component_of[to as usize]
     }
 
-    /// The state after a step, if it is allowed.
-    fn after(&self, state: u8, why: Why) -> Option<u8> {
+    /// The state after a step, if it is allowed. An order that is assumed counts as a missed
+    /// write: if it were another one, there would be one.
+    fn after(&self, state: u8, why: Why, assumed: Order) -> Option<u8> {
         use Dependencies as D;
         if why == Why::Onward {
             return Some(state);
         }
         if why != Why::Missed {
-            return Some(state.min(MISSED));
+            return Some(if assumed == Order::Any {
+                state.min(MISSED)
+            } else {
+                MISSED
+            });
         }
         match (self.dependencies, state) {
             (D::G0 | D::G1c, _) | (D::GSingle, MISSED | JUST_MISSED) => None,
@@ -230,9 +261,9 @@ impl Search<'_> {
                 && (state != JUST_MISSED || self.dependencies != D::GNonadjacent);
         }
         let spans = &self.graph.spans;
-        node != begin.at
-            && node < self.graph.txns()
-            && spans[node as usize].returned < spans[begin.at as usize].invoked
+        node == begin.at
+            || node < self.graph.txns()
+                && spans[node as usize].returned < spans[begin.at as usize].invoked
     }
 
     /// A shortest cycle from here, of at most `longest` steps besides the first.
@@ -241,13 +272,16 @@ impl Search<'_> {
         self.number += 1;
         let place = |node: u32, state: u8| node as usize * STATES + usize::from(state);
         let is_junction = |node: u32| node >= graph.txns();
-        self.reached[place(begin.at, begin.state)] = (self.number, NONE, NONE);
+        // Where it comes back to with real time, it may.
+        let is_open = self.order == Order::RealTime;
+        let origin = (if is_open { 0 } else { self.number }, NONE, NONE);
+        self.reached[place(begin.at, begin.state)] = origin;
         let length = u32::from(is_junction(begin.at));
         let mut queue = VecDeque::from([(begin.at, begin.state, 0_u32)]);
         // A way into a junction counts when it leaves it.
         let longest = longest + length;
         while let Some((node, state, length)) = queue.pop_front() {
-            if self.is_closed(&begin, node, state) {
+            if (length > 0 || !is_open) && self.is_closed(&begin, node, state) {
                 return Some(self.walk_back(&begin, node, state));
             }
             if length >= longest && !is_junction(node) {
@@ -257,10 +291,11 @@ impl Search<'_> {
             for edge in graph.range(node) {
                 let (to, why, _) = graph.edge(edge);
                 self.steps += 1;
-                if self.whys & why.bit() == 0 || !self.is_inside(node, to) {
+                let counts = self.whys & why.bit() != 0 && graph.assumes(edge) <= self.assumes;
+                if !counts || !self.is_inside(node, to) {
                     continue;
                 }
-                let Some(after) = self.after(state, why) else {
+                let Some(after) = self.after(state, why, graph.assumes(edge)) else {
                     continue;
                 };
                 let reached = &mut self.reached[place(to, after)];
@@ -282,6 +317,7 @@ impl Search<'_> {
     fn walk_back(&self, begin: &Begin, node: u32, state: u8) -> Vec<Step> {
         let states = u32::try_from(STATES).expect("it is 3");
         let mut edges = Vec::new();
+        let first = begin.at * states + u32::from(begin.state);
         let mut place = node * states + u32::from(state);
         loop {
             let (_, from, edge) = self.reached[place as usize];
@@ -290,6 +326,9 @@ impl Search<'_> {
             }
             edges.push((from / states, edge));
             place = from;
+            if place == first {
+                break;
+            }
         }
         if begin.edge != NONE {
             edges.push((begin.target, begin.edge));
@@ -300,15 +339,22 @@ impl Search<'_> {
             let (to, why, key) = self.graph.edge(edge);
             match steps.last_mut() {
                 Some(last) if why == Why::Onward => last.to = to,
-                _ => steps.push(Step { from, to, why, key }),
+                _ => steps.push(Step {
+                    from,
+                    to,
+                    why,
+                    key,
+                    assumes: self.graph.assumes(edge),
+                }),
             }
         }
-        if self.order == Order::RealTime {
+        if self.order == Order::RealTime && node != begin.at {
             steps.push(Step {
                 from: node,
                 to: begin.at,
                 why: Why::RealTime,
                 key: 0,
+                assumes: Order::Any,
             });
         }
         steps

@@ -37,7 +37,8 @@ pub(super) fn find(
 ) -> Vec<Anomaly> {
     let all = Rule {
         whys: u8::MAX,
-        real_time: true,
+        order: Order::RealTime,
+        assumes: Order::RealTime,
         nonadjacent: false,
     };
     let mut nodes: Vec<u32> = Components::of(graph, all)
@@ -94,7 +95,14 @@ fn shorten(steps: &mut Vec<Step>, relations: &dyn Relations) {
                 .between(from, to)
                 .into_iter()
                 .find_map(|(why, key)| {
-                    let direct = Step { from, to, why, key };
+                    let assumes = Order::Any;
+                    let direct = Step {
+                        from,
+                        to,
+                        why,
+                        key,
+                        assumes,
+                    };
                     let rest = steps[end + 1..].iter().copied();
                     let shorter: Vec<Step> = std::iter::once(direct).chain(rest).collect();
                     (cycle::classify(&shorter) == sort).then_some(shorter)

@@ -23,6 +23,7 @@
 //!     └▶ T4 T5    └▶ T6       └▶ T7 T8       what was invoked between the two
 //! ```
 
+use super::anomaly::Order;
 use super::txns::NONE;
 
 /// Why one transaction comes before another.
@@ -58,6 +59,9 @@ impl Why {
     }
 }
 
+const ORDER_SHIFT: u32 = 3;
+const KEY_SHIFT: u32 = 5;
+
 /// When a transaction may have happened, by the indices of events.
 #[derive(Clone, Copy)]
 pub(super) struct Span {
@@ -81,7 +85,7 @@ pub(super) struct Graph {
     /// Index of the first edge of each node, and the end.
     starts: Vec<u32>,
     targets: Vec<u32>,
-    /// Why in the low bits, the key in the others.
+    /// Why, what it assumes, and the key.
     labels: Vec<u32>,
 }
 
@@ -108,8 +112,13 @@ impl Builder {
     }
 
     pub(super) fn edge(&mut self, from: u32, to: u32, why: Why, key: u32) {
+        self.edge_assuming(from, to, why, key, Order::Any);
+    }
+
+    /// An edge that follows only if this order of transactions is that of the versions too.
+    pub(super) fn edge_assuming(&mut self, from: u32, to: u32, why: Why, key: u32, order: Order) {
         if from != to {
-            let label = key << 3 | why as u32;
+            let label = key << KEY_SHIFT | (order as u32) << ORDER_SHIFT | why as u32;
             self.edges.push(Edge { from, to, label });
         }
     }
@@ -169,7 +178,12 @@ impl Graph {
     pub(super) fn edge(&self, edge: u32) -> (u32, Why, u32) {
         let label = self.labels[edge as usize];
         let why = Why::STORED[(label & 7) as usize];
-        (self.targets[edge as usize], why, label >> 3)
+        (self.targets[edge as usize], why, label >> KEY_SHIFT)
+    }
+
+    /// The order that an edge assumes to be that of the versions.
+    pub(super) fn assumes(&self, edge: u32) -> Order {
+        Order::ALL[(self.labels[edge as usize] >> ORDER_SHIFT & 3) as usize]
     }
 
     /// The graph of some of the nodes, in ascending order, with the order of the

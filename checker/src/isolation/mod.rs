@@ -55,6 +55,7 @@ mod judge;
 mod list;
 mod micro;
 mod options;
+mod settle;
 mod txns;
 
 use crate::history::{History, HistoryError};

@@ -5,6 +5,7 @@
 pub mod etcd;
 pub mod naive;
 pub mod queues;
+pub mod transactions;
 
 use std::borrow::Cow;
 use std::collections::VecDeque;

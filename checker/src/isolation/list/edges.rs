@@ -9,7 +9,10 @@ use super::versions::{INCOMPATIBLE, Versions};
 
 /// The dependencies between all transactions that committed, or must have because
 /// somebody saw what they did.
-pub(super) fn graph(txns: &Txns<'_>, versions: &Versions) -> Graph {
+///
+/// Those that appended what nobody has seen come after all others of the key, in an order
+/// that nobody knows; or in that of their returns, if that is to be tried.
+pub(super) fn graph(txns: &Txns<'_>, versions: &Versions, unseen: Unseen) -> Graph {
     let spans = txns.txns.iter().map(|txn| Span {
         invoked: txn.invoked,
         returned: match txn.status {
@@ -24,10 +27,35 @@ pub(super) fn graph(txns: &Txns<'_>, versions: &Versions) -> Graph {
         happened: happened(txns, versions),
         unseen: Vec::new(),
     };
-    edges.find_unseen();
+    edges.find_unseen(unseen);
     edges.add_overwrites();
     edges.add_reads();
     edges.builder.finish()
+}
+
+/// In which order unseen appends happened.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unseen {
+    /// Nobody knows.
+    InAnyOrder,
+    /// As their transactions returned.
+    AsReturned,
+}
+
+/// Whether the order of some appends is not known.
+pub(super) fn is_order_open(txns: &Txns<'_>, versions: &Versions) -> bool {
+    let happened = happened(txns, versions);
+    let mut writer_of = vec![NONE; txns.keys.len()];
+    txns.values
+        .iter()
+        .zip(&versions.place)
+        .any(|(value, place)| {
+            if *place != NONE || value.writer == NONE || !happened[value.writer as usize] {
+                return false;
+            }
+            let other = std::mem::replace(&mut writer_of[value.key as usize], value.writer);
+            other != NONE && other != value.writer
+        })
 }
 
 struct Edges<'t, 'h> {
@@ -57,14 +85,22 @@ fn happened(txns: &Txns<'_>, versions: &Versions) -> Vec<bool> {
 }
 
 impl Edges<'_, '_> {
-    fn find_unseen(&mut self) {
+    fn find_unseen(&mut self, unseen: Unseen) {
         let mut writers = vec![Vec::new(); self.txns.keys.len()];
         for (value, place) in self.txns.values.iter().zip(&self.versions.place) {
             if *place == NONE && value.writer != NONE && self.happened[value.writer as usize] {
                 writers[value.key as usize].push(value.writer);
             }
         }
-        for mut writers in writers {
+        for (key, mut writers) in (0..).zip(writers) {
+            if unseen == Unseen::AsReturned {
+                let spans = &self.txns.txns;
+                writers.sort_by_key(|writer| (spans[*writer as usize].returned, *writer));
+                for pair in writers.windows(2) {
+                    self.builder.edge(pair[0], pair[1], Why::Overwrote, key);
+                }
+                writers.truncate(1);
+            }
             writers.sort_unstable();
             self.unseen.push(Group::of(writers, &mut self.builder));
         }

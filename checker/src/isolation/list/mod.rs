@@ -27,7 +27,8 @@
 //! Appends that nobody read come after all that somebody did, in an order that nobody
 //! knows. For all models but those that have to do with snapshots this is enough: if there
 //! is no cycle, the transactions can be put in an order, and the unseen appends happen in
-//! that order. See [`unseen`] for the others.
+//! that order. For the others the order of the returns is tried; if it does not serve either,
+//! the verdict is *unknown*.
 //!
 //! # Unknown outcomes
 //!
@@ -43,15 +44,17 @@ mod edges;
 mod local;
 mod versions;
 
+use super::anomaly::{Anomaly, Dependencies};
 use super::cycles;
 use super::findings::Findings;
 use super::judge::{self, Evidence};
 use super::options::Options;
+use super::settle::{open_questions, settle};
 use super::txns::{Names, Txns};
 use crate::history::{History, HistoryError};
 use crate::verdict::Verdict;
 
-use edges::Lists;
+use edges::{Lists, Unseen};
 use versions::Versions;
 
 const NAMES: Names = Names {
@@ -67,18 +70,28 @@ pub(super) fn check(history: &History, options: &Options) -> Result<Verdict, His
     let versions = Versions::of(&mut txns);
     let mut findings = Findings::default();
     local::find(&txns, &versions, &mut findings);
-    let graph = edges::graph(&txns, &versions);
+    let graph = edges::graph(&txns, &versions, Unseen::InAnyOrder);
     let lists = Lists {
         txns: &txns,
         versions: &versions,
     };
-    let unknown = cycles::find(&txns, &graph, &lists, &mut findings);
+    let mut unknown = cycles::find(&txns, &graph, &lists, &mut findings);
+    let mut reason =
+        "there are too many cycles to tell whether one of them is of the kind that is forbidden";
+    if edges::is_order_open(&txns, &versions) {
+        let mut open = open_questions(&findings);
+        open.retain(|anomaly| !unknown.contains(anomaly) && depends_on_order(*anomaly, &findings));
+        let graph = edges::graph(&txns, &versions, Unseen::AsReturned);
+        settle(&graph, &txns, &mut open);
+        if unknown.is_empty() {
+            reason = "some appends were read by nobody, so nobody knows their order, and it matters; read all lists at the end";
+        }
+        unknown.extend(open);
+    }
     let evidence = Evidence {
         found: findings.into_vec(),
         unknown,
-        reason:
-            "there are too many cycles to tell whether one of them is of the kind that is forbidden"
-                .to_owned(),
+        reason: reason.to_owned(),
     };
     Ok(judge::verdict(
         history,
@@ -86,4 +99,16 @@ pub(super) fn check(history: &History, options: &Options) -> Result<Verdict, His
         &required,
         evidence,
     ))
+}
+
+/// Whether the order of unseen appends may decide if there is such a cycle. It does not
+/// where there is none of any dependencies: then all transactions can be put in an order, and
+/// the unseen appends with them.
+fn depends_on_order(anomaly: Anomaly, findings: &Findings) -> bool {
+    match anomaly {
+        Anomaly::Cycle(Dependencies::GSingle | Dependencies::GNonadjacent, order) => {
+            findings.imply(Anomaly::Cycle(Dependencies::G2Item, order))
+        }
+        _ => false,
+    }
 }

@@ -1,0 +1,49 @@
+//! What one order of the versions proves: the cycles that it avoids need not be.
+
+use super::anomaly::{Anomaly, Dependencies, Order};
+use super::components::Components;
+use super::cycle;
+use super::findings::Findings;
+use super::graph::Graph;
+use super::txns::Txns;
+
+/// The cycles of which it is not known whether the history has them.
+pub(super) fn open_questions(findings: &Findings) -> Vec<Anomaly> {
+    let all = Order::ALL.into_iter().flat_map(|order| {
+        Dependencies::ALL.map(|dependencies| Anomaly::Cycle(dependencies, order))
+    });
+    all.filter(|anomaly| !findings.imply(*anomaly)).collect()
+}
+
+/// Strikes out the cycles that one order of the versions avoids, all that are a case of
+/// them included.
+pub(super) fn settle(graph: &Graph, txns: &Txns<'_>, open: &mut Vec<Anomaly>) {
+    let all: Vec<u32> = (0..graph.nodes()).collect();
+    let mut with_processes = None;
+    let mut settled: Vec<Anomaly> = Vec::new();
+    let strongest_first = Order::ALL.into_iter().rev().flat_map(|order| {
+        let mildest_first = Dependencies::ALL.into_iter().rev();
+        mildest_first.map(move |dependencies| (dependencies, order))
+    });
+    for (dependencies, order) in strongest_first {
+        let anomaly = Anomaly::Cycle(dependencies, order);
+        if !open.contains(&anomaly) {
+            continue;
+        }
+        let is_settled = settled
+            .iter()
+            .any(|other| anomaly.implied().contains(other));
+        let graph = match order {
+            Order::Process => {
+                let processes = |txn| txns.operation(txn).process();
+                &*with_processes.get_or_insert_with(|| graph.restricted(&all, processes))
+            }
+            _ => graph,
+        };
+        let rule = cycle::rule(dependencies, order);
+        if is_settled || Components::of(graph, rule).members.is_empty() {
+            settled.push(anomaly);
+        }
+    }
+    open.retain(|anomaly| !settled.contains(anomaly));
+}

@@ -1,0 +1,387 @@
+//! The checkers of consistency models never contradict a search through all orders, on many
+//! small random histories of lists, with transactions of unknown outcome.
+
+mod support;
+
+use std::borrow::Cow;
+
+use etcd_checker::history::{Event, EventKind, Json, Process};
+use etcd_checker::{Consistency, History, Options, Verdict, isolation};
+use support::Random;
+
+const HISTORIES: usize = 10_000;
+const KEYS: [&str; 3] = ["x", "y", "z"];
+
+/// The values that a key had, one after the other.
+type Values = Vec<u8>;
+type Store = [Values; KEYS.len()];
+
+#[derive(Clone, Debug)]
+enum Micro {
+    Write(usize, u8),
+    /// The values that the key had until then.
+    Read(usize, Values),
+}
+
+#[derive(Clone, Debug)]
+struct Txn {
+    micro: Vec<Micro>,
+    is_known: bool,
+    process: usize,
+    invoked: u64,
+    returned: u64,
+}
+
+impl Txn {
+    fn last_write(&self, key: usize) -> Option<u8> {
+        self.micro.iter().rev().find_map(|micro| match micro {
+            Micro::Write(written, value) if *written == key => Some(*value),
+            _ => None,
+        })
+    }
+
+    /// Whether it reads no key that it has touched before: then it cannot contradict itself.
+    fn reads_first(&self) -> bool {
+        (0..self.micro.len()).all(|at| match &self.micro[at] {
+            Micro::Write(..) => true,
+            Micro::Read(key, _) => !self.micro[..at].iter().any(|micro| match micro {
+                Micro::Write(other, _) | Micro::Read(other, _) => other == key,
+            }),
+        })
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Object {
+    List,
+}
+
+impl Object {
+    fn sees_same(self, one: &[u8], other: &[u8]) -> bool {
+        match self {
+            Self::List => one == other,
+        }
+    }
+
+    /// Whether the transaction can have seen what it did in a copy of this store, which then
+    /// has its writes.
+    fn run(self, txn: &Txn, store: &mut Store) -> bool {
+        txn.micro.iter().all(|micro| match micro {
+            Micro::Write(key, value) => {
+                store[*key].push(*value);
+                true
+            }
+            // What a transaction of unknown outcome read is not known.
+            Micro::Read(key, seen) => !txn.is_known || self.sees_same(seen, &store[*key]),
+        })
+    }
+}
+
+/// Which order the transactions must respect.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Time {
+    Any,
+    Session,
+    Real,
+}
+
+struct Twin<'t> {
+    object: Object,
+    txns: &'t [Txn],
+    time: Time,
+}
+
+impl Twin<'_> {
+    fn must_precede(&self, first: usize, second: usize) -> bool {
+        let (one, other) = (&self.txns[first], &self.txns[second]);
+        let is_earlier = one.is_known && one.returned < other.invoked;
+        match self.time {
+            Time::Any => false,
+            Time::Session => is_earlier && one.process == other.process,
+            Time::Real => is_earlier,
+        }
+    }
+
+    fn may_be_next(&self, txn: usize, done: u32) -> bool {
+        done & 1 << txn == 0
+            && (0..self.txns.len())
+                .all(|other| done & 1 << other != 0 || !self.must_precede(other, txn))
+    }
+
+    fn is_complete(&self, done: u32) -> bool {
+        (0..self.txns.len()).all(|txn| done & 1 << txn != 0 || !self.txns[txn].is_known)
+    }
+
+    fn is_serializable(&self, done: u32, store: &Store) -> bool {
+        self.is_complete(done)
+            || (0..self.txns.len()).any(|txn| {
+                let mut store = store.clone();
+                self.may_be_next(txn, done)
+                    && self.object.run(&self.txns[txn], &mut store)
+                    && self.is_serializable(done | 1 << txn, &store)
+            })
+    }
+
+    /// Snapshots are taken and transactions commit, in any order that time allows.
+    fn is_snapshot_isolated(
+        &self,
+        begun: u32,
+        done: u32,
+        store: &Store,
+        snapshots: &mut Vec<Store>,
+    ) -> bool {
+        if self.is_complete(done) && begun == done {
+            return true;
+        }
+        for txn in 0..self.txns.len() {
+            if begun & 1 << txn == 0 && self.may_be_next(txn, done) {
+                let before = std::mem::replace(&mut snapshots[txn], store.clone());
+                if self.is_snapshot_isolated(begun | 1 << txn, done, store, snapshots) {
+                    return true;
+                }
+                snapshots[txn] = before;
+            }
+            if (begun & !done) & 1 << txn != 0 {
+                let this = &self.txns[txn];
+                let mut after = snapshots[txn].clone();
+                let unchanged = (0..KEYS.len())
+                    .all(|key| this.last_write(key).is_none() || store[key] == snapshots[txn][key]);
+                if unchanged && self.object.run(this, &mut after) {
+                    let mut store = store.clone();
+                    for key in (0..KEYS.len()).filter(|key| this.last_write(*key).is_some()) {
+                        store[key].clone_from(&after[key]);
+                    }
+                    if self.is_snapshot_isolated(begun, done | 1 << txn, &store, snapshots) {
+                        return true;
+                    }
+                }
+            }
+        }
+        false
+    }
+
+    /// Each read sees what somebody before has committed.
+    fn is_read_committed(&self, done: u32, order: &mut Vec<usize>, store: &Store) -> bool {
+        if self.is_complete(done) {
+            return true;
+        }
+        (0..self.txns.len()).any(|txn| {
+            let this = &self.txns[txn];
+            let sees_committed = this.micro.iter().all(|micro| match micro {
+                Micro::Read(key, seen) if this.is_known => {
+                    let committed = |value: &u8| {
+                        order
+                            .iter()
+                            .any(|other| self.txns[*other].last_write(*key) == Some(*value))
+                    };
+                    match self.object {
+                        Object::List => {
+                            store[*key].starts_with(seen) && seen.last().is_none_or(committed)
+                        }
+                    }
+                }
+                _ => true,
+            });
+            if !self.may_be_next(txn, done) || !sees_committed {
+                return false;
+            }
+            let mut store = store.clone();
+            for micro in &this.micro {
+                if let Micro::Write(key, value) = micro {
+                    store[*key].push(*value);
+                }
+            }
+            order.push(txn);
+            let holds = self.is_read_committed(done | 1 << txn, order, &store);
+            order.pop();
+            holds
+        })
+    }
+}
+
+/// What the search says of a model, if it knows.
+fn twin(object: Object, txns: &[Txn], model: Consistency) -> Option<bool> {
+    use Consistency as C;
+    let time = match model {
+        C::StrictSerializable | C::StrongSnapshotIsolation | C::StrongReadCommitted => Time::Real,
+        C::StrongSessionSerializable
+        | C::StrongSessionSnapshotIsolation
+        | C::StrongSessionReadCommitted => Time::Session,
+        _ => Time::Any,
+    };
+    let twin = Twin { object, txns, time };
+    let empty = Store::default();
+    match model {
+        C::StrictSerializable
+        | C::StrongSessionSerializable
+        | C::Serializable
+        | C::RepeatableRead => Some(twin.is_serializable(0, &empty)),
+        C::StrongSnapshotIsolation | C::StrongSessionSnapshotIsolation | C::SnapshotIsolation => {
+            let mut snapshots = vec![empty.clone(); txns.len()];
+            Some(twin.is_snapshot_isolated(0, 0, &empty, &mut snapshots))
+        }
+        C::StrongReadCommitted | C::StrongSessionReadCommitted | C::ReadCommitted => {
+            let is_simple = txns.iter().all(Txn::reads_first);
+            is_simple.then(|| twin.is_read_committed(0, &mut Vec::new(), &empty))
+        }
+        _ => None,
+    }
+}
+
+/// Random transactions, most of which see what they must.
+fn draw(random: &mut Random) -> Vec<Txn> {
+    let count = 2 + random.below(4);
+    let longest = 1 + random.below(5);
+    let spans = support::intervals(random, count, longest);
+    let careless = random.below(3);
+    let (mut store, mut snapshots) = (Store::default(), vec![Store::default()]);
+    let mut next = 0;
+    let mut txns: Vec<Txn> = Vec::new();
+    for (invoked, _, returned) in spans {
+        let mut own = match random.below(6) {
+            0 => snapshots[random.below(snapshots.len())].clone(),
+            _ => store.clone(),
+        };
+        let mut micro = Vec::new();
+        for _ in 0..1 + random.below(3) {
+            let key = random.below(KEYS.len());
+            if random.one_in(2) {
+                next += 1;
+                own[key].push(next);
+                store[key].push(next);
+                micro.push(Micro::Write(key, next));
+            } else {
+                let mut seen = own[key].clone();
+                if careless > 0 && random.one_in(8) {
+                    seen = snapshots[random.below(snapshots.len())][key].clone();
+                }
+                micro.push(Micro::Read(key, seen));
+            }
+        }
+        snapshots.push(store.clone());
+        let free = (0..3).filter(|process| {
+            let is_busy =
+                |txn: &Txn| txn.process == *process && (!txn.is_known || txn.returned > invoked);
+            !txns.iter().any(is_busy)
+        });
+        let process = free
+            .min_by_key(|_| random.below(9))
+            .unwrap_or(10 + txns.len());
+        txns.push(Txn {
+            micro,
+            is_known: !random.one_in(6),
+            process,
+            invoked,
+            returned,
+        });
+    }
+    // A read that was too early sees what is only written later.
+    if careless == 2 {
+        let txn = random.below(txns.len());
+        for micro in &mut txns[txn].micro {
+            if let Micro::Read(key, seen) = micro {
+                let end = random.below(store[*key].len() + 1);
+                *seen = store[*key][..end].to_vec();
+            }
+        }
+    }
+    txns
+}
+
+fn history(object: Object, txns: &[Txn]) -> History {
+    let (model, write) = match object {
+        Object::List => ("list-append", "append"),
+    };
+    let value = |txn: &Txn| {
+        let micro = txn.micro.iter().map(|micro| match micro {
+            Micro::Write(key, value) => serde_json::json!([write, KEYS[*key], value]),
+            Micro::Read(key, _) if !txn.is_known => serde_json::json!(["r", KEYS[*key], null]),
+            Micro::Read(key, seen) => {
+                serde_json::json!(["r", KEYS[*key], seen])
+            }
+        });
+        serde_json::Value::Array(micro.collect())
+    };
+    let event = |txn: &Txn, time, kind| Event {
+        line: 0,
+        time,
+        process: Process::Number(txn.process as u64),
+        client: None,
+        kind,
+        f: Cow::Borrowed("txn"),
+        value: Json::new(&value(txn)).unwrap(),
+        revision: None,
+        mod_revision: None,
+        error: None,
+    };
+    let mut events = Vec::new();
+    for txn in txns {
+        events.push(event(txn, txn.invoked, EventKind::Invoke));
+        let kind = if txn.is_known {
+            EventKind::Ok
+        } else {
+            EventKind::Info
+        };
+        events.push(event(txn, txn.returned, kind));
+    }
+    events.sort_by_key(|event| event.time);
+    History::new(support::header(model), events).unwrap()
+}
+
+/// How often the checker said what.
+#[derive(Default, Debug)]
+struct Tally {
+    valid: usize,
+    violations: usize,
+    unknown: usize,
+}
+
+fn compare(object: Object, seed: u64, tally: &mut Tally) {
+    let txns = draw(&mut Random(seed));
+    let history = history(object, &txns);
+    for model in Consistency::ALL {
+        let Some(holds) = twin(object, &txns, model) else {
+            continue;
+        };
+        let options = Options {
+            consistency: vec![model],
+            ..Options::default()
+        };
+        let verdict = match object {
+            Object::List => isolation::check_list_append(&history, &options).unwrap(),
+        };
+        let said = match verdict {
+            Verdict::Valid(_) => {
+                tally.valid += 1;
+                true
+            }
+            Verdict::Violation(_) => {
+                tally.violations += 1;
+                false
+            }
+            _ => {
+                tally.unknown += 1;
+                continue;
+            }
+        };
+        assert_eq!(said, holds, "seed {seed}, {model}: {verdict}\n{txns:#?}");
+    }
+}
+
+fn compare_all(object: Object, unknown_in: usize) {
+    let mut tally = Tally::default();
+    for seed in 0..HISTORIES as u64 {
+        compare(object, seed * 7 + 1, &mut tally);
+    }
+    assert!(
+        tally.valid > HISTORIES && tally.violations > HISTORIES / 4,
+        "{tally:?}"
+    );
+    let all = tally.valid + tally.violations + tally.unknown;
+    assert!(tally.unknown * unknown_in < all, "{tally:?}");
+}
+
+#[test]
+fn lists_agree_with_a_search_through_all_orders() {
+    compare_all(Object::List, 200);
+}
