@@ -171,6 +171,46 @@ where
         .start_paused(true)
         .build()
         .expect("a tokio runtime without I/O can always be built");
+    on_tokio(&runtime, body)
+}
+
+/// Runs `body` to its end in a thread of its own, on tokio, in real time and
+/// with sockets: no simulation, but the same cluster.
+///
+/// # Errors
+///
+/// [`Panicked`] when `body`, or a task that it spawned through a [`Node`],
+/// panics.
+pub(crate) fn block_on_real_time<T, F, Fut>(body: F) -> Result<T, Panicked>
+where
+    F: FnOnce() -> Fut + Send + 'static,
+    Fut: Future<Output = T>,
+    T: Send + 'static,
+{
+    let thread = std::thread::Builder::new()
+        .name("cluster".to_owned())
+        .spawn(move || {
+            // One thread: the clock belongs to it.
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .expect("the operating system gives what a runtime needs");
+            on_tokio(&runtime, body)
+        })
+        .expect("the operating system gives a thread");
+    match thread.join() {
+        Ok(result) => result,
+        Err(payload) => Err(Panicked {
+            message: panic_message(payload.as_ref()),
+        }),
+    }
+}
+
+fn on_tokio<T, F, Fut>(runtime: &tokio::runtime::Runtime, body: F) -> Result<T, Panicked>
+where
+    F: FnOnce() -> Fut,
+    Fut: Future<Output = T>,
+{
     runtime.block_on(async move {
         let clock = Clock::Tokio(tokio::time::Instant::now());
         CLOCK.with_borrow_mut(|current| *current = Some(clock));

@@ -33,6 +33,7 @@
 //! - [`bug`]: known bugs of etcd, to be put in.
 //! - [`executor`]: simulated time and tasks, on madsim or on tokio.
 //! - [`network`]: the wire, and what becomes of each message on it.
+//! - [`serve`]: the cluster over TCP, in real time.
 //! - [`service`]: etcd's gRPC services.
 //! - [`cluster`]: the members behind them: who leads, what each has applied, its
 //!   watches.
@@ -67,9 +68,16 @@
 //!   take no time, requests that time out are looked for twice a second, and what a
 //!   deposed leader had not committed never comes back. The list of leases, and
 //!   what is left of one, is always the leader's.
-//! - Members join and leave never. There are no users and roles, no quota but as a
-//!   fault, no snapshots, no range streams, no
-//!   services for elections and locks.
+//! - Members join and leave never. There is no quota but as a fault, and no range
+//!   stream.
+//! - Users, roles and alarms are the newest everywhere, also on a member that lags
+//!   behind. Tokens are simple ones: no JSON web tokens, no names from certificates.
+//!   What is refused is what 3.4.23 refuses; later releases also check puts with
+//!   leases and previous values within transactions, and who asks for the keys of a
+//!   lease.
+//! - A snapshot ends with its hash as etcd's does, but nothing can be restored from
+//!   it; hashes are those of the same keys in another simulated etcd, not in a real
+//!   one; the sizes of databases are estimates.
 //! - A transaction that is nested more than 1000 levels deep is refused as one with
 //!   too many operations, whatever else is wrong with it.
 //! - A read in an order of a target that does not exist makes a real etcd before 3.6
@@ -91,6 +99,7 @@
 //! - A client that was cut off while the member crashed hears nothing of it
 //!   afterwards either: its old streams stay silent.
 
+pub mod auth;
 pub mod bug;
 pub mod cluster;
 pub mod executor;
@@ -98,6 +107,7 @@ pub mod fault;
 pub mod network;
 pub mod plan;
 pub mod seed;
+pub mod serve;
 pub mod service;
 pub mod simulation;
 pub mod store;

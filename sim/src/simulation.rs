@@ -24,13 +24,16 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use crate::bug::EtcdBug;
-use crate::cluster::{Cluster, ClusterObserver, ClusterOptions, Member, MemberOptions};
+use crate::cluster::{
+    AUTH_TOKEN_TTL, Cluster, ClusterObserver, ClusterOptions, Member, MemberOptions,
+};
 use crate::executor::{self, Executor, Node, Panicked, SimTime};
 use crate::fault::{ClientId, MemberId};
 use crate::network::{Channel, ChannelOptions, Network, NetworkOptions, NetworkReport, Observer};
 use crate::plan::Plan;
 use crate::seed::Stream;
 use crate::store::StoreOptions;
+use crate::version::Version;
 
 mod injector;
 
@@ -49,6 +52,11 @@ pub struct Options {
     pub polls_max: u64,
     /// A known bug of etcd's that is put in; default: none.
     pub bug: Option<EtcdBug>,
+    /// The release of etcd that the members are.
+    pub version: Version,
+    /// For how long a token of a user is good without being used
+    /// (`--auth-token-ttl`); default: 300 s.
+    pub auth_token_ttl: Duration,
     /// Told of each fault as it takes effect.
     pub observer: Option<Observer>,
     /// Told of each change of leaders and of each lease that comes or goes.
@@ -64,6 +72,8 @@ impl Options {
             messages_max: 2_000_000,
             polls_max: 10_000_000,
             bug: None,
+            version: Version::default(),
+            auth_token_ttl: AUTH_TOKEN_TTL,
             observer: None,
             cluster_observer: None,
         }
@@ -212,7 +222,7 @@ pub enum Settled {
 }
 
 impl Simulation {
-    fn start(options: Options) -> Self {
+    pub(crate) fn start(options: Options) -> Self {
         let network = Network::new(NetworkOptions {
             seed: options.plan.seed,
             latency: options.plan.latency,
@@ -231,6 +241,8 @@ impl Simulation {
             latency: options.plan.latency,
             member: MemberOptions {
                 store,
+                version: options.version,
+                auth_token_ttl: options.auth_token_ttl,
                 ..MemberOptions::default()
             },
         });
@@ -260,6 +272,10 @@ impl Simulation {
     /// The plan of this run.
     pub fn plan(&self) -> &Plan {
         &self.shared.options.plan
+    }
+
+    pub(crate) fn network(&self) -> &Network {
+        &self.shared.network
     }
 
     /// The simulated etcd, to look into.

@@ -13,6 +13,7 @@ mod conform;
 mod live;
 mod replay;
 mod seeds;
+mod serve;
 mod shell;
 mod shrink;
 mod sim;
@@ -34,6 +35,7 @@ Examples:
   etcd-recipes check history.jsonl
   etcd-recipes shell lock --name jobs       a recipe by hand, in two terminals
   etcd-recipes conform --requests 100000    the simulated etcd beside a real one
+  etcd-recipes serve --members 3            a simulated etcd for etcdctl and all others
 
 ";
 
@@ -67,6 +69,7 @@ enum Command {
     Shell(shell::Shell),
     Bench(bench::Bench),
     Conform(conform::Conform),
+    Serve(serve::Serve),
 }
 
 impl Cli {
@@ -81,6 +84,7 @@ impl Cli {
             Command::Shell(shell) => shell.run(),
             Command::Bench(bench) => bench.run(),
             Command::Conform(conform) => conform.run(),
+            Command::Serve(serve) => serve.run(),
         }
     }
 }

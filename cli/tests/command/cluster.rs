@@ -20,6 +20,24 @@ impl Etcd {
             .expect("etcd starts; see its log above")
     }
 
+    /// Starts the simulated one, over TCP.
+    pub(crate) fn served() -> Self {
+        let port = free_ports()[0];
+        let endpoint = format!("127.0.0.1:{port}");
+        let child = Command::new(assert_cmd::cargo::cargo_bin!("etcd-recipes"))
+            .args(["serve", "--listen", &endpoint])
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("it starts");
+        let mut etcd = Etcd {
+            child,
+            endpoint,
+            _data: tempfile::tempdir().expect("there is room for a folder"),
+        };
+        assert!(etcd.answers(), "it does not answer");
+        etcd
+    }
+
     fn try_start() -> Option<Self> {
         let data = tempfile::tempdir().expect("there is room for a folder");
         let [client, peer] = free_ports().map(|port| format!("http://127.0.0.1:{port}"));

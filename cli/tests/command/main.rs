@@ -7,9 +7,11 @@ mod cluster;
 mod conform;
 #[allow(dead_code, reason = "other tests use more of it")]
 mod conversation;
+mod etcdctl;
 mod live;
 mod page;
 mod replay;
+mod serve;
 mod shell;
 mod sim;
 mod support;

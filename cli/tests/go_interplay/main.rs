@@ -3,7 +3,8 @@
 //!
 //! On one side stands `tests/go/main.go`, which uses etcd's own recipes, on the
 //! other side `etcd-recipes shell`. Needs the Go program: `scripts/test-go` builds
-//! it, says where it is, and runs this.
+//! it, says where it is, and runs this: on a real etcd, and with `ON=serve` on the
+//! simulated one that `etcd-recipes serve` brings.
 
 #[path = "../command/cluster.rs"]
 #[allow(dead_code, reason = "other tests use more of it")]
@@ -17,6 +18,15 @@ use std::sync::atomic::{AtomicI32, Ordering};
 
 use cluster::Etcd;
 use conversation::Shell;
+
+/// What they share.
+fn start() -> Etcd {
+    match std::env::var("ON").as_deref() {
+        Ok("serve") => Etcd::served(),
+        Ok(other) => panic!("ON={other}: it is `serve`, or not set"),
+        Err(_) => Etcd::start(),
+    }
+}
 
 /// The Go recipe; the arguments are recipe, name and perhaps a count.
 fn go(etcd: &Etcd, arguments: &str) -> Shell {
@@ -41,7 +51,7 @@ fn begins(line: &str, with: &str) {
 
 #[test]
 fn a_queue_keeps_the_order_of_both() {
-    let etcd = Etcd::start();
+    let etcd = start();
     let mut go = go(&etcd, "queue jobs");
     let mut rust = rust(&etcd, "queue --name jobs");
     for round in 0..10 {
@@ -60,7 +70,7 @@ fn a_queue_keeps_the_order_of_both() {
 
 #[test]
 fn each_wakes_the_other_at_an_empty_queue() {
-    let etcd = Etcd::start();
+    let etcd = start();
     let mut go = go(&etcd, "queue jobs");
     let mut rust = rust(&etcd, "queue --name jobs");
     for round in 0..5 {
@@ -78,7 +88,7 @@ fn each_wakes_the_other_at_an_empty_queue() {
 /// Neither gets an item that the other one has got.
 fn come_out_once(recipe: &str, how: &str) {
     const EACH: usize = 50;
-    let etcd = Etcd::start();
+    let etcd = start();
     let of_go = || go(&etcd, &format!("{recipe} jobs"));
     let of_rust = || rust(&etcd, &format!("{recipe} --name jobs"));
     let (mut go_out, mut rust_out) = (of_go(), of_rust());
@@ -104,7 +114,7 @@ fn no_item_of_a_queue_comes_out_twice_or_never() {
 }
 
 fn take_turns(recipe: &str, lock: &str, locked: &str) {
-    let etcd = Etcd::start();
+    let etcd = start();
     let mut go = go(&etcd, &format!("{recipe} jobs"));
     let mut rust = rust(&etcd, &format!("{recipe} --name jobs"));
     for _ in 0..5 {
@@ -139,7 +149,7 @@ fn stay() {
 
 /// Two of each want the same lock all the time.
 fn never_two_inside(recipe: &str, lock: &str) {
-    let etcd = Etcd::start();
+    let etcd = start();
     let inside = AtomicI32::new(0);
     let contenders = [
         go(&etcd, &format!("{recipe} jobs")),
@@ -175,7 +185,7 @@ fn never_two_write() {
 
 #[test]
 fn readers_of_both_share_and_keep_writers_of_both_out() {
-    let etcd = Etcd::start();
+    let etcd = start();
     let (mut go_reads, mut go_writes) = (go(&etcd, "rwlock jobs"), go(&etcd, "rwlock jobs"));
     let (mut rust_reads, mut rust_writes) = (
         rust(&etcd, "rwlock --name jobs"),
@@ -209,7 +219,7 @@ fn readers_of_both_share_and_keep_writers_of_both_out() {
 
 #[test]
 fn what_a_killed_program_held_comes_free_for_the_other() {
-    let etcd = Etcd::start();
+    let etcd = start();
     let mut first = go(&etcd, "lock jobs");
     let mut second = rust(&etcd, "lock --name jobs");
     begins(&first.answers("lock"), "locked");
@@ -226,7 +236,7 @@ fn what_a_killed_program_held_comes_free_for_the_other() {
 
 #[test]
 fn campaigns_alternate_and_each_sees_the_other_lead() {
-    let etcd = Etcd::start();
+    let etcd = start();
     let mut go = go(&etcd, "election boss");
     let mut rust = rust(&etcd, "election --name boss");
     let mut term = 0;
@@ -260,7 +270,7 @@ fn campaigns_alternate_and_each_sees_the_other_lead() {
 
 #[test]
 fn observers_of_both_see_leaders_of_both() {
-    let etcd = Etcd::start();
+    let etcd = start();
     let (mut go_leads, mut go_sees) = (go(&etcd, "election boss"), go(&etcd, "election boss"));
     let (mut rust_leads, mut rust_sees) = (
         rust(&etcd, "election --name boss"),
@@ -284,7 +294,7 @@ fn observers_of_both_see_leaders_of_both() {
 
 #[test]
 fn a_priority_queue_keeps_the_order_of_both() {
-    let etcd = Etcd::start();
+    let etcd = start();
     let mut go = go(&etcd, "priority-queue jobs");
     let mut rust = rust(&etcd, "priority-queue --name jobs");
     for priority in [7, 3, 65535, 0, 3] {
@@ -327,7 +337,7 @@ fn no_item_of_a_priority_queue_comes_out_twice_or_never() {
 
 #[test]
 fn a_barrier_that_one_takes_down_lets_the_other_pass() {
-    let etcd = Etcd::start();
+    let etcd = start();
     let mut go = go(&etcd, "barrier start");
     let mut rust = rust(&etcd, "barrier --name start");
     for _ in 0..3 {
@@ -349,7 +359,7 @@ fn a_barrier_that_one_takes_down_lets_the_other_pass() {
 /// its own, because Go's cannot be used again.
 #[test]
 fn they_enter_and_leave_a_double_barrier_together() {
-    let etcd = Etcd::start();
+    let etcd = start();
     for round in 0..4 {
         let mut both = [
             go(&etcd, &format!("double-barrier round{round} 2")),
@@ -375,7 +385,7 @@ fn they_enter_and_leave_a_double_barrier_together() {
 /// the last to go.
 #[test]
 fn nobody_leaves_a_double_barrier_before_all_others_when_the_oldest_is_ours() {
-    let etcd = Etcd::start();
+    let etcd = start();
     // As they come, and then as they leave.
     let rounds = [
         ("RRG", "012"),
@@ -430,7 +440,7 @@ fn nobody_leaves_a_double_barrier_before_all_others_when_the_oldest_is_ours() {
 
 #[test]
 fn transactions_of_both_keep_what_is_there() {
-    let etcd = Etcd::start();
+    let etcd = start();
     let put = async |mut client: etcd_client::Client| {
         for (key, value) in [("a", "1000"), ("b", "0")] {
             client.put(key, value, None).await.unwrap();

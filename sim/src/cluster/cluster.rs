@@ -73,6 +73,8 @@ pub(super) struct Shared {
     /// For each member: a watch could not be served because its stream was full.
     pub(super) victims: Vec<Notify>,
     pump: Mutex<Pump>,
+    /// Where members tell clients that they are, if not by their names.
+    advertised: Mutex<Vec<String>>,
 }
 
 /// Where a member's process runs.
@@ -121,6 +123,7 @@ impl Cluster {
                 look: Notify::new(),
                 victims: each.iter().map(|_| Notify::new()).collect(),
                 pump: Mutex::default(),
+                advertised: Mutex::default(),
                 options: each,
             }),
         }
@@ -150,6 +153,18 @@ impl Cluster {
     pub fn members(&self) -> impl Iterator<Item = Member> + use<> {
         let cluster = self.clone();
         (0..self.len()).map(move |number| cluster.member(number))
+    }
+
+    /// What the members say from now on to clients that ask where they are; one URL
+    /// for each.
+    pub fn advertise(&self, urls: Vec<String>) {
+        *lock(&self.shared.advertised) = urls;
+    }
+
+    pub(super) fn advertised(&self, number: MemberId) -> String {
+        let urls = lock(&self.shared.advertised);
+        let by_name = || format!("http://{}:2379", self.shared.options[number].name);
+        urls.get(number).cloned().unwrap_or_else(by_name)
     }
 
     /// The member that leads, if there is one that can do its work.
@@ -290,6 +305,7 @@ impl Cluster {
             }
             if has_crashed {
                 state.consensus.restart(number, now);
+                state.remember_users(number, now);
             }
         });
     }

@@ -3,11 +3,31 @@
 use std::time::Duration;
 
 use etcd_client::proto::{
-    PbCompactionRequest, PbCompactionResponse, PbDeleteRequest, PbDeleteResponse, PbPutRequest,
-    PbPutResponse, PbTxnOpRequest, PbTxnRequest, PbTxnResponse,
+    PbAlarmMember, PbAlarmRequest, PbCompactionRequest, PbCompactionResponse, PbDeleteRequest,
+    PbDeleteResponse, PbPutRequest, PbPutResponse, PbTxnOpRequest, PbTxnRequest, PbTxnResponse,
 };
+use tonic::Status;
 
+use super::error::ClusterError;
+use crate::auth::{AuthCommand, AuthError, Caller};
 use crate::store::{LeaseId, Store, StoreError};
+
+/// What is to become part of the history, and who wants it.
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub(crate) command: Command,
+    /// None: somebody without a token.
+    pub(crate) caller: Option<Caller>,
+}
+
+impl From<Command> for Request {
+    fn from(command: Command) -> Request {
+        Request {
+            command,
+            caller: None,
+        }
+    }
+}
 
 /// A request that changes something.
 #[derive(Debug)]
@@ -18,6 +38,8 @@ pub(crate) enum Command {
     Compact(PbCompactionRequest),
     Grant { id: LeaseId, ttl: i64 },
     Revoke(LeaseId),
+    Alarm(PbAlarmRequest),
+    Auth(AuthCommand),
 }
 
 /// What a request has done.
@@ -29,14 +51,56 @@ pub(crate) enum Outcome {
     Compact(PbCompactionResponse),
     Granted { ttl: i64 },
     Revoked,
+    Alarms(Vec<PbAlarmMember>),
+    Auth(Done),
+}
+
+/// What has come of a request about users and roles.
+#[derive(Debug)]
+pub(crate) enum Done {
+    Nothing,
+    Status { enabled: bool, revision: u64 },
+    Token(String),
+    Names(Vec<String>),
+    Permissions(Vec<crate::auth::Permission>),
+}
+
+/// Why a request was not carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Refused {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Auth(#[from] AuthError),
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+}
+
+impl From<Refused> for Status {
+    fn from(refused: Refused) -> Status {
+        match refused {
+            Refused::Store(error) => error.into(),
+            Refused::Auth(error) => error.into(),
+            Refused::Cluster(error) => error.into(),
+        }
+    }
 }
 
 /// What became of a request, and whether it has changed anything.
 #[derive(Debug)]
 pub(crate) struct Executed {
-    pub(crate) outcome: Result<Outcome, StoreError>,
+    pub(crate) outcome: Result<Outcome, Refused>,
     /// The revision of the store after a request that changed something.
     pub(crate) applied: Option<i64>,
+}
+
+impl Executed {
+    pub(crate) fn refused(refused: impl Into<Refused>) -> Executed {
+        Executed {
+            outcome: Err(refused.into()),
+            applied: None,
+        }
+    }
 }
 
 impl Command {
@@ -47,7 +111,11 @@ impl Command {
             Command::Put(put) => store.precheck_put(put),
             Command::Delete(delete) => store.precheck_delete(delete),
             Command::Txn(txn) => store.precheck_txn(txn),
-            Command::Compact(_) | Command::Grant { .. } | Command::Revoke(_) => Ok(()),
+            Command::Compact(_)
+            | Command::Grant { .. }
+            | Command::Revoke(_)
+            | Command::Alarm(_)
+            | Command::Auth(_) => Ok(()),
         }
     }
 
@@ -58,11 +126,15 @@ impl Command {
         match self {
             Command::Put(_) | Command::Grant { .. } => true,
             Command::Txn(txn) => can_put(txn),
-            Command::Delete(_) | Command::Compact(_) | Command::Revoke(_) => false,
+            Command::Delete(_)
+            | Command::Compact(_)
+            | Command::Revoke(_)
+            | Command::Alarm(_)
+            | Command::Auth(_) => false,
         }
     }
 
-    /// Does it. A compaction is only marked.
+    /// Does it to the store. A compaction is only marked.
     pub(super) fn execute(self, store: &mut Store, now: Duration) -> Executed {
         let before = store.revision();
         let is_lease = matches!(self, Command::Grant { .. } | Command::Revoke(_));
@@ -76,11 +148,14 @@ impl Command {
                 granted.map(|ttl| Outcome::Granted { ttl })
             }
             Command::Revoke(id) => store.lease_revoke(id).map(|()| Outcome::Revoked),
+            Command::Alarm(_) | Command::Auth(_) => {
+                unreachable!("the store knows neither alarms nor users")
+            }
         };
         let revision = store.revision();
         let changed = revision > before || is_lease && outcome.is_ok();
         Executed {
-            outcome,
+            outcome: outcome.map_err(Refused::Store),
             applied: changed.then_some(revision),
         }
     }

@@ -32,6 +32,18 @@ pub enum ClusterError {
     /// The database has reached its quota. Nothing happened.
     #[error("etcdserver: mvcc: database space exceeded")]
     NoSpace,
+    /// An alarm says that members disagree: nothing is changed any more.
+    #[error("etcdserver: corrupt cluster")]
+    Corrupt,
+    /// Only the leader can do that.
+    #[error("etcdserver: not leader")]
+    NotLeader,
+    /// The lead was to be given to somebody who is no member.
+    #[error("etcdserver: bad leader transferee")]
+    BadLeaderTransferee,
+    /// The lead was to be given away, and nobody took it in time.
+    #[error("etcdserver: request timed out, leader transfer took too long")]
+    TimeoutLeaderTransfer,
     /// A lease was to be renewed by a member that does not lead any more.
     #[error("not a primary lessor")]
     NotPrimary,
@@ -40,9 +52,10 @@ pub enum ClusterError {
 impl ClusterError {
     /// The gRPC code that etcd sends with this text.
     ///
-    /// Two come without one of their own: "too many requests" is mapped to the
+    /// Some come without one of their own: "too many requests" is mapped to the
     /// client's form of the error, which carries no code, and "not a primary
-    /// lessor" is not mapped at all. gRPC sends `Unknown` for such.
+    /// lessor" and that of a leader transfer are not mapped at all. gRPC sends
+    /// `Unknown` for such.
     pub const fn code(self) -> Code {
         match self {
             ClusterError::NoLeader
@@ -50,8 +63,12 @@ impl ClusterError {
             | ClusterError::Timeout
             | ClusterError::TimeoutLeaderFailed
             | ClusterError::TimeoutConnectionLost => Code::Unavailable,
-            ClusterError::TooManyRequests | ClusterError::NotPrimary => Code::Unknown,
+            ClusterError::TooManyRequests
+            | ClusterError::NotPrimary
+            | ClusterError::TimeoutLeaderTransfer => Code::Unknown,
             ClusterError::NoSpace => Code::ResourceExhausted,
+            ClusterError::Corrupt => Code::DataLoss,
+            ClusterError::NotLeader | ClusterError::BadLeaderTransferee => Code::FailedPrecondition,
         }
     }
 }

@@ -6,18 +6,20 @@ use std::sync::MutexGuard;
 use std::task::Waker;
 use std::time::Duration;
 
-use etcd_client::proto::PbResponseHeader;
+use etcd_client::proto::{PbAlarmMember, PbResponseHeader, PbTxnRequest};
 use futures_util::future::{Either, select};
 use tonic::Status;
+use tonic::metadata::MetadataMap;
 
 use super::cluster::{Cluster, ClusterOptions};
-use super::command::{Command, Executed};
-use super::consensus::MemberId;
+use super::command::{Command, Executed, Request};
+use super::consensus::{HEARTBEAT, MemberId};
 use super::error::ClusterError;
 use super::state::{Identity, State, Submitted, age};
 use super::ticket::Answer;
 use super::view::MemberView;
 use super::watch::{StreamId, WatchHub};
+use crate::auth::{Access, AuthError, AuthStore, Caller};
 use crate::executor::{self, Node, SimTime};
 use crate::fault::ClientId;
 use crate::service::Router;
@@ -35,6 +37,10 @@ const ASK_AGAIN: Duration = Duration::from_millis(50);
 /// How long a watch whose stream was full waits for the next attempt
 /// (`syncVictimsLoop`, same file).
 const VICTIM_PERIOD: Duration = Duration::from_millis(10);
+
+/// For how long a simple token is good without being used
+/// (`simpleTokenTTLDefault` in etcd's `server/auth/simple_token.go`).
+pub const AUTH_TOKEN_TTL: Duration = Duration::from_secs(300);
 
 /// The extension of an answer to a call that changed something.
 ///
@@ -67,8 +73,25 @@ pub struct MemberOptions {
     /// default 10 minutes. etcd adds up to a tenth of it at random
     /// (`server/etcdserver/api/v3rpc/watch.go`); that is left out.
     pub progress_notify_interval: Duration,
+    /// For how long a simple token is good without being used; default 300 s
+    /// (`--auth-token-ttl`).
+    pub auth_token_ttl: Duration,
     /// The limits of the store. Its release is that of the member.
     pub store: StoreOptions,
+}
+
+impl MemberOptions {
+    /// Whether the version that it claims to be is this release or a later one.
+    pub(crate) fn is_at_least(&self, major: u16, minor: u16) -> bool {
+        self.version >= Version::new(major, minor, 0)
+    }
+
+    /// Its version without the number of the patch: `3.6.0` for `3.6.4`.
+    pub(crate) fn minor_version(&self) -> String {
+        let version = self.version.to_string();
+        let release = version.rsplit_once('.').map(|(release, _)| release);
+        format!("{}.0", release.unwrap_or(&version))
+    }
 }
 
 impl Default for MemberOptions {
@@ -81,6 +104,7 @@ impl Default for MemberOptions {
             version: Version::default(),
             election_timeout: Duration::from_secs(1),
             progress_notify_interval: Duration::from_secs(600),
+            auth_token_ttl: AUTH_TOKEN_TTL,
             store: StoreOptions::default(),
         }
     }
@@ -231,6 +255,16 @@ impl Member {
         self.cluster.lock().members[self.number].watches.len()
     }
 
+    /// The version that it claims to be.
+    pub fn version(&self) -> Version {
+        self.options().version
+    }
+
+    /// Where it tells clients that it is.
+    pub(crate) fn client_url(&self) -> String {
+        self.cluster.advertised(self.number)
+    }
+
     pub(crate) fn options(&self) -> &MemberOptions {
         &self.cluster.shared.options[self.number]
     }
@@ -249,9 +283,55 @@ impl Member {
         }
     }
 
+    /// Who sends a request: whose token is among its metadata. A token that was given
+    /// at a place of the history that the member has not reached yet waits for that.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthError::InvalidToken`].
+    pub(crate) async fn caller(&self, metadata: &MetadataMap) -> Result<Option<Caller>, AuthError> {
+        let Some(token) = metadata.get("token").or(metadata.get("authorization")) else {
+            return Ok(None);
+        };
+        // Since 3.5 nobody looks at tokens that nobody needs.
+        if !self.lock().state.auth.is_enabled() && self.options().is_at_least(3, 5) {
+            return Ok(None);
+        }
+        let token = token.to_str().map_err(|_| AuthError::InvalidToken)?;
+        let mut parts = token.split('.');
+        let (Some(_), Some(index), None) = (parts.next(), parts.next(), parts.next()) else {
+            return Err(AuthError::InvalidToken);
+        };
+        let index: i64 = index.parse().map_err(|_| AuthError::InvalidToken)?;
+        while self.lock().raft_index() < index.cast_unsigned() {
+            executor::sleep(ASK_AGAIN).await;
+        }
+        let now = age(executor::now());
+        let mut guard = self.lock();
+        let revision = guard.state.auth.revision();
+        let user = guard.state.members[self.number].tokens.user_of(now, token);
+        let user = user.ok_or(AuthError::InvalidToken)?;
+        Ok(Some(Caller { user, revision }))
+    }
+
+    /// Carries out a request that changes something, for whoever sent it with these
+    /// metadata.
+    pub(crate) async fn propose_for(
+        &self,
+        metadata: &MetadataMap,
+        command: Command,
+    ) -> Result<Executed, Status> {
+        let caller = self.caller(metadata).await;
+        if caller.is_err() {
+            command.precheck(&self.lock().state.store)?;
+        }
+        let caller = caller?;
+        self.propose(Request { command, caller }).await
+    }
+
     /// Carries out a request that changes something: it becomes part of the
     /// history, and this member has applied it.
-    pub(crate) async fn propose(&self, command: Command) -> Result<Executed, Status> {
+    async fn propose(&self, command: Request) -> Result<Executed, Status> {
         let submitted = {
             let now = executor::now();
             let mut state = self.cluster.lock();
@@ -367,6 +447,34 @@ impl Member {
                 Err(None) => executor::sleep(self.options().election_timeout).await,
             }
         }
+    }
+
+    /// Gives the lead to the member with this id, and waits until it leads
+    /// (`MoveLeader` in etcd's `server/etcdserver/server.go`).
+    ///
+    /// # Errors
+    ///
+    /// [`ClusterError::NotLeader`], [`ClusterError::BadLeaderTransferee`],
+    /// [`ClusterError::TimeoutLeaderTransfer`].
+    pub(crate) async fn move_leader(&self, id: u64) -> Result<(), ClusterError> {
+        if self.leader() != Some(self.number) {
+            return Err(ClusterError::NotLeader);
+        }
+        let mut members = self.cluster.shared.options.iter();
+        let to = members
+            .position(|options| options.member_id == id)
+            .ok_or(ClusterError::BadLeaderTransferee)?;
+        if to != self.number {
+            self.cluster.change_leader(Some(to), false);
+        }
+        let start = executor::now();
+        while self.leader() != Some(to) {
+            if executor::now().saturating_sub(start) >= self.request_timeout() {
+                return Err(ClusterError::TimeoutLeaderTransfer);
+            }
+            executor::sleep(HEARTBEAT).await;
+        }
+        Ok(())
     }
 
     fn request_timeout(&self) -> Duration {
@@ -496,6 +604,39 @@ impl Guard<'_> {
         self.state.view(self.number)
     }
 
+    /// Users and roles.
+    pub(crate) fn auth(&self) -> &AuthStore {
+        &self.state.auth
+    }
+
+    /// Whether a caller may read these keys.
+    pub(crate) fn permits_range(
+        &self,
+        caller: Option<&Caller>,
+        key: &[u8],
+        range_end: &[u8],
+    ) -> Result<(), AuthError> {
+        self.auth().permits(caller, Access::Read, key, range_end)
+    }
+
+    /// Whether a caller may do everything that a transaction could do.
+    pub(crate) fn permits_txn(
+        &self,
+        caller: Option<&Caller>,
+        txn: &PbTxnRequest,
+    ) -> Result<(), AuthError> {
+        if self.auth().is_enabled() {
+            self.state.permits_txn(txn, caller)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// The alarms that were raised.
+    pub(crate) fn alarms(&self) -> Vec<PbAlarmMember> {
+        self.state.alarms_of(0, executor::now())
+    }
+
     /// The member's watches.
     pub(crate) fn watches(&mut self) -> &mut WatchHub {
         &mut self.state.members[self.number].watches
@@ -512,6 +653,11 @@ impl Guard<'_> {
         (&mut progress.watches, view)
     }
 
+    /// How a token begins that nobody has: sixteen letters.
+    pub(crate) fn token_prefix(&mut self) -> String {
+        self.state.token_prefix(self.number)
+    }
+
     /// An id for a lease that nobody has.
     pub(crate) fn next_lease_id(&mut self) -> LeaseId {
         self.state.next_lease_id(self.number)
@@ -522,9 +668,17 @@ impl Guard<'_> {
         self.state.raft_index
     }
 
-    /// Whether the database counts as full.
-    pub(crate) fn is_full(&self) -> bool {
-        self.state.is_full(executor::now())
+    /// How many bytes the member's database has, and how many of them it needs.
+    pub(crate) fn db_size(&mut self) -> (i64, i64) {
+        let needed = self.state.store.bytes();
+        let size = &mut self.state.members[self.number].db_size;
+        *size = (*size).max(needed);
+        (*size, needed)
+    }
+
+    /// The member's database gives back what it does not need.
+    pub(crate) fn defragment(&mut self) {
+        self.state.members[self.number].db_size = self.state.store.bytes();
     }
 
     /// The id of the member that this one believes to lead; 0 for none.

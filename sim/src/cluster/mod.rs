@@ -25,6 +25,7 @@
 //! few numbers each. `consensus` is pure, with time as an argument; `state` applies
 //! what comes out of it; [`Cluster`] and [`Member`] are the doors.
 
+mod access;
 #[expect(clippy::module_inception, reason = "the cluster itself")]
 mod cluster;
 mod command;
@@ -39,11 +40,12 @@ mod view;
 mod watch;
 
 pub use crate::service::Router;
+pub(crate) use access::NO_SPACE;
 pub use cluster::{Cluster, ClusterOptions};
-pub(crate) use command::{Command, Executed, Outcome};
+pub(crate) use command::{Command, Done, Executed, Outcome};
 pub(crate) use consensus::MEMBERS_MAX;
 pub use error::ClusterError;
 pub use event::{ClusterEvent, ClusterObserver};
-pub use member::{Applied, Member, MemberOptions};
+pub use member::{AUTH_TOKEN_TTL, Applied, Member, MemberOptions};
 pub(crate) use state::receive_limit;
 pub(crate) use watch::{StreamId, WatchSpec};

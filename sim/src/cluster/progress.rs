@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::consensus::NEVER;
 use super::state::Identity;
 use super::watch::WatchHub;
+use crate::auth::Tokens;
 use crate::executor::SimTime;
 use crate::store::View;
 
@@ -28,6 +29,11 @@ pub(super) struct Confirming {
 /// What a member is doing.
 pub(crate) struct Progress {
     pub(crate) watches: WatchHub,
+    /// Who is logged in here.
+    pub(super) tokens: Tokens,
+    pub(super) tokens_given: u64,
+    /// How large its database was at the last look, in bytes: it does not shrink.
+    pub(super) db_size: i64,
     pub(super) identity: Identity,
     /// What it shows to its clients.
     pub(super) view: View,
@@ -56,9 +62,12 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    pub(super) fn new(identity: Identity, view: View, watches: WatchHub) -> Self {
+    pub(super) fn new(identity: Identity, view: View, watches: WatchHub, tokens: Tokens) -> Self {
         Progress {
             watches,
+            tokens,
+            tokens_given: 0,
+            db_size: 0,
             identity,
             view,
             applied: 0,
@@ -119,6 +128,7 @@ impl Progress {
 
     /// A crash: what it was doing is gone.
     pub(super) fn lose_volatile(&mut self) {
+        self.tokens.disable();
         self.applies.clear();
         self.confirming.clear();
         self.lagging.clear();

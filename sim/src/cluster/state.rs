@@ -7,7 +7,8 @@ use std::time::Duration;
 use etcd_client::proto::PbResponseHeader;
 use tonic::Status;
 
-use super::command::{Command, Executed, Outcome};
+use super::access::Alarms;
+use super::command::{Command, Executed, Outcome, Request};
 use super::consensus::{
     Blame, Consensus, ConsensusOptions, Effect, MEMBERS_MAX, MemberId, NEVER, Proposal,
 };
@@ -18,6 +19,7 @@ use super::progress::{Apply, Confirming, Progress};
 use super::ticket::{Answer, Tickets};
 use super::view::MemberView;
 use super::watch::WatchHub;
+use crate::auth::{AuthStore, Tokens};
 use crate::executor::SimTime;
 use crate::fault::ClientId;
 use crate::store::{LeaseId, Record, Store, StoreOptions, View};
@@ -66,7 +68,9 @@ pub(super) enum Submitted<T> {
 /// What a cluster knows: the part behind its lock.
 pub(crate) struct State {
     pub(crate) store: Store,
-    pub(super) consensus: Consensus<Command>,
+    pub(crate) auth: AuthStore,
+    pub(super) alarms: Alarms,
+    pub(super) consensus: Consensus<Request>,
     pub(super) members: Vec<Progress>,
     tickets: Tickets,
     /// How many requests have been written to the log.
@@ -111,11 +115,14 @@ impl State {
             let watches = WatchHub::new(identity, fragment_bytes)
                 .answering_as(first.version)
                 .with_bug(first.store.bug);
-            Progress::new(identity, store.present(), watches)
+            let tokens = Tokens::new(options.auth_token_ttl);
+            Progress::new(identity, store.present(), watches, tokens)
         };
         State {
             members: options.iter().map(member).collect(),
             store,
+            auth: AuthStore::default(),
+            alarms: Alarms::default(),
             consensus: Consensus::new(consensus),
             tickets: Tickets::default(),
             // Electing the leader takes the first entry of the log.
@@ -178,34 +185,38 @@ impl State {
     pub(super) fn propose(
         &mut self,
         member: MemberId,
-        command: Command,
+        request: impl Into<Request>,
         now: SimTime,
     ) -> Result<Submitted<Executed>, ClusterError> {
+        let request = request.into();
         if now < self.members[member].overloaded_until {
             return Err(ClusterError::TooManyRequests);
         }
-        if now < self.no_space_until && command.needs_space() {
+        if now < self.no_space_until && request.command.needs_space() {
             return Err(ClusterError::NoSpace);
+        }
+        // What etcd refuses unseen comes before what it refuses to this user.
+        if self.auth.is_enabled()
+            && let Err(error) = request.command.precheck(&self.store)
+        {
+            return Ok(Submitted::Done(Executed::refused(error)));
         }
         if self.takes_effect_at_once(member, now) {
             self.consensus.commit_at_once();
-            let executed = self.execute(command, now);
+            let executed = self.execute(request, now);
             let (index, view) = (self.executed, self.store.present());
             self.apply(member, index, view, now);
             return Ok(Submitted::Done(executed));
         }
-        if let Err(error) = command.precheck(&self.store) {
-            return Ok(Submitted::Done(Executed {
-                outcome: Err(error),
-                applied: None,
-            }));
+        if let Err(error) = request.command.precheck(&self.store) {
+            return Ok(Submitted::Done(Executed::refused(error)));
         }
         let ticket = self.tickets.issue();
-        self.submit(member, ticket, command, now);
+        self.submit(member, ticket, request, now);
         Ok(Submitted::Waits(ticket))
     }
 
-    fn submit(&mut self, member: MemberId, ticket: u64, command: Command, now: SimTime) {
+    fn submit(&mut self, member: MemberId, ticket: u64, command: Request, now: SimTime) {
         let Self {
             members, tickets, ..
         } = self;
@@ -315,7 +326,7 @@ impl State {
 
     fn commit(
         &mut self,
-        proposal: Proposal<Command>,
+        proposal: Proposal<Request>,
         heard_at: [SimTime; MEMBERS_MAX],
         now: SimTime,
     ) {
@@ -441,10 +452,18 @@ impl State {
     }
 
     /// Changes the store.
-    fn execute(&mut self, command: Command, now: SimTime) -> Executed {
+    fn execute(&mut self, request: Request, now: SimTime) -> Executed {
         let before = self.store.revision();
         self.raft_index += 1;
         self.executed += 1;
+        if let Err(refused) = self.permits(&request, age(now)) {
+            return Executed::refused(refused);
+        }
+        let command = match request.command {
+            Command::Auth(command) => return self.execute_auth(command, age(now)),
+            Command::Alarm(request) => return self.execute_alarm(&request, now),
+            command => command,
+        };
         let is_compaction = matches!(command, Command::Compact(_));
         let revokes = match command {
             Command::Revoke(id) => Some(id),
@@ -548,13 +567,17 @@ impl State {
             if self.revoking.contains(&id) {
                 continue;
             }
+            let revoke = Request {
+                command: Command::Revoke(id),
+                caller: self.auth.is_enabled().then(|| self.auth.root()),
+            };
             if self.takes_effect_at_once(member, now) {
-                let revoked = self.propose(member, Command::Revoke(id), now);
+                let revoked = self.propose(member, revoke, now);
                 drop(revoked);
             } else {
                 self.revoking.push(id);
                 let ticket = self.tickets.issue();
-                self.submit(member, ticket, Command::Revoke(id), now);
+                self.submit(member, ticket, revoke, now);
                 self.tickets.forget(ticket);
             }
         }
@@ -619,7 +642,7 @@ impl State {
     }
 
     /// Whether the database counts as full.
-    pub(crate) fn is_full(&self, now: SimTime) -> bool {
+    pub(super) fn is_full(&self, now: SimTime) -> bool {
         now < self.no_space_until
     }
 

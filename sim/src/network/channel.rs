@@ -96,7 +96,8 @@ impl Channel {
         etcd_client::Channel::Custom(BoxCloneSyncService::new(service))
     }
 
-    async fn call(self, request: Request) -> Result<Response, BoxError> {
+    /// Sends a request and waits for the head of the response.
+    pub(crate) async fn call(self, request: Request) -> Result<Response, BoxError> {
         let Some(timeout) = self.options.timeout else {
             return self.open(request).await;
         };

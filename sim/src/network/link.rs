@@ -24,6 +24,8 @@ pub(super) struct Links {
     pub(super) told: Told,
     /// Calls so far: each draws by its number which member it goes to.
     pub(super) calls: u64,
+    /// How often the connections were reset.
+    pub(super) resets: u64,
     /// By member.
     pub(super) to: Vec<Link>,
 }
@@ -71,6 +73,7 @@ impl Links {
             dead: false,
             told: Told::default(),
             calls: 0,
+            resets: 0,
             to: (0..members).map(|_| Link::new()).collect(),
         }
     }
@@ -189,6 +192,10 @@ impl Link {
 
     pub(super) fn refuse_until(&mut self, until: SimTime) {
         self.refused_until = self.refused_until.max(until);
+    }
+
+    pub(super) fn refused_until(&self) -> SimTime {
+        self.refused_until
     }
 
     pub(super) fn is_refused(&self, now: SimTime) -> bool {

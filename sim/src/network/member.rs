@@ -69,6 +69,13 @@ impl Up {
     }
 }
 
+/// Whether a call that waits is given up when nobody waits for its answer any more: one
+/// that runs a recipe does something about that. All others are requests to the
+/// cluster, which go on.
+fn ends_with_its_caller(path: &str) -> bool {
+    path.starts_with("/v3lockpb.") || path.starts_with("/v3electionpb.")
+}
+
 /// Any other call.
 async fn serve(mut router: Router, exchange: Arc<Exchange>, parts: http::request::Parts) {
     if exchange.broken().is_some() {
@@ -78,11 +85,18 @@ async fn serve(mut router: Router, exchange: Arc<Exchange>, parts: http::request
         exchange: Arc::clone(&exchange),
         done: false,
     });
+    let ends_with_its_caller = ends_with_its_caller(parts.uri.path());
     let mut request = http::Request::from_parts(parts, body);
     request.extensions_mut().insert(Caller(exchange.client));
-    let response = match router.call(request).await {
-        Ok(response) => response,
-        Err(never) => match never {},
+    let mut call = router.call(request);
+    let response = std::future::poll_fn(|context| match call.as_mut().poll(context) {
+        Poll::Pending if ends_with_its_caller => exchange.poll_over(context).map(|()| None),
+        answered => answered.map(Some),
+    });
+    let response = match response.await {
+        Some(Ok(response)) => response,
+        Some(Err(never)) => match never {},
+        None => return,
     };
     let (head, body) = response.into_parts();
     if head.extensions.get::<Applied>().is_some() {

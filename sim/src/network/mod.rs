@@ -26,6 +26,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
+
 use crate::executor::{Node, SimTime};
 use crate::fault::{ClientId, FaultKind, MemberId, Party};
 use crate::plan::Latency;
@@ -104,6 +107,8 @@ pub(crate) struct Shared {
     messages_max: u64,
     observer: Option<Observer>,
     state: Mutex<State>,
+    /// Somebody can be connected to that could not, or the other way round.
+    changed: Notify,
 }
 
 struct State {
@@ -148,6 +153,7 @@ impl Network {
                     members: vec![None; options.members],
                     report: NetworkReport::default(),
                 }),
+                changed: Notify::new(),
             }),
         }
     }
@@ -156,6 +162,7 @@ impl Network {
     pub(crate) fn member_up(&self, member: MemberId, node: Node, router: crate::cluster::Router) {
         let up = member::Up::new(node, router);
         self.lock().members[member] = Some(up);
+        self.shared.changed.notify_waiters();
     }
 
     pub(crate) fn member_is_up(&self, member: MemberId) -> bool {
@@ -197,7 +204,26 @@ impl Network {
         };
         up.node.kill();
         break_all(&exchanges, Broken::Reset);
+        self.shared.changed.notify_waiters();
         true
+    }
+
+    /// Waits for a change of who can be connected to. Sees every change since it
+    /// was made.
+    pub(crate) fn changed(&self) -> Notified<'_> {
+        self.shared.changed.notified()
+    }
+
+    /// From when on a client can connect to a member; none while it is down.
+    pub(crate) fn opens_at(&self, client: ClientId, member: MemberId) -> Option<SimTime> {
+        let mut state = self.lock();
+        state.members[member].as_ref()?;
+        Some(state.links(client).to[member].refused_until())
+    }
+
+    /// How often a client's connections were reset.
+    pub(crate) fn resets(&self, client: ClientId) -> u64 {
+        self.lock().links(client).resets
     }
 
     /// Starts a new incarnation of a client's process; whatever the old one
@@ -266,6 +292,9 @@ impl Network {
                 }
                 _ => {}
             }
+            if let FaultKind::Reset { .. } | FaultKind::Refuse { .. } = kind {
+                links.resets += 1;
+            }
             let links = links.to.iter_mut();
             match kind {
                 FaultKind::Reset { .. } | FaultKind::Refuse { .. } => {
@@ -288,6 +317,7 @@ impl Network {
                 call: String::new(),
             });
         }
+        self.shared.changed.notify_waiters();
     }
 
     /// What clients and members on one side send to those on the other is lost.
@@ -337,6 +367,8 @@ impl Network {
         for up in state.members.iter().flatten() {
             up.go_on();
         }
+        drop(state);
+        self.shared.changed.notify_waiters();
     }
 
     /// Counts a fault that took effect and tells the observer.

@@ -57,7 +57,7 @@ impl PbClusterService for ClusterService {
                 id: options.member_id,
                 name: options.name.clone(),
                 peer_ur_ls: vec![format!("http://{}:2380", options.name)],
-                client_ur_ls: vec![format!("http://{}:2379", options.name)],
+                client_ur_ls: vec![member.client_url()],
                 is_learner: false,
             }
         });

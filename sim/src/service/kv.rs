@@ -10,6 +10,7 @@ use etcd_client::proto::{
     PbResponseHeader, PbTxnOpRequest, PbTxnRequest, PbTxnResponse,
 };
 use tonic::body::Body;
+use tonic::metadata::MetadataMap;
 use tonic::server::{Grpc, UnaryService};
 use tonic::{Request, Response, Status};
 
@@ -38,11 +39,12 @@ impl KvService {
     /// whether anything was changed.
     async fn propose<T>(
         &self,
+        metadata: &MetadataMap,
         command: Command,
         message: impl FnOnce(Outcome) -> Option<T>,
         header: impl FnOnce(&mut T) -> &mut Option<PbResponseHeader>,
     ) -> Result<Response<T>, Status> {
-        let Executed { outcome, applied } = self.member.propose(command).await?;
+        let Executed { outcome, applied } = self.member.propose_for(metadata, command).await?;
         let message = message(outcome?);
         let mut message = message.ok_or_else(|| Status::internal("another kind of outcome"))?;
         self.member.lock().fill(header(&mut message));
@@ -50,11 +52,20 @@ impl KvService {
     }
 
     /// A transaction that only reads is not part of the history.
-    async fn read_txn(&self, request: &PbTxnRequest) -> Result<Response<PbTxnResponse>, Status> {
+    async fn read_txn(
+        &self,
+        metadata: &MetadataMap,
+        request: &PbTxnRequest,
+    ) -> Result<Response<PbTxnResponse>, Status> {
         if !is_serializable(request) {
             self.member.confirm_read().await?;
         }
+        let caller = self.member.caller(metadata).await;
         let guard = self.member.lock();
+        if guard.auth().is_enabled() || caller.is_err() {
+            guard.view().store.precheck_txn(request)?;
+        }
+        guard.permits_txn(caller?.as_ref(), request)?;
         let seen = guard.view();
         let mut message = seen.store.txn_in(request, seen.view)?;
         guard.fill(&mut message.header);
@@ -100,12 +111,17 @@ impl PbKvService for KvService {
         &self,
         request: Request<PbRangeRequest>,
     ) -> Result<Response<PbRangeResponse>, Status> {
-        let request = request.into_inner();
+        let (metadata, _, request) = request.into_parts();
         receive_limit(&request, self.request_bytes_max)?;
         if !request.serializable {
             self.member.confirm_read().await?;
         }
+        let caller = self.member.caller(&metadata).await;
         let guard = self.member.lock();
+        if guard.auth().is_enabled() || caller.is_err() {
+            guard.view().store.precheck_range(&request)?;
+        }
+        guard.permits_range(caller?.as_ref(), &request.key, &request.range_end)?;
         let seen = guard.view();
         let mut message = seen.store.range_in(&request, seen.view)?;
         guard.fill(&mut message.header);
@@ -123,56 +139,60 @@ impl PbKvService for KvService {
     }
 
     async fn put(&self, request: Request<PbPutRequest>) -> Result<Response<PbPutResponse>, Status> {
-        let request = request.into_inner();
+        let (metadata, _, request) = request.into_parts();
         receive_limit(&request, self.request_bytes_max)?;
         let message = |outcome| match outcome {
             Outcome::Put(message) => Some(message),
             _ => None,
         };
-        self.propose(Command::Put(request), message, |put| &mut put.header)
-            .await
+        self.propose(&metadata, Command::Put(request), message, |put| {
+            &mut put.header
+        })
+        .await
     }
 
     async fn delete_range(
         &self,
         request: Request<PbDeleteRequest>,
     ) -> Result<Response<PbDeleteResponse>, Status> {
-        let request = request.into_inner();
+        let (metadata, _, request) = request.into_parts();
         receive_limit(&request, self.request_bytes_max)?;
         let message = |outcome| match outcome {
             Outcome::Delete(message) => Some(message),
             _ => None,
         };
-        self.propose(Command::Delete(request), message, |delete| {
+        self.propose(&metadata, Command::Delete(request), message, |delete| {
             &mut delete.header
         })
         .await
     }
 
     async fn txn(&self, request: Request<PbTxnRequest>) -> Result<Response<PbTxnResponse>, Status> {
-        let request = request.into_inner();
+        let (metadata, _, request) = request.into_parts();
         receive_limit(&request, self.request_bytes_max)?;
         if is_read_only(&request) {
-            return self.read_txn(&request).await;
+            return self.read_txn(&metadata, &request).await;
         }
         let message = |outcome| match outcome {
             Outcome::Txn(message) => Some(message),
             _ => None,
         };
-        self.propose(Command::Txn(request), message, |txn| &mut txn.header)
-            .await
+        self.propose(&metadata, Command::Txn(request), message, |txn| {
+            &mut txn.header
+        })
+        .await
     }
 
     async fn compact(
         &self,
         request: Request<PbCompactionRequest>,
     ) -> Result<Response<PbCompactionResponse>, Status> {
-        let request = request.into_inner();
+        let (metadata, _, request) = request.into_parts();
         let message = |outcome| match outcome {
             Outcome::Compact(message) => Some(message),
             _ => None,
         };
-        self.propose(Command::Compact(request), message, |compact| {
+        self.propose(&metadata, Command::Compact(request), message, |compact| {
             &mut compact.header
         })
         .await

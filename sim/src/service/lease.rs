@@ -39,7 +39,8 @@ impl PbLeaseService for LeaseService {
         request: Request<PbLeaseGrantRequest>,
     ) -> Result<Response<PbLeaseGrantResponse>, Status> {
         let caller = request.extensions().get::<Caller>().copied();
-        let PbLeaseGrantRequest { ttl, id } = request.into_inner();
+        let (metadata, _, request) = request.into_parts();
+        let PbLeaseGrantRequest { ttl, id } = request;
         let id = match id {
             0 => self.member.lock().next_lease_id(),
             id => LeaseId(id),
@@ -47,7 +48,10 @@ impl PbLeaseService for LeaseService {
         if let Some(Caller(client)) = caller {
             self.member.lock().note_caller(id, client);
         }
-        let executed = self.member.propose(Command::Grant { id, ttl }).await?;
+        let executed = self
+            .member
+            .propose_for(&metadata, Command::Grant { id, ttl })
+            .await?;
         let ttl = match executed.outcome? {
             Outcome::Granted { ttl } => ttl,
             _ => return Err(Status::internal("another kind of outcome")),
@@ -65,8 +69,10 @@ impl PbLeaseService for LeaseService {
         &self,
         request: Request<PbLeaseRevokeRequest>,
     ) -> Result<Response<PbLeaseRevokeResponse>, Status> {
-        let id = LeaseId(request.into_inner().id);
-        let Executed { outcome, applied } = self.member.propose(Command::Revoke(id)).await?;
+        let (metadata, _, request) = request.into_parts();
+        let revoke = Command::Revoke(LeaseId(request.id));
+        let executed = self.member.propose_for(&metadata, revoke).await?;
+        let Executed { outcome, applied } = executed;
         outcome?;
         let message = PbLeaseRevokeResponse {
             header: Some(self.member.lock().header()),

@@ -1,4 +1,4 @@
-//! What a member says about itself.
+//! What a member says about itself, and what can be done to it.
 
 use etcd_client::proto::{
     PbAlarmMember, PbAlarmRequest, PbAlarmResponse, PbDefragmentRequest, PbDefragmentResponse,
@@ -6,19 +6,31 @@ use etcd_client::proto::{
     PbHashResponse, PbMaintenanceService, PbMoveLeaderRequest, PbMoveLeaderResponse,
     PbSnapshotRequest, PbSnapshotResponse, PbStatusRequest, PbStatusResponse,
 };
+use prost::Message as _;
+use sha2::{Digest as _, Sha256};
+use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
 
-use super::{left_out, unknown_method};
-use crate::cluster::Member;
+use super::{answer, left_out, unknown_method};
+use crate::auth::AuthError;
+use crate::cluster::{ClusterError, Command, Executed, Member, NO_SPACE, Outcome};
 use crate::version::Version;
-
-/// The alarm of a full database, `NOSPACE` in etcd's `rpc.proto`.
-const NO_SPACE: i32 = 1;
 
 const NAME: &str = "etcdserverpb.Maintenance";
 
-/// The service `etcdserverpb.Maintenance`: status, hash, alarms and an
-/// empty answer about defragmentation.
+/// How many bytes of a snapshot are sent at a time (`snapshotSendBufferSize` in etcd's
+/// `server/etcdserver/api/v3rpc/maintenance.go`).
+const SNAPSHOT_CHUNK: usize = 32 * 1024;
+/// A snapshot is a whole number of these, as a file of bbolt is; clients know by that
+/// whether the hash at its end is there.
+const PAGE: usize = 4096;
+/// How a snapshot begins: it is none of bbolt, and nothing can be restored from it.
+const SNAPSHOT_MARK: &[u8] = b"etcd-sim snapshot 1\n";
+
+/// The quota of a database (`DefaultQuotaBytes` in etcd's `server/storage/quota.go`).
+const QUOTA: i64 = 2 * 1024 * 1024 * 1024;
+
+/// The service `etcdserverpb.Maintenance`.
 #[derive(Debug)]
 pub(super) struct MaintenanceService {
     member: Member,
@@ -28,47 +40,135 @@ impl MaintenanceService {
     pub(super) fn new(member: Member) -> Self {
         MaintenanceService { member }
     }
+
+    /// Whether the caller may look at all data and do what blocks the member. Before
+    /// 3.5 refusals come as etcd has them inside, without a code of their own.
+    async fn permits_admin(&self, metadata: &MetadataMap) -> Result<(), Status> {
+        let permitted = match self.member.caller(metadata).await {
+            Ok(caller) => self.member.lock().auth().permits_admin(caller.as_ref()),
+            Err(refused) => Err(refused),
+        };
+        permitted.map_err(|refused: AuthError| {
+            if self.member.options().is_at_least(3, 5) {
+                refused.into()
+            } else {
+                Status::unknown(refused.internal())
+            }
+        })
+    }
+
+    /// All keys as they are now, and the hash of that.
+    fn snapshot_messages(&self) -> Vec<PbSnapshotResponse> {
+        let mut blob = SNAPSHOT_MARK.to_vec();
+        {
+            let guard = self.member.lock();
+            for key_value in guard.view().store.current() {
+                key_value
+                    .encode_length_delimited(&mut blob)
+                    .expect("a vector grows as needed");
+            }
+        }
+        blob.resize(blob.len().next_multiple_of(PAGE), 0);
+        let hash = Sha256::digest(&blob).to_vec();
+        let mut remaining = blob.len();
+        let chunks = blob.chunks(SNAPSHOT_CHUNK).map(|chunk| {
+            remaining -= chunk.len();
+            self.snapshot_message(remaining as u64, chunk.to_vec())
+        });
+        let mut messages: Vec<_> = chunks.collect();
+        messages.push(self.snapshot_message(0, hash));
+        messages
+    }
+
+    fn snapshot_message(&self, remaining_bytes: u64, blob: Vec<u8>) -> PbSnapshotResponse {
+        let is_3_6 = self.member.options().is_at_least(3, 6);
+        PbSnapshotResponse {
+            remaining_bytes,
+            blob,
+            version: if is_3_6 {
+                self.member.version().to_string()
+            } else {
+                String::new()
+            },
+            ..Default::default()
+        }
+    }
+}
+
+/// An alarm as Go prints it.
+fn shown(alarm: &PbAlarmMember) -> String {
+    let name = match alarm.alarm {
+        NO_SPACE => "NOSPACE",
+        _ => "CORRUPT",
+    };
+    format!("memberID:{} alarm:{name} ", alarm.member_id)
 }
 
 #[tonic::async_trait]
 impl PbMaintenanceService for MaintenanceService {
-    async fn alarm(&self, _: Request<PbAlarmRequest>) -> Result<Response<PbAlarmResponse>, Status> {
-        let guard = self.member.lock();
-        let alarm = PbAlarmMember {
-            member_id: guard.identity().member_id,
-            alarm: NO_SPACE,
-        };
-        Ok(Response::new(PbAlarmResponse {
-            header: Some(guard.header()),
-            alarms: guard.is_full().then_some(alarm).into_iter().collect(),
-        }))
+    async fn alarm(
+        &self,
+        request: Request<PbAlarmRequest>,
+    ) -> Result<Response<PbAlarmResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        let command = Command::Alarm(request);
+        let Executed { outcome, applied } = self.member.propose_for(&metadata, command).await?;
+        match outcome? {
+            Outcome::Alarms(alarms) => {
+                let header = None;
+                Ok(answer(PbAlarmResponse { header, alarms }, applied))
+            }
+            _ => Err(Status::internal("another kind of outcome")),
+        }
     }
 
     async fn status(
         &self,
         _: Request<PbStatusRequest>,
     ) -> Result<Response<PbStatusResponse>, Status> {
-        let state = self.member.lock();
+        let mut state = self.member.lock();
+        let (db_size, db_size_in_use) = state.db_size();
+        let leader = state.leader_id();
+        let no_leader = (leader == 0).then(|| ClusterError::NoLeader.to_string());
+        let alarms = state.alarms();
+        let is_3_6 = self.member.options().is_at_least(3, 6);
         Ok(Response::new(PbStatusResponse {
             header: Some(state.header()),
-            version: self.member.options().version.to_string(),
-            leader: state.leader_id(),
+            version: self.member.version().to_string(),
+            db_size,
+            db_size_in_use,
+            leader,
             raft_index: state.raft_index(),
             raft_applied_index: state.raft_index(),
             raft_term: state.identity().term,
+            errors: no_leader
+                .into_iter()
+                .chain(alarms.iter().map(shown))
+                .collect(),
+            storage_version: if is_3_6 {
+                self.member.options().minor_version()
+            } else {
+                String::new()
+            },
+            db_size_quota: if is_3_6 { QUOTA } else { 0 },
             ..Default::default()
         }))
     }
 
     async fn defragment(
         &self,
-        _: Request<PbDefragmentRequest>,
+        request: Request<PbDefragmentRequest>,
     ) -> Result<Response<PbDefragmentResponse>, Status> {
-        let header = Some(self.member.lock().header());
-        Ok(Response::new(PbDefragmentResponse { header }))
+        self.permits_admin(request.metadata()).await?;
+        self.member.lock().defragment();
+        Ok(Response::new(PbDefragmentResponse::default()))
     }
 
-    async fn hash(&self, _: Request<PbHashRequest>) -> Result<Response<PbHashResponse>, Status> {
+    async fn hash(
+        &self,
+        request: Request<PbHashRequest>,
+    ) -> Result<Response<PbHashResponse>, Status> {
+        self.permits_admin(request.metadata()).await?;
         let state = self.member.lock();
         let hash = state.view().store.hash(0)?;
         Ok(Response::new(PbHashResponse {
@@ -81,12 +181,13 @@ impl PbMaintenanceService for MaintenanceService {
         &self,
         request: Request<PbHashKvRequest>,
     ) -> Result<Response<PbHashKvResponse>, Status> {
+        self.permits_admin(request.metadata()).await?;
         let revision = request.into_inner().revision;
         let state = self.member.lock();
-        let hash_revision = if revision == 0 {
-            state.view().store.revision()
-        } else {
-            revision
+        let hash_revision = match revision {
+            _ if !self.member.options().is_at_least(3, 6) => 0,
+            0 => state.view().store.revision(),
+            revision => revision,
         };
         Ok(Response::new(PbHashKvResponse {
             header: Some(state.header()),
@@ -96,20 +197,26 @@ impl PbMaintenanceService for MaintenanceService {
         }))
     }
 
-    type SnapshotStream = tokio_stream::Empty<Result<PbSnapshotResponse, Status>>;
+    type SnapshotStream =
+        tokio_stream::Iter<std::vec::IntoIter<Result<PbSnapshotResponse, Status>>>;
 
     async fn snapshot(
         &self,
-        _: Request<PbSnapshotRequest>,
+        request: Request<PbSnapshotRequest>,
     ) -> Result<Response<Self::SnapshotStream>, Status> {
-        Err(left_out(NAME, "Snapshot"))
+        self.permits_admin(request.metadata()).await?;
+        let messages: Vec<_> = self.snapshot_messages().into_iter().map(Ok).collect();
+        Ok(Response::new(tokio_stream::iter(messages)))
     }
 
     async fn move_leader(
         &self,
-        _: Request<PbMoveLeaderRequest>,
+        request: Request<PbMoveLeaderRequest>,
     ) -> Result<Response<PbMoveLeaderResponse>, Status> {
-        Err(left_out(NAME, "MoveLeader"))
+        self.member
+            .move_leader(request.into_inner().target_id)
+            .await?;
+        Ok(Response::new(PbMoveLeaderResponse::default()))
     }
 
     async fn downgrade(

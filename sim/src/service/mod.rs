@@ -4,15 +4,23 @@
 //! files, one file per service; [`Router`] hands each request to its service.
 //! Nothing here knows of networks or faults.
 //!
-//! Left out, with the answer "unimplemented": users and roles, changes of
-//! membership, snapshots, the streaming range read, and the election and lock
-//! services, of which the recipes of this project take the place.
+//! The services for locks and elections are clients of the others, as in etcd, and so
+//! is the code that they share (`recipe`). Of three services `etcd-client` does not
+//! export what a server needs; their calls are sorted out by hand (`method`).
+//!
+//! Left out, with the answer "unimplemented": changes of membership, downgrades, and
+//! the streaming range read.
 
+mod auth;
 mod cluster;
+mod election;
 mod kv;
 mod lease;
+mod lock;
 mod maintenance;
+mod method;
 mod nested;
+mod recipe;
 mod router;
 pub(crate) mod unary;
 mod watch;

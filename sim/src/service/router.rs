@@ -14,10 +14,15 @@ use tonic::body::Body;
 use tonic::{Code, Status};
 use tower::Service;
 
+use super::auth::AuthService;
 use super::cluster::ClusterService;
+use super::election::ElectionService;
 use super::kv::{KvService, TxnMethod};
 use super::lease::LeaseService;
+use super::lock::LockService;
 use super::maintenance::MaintenanceService;
+use super::method::Answered;
+use super::recipe::Inside;
 use super::unary::{Call, Method};
 use super::unknown_method;
 use super::watch::WatchService;
@@ -41,15 +46,22 @@ struct Services {
     lease: PbLeaseServer<LeaseService>,
     maintenance: PbMaintenanceServer<MaintenanceService>,
     cluster: PbClusterServer<ClusterService>,
+    auth: Arc<AuthService>,
+    lock: Arc<LockService>,
+    election: Arc<ElectionService>,
 }
 
 impl Router {
     pub(crate) fn new(member: Member) -> Router {
         // The services check sizes themselves, to refuse in etcd's words.
         let kv = Arc::new(KvService::new(member.clone()));
+        let inside = Inside::new(member.clone(), Arc::clone(&kv));
         let services = Services {
             member: member.clone(),
             kv: Arc::clone(&kv),
+            auth: Arc::new(AuthService::new(member.clone())),
+            lock: Arc::new(LockService::new(inside.clone())),
+            election: Arc::new(ElectionService::new(inside)),
             kv_server: PbKvServer::from_arc(kv).max_decoding_message_size(usize::MAX),
             watch: PbWatchServer::new(WatchService::new(member.clone()))
                 .max_decoding_message_size(usize::MAX),
@@ -92,6 +104,13 @@ impl Router {
     }
 }
 
+/// An answer that cannot fail, for whoever expects that it could.
+fn well(
+    answered: Answered,
+) -> Pin<Box<dyn Future<Output = Result<http::Response<Body>, Infallible>> + Send>> {
+    Box::pin(async move { Ok(answered.await) })
+}
+
 impl Service<http::Request<Body>> for Router {
     type Response = http::Response<Body>;
     type Error = Infallible;
@@ -120,6 +139,9 @@ impl Service<http::Request<Body>> for Router {
             "etcdserverpb.Lease" => services.lease.clone().call(request),
             "etcdserverpb.Maintenance" => services.maintenance.clone().call(request),
             "etcdserverpb.Cluster" => services.cluster.clone().call(request),
+            "etcdserverpb.Auth" => well(Arc::clone(&services.auth).call(request)),
+            "v3lockpb.Lock" => well(Arc::clone(&services.lock).call(request)),
+            "v3electionpb.Election" => well(Arc::clone(&services.election).call(request)),
             unknown => {
                 let status = Status::unimplemented(format!("unknown service {unknown}"));
                 return Box::pin(std::future::ready(Ok(status.into_http())));

@@ -6,8 +6,10 @@ use std::task::{Context, Poll};
 use etcd_client::proto::{PbWatchRequest, PbWatchRequestUnion, PbWatchResponse, PbWatchService};
 use futures_util::future::{AbortHandle, Either, abortable, pending, poll_fn, select};
 use tokio_stream::Stream;
+use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::auth::AuthError;
 use crate::cluster::{Member, StreamId, WatchSpec};
 use crate::executor::{self, SimTime};
 
@@ -36,12 +38,14 @@ impl PbWatchService for WatchService {
         &self,
         request: Request<Streaming<PbWatchRequest>>,
     ) -> Result<Response<WatchAnswers>, Status> {
+        let (metadata, _, requests) = request.into_parts();
         let member = self.member.clone();
         let stream = member.lock().watches().open();
         let requests = Requests {
             member: member.clone(),
+            metadata,
             stream,
-            requests: request.into_inner(),
+            requests,
             half_closed: false,
             next_tick: executor::now() + member.options().progress_notify_interval,
         };
@@ -54,6 +58,63 @@ impl PbWatchService for WatchService {
             stream,
             receiver,
         }))
+    }
+}
+
+/// Whether whoever sent these metadata may watch these keys (`isWatchPermitted` in
+/// etcd's `server/etcdserver/api/v3rpc/watch.go`).
+async fn permits(
+    member: &Member,
+    metadata: &MetadataMap,
+    key: &[u8],
+    range_end: &[u8],
+) -> Result<(), AuthError> {
+    let caller = member.caller(metadata).await?;
+    let key = if key.is_empty() { b"\0" } else { key };
+    let guard = member.lock();
+    guard.permits_range(caller.as_ref(), key, range_end)
+}
+
+/// What a watch is told that is not permitted: the error as Go prints it.
+fn reason(refused: AuthError) -> String {
+    let refused = match refused {
+        AuthError::InvalidToken | AuthError::OldRevision | AuthError::UserEmpty => refused,
+        _ => AuthError::PermissionDenied,
+    };
+    format!("rpc error: code = {:?} desc = {refused}", refused.code())
+}
+
+/// A watch of the member's own, for whoever sent these metadata.
+pub(super) struct OwnWatch {
+    answers: WatchAnswers,
+}
+
+impl OwnWatch {
+    /// Watches keys from a revision on.
+    pub(super) async fn open(member: &Member, metadata: &MetadataMap, spec: WatchSpec) -> OwnWatch {
+        let permitted = permits(member, metadata, &spec.key, &spec.range_end).await;
+        let mut guard = member.lock();
+        let stream = guard.watches().open();
+        let (watches, view) = guard.watches_and_view();
+        match permitted {
+            Ok(()) => watches.create(stream, spec, view),
+            Err(refused) => watches.refuse(stream, &reason(refused), view),
+        }
+        drop(guard);
+        let (receiver, _) = AbortHandle::new_pair();
+        OwnWatch {
+            answers: WatchAnswers {
+                member: member.clone(),
+                stream,
+                receiver,
+            },
+        }
+    }
+
+    /// The next answer; none when the member goes down.
+    pub(super) async fn next(&mut self) -> Option<PbWatchResponse> {
+        let answer = poll_fn(|context| Pin::new(&mut self.answers).poll_next(context)).await;
+        answer.and_then(Result::ok)
     }
 }
 
@@ -84,6 +145,8 @@ impl Drop for WatchAnswers {
 /// What the client sends on one stream.
 struct Requests {
     member: Member,
+    /// With whose token the stream was opened.
+    metadata: MetadataMap,
     stream: StreamId,
     requests: Streaming<PbWatchRequest>,
     /// The client will send no more, but goes on listening.
@@ -109,7 +172,7 @@ impl Requests {
                 return;
             }
             match self.step().await {
-                Step::Request(request) => self.handle(request),
+                Step::Request(request) => self.handle(request).await,
                 Step::HalfClosed => self.half_closed = true,
                 Step::Tick => self.tick(),
                 Step::Gone => return self.member.close_watches(stream),
@@ -145,12 +208,21 @@ impl Requests {
         }
     }
 
-    fn handle(&mut self, request: PbWatchRequest) {
+    async fn handle(&mut self, request: PbWatchRequest) {
         self.skip_ticks();
+        let permitted = match &request.request_union {
+            Some(PbWatchRequestUnion::CreateRequest(create)) => {
+                permits(&self.member, &self.metadata, &create.key, &create.range_end).await
+            }
+            _ => Ok(()),
+        };
         let mut guard = self.member.lock();
         let (watches, view) = guard.watches_and_view();
         match request.request_union {
             Some(PbWatchRequestUnion::CreateRequest(create)) => {
+                if let Err(refused) = permitted {
+                    return watches.refuse(self.stream, &reason(refused), view);
+                }
                 let spec = WatchSpec {
                     key: create.key,
                     range_end: create.range_end,

@@ -1,10 +1,37 @@
-//! A fingerprint of the store.
+//! A fingerprint of the store, and its size.
+
+use etcd_client::proto::PbKeyValue;
+use prost::Message as _;
 
 use super::index::At;
 use super::key_range::KeyRange;
 use super::{Store, StoreError};
 
+/// What an empty database has (bbolt's first pages and etcd's buckets).
+const EMPTY_BYTES: i64 = 20 * 1024;
+/// What a record needs beside its message: its revision as a key, and bbolt's
+/// bookkeeping.
+const RECORD_BYTES: i64 = 17 + 16;
+/// The size of a page of bbolt.
+const PAGE_BYTES: i64 = 4096;
+
 impl Store {
+    /// About how many bytes etcd's database would have for what is kept, in whole
+    /// pages.
+    pub fn bytes(&self) -> i64 {
+        let bytes = |key_value: &PbKeyValue| {
+            RECORD_BYTES + i64::try_from(key_value.encoded_len()).unwrap_or(0)
+        };
+        let oldest = self
+            .log
+            .front()
+            .map_or(i64::MAX, |record| record.mod_revision());
+        let older = self.current().filter(|kept| kept.mod_revision < oldest);
+        let kept = self.log.iter().map(|record| record.key_value());
+        let needed: i64 = kept.chain(older).map(bytes).sum();
+        EMPTY_BYTES + (needed + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES
+    }
+
     /// A fingerprint of the keys that existed after `revision` (0: now), with
     /// their values, versions, revisions and leases. Equal stores have equal
     /// fingerprints; it is not the number that a real etcd computes, which

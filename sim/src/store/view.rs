@@ -50,6 +50,15 @@ impl Store {
         check::check_size(request, self.options.request_bytes_max)
     }
 
+    /// Whether a read would be refused unseen.
+    ///
+    /// # Errors
+    ///
+    /// Why it is refused.
+    pub fn precheck_range(&self, request: &PbRangeRequest) -> Result<(), StoreError> {
+        check::check_range(request, self.options.version)
+    }
+
     /// Whether a delete would be refused unseen.
     ///
     /// # Errors

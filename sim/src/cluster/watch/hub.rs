@@ -141,14 +141,7 @@ impl WatchHub {
             spec.key = vec![0];
         }
         if let Err(reason) = self.admit(stream, &mut spec) {
-            let refusal = PbWatchResponse {
-                watch_id: NO_WATCH,
-                created: true,
-                canceled: true,
-                cancel_reason: reason.to_owned(),
-                ..self.answer(seen.revision())
-            };
-            return self.control(stream, refusal);
+            return self.refuse(stream, reason, seen);
         }
         let created = PbWatchResponse {
             watch_id: spec.watch_id,
@@ -157,6 +150,18 @@ impl WatchHub {
         };
         self.control(stream, created);
         self.insert(stream, spec, seen.revision());
+    }
+
+    /// Answers a request to watch that is not granted.
+    pub(crate) fn refuse(&mut self, stream: StreamId, reason: &str, seen: MemberView<'_>) {
+        let refusal = PbWatchResponse {
+            watch_id: NO_WATCH,
+            created: true,
+            canceled: true,
+            cancel_reason: reason.to_owned(),
+            ..self.answer(seen.revision())
+        };
+        self.control(stream, refusal);
     }
 
     /// Ends one watch; silent when there is none with this id, as etcd is.

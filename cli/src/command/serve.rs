@@ -1,0 +1,233 @@
+//! `serve`: the simulated cluster over TCP.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser as _};
+use etcd_recipes::campaign::plan::{FORMAT, RunPlan};
+use etcd_recipes::runtime;
+use etcd_sim::bug::EtcdBug;
+use etcd_sim::fault::{Fault, FaultKind};
+use etcd_sim::network::{FaultEvent, NetworkReport};
+use etcd_sim::plan::{Latency, Plan};
+use etcd_sim::serve::{self, Options, STRANGERS, ServeError, Served, can_strike};
+use etcd_sim::version::Version;
+use serde::Deserialize;
+
+use crate::exit_code::Status;
+use crate::failure::Failure;
+use crate::interrupt::Signals;
+use crate::output::{self, FAINT, FAULT, Output};
+
+const EXAMPLES: &str = r#"Examples:
+  etcd-recipes serve                                one member at 127.0.0.1:2379
+  etcd-recipes serve --members 3 --listen 127.0.0.1:12379   at 12379, 12380 and 12381
+  etcd-recipes serve --members 3 --fault plan.json
+  etcdctl --endpoints 127.0.0.1:2379 put key value
+
+A plan is one that `sim` saved, of which only the cluster and the faults count, or
+just {"members": 3, "faults": [{"at_ms": 5000, "kind": {"crash-member":
+{"member": 0, "down_ms": 3000}}}]}; docs/plan-format.md lists the faults. Whoever
+connects counts as client 0. Everything is in memory and gone at the end.
+
+"#;
+
+/// Serve a simulated etcd over TCP, in real time.
+///
+/// etcdctl and clients in any language can use it as they use etcd: keys, watches,
+/// leases, locks, elections, users, maintenance. Faults of a plan strike it at
+/// their times, counted from the start. Ends on Ctrl-C.
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Serve {
+    /// Where the first member listens; the others on the ports that follow. With
+    /// port 0 each takes one that is free
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:2379")]
+    listen: SocketAddr,
+
+    /// How many members the cluster has: 1 to 5 [default: as the plan says, or 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=5))]
+    members: Option<u8>,
+
+    /// A file with faults; `-` reads standard input
+    #[arg(long, value_name = "PLAN")]
+    fault: Option<PathBuf>,
+
+    /// Decides who leads first, how long elections and messages take, and the ids
+    /// that are drawn [default: as the plan says, or at random]
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+
+    /// The release of etcd that it is: what it says of itself, and how it answers
+    #[arg(long, value_name = "VERSION", default_value_t = Version::default())]
+    etcd_version: Version,
+
+    /// Put a known bug of etcd in
+    #[arg(long, value_name = "NAME", value_parser = bug_parser())]
+    bug: Option<EtcdBug>,
+
+    /// For how many seconds a user's token is good without being used
+    #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..))]
+    auth_token_ttl: u32,
+}
+
+fn bug_parser() -> impl clap::builder::TypedValueParser<Value = EtcdBug> {
+    let names = PossibleValuesParser::new(EtcdBug::ALL.iter().map(|bug| bug.name()));
+    names.map(|name| EtcdBug::find(&name).expect("the parser knows no other names"))
+}
+
+impl Serve {
+    pub(crate) fn run(self) -> anyhow::Result<Status> {
+        let plan = self.plan()?;
+        warn_of_idle_faults(&plan);
+        let options = Options {
+            plan,
+            version: self.etcd_version,
+            bug: self.bug,
+            auth_token_ttl: Duration::from_secs(self.auth_token_ttl.into()),
+            observer: Some(Arc::new(tell)),
+            ..Options::new(self.listen)
+        };
+        let report = serve::run(options, until_interrupted).map_err(cannot_serve)??;
+        Output::People.result(summary(&report))?;
+        Ok(Status::Valid)
+    }
+
+    fn plan(&self) -> anyhow::Result<Plan> {
+        let mut plan = match &self.fault {
+            Some(path) => read(path)?,
+            None => Plan::quiet(runtime::random_u64() >> 32),
+        };
+        if let Some(seed) = self.seed {
+            plan.seed = seed;
+        }
+        if let Some(members) = self.members {
+            plan = plan.with_members(members.into());
+        }
+        Ok(plan)
+    }
+}
+
+/// A plan for a cluster alone.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Faults {
+    seed: Option<u64>,
+    latency: Option<Latency>,
+    #[serde(default = "one")]
+    members: usize,
+    faults: Vec<Fault>,
+}
+
+fn one() -> usize {
+    1
+}
+
+fn read(path: &Path) -> anyhow::Result<Plan> {
+    let name = path.display().to_string();
+    let text = if path == Path::new("-") {
+        std::io::read_to_string(std::io::stdin().lock())
+    } else {
+        fs::read_to_string(path)
+    };
+    let text = text.with_context(|| format!("{name}: cannot read the file"))?;
+    let wrong = |why: &dyn std::fmt::Display| {
+        Failure::usage(format!("{name}: {why}"))
+            .hint("Give a plan that `sim` saved, or {\"faults\": [..]}; docs/plan-format.md lists the faults.")
+    };
+    if text.contains(FORMAT) {
+        let plan = RunPlan::from_json(&text).map_err(|error| wrong(&error))?;
+        return Ok(plan.environment);
+    }
+    let faults: Faults = serde_json::from_str(&text).map_err(|error| wrong(&error))?;
+    if !(1..=5).contains(&faults.members) {
+        return Err(wrong(&"a cluster has 1 to 5 members").into());
+    }
+    let mut plan = Plan {
+        latency: faults.latency.unwrap_or(Latency::NONE),
+        members: faults.members,
+        faults: faults.faults,
+        ..Plan::quiet(faults.seed.unwrap_or_else(|| runtime::random_u64() >> 32))
+    };
+    let mut named = plan.faults.iter().filter_map(|fault| fault.kind.member());
+    if let Some(member) = named.find(|member| *member >= plan.members) {
+        let why = format!(
+            "a fault strikes member {member}, but there are {}",
+            plan.members
+        );
+        return Err(wrong(&why).into());
+    }
+    plan.faults.sort_by_key(|fault| fault.at_ms);
+    Ok(plan)
+}
+
+/// Says which faults cannot strike where the clients are strangers.
+fn warn_of_idle_faults(plan: &Plan) {
+    let kinds = plan.faults.iter().map(|fault| &fault.kind);
+    let idle: Vec<&FaultKind> = kinds.filter(|kind| !can_strike(kind)).collect();
+    if idle.is_empty() {
+        return;
+    }
+    let mut names: Vec<&str> = idle.iter().map(|kind| kind.name()).collect();
+    names.sort_unstable();
+    names.dedup();
+    output::warning(format!(
+        "{} of {} faults cannot strike here ({}): who connects is client {STRANGERS}, and \
+         its process is not ours to pause or kill",
+        idle.len(),
+        plan.faults.len(),
+        names.join(", ")
+    ));
+}
+
+/// Says where the members are, and waits for Ctrl-C.
+async fn until_interrupted(served: Served) -> anyhow::Result<NetworkReport> {
+    let mut signals = Signals::listen().context("cannot listen to signals")?;
+    let simulation = served.simulation();
+    let endpoints: Vec<String> = served.endpoints().iter().map(ToString::to_string).collect();
+    Output::People.result(format!(
+        "serving etcd {} at {}\n{FAINT}seed {}; Ctrl-C ends it{FAINT:#}",
+        simulation.member().version(),
+        endpoints.join(","),
+        simulation.plan().seed,
+    ))?;
+    signals.next().await;
+    Ok(simulation.report())
+}
+
+/// Tells of a fault as it strikes.
+fn tell(event: &FaultEvent) {
+    let mut text = format!(
+        "{FAINT}{}{FAINT:#} {FAULT}{}{FAULT:#}",
+        event.at, event.kind
+    );
+    if let Some(member) = event.member {
+        text += &format!(", member {member}");
+    }
+    if !event.call.is_empty() {
+        text += &format!(", {}", event.call);
+    }
+    output::note(text);
+}
+
+fn summary(report: &NetworkReport) -> String {
+    let mut text = format!("served {} calls", report.calls);
+    for (kind, times) in &report.faults {
+        text += &format!("\n   {kind}  {times}");
+    }
+    text
+}
+
+fn cannot_serve(error: ServeError) -> anyhow::Error {
+    match error {
+        ServeError::Listen { .. } | ServeError::NoPort { .. } => Failure::usage(error)
+            .hint("Give another address: --listen 127.0.0.1:12379, or port 0 for any.")
+            .into(),
+        error => error.into(),
+    }
+}

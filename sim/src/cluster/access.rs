@@ -1,0 +1,244 @@
+//! Who may do what, and whether anybody may: users, tokens, alarms.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use etcd_client::proto::{
+    PbAlarmMember, PbAlarmRequest, PbPutRequest, PbTxnOpRequest, PbTxnRequest, PbTxnRequestOp,
+};
+
+use super::command::{Command, Done, Executed, Outcome, Refused, Request};
+use super::consensus::MemberId;
+use super::error::ClusterError;
+use super::state::{State, age};
+use crate::auth::{Access, AuthCommand, AuthError, AuthOutcome, Caller};
+use crate::executor::SimTime;
+use crate::seed::mix;
+use crate::store::LeaseId;
+
+/// The alarms of etcd's `rpc.proto`: none in particular, a full database, members
+/// that disagree.
+const NONE: i32 = 0;
+pub(crate) const NO_SPACE: i32 = 1;
+pub(crate) const CORRUPT: i32 = 2;
+
+/// What can be done with alarms.
+const GET: i32 = 0;
+const ACTIVATE: i32 = 1;
+const DEACTIVATE: i32 = 2;
+
+/// The alarms that were raised, and for which member
+/// (`server/etcdserver/api/v3alarm`).
+#[derive(Debug, Default)]
+pub(crate) struct Alarms(BTreeSet<(i32, u64)>);
+
+impl Alarms {
+    pub(crate) fn raised(&self, alarm: i32) -> bool {
+        self.0.iter().any(|(raised, _)| *raised == alarm)
+    }
+
+    pub(crate) fn of(&self, alarm: i32) -> Vec<PbAlarmMember> {
+        let all = self.0.iter();
+        let asked = all.filter(|(raised, _)| alarm == NONE || *raised == alarm);
+        asked.copied().map(message).collect()
+    }
+}
+
+fn message((alarm, member_id): (i32, u64)) -> PbAlarmMember {
+    PbAlarmMember { member_id, alarm }
+}
+
+impl State {
+    /// Whether a request may be carried out (`applierV3` and what is put around it
+    /// in etcd's `server/etcdserver/apply_auth.go`, `corrupt.go` and `apply.go`).
+    pub(super) fn permits(&self, request: &Request, now: Duration) -> Result<(), Refused> {
+        let Request { command, caller } = request;
+        if self.auth.is_enabled() {
+            self.permits_caller(command, caller.as_ref(), now)?;
+        }
+        let is_of_store = !matches!(command, Command::Alarm(_) | Command::Auth(_));
+        if is_of_store && self.alarms.raised(CORRUPT) {
+            return Err(ClusterError::Corrupt.into());
+        }
+        if command.needs_space() && self.alarms.raised(NO_SPACE) {
+            return Err(ClusterError::NoSpace.into());
+        }
+        Ok(())
+    }
+
+    fn permits_caller(
+        &self,
+        command: &Command,
+        caller: Option<&Caller>,
+        now: Duration,
+    ) -> Result<(), AuthError> {
+        match command {
+            Command::Put(put) => self.permits_put(put, caller, now),
+            Command::Delete(delete) => {
+                let permits = |access| {
+                    self.auth
+                        .permits(caller, access, &delete.key, &delete.range_end)
+                };
+                permits(Access::Write)?;
+                match delete.prev_kv {
+                    true => permits(Access::Read),
+                    false => Ok(()),
+                }
+            }
+            Command::Txn(txn) => self.permits_txn(txn, caller),
+            Command::Revoke(id) => self.permits_lease(*id, caller, now),
+            Command::Auth(command) => self.auth.permits_command(caller, command),
+            Command::Compact(_) | Command::Grant { .. } | Command::Alarm(_) => Ok(()),
+        }
+    }
+
+    fn permits_put(
+        &self,
+        put: &PbPutRequest,
+        caller: Option<&Caller>,
+        now: Duration,
+    ) -> Result<(), AuthError> {
+        self.auth.permits(caller, Access::Write, &put.key, b"")?;
+        // Else the user could have keys deleted that it may not write.
+        self.permits_lease(LeaseId(put.lease), caller, now)?;
+        match put.prev_kv {
+            true => self.auth.permits(caller, Access::Read, &put.key, b""),
+            false => Ok(()),
+        }
+    }
+
+    fn permits_lease(
+        &self,
+        id: LeaseId,
+        caller: Option<&Caller>,
+        now: Duration,
+    ) -> Result<(), AuthError> {
+        let lease = self.store.lease_status(now, id);
+        let keys = lease.into_iter().flat_map(|lease| lease.keys);
+        for key in keys {
+            self.auth.permits(caller, Access::Write, &key, b"")?;
+        }
+        Ok(())
+    }
+
+    /// Like etcd 3.4 it does not look into transactions within transactions, nor at
+    /// leases and previous values of puts (`checkTxnAuth`).
+    pub(crate) fn permits_txn(
+        &self,
+        txn: &PbTxnRequest,
+        caller: Option<&Caller>,
+    ) -> Result<(), AuthError> {
+        for compare in &txn.compare {
+            let (key, end) = (&compare.key, &compare.range_end);
+            self.auth.permits(caller, Access::Read, key, end)?;
+        }
+        let mut ops = txn.success.iter().chain(&txn.failure);
+        ops.try_for_each(|op| self.permits_op(op, caller))
+    }
+
+    fn permits_op(&self, op: &PbTxnRequestOp, caller: Option<&Caller>) -> Result<(), AuthError> {
+        let permits = |access, key: &[u8], end: &[u8]| self.auth.permits(caller, access, key, end);
+        match &op.request {
+            Some(PbTxnOpRequest::RequestRange(range)) => {
+                permits(Access::Read, &range.key, &range.range_end)
+            }
+            Some(PbTxnOpRequest::RequestPut(put)) => permits(Access::Write, &put.key, b""),
+            Some(PbTxnOpRequest::RequestDeleteRange(delete)) => {
+                if delete.prev_kv {
+                    permits(Access::Read, &delete.key, &delete.range_end)?;
+                }
+                permits(Access::Write, &delete.key, &delete.range_end)
+            }
+            Some(PbTxnOpRequest::RequestTxn(_)) | None => Ok(()),
+        }
+    }
+
+    pub(super) fn execute_auth(&mut self, command: AuthCommand, now: Duration) -> Executed {
+        let before = self.auth.revision();
+        let outcome = match self.auth.execute(command) {
+            Ok(outcome) => outcome,
+            Err(refused) => return Executed::refused(refused),
+        };
+        let changed = self.auth.revision() > before
+            || matches!(outcome, AuthOutcome::Enabled | AuthOutcome::LoggedIn { .. });
+        let done = match outcome {
+            AuthOutcome::Status { enabled, revision } => Done::Status { enabled, revision },
+            AuthOutcome::Names(names) => Done::Names(names),
+            AuthOutcome::Permissions(permissions) => Done::Permissions(permissions),
+            AuthOutcome::LoggedIn { user, prefix } => {
+                let token = format!("{prefix}.{}", self.raft_index);
+                for progress in &mut self.members {
+                    progress.tokens.assign(now, token.clone(), user.clone());
+                }
+                Done::Token(token)
+            }
+            outcome => {
+                for progress in &mut self.members {
+                    match &outcome {
+                        AuthOutcome::Enabled => progress.tokens.enable(now),
+                        AuthOutcome::Disabled => progress.tokens.disable(),
+                        AuthOutcome::LoggedOut(user) => progress.tokens.invalidate(user),
+                        _ => {}
+                    }
+                }
+                Done::Nothing
+            }
+        };
+        Executed {
+            outcome: Ok(Outcome::Auth(done)),
+            applied: changed.then_some(self.store.revision()),
+        }
+    }
+
+    /// How a token begins that nobody has (`genTokenPrefix` in etcd's
+    /// `server/auth/simple_token.go`).
+    pub(crate) fn token_prefix(&mut self, member: MemberId) -> String {
+        const LETTERS: &[u8; 52] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+        let progress = &mut self.members[member];
+        progress.tokens_given += 1;
+        let identity = progress.identity;
+        let mut drawn = mix(identity.cluster_id ^ mix(identity.member_id) ^ progress.tokens_given);
+        let mut letter = || {
+            drawn = mix(drawn);
+            char::from(LETTERS[usize::try_from(drawn % 52).unwrap_or(0)])
+        };
+        (0..16).map(|_| letter()).collect()
+    }
+
+    /// The alarms that were raised, and that of a database that counts as full for a
+    /// while.
+    pub(crate) fn alarms_of(&self, alarm: i32, now: SimTime) -> Vec<PbAlarmMember> {
+        let mut alarms = self.alarms.of(alarm);
+        if self.is_full(now) && (alarm == NONE || alarm == NO_SPACE) {
+            for progress in &self.members {
+                let full = message((NO_SPACE, progress.identity.member_id));
+                if !alarms.contains(&full) {
+                    alarms.push(full);
+                }
+            }
+        }
+        alarms
+    }
+
+    pub(super) fn execute_alarm(&mut self, request: &PbAlarmRequest, now: SimTime) -> Executed {
+        let asked = (request.alarm, request.member_id);
+        let (alarms, changed) = match request.action {
+            GET => (self.alarms_of(request.alarm, now), false),
+            ACTIVATE => (vec![message(asked)], self.alarms.0.insert(asked)),
+            DEACTIVATE if self.alarms.0.remove(&asked) => (vec![message(asked)], true),
+            _ => (Vec::new(), false),
+        };
+        Executed {
+            outcome: Ok(Outcome::Alarms(alarms)),
+            applied: changed.then_some(self.store.revision()),
+        }
+    }
+
+    /// A member that was started anew still knows whether requests are checked, but
+    /// nobody is logged in there.
+    pub(super) fn remember_users(&mut self, member: MemberId, now: SimTime) {
+        if self.auth.is_enabled() {
+            self.members[member].tokens.enable(age(now));
+        }
+    }
+}

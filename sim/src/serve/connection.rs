@@ -1,0 +1,137 @@
+//! A TCP connection that can be cut.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::task::{Context, Poll, ready};
+
+use futures_util::task::AtomicWaker;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_stream::Stream;
+use tonic::transport::server::{Connected, TcpConnectInfo};
+
+/// The connections that one member has accepted.
+#[derive(Default)]
+pub(super) struct Connections {
+    open: Mutex<Vec<Weak<Cut>>>,
+}
+
+impl Connections {
+    /// Closes all of them.
+    pub(super) fn cut(&self) {
+        let open = std::mem::take(&mut *self.lock());
+        for cut in open.iter().filter_map(Weak::upgrade) {
+            cut.is_cut.store(true, Ordering::Release);
+            cut.reader.wake();
+        }
+    }
+
+    fn accept(&self, stream: TcpStream) -> Connection {
+        let cut = Arc::new(Cut::default());
+        let mut open = self.lock();
+        open.retain(|cut| cut.strong_count() > 0);
+        open.push(Arc::downgrade(&cut));
+        Connection { stream, cut }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Weak<Cut>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether a connection was cut, and whom to tell.
+#[derive(Default)]
+struct Cut {
+    is_cut: AtomicBool,
+    reader: AtomicWaker,
+}
+
+/// A TCP connection until it is cut: then it is reset for whoever uses it here, and
+/// closed for the other side.
+pub(super) struct Connection {
+    stream: TcpStream,
+    cut: Arc<Cut>,
+}
+
+impl Connection {
+    fn check(&self) -> io::Result<()> {
+        if self.cut.is_cut.load(Ordering::Acquire) {
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
+        Ok(())
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.cut.reader.register(context.waker());
+        self.check()?;
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.check()?;
+        Pin::new(&mut self.stream).poll_write(context, buffer)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffers: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.check()?;
+        Pin::new(&mut self.stream).poll_write_vectored(context, buffers)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+impl Connected for Connection {
+    type ConnectInfo = TcpConnectInfo;
+
+    fn connect_info(&self) -> TcpConnectInfo {
+        self.stream.connect_info()
+    }
+}
+
+/// What a listener accepts.
+pub(super) struct Incoming {
+    pub(super) listener: TcpListener,
+    pub(super) connections: Arc<Connections>,
+}
+
+impl Stream for Incoming {
+    type Item = io::Result<Connection>;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let accepted: io::Result<(TcpStream, SocketAddr)> =
+            ready!(self.listener.poll_accept(context));
+        Poll::Ready(Some(accepted.and_then(|(stream, _)| {
+            stream.set_nodelay(true)?;
+            Ok(self.connections.accept(stream))
+        })))
+    }
+}

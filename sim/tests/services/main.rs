@@ -1,0 +1,13 @@
+//! The services beside keys, watches and leases: users, locks, elections,
+//! maintenance; and the cluster over TCP.
+//!
+//! - `live`: the same session, on a real etcd and on a simulated one, has the same
+//!   answers. The real one is `$ETCD`, or `etcd` on the `PATH`.
+//! - `simulated`: what is promised in simulated time and under faults.
+//! - `served`: what a client over TCP sees of faults.
+
+mod live;
+mod real;
+mod served;
+mod simulated;
+mod transcript;

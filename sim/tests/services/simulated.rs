@@ -1,0 +1,203 @@
+//! Users, locks and elections in simulated time.
+
+use std::future::Future;
+use std::time::Duration;
+
+use etcd_client::{
+    Client, ConnectOptions, Error, LeaseGrantOptions, LockOptions, Permission, ResignOptions,
+};
+use etcd_sim::executor::{Executor, now, sleep};
+use etcd_sim::fault::{Fault, FaultKind};
+use etcd_sim::network::ChannelOptions;
+use etcd_sim::plan::Plan;
+use etcd_sim::simulation::{Options, Simulation, run};
+
+use crate::transcript::refusal;
+
+const TOKEN_TTL: Duration = Duration::from_secs(300);
+
+fn on_each_executor<Fut>(plan: &Plan, body: fn(Simulation) -> Fut)
+where
+    Fut: Future<Output = ()> + 'static,
+{
+    for executor in [Executor::Tokio, Executor::BEST] {
+        let options = Options {
+            executor,
+            ..Options::new(plan.clone())
+        };
+        run(options, body).unwrap();
+    }
+}
+
+/// Users `root` and `worker`; the latter may use what begins with `work/`.
+async fn with_users(simulation: &Simulation) {
+    let mut client = simulation.client(99).await.unwrap();
+    client.user_add("root", "secret", None).await.unwrap();
+    client.user_grant_role("root", "root").await.unwrap();
+    client.user_add("worker", "secret", None).await.unwrap();
+    client.role_add("workers").await.unwrap();
+    let prefix = Permission::read_write("work/").with_prefix();
+    client
+        .role_grant_permission("workers", prefix)
+        .await
+        .unwrap();
+    client.user_grant_role("worker", "workers").await.unwrap();
+    client.auth_enable().await.unwrap();
+}
+
+async fn worker(simulation: &Simulation, number: u32, refresh: bool) -> Client {
+    let channel = simulation.channel(number, ChannelOptions::default());
+    let options = ConnectOptions::new()
+        .with_user("worker", "secret")
+        .with_auto_token_refresh(refresh);
+    let client = Client::from_channel(channel.into_etcd_channel(), Some(options)).await;
+    client.unwrap()
+}
+
+fn refused<T: std::fmt::Debug>(answer: Result<T, Error>) -> String {
+    refusal(&answer.unwrap_err())
+}
+
+#[test]
+fn a_token_expires_when_it_is_not_used_and_a_client_that_may_takes_a_new_one() {
+    on_each_executor(&Plan::quiet(1), |simulation| async move {
+        with_users(&simulation).await;
+        let mut plain = worker(&simulation, 1, false).await;
+        let mut refreshing = worker(&simulation, 2, true).await;
+        plain.put("work/a", "1", None).await.unwrap();
+        for _ in 0..3 {
+            sleep(TOKEN_TTL - Duration::from_secs(1)).await;
+            plain.put("work/a", "2", None).await.unwrap();
+        }
+        sleep(TOKEN_TTL + Duration::from_secs(2)).await;
+        let invalid = "Unauthenticated: etcdserver: invalid auth token";
+        assert_eq!(refused(plain.put("work/a", "3", None).await), invalid);
+        refreshing.put("work/a", "4", None).await.unwrap();
+        let denied = "PermissionDenied: etcdserver: permission denied";
+        assert_eq!(refused(refreshing.get("other", None).await), denied);
+    });
+}
+
+#[test]
+fn a_member_that_was_down_knows_users_but_no_tokens() {
+    let kind = FaultKind::CrashMember {
+        member: 0,
+        down_ms: Some(1_000),
+    };
+    let plan = Plan {
+        faults: vec![Fault { at_ms: 5_000, kind }],
+        ..Plan::quiet(1)
+    };
+    on_each_executor(&plan, |simulation| async move {
+        with_users(&simulation).await;
+        let mut client = worker(&simulation, 1, false).await;
+        client.put("work/a", "1", None).await.unwrap();
+        simulation.healed().await;
+        sleep(Duration::from_secs(3)).await;
+        let invalid = "Unauthenticated: etcdserver: invalid auth token";
+        assert_eq!(refused(client.get("work/a", None).await), invalid);
+        let mut again = worker(&simulation, 2, false).await;
+        again.get("work/a", None).await.unwrap();
+        let mut nobody = simulation.client(3).await.unwrap();
+        let empty = "InvalidArgument: etcdserver: user name is empty";
+        assert_eq!(refused(nobody.get("work/a", None).await), empty);
+    });
+}
+
+#[test]
+fn a_lease_that_ends_takes_keys_that_nobody_but_root_may_delete() {
+    on_each_executor(&Plan::quiet(1), |simulation| async move {
+        with_users(&simulation).await;
+        let mut client = worker(&simulation, 1, false).await;
+        let lease = client.lease_grant(5, None).await.unwrap().id();
+        let options = etcd_client::PutOptions::new().with_lease(lease);
+        client.put("work/a", "1", Some(options)).await.unwrap();
+        sleep(Duration::from_secs(7)).await;
+        assert!(client.get("work/a", None).await.unwrap().kvs().is_empty());
+    });
+}
+
+#[test]
+fn whoever_waits_for_a_lock_gets_it_when_its_holder_dies() {
+    let kind = FaultKind::KillClient { client: 1 };
+    let plan = Plan {
+        faults: vec![Fault { at_ms: 2_000, kind }],
+        ..Plan::quiet(1)
+    };
+    on_each_executor(&plan, |simulation| async move {
+        simulation.spawn(1, |process| async move {
+            let mut client = process.connect().await.unwrap();
+            let lease = client.lease_grant(3, None).await.unwrap().id();
+            let options = LockOptions::new().with_lease(lease);
+            client.lock("jobs", Some(options)).await.unwrap();
+            std::future::pending::<()>().await;
+        });
+        sleep(Duration::from_secs(1)).await;
+        let mut client = simulation.client(2).await.unwrap();
+        let (start, lease) = (now(), client.lease_grant(60, None).await.unwrap().id());
+        let options = LockOptions::new().with_lease(lease);
+        let lock = client.lock("jobs", Some(options)).await.unwrap();
+        assert_eq!(lock.key(), format!("jobs/{lease:x}").as_bytes());
+        let waited = now().saturating_sub(start);
+        assert!(waited > Duration::from_secs(1), "{waited:?}");
+        assert!(waited < Duration::from_secs(4), "{waited:?}");
+    });
+}
+
+#[test]
+fn a_caller_that_goes_away_loses_its_place() {
+    on_each_executor(&Plan::quiet(1), |simulation| async move {
+        let mut client = simulation.client(1).await.unwrap();
+        for id in [1, 2] {
+            let options = LeaseGrantOptions::new().with_id(id);
+            client.lease_grant(60, Some(options)).await.unwrap();
+        }
+        let with = |id| Some(LockOptions::new().with_lease(id));
+        let keys = || {
+            simulation
+                .member()
+                .with_store(|store| store.current().count())
+        };
+        client.lock("jobs", with(1)).await.unwrap();
+        let mut other = simulation.client(2).await.unwrap();
+        {
+            let wait = Box::pin(other.lock("jobs", with(2)));
+            let second = Box::pin(sleep(Duration::from_secs(1)));
+            let either = futures_util::future::select(wait, second).await;
+            assert!(matches!(either, futures_util::future::Either::Right(_)));
+            assert_eq!(keys(), 2, "it waits in line");
+        }
+        sleep(Duration::from_secs(1)).await;
+        assert_eq!(keys(), 1, "the key of the one that went away is gone");
+    });
+}
+
+#[test]
+fn a_candidate_leads_when_the_leader_resigns() {
+    on_each_executor(&Plan::quiet(1), |simulation| async move {
+        let mut first = simulation.client(1).await.unwrap();
+        let lease = first.lease_grant(60, None).await.unwrap().id();
+        let led = first.campaign("e", "first", lease).await.unwrap();
+        simulation.spawn(2, |process| async move {
+            let mut second = process.connect().await.unwrap();
+            let lease = second.lease_grant(60, None).await.unwrap().id();
+            second.campaign("e", "second", lease).await.unwrap();
+        });
+        let mut observed = first.observe("e").await.unwrap();
+        let value = |answer: Option<etcd_client::LeaderResponse>| {
+            answer
+                .unwrap()
+                .kv()
+                .unwrap()
+                .value_str()
+                .unwrap()
+                .to_owned()
+        };
+        assert_eq!(value(observed.message().await.unwrap()), "first");
+        sleep(Duration::from_secs(1)).await;
+        let leader = led.leader().unwrap().clone();
+        let resign = ResignOptions::new().with_leader(leader);
+        first.resign(Some(resign)).await.unwrap();
+        assert_eq!(value(observed.message().await.unwrap()), "second");
+    });
+}
