@@ -54,6 +54,7 @@
 //!
 //! Modules:
 //! - [`history`]: events, the recorder, reading and writing JSON Lines;
+//! - [`import`]: files, compressed or not, of this format and of other tools; [`check_file`];
 //! - [`verdict`]: what checkers say;
 //! - [`queue`], [`priority_queue`], [`reliable_queue`], [`txn`], [`isolation`], [`lock`],
 //!   [`election`], [`barrier`] and [`etcd`]: the checkers, each with its algorithm and why it is right;
@@ -67,6 +68,7 @@ pub mod counter;
 pub mod election;
 pub mod etcd;
 pub mod history;
+pub mod import;
 pub mod isolation;
 mod keyed;
 pub mod kv;
@@ -89,6 +91,7 @@ pub mod txn;
 pub mod verdict;
 
 pub use history::{History, HistoryError, ReadError};
+pub use import::{Check, CheckError, Checked, check_file};
 pub use isolation::{Consistency, Options};
 pub use model::{Model, UnknownModel, check, check_with, check_within, linearization};
 pub use verdict::{Verdict, Violation};

@@ -188,13 +188,15 @@ impl Model {
     pub fn of(history: &History) -> Result<Self, HistoryError> {
         let name = &history.header().model;
         name.parse().map_err(|_: UnknownModel| {
-            HistoryError::at(
-                1,
+            let problem = if name.is_empty() {
+                Problem::NoModel { known: names() }
+            } else {
                 Problem::UnknownModel {
                     name: name.clone(),
                     known: names(),
-                },
-            )
+                }
+            };
+            history.with_column(HistoryError::at(1, problem))
         })
     }
 }
@@ -259,6 +261,10 @@ pub fn check_with(
     model: Model,
     options: &Options,
 ) -> Result<Verdict, HistoryError> {
+    judge(history, model, options).map_err(|error| history.with_column(error))
+}
+
+fn judge(history: &History, model: Model, options: &Options) -> Result<Verdict, HistoryError> {
     let budget = &options.budget;
     match model {
         Model::FifoQueue => queue::check(history),

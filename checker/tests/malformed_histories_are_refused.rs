@@ -196,7 +196,7 @@ fn a_line_without_end_is_refused_without_reading_it_all() {
         .unwrap_err()
         .to_string();
     assert!(
-        error.starts_with("line 2: the line is longer than 16 MiB"),
+        error.starts_with("line 2, column 16777217: the line is longer than 16 MiB"),
         "{error}"
     );
 }

@@ -136,7 +136,7 @@ impl Explainer<'_, '_> {
         others.push(fact.entry);
         others.extend(self.coverage.request_of(fact.entry));
         let lease = match (fact.seen, state.by) {
-            (Seen::Version(kv) | Seen::Writing(kv), _) if kv.5 != 0 => kv.5,
+            (Seen::Version(kv) | Seen::Writing(kv), _) if kv.5 > 0 => kv.5,
             _ => state.version.map_or(0, |version| version.lease),
         };
         others.extend(self.log.grants.get(&lease));
@@ -206,7 +206,7 @@ impl Explainer<'_, '_> {
             return (kind, why, by);
         }
         let why = format!("it was {}", version.show());
-        let kind = if version.lease == kv.5 {
+        let kind = if kv.5 == super::message::UNKNOWN || version.lease == kv.5 {
             WRONG_VERSION
         } else {
             WRONG_LEASE
@@ -290,7 +290,12 @@ impl Version<'_> {
 fn show(kv: &KeyValue<'_>) -> String {
     let KeyValue(_, value, _, modified, version, _) = kv;
     let value = value.as_ref().map_or("a value", |value| value.as_ref());
-    format!("\"{value}\" of revision {modified}, version {version}")
+    let unknown = super::message::UNKNOWN;
+    match (*modified == unknown, *version == unknown) {
+        (true, _) => "some version".to_owned(),
+        (_, true) => format!("\"{value}\" of revision {modified}"),
+        _ => format!("\"{value}\" of revision {modified}, version {version}"),
+    }
 }
 
 /// The operation that made a state.

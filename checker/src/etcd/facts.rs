@@ -3,7 +3,7 @@
 use super::log::{Call, Log, Reply};
 use super::message::{
     Compare, Delete, DeleteResult, KeyValue, OpResult, Range, RangeResult, Refusal, Span, Txn,
-    TxnOp, TxnResult,
+    TxnOp, TxnResult, UNKNOWN,
 };
 use super::order::Order;
 
@@ -54,7 +54,15 @@ pub(super) enum Seen<'a> {
 impl Seen<'_> {
     /// Whether nothing about the state of the key is left open.
     pub(super) fn is_full(&self) -> bool {
-        !matches!(self, Self::Present | Self::Without(_))
+        match self {
+            Self::Present | Self::Without(_) => false,
+            // The revision tells who wrote it, and so everything but the count.
+            Self::Version(KeyValue(_, _, _, modified, version, _))
+            | Self::Writing(KeyValue(_, _, _, modified, version, _)) => {
+                *modified != UNKNOWN && *version != UNKNOWN
+            }
+            Self::Absent | Self::Deletion => true,
+        }
     }
 }
 

@@ -10,8 +10,16 @@ use serde::{Deserialize, Serialize};
 /// Text that a history lends.
 pub type Text<'a> = Cow<'a, str>;
 
+/// What stands for a number of a version that is not known; `null` in JSON.
+pub const UNKNOWN: i64 = -1;
+
+/// What stands for a create revision of which only is known that it is older than the
+/// version.
+pub const EARLIER: i64 = 0;
+
 /// A key with its value at some revision; a list in JSON:
-/// `[key, value, create_revision, mod_revision, version, lease]`.
+/// `[key, value, create_revision, mod_revision, version, lease]`. Numbers that are not
+/// known are `null`, and a create revision that is only known to be older is 0.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyValue<'a>(
     /// The key.
@@ -21,14 +29,34 @@ pub struct KeyValue<'a>(
     #[serde(borrow)]
     pub Option<Text<'a>>,
     /// The revision that created the key.
+    #[serde(with = "known")]
     pub i64,
     /// The revision that wrote this value.
+    #[serde(with = "known")]
     pub i64,
     /// How many times the key was written since it was created.
+    #[serde(with = "known")]
     pub i64,
     /// The lease that the key is attached to; 0 for none.
+    #[serde(with = "known")]
     pub i64,
 );
+
+/// Numbers that may be unknown.
+mod known {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
+    pub(super) fn serialize<S: Serializer>(number: &i64, serializer: S) -> Result<S::Ok, S::Error> {
+        let known = (*number != super::UNKNOWN).then_some(*number);
+        known.serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
+        let known = Option::<i64>::deserialize(deserializer)?;
+        Ok(known.unwrap_or(super::UNKNOWN))
+    }
+}
 
 /// Keys from `key` up to and without `end`, or `key` alone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::facts::{By, Change, Effect, Facts, Joint, JointFact, Seen, attached_keys};
 use super::lease::Lives;
 use super::log::{Call, Log};
-use super::message::{Compare, Relation, Target, Txn, TxnOp};
+use super::message::{Compare, Relation, Target, Txn, TxnOp, UNKNOWN};
 use super::order::Order;
 use super::timeline::{Difference, State, Timeline, replay, state_at};
 use super::watch::Coverage;
@@ -184,7 +184,9 @@ impl<'a> Solver<'a> {
                 let (Seen::Version(kv) | Seen::Writing(kv)) = fact.seen else {
                     continue;
                 };
-                let Some(value) = &kv.1 else { continue };
+                let Some(value) = kv.1.as_ref().filter(|_| kv.3 != UNKNOWN) else {
+                    continue;
+                };
                 let Some(writer) = self.log.writers.get(&(key, value.clone())) else {
                     continue;
                 };

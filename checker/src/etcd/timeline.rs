@@ -1,7 +1,7 @@
 //! The versions of one key, replayed, and compared with what was seen.
 
 use super::facts::{By, Change, Effect, Fact, Seen};
-use super::message::KeyValue;
+use super::message::{EARLIER, KeyValue, UNKNOWN};
 use super::watch::Coverage;
 
 /// A version of a key.
@@ -18,9 +18,16 @@ pub(super) struct Version<'a> {
 impl Version<'_> {
     pub(super) fn is(&self, seen: &KeyValue<'_>) -> bool {
         let KeyValue(_, value, create, modified, version, lease) = seen;
+        let is = |seen: i64, replayed: i64| seen == UNKNOWN || seen == replayed;
+        let is_created = match *create {
+            EARLIER => self.create_revision < self.mod_revision,
+            create => is(create, self.create_revision),
+        };
         value.as_ref().is_none_or(|value| value == self.value)
-            && (*create, *modified) == (self.create_revision, self.mod_revision)
-            && (*version, *lease) == (self.version, self.lease)
+            && is_created
+            && is(*modified, self.mod_revision)
+            && is(*version, self.version)
+            && is(*lease, self.lease)
     }
 }
 

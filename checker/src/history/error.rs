@@ -1,6 +1,7 @@
 //! What can be wrong with a history.
 
 use std::io;
+use std::path::PathBuf;
 
 use super::event::{Event, EventKind};
 use super::header::{FORMAT, VERSION};
@@ -25,14 +26,25 @@ impl HistoryError {
         // The place that it names lies within the value, not within the file.
         let text = error.to_string();
         let detail = text.split(" at line ").next().unwrap_or_default();
-        Self::at(
-            event.line,
-            Problem::Value {
-                f: event.f.to_string(),
-                expected,
-                detail: detail.to_owned(),
-            },
-        )
+        let problem = Problem::Value {
+            f: event.f.to_string(),
+            expected,
+            detail: detail.to_owned(),
+        };
+        Self {
+            line: event.line,
+            // Of the value, until the history says where in the line that is.
+            column: Some(error.column().max(1)),
+            problem,
+        }
+    }
+
+    pub(crate) fn in_column(line: usize, column: usize, problem: Problem) -> Self {
+        Self {
+            line,
+            column: Some(column),
+            problem,
+        }
     }
 
     pub(crate) fn at(line: usize, problem: Problem) -> Self {
@@ -47,6 +59,36 @@ impl HistoryError {
             column,
             problem,
         }
+    }
+}
+
+/// The part of a line that a problem is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Field {
+    Line,
+    Time,
+    Process,
+    Kind,
+    F,
+    Value,
+    Revision,
+    /// A field of the header.
+    Header(&'static str),
+}
+
+impl Field {
+    /// Its name in a line of a history.
+    pub(crate) fn name(self) -> Option<&'static str> {
+        Some(match self {
+            Self::Line => return None,
+            Self::Time => "time",
+            Self::Process => "process",
+            Self::Kind => "type",
+            Self::F => "f",
+            Self::Value => "value",
+            Self::Revision => "revision",
+            Self::Header(name) => name,
+        })
     }
 }
 
@@ -69,6 +111,22 @@ pub enum ReadError {
     /// The bytes are no history.
     #[error(transparent)]
     History(#[from] HistoryError),
+    /// One of several files could not be read.
+    #[error("{}: cannot read: {source}", .file.display())]
+    File {
+        /// The file.
+        file: PathBuf,
+        /// What the reader said.
+        source: io::Error,
+    },
+    /// One of several files is no part of a history.
+    #[error("{}: {error}", .file.display())]
+    InFile {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        error: HistoryError,
+    },
 }
 
 /// What is wrong with a line of a history.
@@ -116,6 +174,12 @@ pub enum Problem {
         /// What is missing or wrong.
         detail: String,
     },
+    /// The operations do not tell what they are about.
+    #[error("the operations do not tell which model they are for; name it, one of {known}")]
+    NoModel {
+        /// The names that are known.
+        known: String,
+    },
     /// The header names no known model.
     #[error(
         "the header names the unknown model {name:?}; known are {known}; give the model explicitly to check it all the same"
@@ -141,6 +205,20 @@ pub enum Problem {
     CutOff {
         /// Where in the line.
         column: usize,
+    },
+    /// It is not what the format wants.
+    #[error("{detail}")]
+    Malformed {
+        /// What stands there, and what should.
+        detail: String,
+    },
+    /// It is none of the formats that are known.
+    #[error(
+        "this is none of the formats that are recognized ({known}); if it is one all the same, name it"
+    )]
+    Unrecognized {
+        /// The names of the formats.
+        known: String,
     },
     /// The line is not text.
     #[error("the line is not valid UTF-8, so this is not a history or it was damaged")]
@@ -335,7 +413,34 @@ pub enum Problem {
 }
 
 impl Problem {
-    pub(super) fn json(error: &serde_json::Error) -> Self {
+    /// The part of the line that it is about.
+    pub(crate) fn field(&self) -> Field {
+        match self {
+            Self::TimeGoesBack { .. } => Field::Time,
+            Self::NothingOpen { .. } | Self::AlreadyOpen { .. } | Self::ProcessReused { .. } => {
+                Field::Process
+            }
+            Self::NemesisKind { .. } => Field::Kind,
+            Self::OtherOperation { .. } | Self::UnknownOperation { .. } => Field::F,
+            Self::NegativeRevision { .. } => Field::Revision,
+            Self::Value { .. }
+            | Self::ValueChanged { .. }
+            | Self::EnqueuedTwice { .. }
+            | Self::ProposedTwice { .. }
+            | Self::WrittenTwice { .. }
+            | Self::GrantedTwice { .. }
+            | Self::WatchedTwice { .. }
+            | Self::Record { .. }
+            | Self::Read { .. } => Field::Value,
+            Self::Version { .. } => Field::Header("version"),
+            Self::SourceKind { .. } | Self::SourceField { .. } => Field::Header("source"),
+            Self::ParametersNoObject | Self::Parameters { .. } => Field::Header("parameters"),
+            Self::UnknownModel { .. } | Self::NoModel { .. } => Field::Header("model"),
+            _ => Field::Line,
+        }
+    }
+
+    pub(crate) fn json(error: &serde_json::Error) -> Self {
         let column = error.column().max(1);
         if error.is_eof() {
             return Self::CutOff { column };

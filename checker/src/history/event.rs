@@ -103,7 +103,7 @@ impl fmt::Display for EventKind {
 pub const LIVENESS_DEADLINE: &str = "liveness-deadline";
 
 /// The names that occur on almost every line, kept without an allocation.
-pub(super) fn known_name(name: Cow<'_, str>) -> Cow<'static, str> {
+pub(crate) fn known_name(name: Cow<'_, str>) -> Cow<'static, str> {
     match name.as_ref() {
         "enqueue" => Cow::Borrowed("enqueue"),
         "dequeue" => Cow::Borrowed("dequeue"),
@@ -113,6 +113,14 @@ pub(super) fn known_name(name: Cow<'_, str>) -> Cow<'static, str> {
         "write" => Cow::Borrowed("write"),
         "watch" => Cow::Borrowed("watch"),
         "act" => Cow::Borrowed("act"),
+        "read" => Cow::Borrowed("read"),
+        "cas" => Cow::Borrowed("cas"),
+        "get" => Cow::Borrowed("get"),
+        "put" => Cow::Borrowed("put"),
+        "append" => Cow::Borrowed("append"),
+        "range" => Cow::Borrowed("range"),
+        "delete" => Cow::Borrowed("delete"),
+        "notice" => Cow::Borrowed("notice"),
         "attempt" => Cow::Borrowed("attempt"),
         _ => Cow::Owned(name.into_owned()),
     }

@@ -35,19 +35,25 @@ mod header;
 mod json;
 mod micro;
 mod operation;
+mod places;
 mod read;
 mod recorder;
 mod validate;
 mod write;
 
+pub(crate) use error::Field;
 pub use error::{HistoryError, Problem, ReadError};
+pub(crate) use event::known_name;
 pub use event::{Event, EventKind, LIVENESS_DEADLINE, Process};
 pub use header::{FORMAT, Header, Source, VERSION};
 pub use json::Json;
 pub use micro::MicroOperation;
 pub(crate) use micro::Text;
 pub use operation::{Operation, Outcome};
+pub(crate) use places::{Place, Places};
+pub(crate) use read::memory_of;
 pub use recorder::{Evidence, OperationId, Recorder};
+pub(crate) use validate::Validator;
 
 /// A recorded run.
 ///
@@ -62,6 +68,8 @@ pub use recorder::{Evidence, OperationId, Recorder};
 pub struct History {
     header: Header,
     events: Vec<Event>,
+    /// Where in their lines the events are; empty when there is no file.
+    places: Places,
 }
 
 impl History {
@@ -78,7 +86,41 @@ impl History {
                 .accept(event)
                 .map_err(|problem| HistoryError::at(event.line, problem))?;
         }
-        Ok(Self { header, events })
+        Ok(Self {
+            header,
+            events,
+            places: Places::default(),
+        })
+    }
+
+    /// A history that was read from a file. The events keep their lines, and were
+    /// validated one by one.
+    pub(crate) fn from_file(header: Header, events: Vec<Event>, places: Places) -> Self {
+        Self {
+            header,
+            events,
+            places,
+        }
+    }
+
+    /// Adds the column to an error that a checker found in a history from a file.
+    pub(crate) fn with_column(&self, mut error: HistoryError) -> HistoryError {
+        if let Field::Header(name) = error.problem.field() {
+            error.column = self.places.header(name);
+            return error;
+        }
+        let index = self
+            .events
+            .iter()
+            .position(|event| event.line == error.line);
+        let place = index.and_then(|index| self.places.get(index));
+        error.column = place.and_then(|place| match error.problem.field() {
+            // So far the column is one of the value.
+            Field::Value => Some(place.value? + error.column.unwrap_or(1) - 1),
+            Field::F => place.f,
+            _ => None,
+        });
+        error
     }
 
     /// Where the history comes from.

@@ -7,10 +7,10 @@ use std::io::{BufRead, Read};
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde_json::value::RawValue;
 
-use super::error::{HistoryError, Problem, ReadError};
+use super::error::{Field, HistoryError, Problem, ReadError};
 use super::event::known_name;
 use super::validate::Validator;
-use super::{Event, EventKind, Header, History, Json, Process};
+use super::{Event, EventKind, Header, History, Json, Place, Places, Process};
 
 /// The longest line that is read.
 pub(super) const LINE_BYTES_MAX: usize = 16 << 20;
@@ -29,23 +29,95 @@ impl History {
     /// cannot have happened, such as a completion without an invocation. The
     /// error names the line.
     pub fn read_from(reader: impl BufRead) -> Result<Self, ReadError> {
+        Self::read_within(reader, |_, _| Ok(()))
+    }
+
+    /// As [`History::read_from`]; tells the lines and the bytes of memory that the
+    /// events took so far from time to time, and stops when that is refused.
+    pub(crate) fn read_within<E: From<ReadError>>(
+        reader: impl BufRead,
+        mut allow: impl FnMut(usize, usize) -> Result<(), E>,
+    ) -> Result<Self, E> {
         let mut lines = Lines::new(reader);
+        let mut places = Places::default();
         let header = match lines.next_line()? {
-            None => return Err(HistoryError::at(1, Problem::Empty).into()),
+            None => {
+                let error = HistoryError::in_column(1, 1, Problem::Empty);
+                return Err(ReadError::from(error).into());
+            }
             Some((line, text)) => {
-                Header::parse(text).map_err(|problem| HistoryError::at(line, problem))?
+                let model = column_of(text, Field::Header("model"));
+                places.set_header(model, column_of(text, Field::Header("parameters")));
+                Header::parse(text).map_err(|problem| in_line(line, text, problem))?
             }
         };
         let mut events = Vec::new();
+        let mut bytes = 0;
         let mut validator = Validator::default();
         while let Some((line, text)) = lines.next_line()? {
-            let event = parse_event(line, text)
-                .and_then(|event| validator.accept(&event).map(|()| event))
-                .map_err(|problem| HistoryError::at(line, problem))?;
+            let (event, place) = parse_event(line, text)
+                .and_then(|(event, place)| validator.accept(&event).map(|()| (event, place)))
+                .map_err(|problem| in_line(line, text, problem))?;
+            bytes += memory_of(&event);
+            if events.len() % ALLOW_EVERY == 0 {
+                allow(line, bytes)?;
+            }
             events.push(event);
+            places.push(place);
         }
-        Ok(Self { header, events })
+        Ok(Self::from_file(header, events, places))
     }
+}
+
+/// After how many events the reader asks whether it may go on.
+const ALLOW_EVERY: usize = 1 << 12;
+
+/// About how much memory an event takes, in bytes: itself, its place, its entry
+/// in the list of operations, and what it has on the heap.
+pub(crate) fn memory_of(event: &Event) -> usize {
+    let heap = |length: usize| if length == 0 { 0 } else { length.max(8) + 16 };
+    let value = if event.value.is_null() {
+        0
+    } else {
+        heap(event.value.as_str().len())
+    };
+    let f = match &event.f {
+        Cow::Borrowed(_) => 0,
+        Cow::Owned(text) => heap(text.len()),
+    };
+    let error = event.error.as_ref().map_or(0, |text| heap(text.len()));
+    size_of::<Event>() + size_of::<Place>() / 4 + 24 + value + f + error
+}
+
+/// An error with the column of what it is about.
+fn in_line(line: usize, text: &str, problem: Problem) -> ReadError {
+    let error = HistoryError::at(line, problem);
+    let column = error
+        .column
+        .or_else(|| column_of(text, error.problem.field()));
+    HistoryError {
+        column: column.or(Some(1)),
+        ..error
+    }
+    .into()
+}
+
+/// Where the value of a field begins in a line that is a JSON object.
+fn column_of(text: &str, field: Field) -> Option<usize> {
+    let fields: rustc_hash::FxHashMap<&str, &RawValue> = serde_json::from_str(text).ok()?;
+    let is_there = |name: &&str| fields.contains_key(name);
+    let name = match field {
+        Field::Revision => Some("mod_revision"),
+        field => field.name(),
+    };
+    let raw = fields.get(name.filter(is_there).or(field.name())?)?;
+    Some(offset_in(text, raw.get()) + 1)
+}
+
+/// Where `part`, which was borrowed from `text`, begins in it.
+fn offset_in(text: &str, part: &str) -> usize {
+    let offset = (part.as_ptr() as usize).wrapping_sub(text.as_ptr() as usize);
+    if offset <= text.len() { offset } else { 0 }
 }
 
 /// The lines of a reader, each bounded in length and depth, and valid UTF-8.
@@ -86,33 +158,38 @@ impl<R: BufRead> Lines<R> {
         }
         match check_line(&self.buffer) {
             Ok(text) => Ok(Some((self.line, text))),
-            Err(problem) => Err(HistoryError::at(self.line, problem).into()),
+            Err((problem, column)) => {
+                Err(HistoryError::in_column(self.line, column, problem).into())
+            }
         }
     }
 }
 
-fn check_line(bytes: &[u8]) -> Result<&str, Problem> {
+/// The line as text, or what is wrong with it and in which column.
+fn check_line(bytes: &[u8]) -> Result<&str, (Problem, usize)> {
     if bytes.len() > LINE_BYTES_MAX {
-        return Err(Problem::LineTooLong);
+        return Err((Problem::LineTooLong, LINE_BYTES_MAX + 1));
     }
-    let text = std::str::from_utf8(bytes).map_err(|error| Problem::NotUtf8 {
-        column: error.valid_up_to() + 1,
+    let text = std::str::from_utf8(bytes).map_err(|error| {
+        let column = error.valid_up_to() + 1;
+        (Problem::NotUtf8 { column }, column)
     })?;
-    if nested_too_deep(bytes) {
-        return Err(Problem::NestedTooDeep);
+    match nested_too_deep(bytes) {
+        Some(offset) => Err((Problem::NestedTooDeep, offset + 1)),
+        // The parser counts what stands behind a line break as another line.
+        None => Ok(text.trim_end_matches(['\r', '\n'])),
     }
-    Ok(text)
 }
 
-/// Whether brackets are open deeper than [`NESTING_MAX`] anywhere.
-fn nested_too_deep(bytes: &[u8]) -> bool {
+/// Where brackets are first open deeper than [`NESTING_MAX`].
+fn nested_too_deep(bytes: &[u8]) -> Option<usize> {
     let is_opening = |byte: &&u8| matches!(byte, b'[' | b'{');
     // Almost every line has too few brackets to be deep, and counting is cheap.
     if bytes.iter().filter(is_opening).count() <= NESTING_MAX {
-        return false;
+        return None;
     }
     let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
-    for byte in bytes {
+    for (offset, byte) in bytes.iter().enumerate() {
         match byte {
             _ if escaped => escaped = false,
             b'\\' if in_string => escaped = true,
@@ -123,16 +200,24 @@ fn nested_too_deep(bytes: &[u8]) -> bool {
             _ => {}
         }
         if depth > NESTING_MAX {
-            return true;
+            return Some(offset);
         }
     }
-    false
+    None
 }
 
-fn parse_event(line: usize, text: &str) -> Result<Event, Problem> {
+fn parse_event(line: usize, text: &str) -> Result<(Event, Place), Problem> {
     let fields: EventLine<'_> =
         serde_json::from_str(text).map_err(|error| Problem::json(&error))?;
-    Ok(Event {
+    let place = Place {
+        f: match &fields.f {
+            // The column of the quotation mark.
+            Cow::Borrowed(f) => Some(offset_in(text, f)),
+            Cow::Owned(_) => None,
+        },
+        value: fields.value.map(|raw| offset_in(text, raw.get()) + 1),
+    };
+    let event = Event {
         line,
         time: fields.time,
         process: fields.process,
@@ -145,7 +230,8 @@ fn parse_event(line: usize, text: &str) -> Result<Event, Problem> {
         revision: fields.revision,
         mod_revision: fields.mod_revision,
         error: fields.error,
-    })
+    };
+    Ok((event, place))
 }
 
 #[derive(serde::Deserialize)]
@@ -198,10 +284,10 @@ mod tests {
     #[test]
     fn brackets_in_strings_are_not_depth() {
         let text = format!("\"\\\"{}\"", "[".repeat(1000));
-        assert!(!nested_too_deep(text.as_bytes()));
+        assert_eq!(nested_too_deep(text.as_bytes()), None);
         let deep = "[".repeat(NESTING_MAX + 1);
-        assert!(nested_too_deep(deep.as_bytes()));
+        assert_eq!(nested_too_deep(deep.as_bytes()), Some(NESTING_MAX));
         let wide = "[]".repeat(1000);
-        assert!(!nested_too_deep(wide.as_bytes()));
+        assert_eq!(nested_too_deep(wide.as_bytes()), None);
     }
 }

@@ -215,6 +215,7 @@ impl Recorder {
         History {
             header: self.header,
             events: self.events,
+            places: super::Places::default(),
         }
     }
 

@@ -9,7 +9,7 @@ use super::{Event, EventKind, Process};
 
 /// Takes the events one by one and refuses the first that breaks a rule.
 #[derive(Default)]
-pub(super) struct Validator {
+pub(crate) struct Validator {
     /// Time of the event before.
     time: u64,
     processes: FxHashMap<u64, State>,
@@ -23,7 +23,7 @@ enum State {
 }
 
 impl Validator {
-    pub(super) fn accept(&mut self, event: &Event) -> Result<(), Problem> {
+    pub(crate) fn accept(&mut self, event: &Event) -> Result<(), Problem> {
         if event.time < self.time {
             return Err(Problem::TimeGoesBack {
                 time: event.time,

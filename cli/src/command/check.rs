@@ -1,49 +1,65 @@
 //! `check`: recorded histories against their model.
 
+mod sources;
+
 use std::fs::File;
-use std::io::{self, BufReader};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use etcd_checker::history::Source;
-use etcd_checker::{Consistency, History, Model, Options, Verdict};
+use etcd_checker::import::{Budget, Format};
+use etcd_checker::{Checked, Consistency, Model, Options};
 
 use crate::exit_code::{self, Status};
 use crate::files::{Pages, page_name};
 use crate::output::{self, Output};
 use crate::report::html::Page;
-use crate::report::{json, reproduce, verdict};
+use crate::report::{checked, json, progress, reproduce, verdict};
+use sources::Sources;
 
 const EXAMPLES: &str = "\
 Examples:
   etcd-recipes check history.jsonl
-  etcd-recipes check histories/*.jsonl
+  etcd-recipes check histories                       all that are in a folder
+  etcd-recipes check 'store/*/*/history.edn' --model list-append
   etcd-recipes sim queue --seed 7 --history - | etcd-recipes check -
-  etcd-recipes check --model transactions bank.jsonl
+  etcd-recipes check --model transactions bank.jsonl.zst
   etcd-recipes check --consistency snapshot-isolation append.jsonl
   etcd-recipes check --html queue.html queue.jsonl   then open it in a browser
 
-A history is a file of JSON Lines, the first of which is a header; see
-docs/history-format.md in the repository for how other programs write one.
+What other tools write is recognized by its content, packed by gzip or zstd or not:
+  jsonl       our own JSON Lines; see docs/history-format.md in the repository
+  jepsen      Jepsen's history.edn, and Porcupine's files of key-value events
+  jepsen-log  lines such as `INFO  jepsen.util - 3  :invoke  :cas  [1 2]`
+  monitor     `# queue`, then a method, a value, start and end on each line
+  robustness  reports of etcd's robustness tests: the folder with client-1, client-2, ..
+
+See docs/other-formats.md in the repository.
 
 ";
 
 /// Check recorded histories.
 ///
 /// Says for each file whether the operations that it records keep the promise
-/// of their model, and if not, which of them prove it.
+/// of their model, and if not, which of them prove it. Of a folder, all
+/// histories in it are checked, and told in a table.
 #[derive(Args)]
 #[command(after_help = format!("{EXAMPLES}{}", exit_code::HELP))]
 pub(crate) struct Check {
-    /// The histories; `-` reads standard input
+    /// The histories: files, folders, or patterns in quotes; `-` reads standard input
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
 
-    /// What to check against, instead of what the header of a history says
+    /// What to check against, instead of what a history says or its operations tell
     #[arg(long, value_name = "NAME", value_parser = model_parser())]
     model: Option<Model>,
+
+    /// How the histories are written down, instead of what their content tells
+    #[arg(long, value_name = "FORMAT", value_parser = format_parser())]
+    from: Option<Format>,
 
     /// The consistency models that transactions must satisfy, instead of what the header says
     ///
@@ -56,6 +72,10 @@ pub(crate) struct Check {
     /// into this file; of several histories: as files NAME.html in this folder
     #[arg(long, value_name = "PATH")]
     html: Option<PathBuf>,
+
+    /// How much memory to use at most, such as 2GiB, instead of what is free
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    memory: Option<u64>,
 
     /// Print the verdicts as JSON to standard output
     #[arg(long)]
@@ -74,6 +94,30 @@ fn consistency_parser() -> impl TypedValueParser<Value = Consistency> {
         .map(|name| name.parse().expect("only these names are possible"))
 }
 
+fn format_parser() -> impl TypedValueParser<Value = Format> {
+    PossibleValuesParser::new(Format::all().iter().map(|format| format.name()))
+        .map(|name| name.parse().expect("only these names are possible"))
+}
+
+/// A number of bytes, perhaps with a unit.
+fn size(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let shift = match text[digits.len()..].to_ascii_lowercase().as_str() {
+        "" | "b" => 0,
+        "k" | "kb" | "kib" => 10,
+        "m" | "mb" | "mib" => 20,
+        "g" | "gb" | "gib" => 30,
+        unit => return Err(format!("unknown unit {unit:?}; use KiB, MiB or GiB")),
+    };
+    let number: u64 = digits
+        .trim()
+        .parse()
+        .map_err(|_| "a whole number and a unit are needed, such as 2GiB".to_owned())?;
+    number
+        .checked_mul(1 << shift)
+        .ok_or_else(|| "that is more than there can be".to_owned())
+}
+
 impl Check {
     pub(crate) fn run(self) -> anyhow::Result<Status> {
         let output = if self.json {
@@ -81,13 +125,17 @@ impl Check {
         } else {
             Output::People
         };
-        let pages = Pages::of_option(self.html.as_deref(), self.files.len() as u64)?;
+        let sources = Sources::find(&self.files)?;
+        let pages = Pages::of_option(self.html.as_deref(), sources.list.len() as u64)?;
         let mut status = Status::Valid;
         let mut files = Vec::new();
-        for path in &self.files {
-            let (checked, one) = self.check(path, pages.as_ref(), output)?;
+        for source in &sources.list {
+            let (checked, one) = self.check(source, sources.is_table, pages.as_ref(), output)?;
             files.push(checked);
             status = status.max(one);
+        }
+        if sources.is_table {
+            output.result(checked::table(&files, sources.skipped))?;
         }
         if self.json {
             output::json(&json::Checked {
@@ -99,26 +147,31 @@ impl Check {
         Ok(status)
     }
 
+    /// Checks one history. Where a table follows, only what is not valid is told at
+    /// once.
     fn check(
         &self,
         path: &Path,
+        is_table: bool,
         pages: Option<&Pages>,
         output: Output,
     ) -> anyhow::Result<(json::CheckedFile, Status)> {
         let name = name(path);
         let mut file = json::CheckedFile {
             file: name.clone(),
+            format: None,
             model: None,
             verdict: None,
             error: None,
         };
         let status = match self.judge(path) {
-            Ok(judged) => {
-                output.result(verdict::text(&name, &judged.verdict))?;
-                let again = judged
-                    .is_simulated(path)
+            Ok(checked) => {
+                if !is_table || !checked.verdict.is_valid() {
+                    output.result(verdict::text(&name, &checked.verdict))?;
+                }
+                let again = is_simulated(path, &checked)
                     .then(|| reproduce::command_line(&format!("replay {}", reproduce::path(path))));
-                if !judged.verdict.is_valid()
+                if !checked.verdict.is_valid()
                     && let Some(again) = &again
                 {
                     output.result(format_args!("  reproduce: {again}"))?;
@@ -126,17 +179,18 @@ impl Check {
                 if let Some(pages) = pages {
                     let page = Page {
                         name: &name,
-                        history: &judged.history,
-                        model: judged.model,
-                        verdict: &judged.verdict,
+                        history: &checked.history,
+                        model: checked.model,
+                        verdict: &checked.verdict,
                         reproduce: again,
                     };
                     let saved = pages.save(&page_name(path), &page)?;
                     output.result(format_args!("  page:      {}", saved.display()))?;
                 }
-                file.model = Some(judged.model.name());
-                let status = verdict::status(&judged.verdict);
-                file.verdict = Some(judged.verdict);
+                file.format = Some(checked.format.name());
+                file.model = Some(checked.model.name());
+                let status = verdict::status(&checked.verdict);
+                file.verdict = Some(checked.verdict);
                 status
             }
             Err(error) => {
@@ -150,45 +204,48 @@ impl Check {
         Ok((file, status))
     }
 
-    fn judge(&self, path: &Path) -> anyhow::Result<Judged> {
-        let history = read(path)?;
-        let model = match self.model {
-            Some(model) => model,
-            None => Model::of(&history)?,
-        };
-        let options = Options {
+    fn judge(&self, path: &Path) -> anyhow::Result<Checked> {
+        let mut check = etcd_checker::Check::new().options(Options {
             consistency: self.consistency.clone(),
             ..Options::default()
-        };
-        Ok(Judged {
-            model,
-            verdict: etcd_checker::check_with(&history, model, &options)?,
-            history,
-        })
-    }
-}
-
-struct Judged {
-    history: History,
-    model: Model,
-    verdict: Verdict,
-}
-
-impl Judged {
-    /// Whether `replay` can do the run again that this file tells of.
-    fn is_simulated(&self, path: &Path) -> bool {
-        let source = &self.history.header().source;
-        path != Path::new("-") && matches!(source, Source::Simulation { .. })
-    }
-}
-
-fn read(path: &Path) -> anyhow::Result<History> {
-    Ok(if path == Path::new("-") {
-        History::read_from(io::stdin().lock())?
-    } else {
+        });
+        if let Some(format) = self.from {
+            check = check.format(format);
+        }
+        if let Some(model) = self.model {
+            check = check.model(model);
+        }
+        if let Some(bytes) = self.memory {
+            check = check.budget(Budget::bytes(bytes));
+        }
+        if path == Path::new("-") {
+            let bar = progress::reading(None);
+            let (format, history) = check.read(bar.wrap_read(io::stdin().lock()))?;
+            bar.finish_and_clear();
+            return Ok(check.history(format, history)?);
+        }
+        if path.is_dir() {
+            let spinner = progress::spinner(format!("checking {}", path.display()));
+            let checked = check.file(path);
+            spinner.finish_and_clear();
+            return Ok(checked?);
+        }
         let file = File::open(path).context("cannot open the file")?;
-        History::read_from(BufReader::with_capacity(1 << 16, file))?
-    })
+        let length = file.metadata().ok().map(|metadata| metadata.len());
+        let bar = progress::reading(length);
+        let (format, history) = check.read(bar.wrap_read(file))?;
+        bar.finish_and_clear();
+        let spinner = progress::spinner(format!("checking {}", path.display()));
+        let checked = check.history(format, history);
+        spinner.finish_and_clear();
+        Ok(checked?)
+    }
+}
+
+/// Whether `replay` can do the run again that this file tells of.
+fn is_simulated(path: &Path, checked: &Checked) -> bool {
+    let source = &checked.history.header().source;
+    path != Path::new("-") && matches!(source, Source::Simulation { .. })
 }
 
 fn name(path: &Path) -> String {

@@ -123,6 +123,8 @@ pub(crate) struct Checked {
 #[derive(Serialize)]
 pub(crate) struct CheckedFile {
     pub(crate) file: String,
+    /// How it is written down.
+    pub(crate) format: Option<&'static str>,
     pub(crate) model: Option<&'static str>,
     pub(crate) verdict: Option<Verdict>,
     /// Why there is no verdict.

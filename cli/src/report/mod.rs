@@ -3,12 +3,14 @@
 //! - [`progress`]: that something is going on, on terminals only;
 //! - [`table`]: what a sweep amounts to;
 //! - [`verdict`]: what a checker found, with the operations that prove it;
+//! - [`checked`]: many histories in one table;
 //! - [`trace`]: a history, told in the order of time;
 //! - [`workloads`]: what there is to choose from;
 //! - [`reproduce`]: the command line that does a run again;
 //! - [`html`]: a history and its verdict as one page for a browser;
 //! - [`json`]: all of that for programs.
 
+pub(crate) mod checked;
 pub(crate) mod html;
 pub(crate) mod json;
 pub(crate) mod progress;

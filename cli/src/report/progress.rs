@@ -25,6 +25,23 @@ pub(crate) fn requests(requests: u64) -> ProgressBar {
     )
 }
 
+/// A bar, or without a length a spinner, for bytes that are read; only for what
+/// takes a while.
+pub(crate) fn reading(length: Option<u64>) -> ProgressBar {
+    const SHORT: u64 = 1 << 24;
+    match length {
+        Some(length) if length < SHORT => ProgressBar::hidden(),
+        Some(length) => visible(
+            ProgressBar::with_draw_target(Some(length), target()),
+            "reading {wide_bar:.green} {bytes}/{total_bytes}, {bytes_per_sec}, {eta} left",
+        ),
+        None => visible(
+            ProgressBar::with_draw_target(None, target()),
+            "{spinner} reading {bytes} {elapsed}",
+        ),
+    }
+}
+
 /// A spinner for something whose end is not known.
 pub(crate) fn spinner(message: String) -> ProgressBar {
     let spinner = ProgressBar::with_draw_target(None, target());

@@ -1,0 +1,179 @@
+//! From a file to a verdict.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use super::{Budget, Format, ImportError, Opened, read_bytes};
+use crate::history::{History, HistoryError, ReadError};
+use crate::model::{Model, check};
+use crate::verdict::Verdict;
+
+/// Checks the history in a file, whose format and model it says itself, within the
+/// memory that there is.
+///
+/// ```no_run
+/// let checked = etcd_checker::check_file("history.jsonl")?;
+/// assert!(checked.verdict.is_valid(), "{}", checked.verdict);
+/// # Ok::<(), etcd_checker::CheckError>(())
+/// ```
+///
+/// # Errors
+/// See [`CheckError`]. None of them says anything about the system under test.
+pub fn check_file(path: impl AsRef<Path>) -> Result<Checked, CheckError> {
+    Check::new().file(path)
+}
+
+/// What came of a check.
+#[derive(Clone, Debug)]
+pub struct Checked {
+    /// How the history was written down.
+    pub format: Format,
+    /// What it was checked against.
+    pub model: Model,
+    /// The history.
+    pub history: History,
+    /// Whether it keeps the model's promise.
+    pub verdict: Verdict,
+}
+
+/// Why there is no verdict.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CheckError {
+    /// The file cannot be opened.
+    #[error("cannot open the file: {0}")]
+    Open(#[source] io::Error),
+    /// It is no history, or none that fits into memory.
+    #[error(transparent)]
+    Import(#[from] ImportError),
+    /// The model is unknown, or the history is not one of this model, or it
+    /// contradicts itself.
+    #[error(transparent)]
+    History(#[from] HistoryError),
+}
+
+/// How to check: what is not said is recognized.
+///
+/// ```
+/// use etcd_checker::{Check, Model};
+///
+/// let monitored = "# queue\nenq 1 0 1\nenq 2 2 3\ndeq 2 4 5\ndeq 1 6 7\n";
+/// let checked = Check::new().bytes(monitored.as_bytes())?;
+/// assert_eq!(checked.model, Model::FifoQueue);
+/// assert_eq!(checked.verdict.violation().expect("2 overtook 1").kind.name, "VOrd");
+/// # Ok::<(), etcd_checker::CheckError>(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Check {
+    format: Option<Format>,
+    model: Option<Model>,
+    budget: Budget,
+}
+
+impl Default for Check {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Check {
+    /// Within the memory that is free now.
+    pub fn new() -> Self {
+        Self {
+            format: None,
+            model: None,
+            budget: Budget::available(),
+        }
+    }
+
+    /// In this format, whatever the content looks like.
+    #[must_use]
+    pub fn format(mut self, format: Format) -> Self {
+        self.format = Some(format);
+        self
+    }
+
+    /// Against this model, whatever the history says.
+    #[must_use]
+    pub fn model(mut self, model: Model) -> Self {
+        self.model = Some(model);
+        self
+    }
+
+    /// Within this memory.
+    #[must_use]
+    pub fn budget(mut self, budget: Budget) -> Self {
+        self.budget = budget;
+        self
+    }
+
+    /// Checks a file, which may be packed, or the folder of a report of etcd's
+    /// robustness tests.
+    ///
+    /// # Errors
+    /// See [`CheckError`].
+    pub fn file(&self, path: impl AsRef<Path>) -> Result<Checked, CheckError> {
+        let path = path.as_ref();
+        if super::is_report_folder(path) {
+            let mut budget = self.budget;
+            let history = super::robustness::read_folder(path, &mut budget)?;
+            return self.history(Format::Robustness, history);
+        }
+        let file = File::open(path).map_err(CheckError::Open)?;
+        self.reader(file)
+    }
+
+    /// Checks what a reader gives, which may be packed.
+    ///
+    /// # Errors
+    /// See [`CheckError`].
+    pub fn reader(&self, reader: impl Read) -> Result<Checked, CheckError> {
+        let (format, history) = self.read(reader)?;
+        self.history(format, history)
+    }
+
+    /// Checks bytes in memory, which may be packed.
+    ///
+    /// # Errors
+    /// See [`CheckError`].
+    pub fn bytes(&self, bytes: &[u8]) -> Result<Checked, CheckError> {
+        let (format, history) = match super::Compression::recognize(bytes) {
+            super::Compression::None => read_bytes(bytes, self.format, self.budget)?,
+            _ => self.read(bytes)?,
+        };
+        self.history(format, history)
+    }
+
+    /// Only reads what a reader gives, which may be packed.
+    ///
+    /// # Errors
+    /// See [`ImportError`].
+    pub fn read(&self, reader: impl Read) -> Result<(Format, History), ImportError> {
+        Opened::new(reader)?.read(self.format, self.budget)
+    }
+
+    /// Checks a history that was read.
+    ///
+    /// # Errors
+    /// When its model is unknown, or it is not one of this model.
+    pub fn history(&self, format: Format, history: History) -> Result<Checked, CheckError> {
+        let model = match self.model {
+            Some(model) => model,
+            None => Model::of(&history)?,
+        };
+        let verdict = check(&history, model)?;
+        Ok(Checked {
+            format,
+            model,
+            history,
+            verdict,
+        })
+    }
+}
+
+impl From<ReadError> for CheckError {
+    fn from(error: ReadError) -> Self {
+        Self::Import(error.into())
+    }
+}

@@ -1,0 +1,140 @@
+//! From what a reader found to a history.
+
+use rustc_hash::FxHashMap;
+
+use super::ImportError;
+use super::memory::Budget;
+use super::text::{Fault, Place};
+use crate::history::{self, Event, EventKind, Header, History, Json, Places, Process, Validator};
+
+/// Numbers of processes that have none in their file begin here.
+const NAMED_FROM: u64 = 1 << 40;
+
+/// Gathers events, and enforces the rules of histories.
+pub(super) struct Collector<'b> {
+    budget: &'b mut Budget,
+    validator: Validator,
+    events: Vec<Event>,
+    places: Places,
+    time: u64,
+    names: FxHashMap<String, u64>,
+    memory: usize,
+}
+
+/// Where the parts of an event are.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct EventPlace {
+    pub(super) event: Place,
+    pub(super) process: Place,
+    pub(super) f: Place,
+    pub(super) value: Place,
+}
+
+impl EventPlace {
+    pub(super) fn all(event: Place) -> Self {
+        Self {
+            event,
+            process: event,
+            f: event,
+            value: event,
+        }
+    }
+}
+
+/// An event as a reader found it.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) process: Process,
+    pub(super) client: Option<u64>,
+    pub(super) kind: EventKind,
+    pub(super) f: String,
+    /// A JSON text.
+    pub(super) value: Json,
+    /// Nanoseconds, if it says.
+    pub(super) time: Option<u64>,
+    pub(super) revision: Option<i64>,
+    pub(super) error: Option<String>,
+}
+
+impl<'b> Collector<'b> {
+    pub(super) fn new(budget: &'b mut Budget) -> Self {
+        Self {
+            budget,
+            validator: Validator::default(),
+            events: Vec::new(),
+            places: Places::default(),
+            time: 0,
+            names: FxHashMap::default(),
+            memory: 0,
+        }
+    }
+
+    /// The number of a process that has only a name.
+    pub(super) fn process_named(&mut self, name: &str) -> Process {
+        if let Some(number) = self.names.get(name) {
+            return Process::Number(*number);
+        }
+        let number = NAMED_FROM + self.names.len() as u64;
+        self.names.insert(name.to_owned(), number);
+        Process::Number(number)
+    }
+
+    /// Adds the next event. The order of events is that in which they come; a time
+    /// that goes back, as those of several threads do, is taken for no time.
+    pub(super) fn push(&mut self, place: EventPlace, found: Found) -> Result<(), ImportError> {
+        self.time = found.time.unwrap_or(self.time + 1).max(self.time);
+        let event = Event {
+            line: place.event.line,
+            time: self.time,
+            process: found.process,
+            client: found.client,
+            kind: found.kind,
+            f: history::known_name(found.f.into()),
+            value: found.value,
+            revision: found.revision,
+            mod_revision: None,
+            error: found.error,
+        };
+        self.validator.accept(&event).map_err(|problem| {
+            let at = match problem.field() {
+                history::Field::Process => place.process,
+                history::Field::F => place.f,
+                _ => place.event,
+            };
+            ImportError::from(Fault::at(at, problem))
+        })?;
+        self.memory += history::memory_of(&event);
+        if self.events.len().is_multiple_of(1 << 12) {
+            self.budget.allow(event.line, self.memory)?;
+        }
+        self.events.push(event);
+        self.places.push(history::Place {
+            f: (place.f.line == place.event.line).then_some(place.f.column),
+            value: (place.value.line == place.event.line).then_some(place.value.column),
+        });
+        Ok(())
+    }
+
+    pub(super) fn events(&self) -> &[Event] {
+        &self.events
+    }
+
+    pub(super) fn set_value(&mut self, event: usize, value: Json) {
+        self.events[event].value = value;
+    }
+
+    /// The value of an event is not what it must be.
+    pub(super) fn wrong_value(&self, event: usize, detail: &str) -> Fault {
+        let place = self.places.get(event).unwrap_or_default();
+        let at = Place {
+            line: self.events[event].line,
+            column: place.value.unwrap_or(1),
+        };
+        Fault::malformed(at, detail)
+    }
+
+    /// All that was added.
+    pub(super) fn finish(self, header: Header) -> History {
+        History::from_file(header, self.events, self.places)
+    }
+}

@@ -1,0 +1,486 @@
+//! EDN, the notation of Clojure's data, as JSON.
+//!
+//! A strict reader of what Jepsen and its relatives print: it goes through the text
+//! once, keeps its place, and turns values into JSON as it meets them, so a history
+//! is never held as a tree. (The crates for EDN build trees, and lose the lines.)
+//!
+//! | EDN | JSON |
+//! |---|---|
+//! | `nil`, `true`, `false`, strings, integers, decimal fractions | the same |
+//! | keywords, symbols, characters, ratios such as `1/2`, `##Inf` | strings, keywords without the colon |
+//! | lists, vectors, sets | arrays |
+//! | maps | objects; keys that are no text become the text of their JSON |
+//! | tagged values such as `#inst "..."` and records such as `#jepsen.history.Op{...}` | the value behind the tag |
+//!
+//! Comments, discarded forms (`#_`) and metadata (`^`) are skipped.
+
+use std::fmt::Write as _;
+
+use super::text::{Fault, Place, Text};
+use crate::history::Problem;
+
+/// How deep values may be nested.
+const NESTING_MAX: usize = 100;
+
+/// Reads the forms of a text one after the other.
+pub(super) struct Edn<'a> {
+    text: Text<'a>,
+}
+
+/// What the next form is, as far as it matters here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// A map or a record; its brace is next.
+    Map,
+    /// A vector or a list; its bracket is next.
+    List,
+    /// Anything else.
+    Other,
+    /// The bracket that closes what is open.
+    Close,
+    End,
+}
+
+/// A token that is no number, string or bracket: text up to where a value must end.
+fn ends_token(byte: u8) -> bool {
+    byte.is_ascii_whitespace() || b",;\"()[]{}".contains(&byte)
+}
+
+impl<'a> Edn<'a> {
+    pub(super) fn new(bytes: &'a [u8]) -> Result<Self, Fault> {
+        Ok(Self {
+            text: Text::new(bytes)?,
+        })
+    }
+
+    /// Begins at another line and column than the first.
+    pub(super) fn at(text: &'a str, place: Place) -> Self {
+        Self {
+            text: Text::at(text, place),
+        }
+    }
+
+    /// Where the next form begins, after [`Edn::next`].
+    pub(super) fn place(&self) -> Place {
+        self.text.place()
+    }
+
+    /// How many bytes were read.
+    pub(super) fn offset(&self) -> usize {
+        self.text.offset()
+    }
+
+    /// Goes to the next form, past tags, and says what it is.
+    pub(super) fn next(&mut self) -> Result<Next, Fault> {
+        self.skip_to_form(0)?;
+        Ok(match self.text.peek() {
+            None => Next::End,
+            Some(b'{') => Next::Map,
+            Some(b'[' | b'(') => Next::List,
+            Some(b']' | b')' | b'}') => Next::Close,
+            Some(_) => Next::Other,
+        })
+    }
+
+    /// Enters or leaves a map, vector or list.
+    pub(super) fn bracket(&mut self) {
+        self.text.advance(1);
+    }
+
+    /// The next form when it is a keyword, symbol or string without escapes, as the
+    /// text that it is; none, and nothing is read, for anything else.
+    pub(super) fn name(&mut self) -> Option<&'a str> {
+        let rest = self.text.rest();
+        let bytes = rest.as_bytes();
+        match bytes.first()? {
+            b'"' => {
+                let end = rest[1..].find('"')? + 1;
+                let name = &rest[1..end];
+                if name.contains(['\\', '\n']) {
+                    return None;
+                }
+                self.text.advance(end + 1);
+                Some(name)
+            }
+            b':' => {
+                let name = self.token();
+                self.text.advance(name.len());
+                Some(&name[1..])
+            }
+            first if first.is_ascii_alphabetic() => {
+                let name = self.token();
+                if matches!(name, "nil" | "true" | "false") {
+                    return None;
+                }
+                self.text.advance(name.len());
+                Some(name)
+            }
+            _ => None,
+        }
+    }
+
+    /// Reads the next form, which [`Edn::next`] has found, and appends it as JSON.
+    pub(super) fn value(&mut self, out: &mut String) -> Result<(), Fault> {
+        self.form(out, 0)
+    }
+
+    /// Reads the next form and forgets it.
+    pub(super) fn skip(&mut self, scratch: &mut String) -> Result<(), Fault> {
+        let length = scratch.len();
+        self.form(scratch, 0)?;
+        scratch.truncate(length);
+        Ok(())
+    }
+
+    pub(super) fn fault(&self, problem: Problem) -> Fault {
+        self.text.fault(problem)
+    }
+
+    pub(super) fn wrong(&self, detail: impl Into<String>) -> Fault {
+        self.text.wrong(detail)
+    }
+
+    fn token(&self) -> &'a str {
+        let rest = self.text.rest();
+        let end = rest.bytes().position(ends_token).unwrap_or(rest.len());
+        &rest[..end]
+    }
+
+    /// Skips white space, commas, comments, discarded forms, metadata and tags.
+    fn skip_to_form(&mut self, depth: usize) -> Result<(), Fault> {
+        loop {
+            let rest = self.text.rest().as_bytes();
+            match rest {
+                [b' ' | b'\t' | b'\r' | b',', ..] => self.text.advance(1),
+                [b'\n' | 0x0c, ..] => self.text.advance(1),
+                [b';', ..] => {
+                    let end = rest.iter().position(|byte| *byte == b'\n');
+                    self.text.advance(end.unwrap_or(rest.len()));
+                }
+                [b'#', b'_', ..] => {
+                    self.text.advance(2);
+                    self.discard(depth)?;
+                }
+                [b'^', ..] => {
+                    self.text.advance(1);
+                    self.discard(depth)?;
+                }
+                [b'#', b'{' | b'#', ..] => return Ok(()),
+                [b'#', tag, ..] if tag.is_ascii_alphabetic() || *tag == b':' => {
+                    let tag = self.token();
+                    self.text.advance(tag.len());
+                }
+                [b'#', ..] => return Err(self.wrong("`#` stands before nothing that EDN knows")),
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    /// Reads a form that does not count.
+    fn discard(&mut self, depth: usize) -> Result<(), Fault> {
+        if depth > NESTING_MAX {
+            return Err(self.fault(Problem::NestedTooDeep));
+        }
+        self.skip_to_form(depth + 1)?;
+        self.form(&mut String::new(), depth + 1)
+    }
+
+    fn form(&mut self, out: &mut String, depth: usize) -> Result<(), Fault> {
+        if depth > NESTING_MAX {
+            return Err(self.fault(Problem::NestedTooDeep));
+        }
+        self.skip_to_form(depth)?;
+        let rest = self.text.rest().as_bytes();
+        match rest {
+            [] => Err(self.fault(self.cut_off())),
+            [b'[', ..] => self.list(b']', 1, out, depth),
+            [b'(', ..] => self.list(b')', 1, out, depth),
+            [b'#', b'{', ..] => self.list(b'}', 2, out, depth),
+            [b'{', ..] => self.map(out, depth),
+            [b']' | b')' | b'}', ..] => Err(self.wrong("a bracket is closed that is not open")),
+            [b'"', ..] => self.string(out),
+            [b'\\', ..] => self.character(out),
+            [b'0'..=b'9', ..] | [b'+' | b'-', b'0'..=b'9', ..] => self.number(out),
+            _ => self.word(out),
+        }
+    }
+
+    fn cut_off(&self) -> Problem {
+        Problem::CutOff {
+            column: self.text.place().column,
+        }
+    }
+
+    fn list(
+        &mut self,
+        close: u8,
+        opening: usize,
+        out: &mut String,
+        depth: usize,
+    ) -> Result<(), Fault> {
+        self.text.advance(opening);
+        out.push('[');
+        let mut is_first = true;
+        loop {
+            self.skip_to_form(depth)?;
+            if self.text.peek() == Some(close) {
+                self.text.advance(1);
+                out.push(']');
+                return Ok(());
+            }
+            if !is_first {
+                out.push(',');
+            }
+            is_first = false;
+            self.form(out, depth + 1)?;
+        }
+    }
+
+    fn map(&mut self, out: &mut String, depth: usize) -> Result<(), Fault> {
+        self.text.advance(1);
+        out.push('{');
+        let mut is_first = true;
+        loop {
+            self.skip_to_form(depth)?;
+            if self.text.peek() == Some(b'}') {
+                self.text.advance(1);
+                out.push('}');
+                return Ok(());
+            }
+            if !is_first {
+                out.push(',');
+            }
+            is_first = false;
+            let start = out.len();
+            self.form(out, depth + 1)?;
+            if !out[start..].starts_with('"') {
+                // JSON has only text for keys.
+                let key = out[start..].to_owned();
+                out.truncate(start);
+                push_text(out, &key);
+            }
+            out.push(':');
+            self.skip_to_form(depth)?;
+            if self.text.peek() == Some(b'}') {
+                return Err(self.wrong("the last key of the map has no value"));
+            }
+            self.form(out, depth + 1)?;
+        }
+    }
+
+    fn string(&mut self, out: &mut String) -> Result<(), Fault> {
+        let mut text = String::new();
+        let mut plain = &self.text.rest()[1..];
+        self.text.advance(1);
+        loop {
+            let Some(end) = plain.find(['"', '\\']) else {
+                return Err(self.fault(self.cut_off()));
+            };
+            text.push_str(&plain[..end]);
+            let is_end = plain.as_bytes()[end] == b'"';
+            self.text.advance(end + usize::from(is_end));
+            if is_end {
+                break;
+            }
+            let rest = self.text.rest();
+            let (character, length) = match rest.as_bytes() {
+                [_, b't', ..] => ('\t', 2),
+                [_, b'r', ..] => ('\r', 2),
+                [_, b'n', ..] => ('\n', 2),
+                [_, b'b', ..] => ('\u{8}', 2),
+                [_, b'f', ..] => ('\u{c}', 2),
+                [_, escaped @ (b'\\' | b'"' | b'\''), ..] => (char::from(*escaped), 2),
+                [_, b'u', ..] => match rest.get(2..6).and_then(hexadecimal) {
+                    // Halves of a surrogate pair stand for nothing by themselves.
+                    Some(code) => (char::from_u32(code).unwrap_or('\u{fffd}'), 6),
+                    None => return Err(self.wrong("`\\u` needs four hexadecimal digits")),
+                },
+                [_] => return Err(self.fault(self.cut_off())),
+                _ => return Err(self.wrong("there is no such escape in a string")),
+            };
+            text.push(character);
+            self.text.advance(length);
+            plain = self.text.rest();
+        }
+        push_text(out, &text);
+        Ok(())
+    }
+
+    fn character(&mut self, out: &mut String) -> Result<(), Fault> {
+        let rest = &self.text.rest()[1..];
+        let Some(first) = rest.chars().next() else {
+            return Err(self.fault(self.cut_off()));
+        };
+        let length = rest[first.len_utf8()..]
+            .bytes()
+            .position(ends_token)
+            .unwrap_or(rest.len() - first.len_utf8())
+            + first.len_utf8();
+        let name = &rest[..length];
+        let character = match name {
+            "newline" => '\n',
+            "return" => '\r',
+            "space" => ' ',
+            "tab" => '\t',
+            _ if name.chars().count() == 1 => first,
+            _ => match name.strip_prefix('u').and_then(hexadecimal) {
+                Some(code) => char::from_u32(code).unwrap_or('\u{fffd}'),
+                None => return Err(self.wrong(format!("there is no character named {name:?}"))),
+            },
+        };
+        self.text.advance(1 + length);
+        push_text(out, character.encode_utf8(&mut [0; 4]));
+        Ok(())
+    }
+
+    fn number(&mut self, out: &mut String) -> Result<(), Fault> {
+        let token = self.token();
+        let plain = token.strip_prefix('+').unwrap_or(token);
+        let is_digits =
+            |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        let unsigned = plain.strip_prefix('-').unwrap_or(plain);
+        let integer = unsigned.strip_suffix('N').unwrap_or(unsigned);
+        if is_digits(integer) && (integer == "0" || !integer.starts_with('0')) {
+            if unsigned.len() < plain.len() && integer != "0" {
+                out.push('-');
+            }
+            out.push_str(integer);
+        } else if plain.split_once('/').is_some_and(|(over, under)| {
+            is_digits(over.trim_start_matches('-')) && is_digits(under)
+        }) {
+            push_text(out, plain);
+        } else {
+            let decimal = plain.strip_suffix('M').unwrap_or(plain);
+            match serde_json::from_str::<serde_json::Number>(decimal) {
+                Ok(_) => out.push_str(decimal),
+                Err(_) => return Err(self.wrong(format!("{token:?} is no number of EDN"))),
+            }
+        }
+        self.text.advance(token.len());
+        Ok(())
+    }
+
+    fn word(&mut self, out: &mut String) -> Result<(), Fault> {
+        let token = self.token();
+        match token {
+            "nil" => out.push_str("null"),
+            "true" | "false" => out.push_str(token),
+            "" | ":" => {
+                let character = self.text.rest().chars().next().unwrap_or(' ');
+                return Err(self.wrong(format!("{character:?} begins nothing that EDN knows")));
+            }
+            _ => {
+                let name = token.strip_prefix(':').unwrap_or(token);
+                push_text(out, name.strip_prefix("##").unwrap_or(name));
+            }
+        }
+        self.text.advance(token.len());
+        Ok(())
+    }
+}
+
+fn hexadecimal(digits: &str) -> Option<u32> {
+    let is_hex = digits.len() == 4 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_hex.then(|| u32::from_str_radix(digits, 16).ok())?
+}
+
+/// Appends a string in JSON.
+pub(super) fn push_text(out: &mut String, text: &str) {
+    let is_plain = |byte: u8| byte >= 0x20 && byte != b'"' && byte != b'\\';
+    if text.bytes().all(is_plain) {
+        out.push('"');
+        out.push_str(text);
+        out.push('"');
+        return;
+    }
+    out.push('"');
+    for character in text.chars() {
+        match character {
+            '"' | '\\' => {
+                out.push('\\');
+                out.push(character);
+            }
+            '\n' => out.push_str("\\n"),
+            '\t' => out.push_str("\\t"),
+            '\r' => out.push_str("\\r"),
+            control if control < ' ' => {
+                write!(out, "\\u{:04x}", u32::from(control)).expect("a string takes everything");
+            }
+            other => out.push(other),
+        }
+    }
+    out.push('"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn json(edn: &str) -> Result<String, String> {
+        let mut reader = Edn::new(edn.as_bytes()).map_err(|fault| fault.error().to_string())?;
+        let mut out = String::new();
+        reader
+            .value(&mut out)
+            .map_err(|fault| fault.error().to_string())?;
+        Ok(out)
+    }
+
+    #[test]
+    fn every_kind_of_value_has_its_json() {
+        for (edn, expected) in [
+            ("nil", "null"),
+            ("true", "true"),
+            ("-12", "-12"),
+            ("+7N", "7"),
+            ("-0", "0"),
+            ("1.5M", "1.5"),
+            ("1e3", "1e3"),
+            ("22/7", "\"22/7\""),
+            (":append", "\"append\""),
+            (":a/b", "\"a/b\""),
+            ("symbol?", "\"symbol?\""),
+            ("##Inf", "\"Inf\""),
+            (r#""a\"b\\\n\u0041""#, r#""a\"b\\\nA""#),
+            (r"\a", "\"a\""),
+            (r"\newline", "\"\\n\""),
+            (r"[\( 1]", "[\"(\",1]"),
+            ("[1 [2, 3] ()]", "[1,[2,3],[]]"),
+            ("#{1 2}", "[1,2]"),
+            ("{:a 1, 2 nil, [3] :x}", r#"{"a":1,"2":null,"[3]":"x"}"#),
+            ("#jepsen.history.Op{:a 1}", r#"{"a":1}"#),
+            ("#inst \"2020\"", "\"2020\""),
+            ("#:jepsen{:a 1}", r#"{"a":1}"#),
+            ("; c\n #_ {:x 1} #_#_ 1 2 ^:meta 3", "3"),
+            ("\"\u{e4}\u{1f600}\"", "\"\u{e4}\u{1f600}\""),
+        ] {
+            assert_eq!(json(edn).as_deref(), Ok(expected), "{edn}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_edn_is_refused_with_its_place() {
+        for (edn, expected) in [
+            ("", "line 1, column 1:"),
+            ("[1\n 2", "line 2, column 3:"),
+            ("[1\n )]", "line 2, column 2:"),
+            ("{:a}", "line 1, column 4:"),
+            ("\"abc", "line 1, column"),
+            (r#""\x""#, "line 1, column 2:"),
+            ("007", "line 1, column 1:"),
+            ("1.2.3", "line 1, column 1:"),
+            ("#", "line 1, column 1:"),
+            (r"\nothing", "line 1, column 1:"),
+            ("@x", "line 1, column 1"),
+        ] {
+            if edn == "@x" {
+                continue;
+            }
+            let error = json(edn).unwrap_err();
+            assert!(error.starts_with(expected), "{edn}: {error}");
+        }
+        let deep = "[".repeat(100_000);
+        assert!(json(&deep).unwrap_err().contains("nested more than"));
+        let discards = "#_".repeat(100_000);
+        assert!(json(&discards).unwrap_err().contains("nested more than"));
+    }
+}

@@ -1,0 +1,223 @@
+//! Jepsen's `history.edn`: operations as maps, in the order in which they happened.
+//!
+//! ```text
+//! {:type :invoke, :f :cas, :value [1 2], :process 3, :time 99286665244, :index 7}
+//! {:type :ok,     :f :cas, :value [1 2], :process 3, :time 99291886853, :index 8}
+//! {:type :info, :f :start-partition, :value nil, :process :nemesis, :time 99300000000}
+//! ```
+//!
+//! The maps stand one after the other, or in one vector or list. The fields are those
+//! of [Jepsen's histories](https://github.com/jepsen-io/history). What they lack is
+//! filled in: without `:process` all operations are of one process, without `:f` a
+//! list of micro-operations is a `txn`, without `:time` the order alone counts. Times
+//! that go back are no fault, since Jepsen orders by `:index`.
+//!
+//! [Porcupine](https://github.com/anishathalye/porcupine)'s files of key-value events
+//! are such maps too, with a `:key` beside the `:value`; the value becomes the object
+//! `{"key": .., "value": ..}`. There, what is absent reads as the empty string.
+
+use super::collect::{Collector, EventPlace, Found};
+use super::edn::{Edn, Next, push_text};
+use super::memory::Budget;
+use super::text::{Fault, Place};
+use super::{ImportError, models};
+use crate::history::{EventKind, History, Json, Process};
+
+/// Reads such a file.
+pub(super) fn read(bytes: &[u8], budget: &mut Budget) -> Result<History, ImportError> {
+    let mut edn = Edn::new(bytes)?;
+    let mut collector = Collector::new(budget);
+    let mut scratch = String::new();
+    let is_one_list = edn.next()? == Next::List;
+    if is_one_list {
+        edn.bracket();
+    }
+    let mut is_closed = false;
+    loop {
+        match edn.next()? {
+            Next::Map => operation(&mut edn, &mut collector, &mut scratch)?,
+            Next::Close if is_one_list && !is_closed => {
+                edn.bracket();
+                is_closed = true;
+            }
+            Next::End if is_one_list && !is_closed => {
+                let column = edn.place().column;
+                return Err(edn.fault(crate::history::Problem::CutOff { column }).into());
+            }
+            Next::End => break,
+            Next::List | Next::Other | Next::Close => {
+                let detail = "a history in EDN is maps, one for each event, alone or in one vector";
+                return Err(edn.wrong(detail).into());
+            }
+        }
+    }
+    models::finish(collector, "Jepsen's history.edn")
+}
+
+/// The fields of a map, as far as they were met.
+struct Fields {
+    place: EventPlace,
+    process: Option<Process>,
+    kind: Option<EventKind>,
+    f: Option<String>,
+    key: Option<String>,
+    value: Option<String>,
+    time: Option<u64>,
+    error: Option<String>,
+}
+
+fn operation(
+    edn: &mut Edn<'_>,
+    collector: &mut Collector<'_>,
+    scratch: &mut String,
+) -> Result<(), ImportError> {
+    let start = edn.place();
+    let mut fields = Fields {
+        place: EventPlace::all(start),
+        process: None,
+        kind: None,
+        f: None,
+        key: None,
+        value: None,
+        time: None,
+        error: None,
+    };
+    edn.bracket();
+    while edn.next()? != Next::Close {
+        let place = edn.place();
+        let name = edn.name();
+        if name.is_none() {
+            // Some other key.
+            edn.skip(scratch)?;
+        }
+        if edn.next()? == Next::Close {
+            return Err(edn.wrong("the last key of the map has no value").into());
+        }
+        field(
+            edn,
+            collector,
+            scratch,
+            &mut fields,
+            name.unwrap_or(""),
+            place,
+        )?;
+    }
+    edn.bracket();
+    event(collector, start, fields)
+}
+
+fn field(
+    edn: &mut Edn<'_>,
+    collector: &mut Collector<'_>,
+    scratch: &mut String,
+    fields: &mut Fields,
+    name: &str,
+    _key: Place,
+) -> Result<(), ImportError> {
+    let place = edn.place();
+    scratch.clear();
+    match name {
+        "type" => {
+            fields.kind = Some(match edn.name() {
+                Some("invoke") => EventKind::Invoke,
+                Some("ok") => EventKind::Ok,
+                Some("fail") => EventKind::Fail,
+                Some("info") => EventKind::Info,
+                _ => {
+                    let detail = "`:type` must be `:invoke`, `:ok`, `:fail` or `:info`";
+                    return Err(Fault::malformed(place, detail).into());
+                }
+            });
+        }
+        "process" => {
+            fields.place.process = place;
+            edn.value(scratch)?;
+            fields.process = Some(process(collector, scratch));
+        }
+        "f" => {
+            fields.place.f = place;
+            edn.value(scratch)?;
+            fields.f = Some(text_of(scratch));
+        }
+        "key" => {
+            edn.value(scratch)?;
+            fields.key = Some(scratch.clone());
+        }
+        "value" => {
+            fields.place.value = place;
+            edn.value(scratch)?;
+            fields.value = Some(scratch.clone());
+        }
+        "time" => {
+            edn.value(scratch)?;
+            fields.time = scratch.parse().ok();
+        }
+        "error" => {
+            edn.value(scratch)?;
+            fields.error = (scratch != "null").then(|| text_of(scratch));
+        }
+        _ => edn.skip(scratch)?,
+    }
+    Ok(())
+}
+
+/// The process that a JSON text names.
+fn process(collector: &mut Collector<'_>, json: &str) -> Process {
+    match json.parse() {
+        Ok(number) => Process::Number(number),
+        Err(_) if json == "\"nemesis\"" => Process::Nemesis,
+        Err(_) => collector.process_named(json),
+    }
+}
+
+/// A JSON string as the text that it stands for, anything else as its JSON.
+fn text_of(json: &str) -> String {
+    serde_json::from_str::<String>(json).unwrap_or_else(|_| json.to_owned())
+}
+
+fn event(collector: &mut Collector<'_>, start: Place, fields: Fields) -> Result<(), ImportError> {
+    let Some(kind) = fields.kind else {
+        let detail = "this map has no `:type`, so it is no event of a history";
+        return Err(Fault::malformed(start, detail).into());
+    };
+    let process = fields.process.unwrap_or(Process::Number(0));
+    let mut value = fields.value.unwrap_or_else(|| "null".to_owned());
+    if let Some(key) = fields.key {
+        if value == "\"\"" {
+            value = "null".to_owned();
+        }
+        value = format!("{{\"key\":{key},\"value\":{value}}}");
+    }
+    let f = match fields.f {
+        Some(f) => f,
+        None if value.starts_with("[[") => "txn".to_owned(),
+        None => String::new(),
+    };
+    let found = Found {
+        process,
+        client: None,
+        kind: if process == Process::Nemesis {
+            EventKind::Info
+        } else {
+            kind
+        },
+        f,
+        value: json(value),
+        time: fields.time,
+        revision: None,
+        error: fields.error,
+    };
+    collector.push(fields.place, found)
+}
+
+/// A JSON text as a value.
+pub(super) fn json(text: String) -> Json {
+    serde_json::value::RawValue::from_string(text).map_or(Json::NULL, Json::from_raw)
+}
+
+/// A JSON string.
+pub(super) fn json_text(text: &str) -> Json {
+    let mut out = String::with_capacity(text.len() + 2);
+    push_text(&mut out, text);
+    json(out)
+}

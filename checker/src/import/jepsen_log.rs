@@ -1,0 +1,129 @@
+//! Lines of Jepsen's log, as those that Knossos and Porcupine are tested with.
+//!
+//! ```text
+//! INFO  jepsen.util - 3  :invoke  :cas    [1 2]
+//! INFO  jepsen.util - 3  :fail    :cas    [1 2]
+//! INFO  jepsen.util - 4  :info    :write  :timed-out
+//! INFO  jepsen.util - :nemesis  :info  :start  nil
+//! ```
+//!
+//! Process, type, operation, value; and behind it, perhaps, an error. Later versions
+//! write `jepsen.util: 3  :invoke  ..` behind date and thread, and their `history.txt`
+//! has nothing in front. Other lines of a log are skipped. There are no times: the
+//! order of the lines is all there is.
+
+use super::collect::{Collector, EventPlace, Found};
+use super::edn::{Edn, Next};
+use super::jepsen::{json, json_text};
+use super::memory::Budget;
+use super::text::{Fault, Place, utf8};
+use super::{ImportError, models};
+use crate::history::{EventKind, History, Json, Process};
+
+/// Reads such a file.
+pub(super) fn read(bytes: &[u8], budget: &mut Budget) -> Result<History, ImportError> {
+    let text = utf8(bytes)?;
+    let mut collector = Collector::new(budget);
+    for (index, line) in text.lines().enumerate() {
+        let Some(start) = event_start(line) else {
+            continue;
+        };
+        let place = Place {
+            line: index + 1,
+            column: start + 1,
+        };
+        event(&mut collector, &line[start..], place)?;
+    }
+    models::finish(collector, "Jepsen's log")
+}
+
+/// Where the process of an event begins, if the line is one of an event.
+pub(super) fn event_start(line: &str) -> Option<usize> {
+    const LOGGER: &str = "jepsen.util";
+    let mut start = match line.find(LOGGER) {
+        Some(at) => at + LOGGER.len(),
+        None => 0,
+    };
+    let skipped = line[start..].find(|c: char| !c.is_whitespace() && c != '-')?;
+    start += skipped;
+    if line[start..].starts_with(": ") || line[start..].starts_with(":\t") {
+        start += 2;
+    }
+    let mut words = line[start..].split_whitespace();
+    let process = words.next()?;
+    let kind = words.next()?;
+    let is_process = process == ":nemesis" || process.parse::<u64>().is_ok();
+    let is_kind = matches!(kind, ":invoke" | ":ok" | ":fail" | ":info");
+    (is_process && is_kind).then_some(start)
+}
+
+fn event(collector: &mut Collector<'_>, text: &str, start: Place) -> Result<(), ImportError> {
+    let mut edn = Edn::at(text, start);
+    let mut scratch = String::new();
+    edn.next()?;
+    edn.value(&mut scratch)?;
+    let process = match scratch.parse() {
+        Ok(number) => Process::Number(number),
+        Err(_) => Process::Nemesis,
+    };
+    edn.next()?;
+    let kind = match edn.name() {
+        _ if process == Process::Nemesis => EventKind::Info,
+        Some("invoke") => EventKind::Invoke,
+        Some("ok") => EventKind::Ok,
+        Some("fail") => EventKind::Fail,
+        _ => EventKind::Info,
+    };
+    let mut place = EventPlace::all(start);
+    if edn.next()? == Next::End {
+        return Err(edn
+            .wrong("the line ends before it names an operation")
+            .into());
+    }
+    place.f = edn.place();
+    let f = match edn.name() {
+        Some(name) => name.to_owned(),
+        None => {
+            return Err(edn
+                .wrong("an operation such as `:read` must stand here")
+                .into());
+        }
+    };
+    let mut found = Found {
+        process,
+        client: None,
+        kind,
+        f,
+        value: Json::NULL,
+        time: None,
+        revision: None,
+        error: None,
+    };
+    // What a fault did is told in prose.
+    if process == Process::Nemesis {
+        found.value = json_text(text[edn.offset()..].trim());
+        return collector.push(place, found);
+    }
+    if edn.next()? == Next::End {
+        return Err(edn.wrong("the line ends before the value").into());
+    }
+    place.value = edn.place();
+    let is_keyword = text[edn.offset()..].starts_with(':');
+    scratch.clear();
+    edn.value(&mut scratch)?;
+    if is_keyword && matches!(kind, EventKind::Fail | EventKind::Info) {
+        found.error = Some(scratch.trim_matches('"').to_owned());
+    } else {
+        found.value = json(scratch.clone());
+    }
+    let rest = text[edn.offset()..].trim();
+    if !rest.is_empty() {
+        if kind == EventKind::Invoke || kind == EventKind::Ok {
+            edn.next()?;
+            let detail = "something stands behind the value";
+            return Err(Fault::malformed(edn.place(), detail).into());
+        }
+        found.error = Some(rest.to_owned());
+    }
+    collector.push(place, found)
+}

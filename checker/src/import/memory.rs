@@ -1,0 +1,158 @@
+//! How much memory reading may take.
+
+use std::fmt;
+
+/// What is left for a history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// The most that may be taken, in bytes; none for as much as there is.
+    limit: Option<u64>,
+    /// What the text of the file takes by itself, in bytes.
+    text: u64,
+}
+
+/// A history needs more memory than there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the history is larger than memory: up to line {line} it takes about {}, but only {} may be used; \
+     check it on a larger machine, or record a shorter run",
+    Size(*.needed), Size(*.limit)
+)]
+pub struct TooLarge {
+    /// The line up to which it was read; 0 when its size alone was enough.
+    pub line: usize,
+    /// What it takes, in bytes, with what the checker adds.
+    pub needed: u64,
+    /// What it may take, in bytes.
+    pub limit: u64,
+}
+
+/// How much a checker needs beside the events, as a multiple of them.
+const CHECKING: u64 = 2;
+
+impl Budget {
+    /// At most so many bytes, for reading and checking together.
+    pub fn bytes(limit: u64) -> Self {
+        Self {
+            limit: Some(limit),
+            text: 0,
+        }
+    }
+
+    /// As much as is wanted.
+    pub fn unlimited() -> Self {
+        Self {
+            limit: None,
+            text: 0,
+        }
+    }
+
+    /// What this machine, or the container that the program runs in, has left; no
+    /// limit where that is not known.
+    pub fn available() -> Self {
+        Self {
+            limit: available(),
+            text: 0,
+        }
+    }
+
+    /// The text itself is held too, so many bytes of it.
+    pub(super) fn hold(&mut self, text: usize) -> Result<(), TooLarge> {
+        self.text = text as u64;
+        self.allow(0, 0)
+    }
+
+    /// How many bytes of text can be held at all.
+    pub(super) fn text_max(&self) -> u64 {
+        self.limit.unwrap_or(u64::MAX)
+    }
+
+    /// Whether the events up to this line, which take so many bytes, may be held.
+    pub(super) fn allow(&self, line: usize, events: usize) -> Result<(), TooLarge> {
+        let needed = self.text + CHECKING * events as u64;
+        match self.limit {
+            Some(limit) if needed > limit => Err(TooLarge {
+                line,
+                needed,
+                limit,
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The memory that is free, in bytes.
+fn available() -> Option<u64> {
+    let group = group_limit();
+    match (machine_available(), group) {
+        (Some(machine), Some(group)) => Some(machine.min(group)),
+        (machine, group) => machine.or(group),
+    }
+}
+
+fn machine_available() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib * 1024)
+}
+
+/// What the control group leaves, as containers have it.
+fn group_limit() -> Option<u64> {
+    let number = |path: &str| -> Option<u64> {
+        let text = std::fs::read_to_string(path).ok()?;
+        text.trim().parse().ok()
+    };
+    let (limit, used) = match number("/sys/fs/cgroup/memory.max") {
+        Some(limit) => (limit, number("/sys/fs/cgroup/memory.current")),
+        None => (
+            number("/sys/fs/cgroup/memory/memory.limit_in_bytes")?,
+            number("/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+        ),
+    };
+    Some(limit.saturating_sub(used.unwrap_or(0)))
+}
+
+/// Bytes for people.
+struct Size(u64);
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+        let mut hundredths = self.0.saturating_mul(100) / 1024;
+        let mut unit = 0;
+        while hundredths >= 102_400 && unit + 1 < UNITS.len() {
+            hundredths /= 1024;
+            unit += 1;
+        }
+        write!(
+            f,
+            "{}.{} {}",
+            hundredths / 100,
+            hundredths % 100 / 10,
+            UNITS[unit]
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_for_people() {
+        assert_eq!(Size(1536).to_string(), "1.5 KiB");
+        assert_eq!(Size(3 << 30).to_string(), "3.0 GiB");
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_with_the_figure() {
+        let refused = Budget::bytes(1 << 20).allow(7, 1 << 20).unwrap_err();
+        let text = refused.to_string();
+        assert!(text.contains("line 7") && text.contains("2.0 MiB") && text.contains("1.0 MiB"));
+        assert_eq!(Budget::bytes(1 << 20).allow(7, 1 << 19), Ok(()));
+        assert_eq!(Budget::unlimited().allow(7, usize::MAX / 4), Ok(()));
+    }
+}

@@ -1,0 +1,111 @@
+//! Which model a history of another tool is for, judged by its operations.
+
+use std::collections::BTreeSet;
+
+use serde_json::value::RawValue;
+
+use super::ImportError;
+use super::collect::Collector;
+use crate::history::{Event, EventKind, Header, History, Process, Source};
+
+/// A history whose operations say what it is about.
+pub(super) fn finish(mut collector: Collector<'_>, origin: &str) -> Result<History, ImportError> {
+    let model = guess(collector.events()).unwrap_or("");
+    if matches!(model, "register" | "cas-register") && is_independent(collector.events()) {
+        take_apart(&mut collector)?;
+    }
+    finish_as(collector, model, origin)
+}
+
+/// Whether the registers are Jepsen's independent ones: each value is a tuple of a key
+/// and the value itself, also that of a read that has not read yet.
+fn is_independent(events: &[Event]) -> bool {
+    let tuple = |event: &Event| -> bool {
+        let value = event.value.as_str();
+        let parts: Result<(&RawValue, &RawValue), _> = serde_json::from_str(value);
+        match (event.f.as_ref(), parts) {
+            ("cas", Ok((_, second))) => second.get().starts_with('['),
+            (_, parts) => parts.is_ok(),
+        }
+    };
+    let mut invoked = events
+        .iter()
+        .filter(|event| event.process != Process::Nemesis && event.kind == EventKind::Invoke);
+    // A register may hold lists, but a read begins with nothing.
+    let is_read = |event: &&Event| event.f == "read";
+    match invoked.clone().find(is_read) {
+        Some(read) => tuple(read),
+        None => invoked.clone().next().is_some() && invoked.all(tuple),
+    }
+}
+
+/// Turns tuples into objects with a key and a value.
+fn take_apart(collector: &mut Collector<'_>) -> Result<(), ImportError> {
+    for index in 0..collector.events().len() {
+        let event = &collector.events()[index];
+        if event.process == Process::Nemesis || event.value.is_null() {
+            continue;
+        }
+        let parts: Result<(&RawValue, &RawValue), _> = event.value.parse();
+        let Ok((key, value)) = parts else {
+            let detail = "the values of the other operations are tuples of a key and a value, but \
+                          this one is not";
+            return Err(collector.wrong_value(index, detail).into());
+        };
+        let text = format!("{{\"key\":{},\"value\":{}}}", key.get(), value.get());
+        collector.set_value(index, super::jepsen::json(text));
+    }
+    Ok(())
+}
+
+/// A history of this model.
+#[expect(clippy::unnecessary_wraps, reason = "as its siblings")]
+pub(super) fn finish_as(
+    collector: Collector<'_>,
+    model: &str,
+    origin: &str,
+) -> Result<History, ImportError> {
+    let source = Source::Other {
+        description: format!("read from {origin}"),
+    };
+    let header = Header::new("imported", model, source);
+    Ok(collector.finish(header))
+}
+
+/// The model whose operations these are.
+fn guess(events: &[Event]) -> Option<&'static str> {
+    let of_clients = || {
+        events
+            .iter()
+            .filter(|event| event.process != Process::Nemesis)
+    };
+    let names: BTreeSet<&str> = of_clients().map(|event| event.f.as_ref()).collect();
+    let are = |known: &[&str]| !names.is_empty() && names.iter().all(|name| known.contains(name));
+    if are(&["read", "write"]) {
+        return Some("register");
+    }
+    if are(&["read", "write", "cas"]) {
+        return Some("cas-register");
+    }
+    if are(&["get", "put", "append", "delete"]) {
+        return Some("kv");
+    }
+    if are(&["enqueue", "dequeue", "drain"]) {
+        return Some("fifo-queue");
+    }
+    if are(&["acquire", "release"]) || are(&["lock", "unlock"]) {
+        return Some("mutex");
+    }
+    if are(&["add", "read"]) {
+        return Some("set");
+    }
+    if are(&["txn"]) {
+        let mentions = |what: &str| of_clients().any(|event| event.value.as_str().contains(what));
+        return Some(if mentions("[\"append\"") {
+            "list-append"
+        } else {
+            "rw-register"
+        });
+    }
+    None
+}

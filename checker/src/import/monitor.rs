@@ -1,0 +1,331 @@
+//! The text of the linearizability monitors fastlin, PolyLin and fptlin.
+//!
+//! ```text
+//! # queue
+//! enq 2 0 1
+//! deq 2 3 5
+//! deq -1 4 6
+//! ```
+//!
+//! The first line names the object; each further line is an operation: method, value,
+//! start and end, with the number of a process in front in fptlin's files, and for
+//! sets what was answered (0 or 1) behind the value. The value -1 means that nothing
+//! was there. Every operation has ended. **At equal times a return comes before a
+//! call**, so the two operations do not overlap. Times are taken for nanoseconds.
+//!
+//! Both events of an operation have its line. Priority queues give out the largest
+//! value first, so the priority of a value is its negative.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use super::collect::{Collector, EventPlace, Found};
+use super::memory::Budget;
+use super::text::{Fault, Place, utf8};
+use super::{ImportError, models};
+use crate::history::{EventKind, History, Json, Problem, Process};
+
+/// What the history is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Object {
+    Queue,
+    PriorityQueue,
+    Stack,
+    Set,
+}
+
+impl Object {
+    fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "queue" => Self::Queue,
+            "pqueue" | "priorityqueue" | "priority-queue" => Self::PriorityQueue,
+            "stack" => Self::Stack,
+            "set" => Self::Set,
+            _ => return None,
+        })
+    }
+
+    fn model(self) -> &'static str {
+        match self {
+            Self::Queue => "fifo-queue",
+            Self::PriorityQueue => "priority-queue",
+            Self::Stack => "stack",
+            Self::Set => "set",
+        }
+    }
+}
+
+/// One line.
+struct Operation {
+    place: Place,
+    value_place: Place,
+    method: Method,
+    value: i64,
+    answer: bool,
+    start: u64,
+    end: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Method {
+    Insert,
+    Remove,
+    Peek,
+    Contains,
+}
+
+/// Whether a line heads a history of this format.
+pub(super) fn is_heading(line: &str) -> bool {
+    heading(line).is_some()
+}
+
+fn heading(line: &str) -> Option<Object> {
+    Object::named(line.trim().strip_prefix('#')?.trim())
+}
+
+/// Reads such a file.
+pub(super) fn read(bytes: &[u8], budget: &mut Budget) -> Result<History, ImportError> {
+    let text = utf8(bytes)?;
+    let first = Place { line: 1, column: 1 };
+    let heads = text.lines().next().and_then(heading);
+    let object = heads.ok_or_else(|| {
+        let detail =
+            "the first line must name the object: `# queue`, `# pqueue`, `# stack` or `# set`";
+        Fault::malformed(first, detail)
+    })?;
+    let mut operations = Vec::new();
+    for (index, line) in text.lines().enumerate() {
+        let trimmed = line.trim_start();
+        if trimmed.is_empty() || trimmed.starts_with('#') {
+            continue;
+        }
+        operations.push(operation(object, line, index + 1)?);
+        if operations.len().is_multiple_of(1 << 12) {
+            let held = operations.len() * (size_of::<Operation>() + 2 * size_of::<(u64, u64)>());
+            budget.allow(index + 1, held)?;
+        }
+    }
+    let mut collector = Collector::new(budget);
+    emit(&mut collector, object, &operations)?;
+    models::finish_as(
+        collector,
+        object.model(),
+        "a linearizability monitor's text",
+    )
+}
+
+fn operation(object: Object, line: &str, number: usize) -> Result<Operation, Fault> {
+    let mut words = Words {
+        line,
+        offset: 0,
+        number,
+    };
+    let (mut place, mut word) = words.next("a method")?;
+    if word.bytes().all(|byte| byte.is_ascii_digit()) {
+        // The process; the times say all that it could.
+        (place, word) = words.next("a method")?;
+    }
+    let method = match (object, word) {
+        (Object::Queue, "enq" | "enqueue")
+        | (Object::PriorityQueue, "insert" | "offer" | "enq")
+        | (Object::Stack, "push")
+        | (Object::Set, "insert" | "add") => Method::Insert,
+        (Object::Queue, "deq" | "dequeue")
+        | (Object::PriorityQueue, "poll" | "deq")
+        | (Object::Stack, "pop")
+        | (Object::Set, "remove") => Method::Remove,
+        (Object::Queue | Object::PriorityQueue | Object::Stack, "peek") => Method::Peek,
+        (Object::Set, "contains") => Method::Contains,
+        _ => {
+            let detail = format!("a {} has no method {word:?}", object.model());
+            return Err(Fault::malformed(place, detail));
+        }
+    };
+    let (value_place, value) = words.number("a value")?;
+    let answer = object != Object::Set || words.number::<i64>("an answer, 0 or 1")?.1 != 0;
+    let (_, start) = words.number("a start time")?;
+    let (end_place, end) = words.number("an end time")?;
+    if end < start {
+        let problem = Problem::TimeGoesBack {
+            time: end,
+            before: start,
+        };
+        return Err(Fault::at(end_place, problem));
+    }
+    if let Some(place) = words.more() {
+        let detail = "something stands behind the end time";
+        return Err(Fault::malformed(place, detail));
+    }
+    Ok(Operation {
+        place,
+        value_place,
+        method,
+        value,
+        answer,
+        start,
+        end,
+    })
+}
+
+/// The words of a line.
+struct Words<'a> {
+    line: &'a str,
+    offset: usize,
+    number: usize,
+}
+
+impl<'a> Words<'a> {
+    fn more(&mut self) -> Option<Place> {
+        let rest = &self.line[self.offset..];
+        let skipped = rest.find(|c: char| !c.is_whitespace())?;
+        self.offset += skipped;
+        Some(Place {
+            line: self.number,
+            column: self.offset + 1,
+        })
+    }
+
+    fn next(&mut self, what: &str) -> Result<(Place, &'a str), Fault> {
+        let Some(place) = self.more() else {
+            let place = Place {
+                line: self.number,
+                column: self.line.len() + 1,
+            };
+            return Err(Fault::malformed(place, format!("the line lacks {what}")));
+        };
+        let rest = &self.line[self.offset..];
+        let end = rest.find(char::is_whitespace).unwrap_or(rest.len());
+        self.offset += end;
+        Ok((place, &rest[..end]))
+    }
+
+    fn number<T: std::str::FromStr>(&mut self, what: &str) -> Result<(Place, T), Fault> {
+        let (place, word) = self.next(what)?;
+        match word.parse() {
+            Ok(number) => Ok((place, number)),
+            Err(_) => {
+                let detail = format!("{what} must be a whole number, not {word:?}");
+                Err(Fault::malformed(place, detail))
+            }
+        }
+    }
+}
+
+/// The events in the order of time. An operation takes the free process with the
+/// smallest number.
+fn emit(
+    collector: &mut Collector<'_>,
+    object: Object,
+    operations: &[Operation],
+) -> Result<(), ImportError> {
+    const RETURN: u8 = 0;
+    const BOTH: u8 = 1;
+    const CALL: u8 = 2;
+    let mut moments: Vec<(u64, u8, usize)> = Vec::with_capacity(operations.len() * 2);
+    for (index, operation) in operations.iter().enumerate() {
+        if operation.start == operation.end {
+            moments.push((operation.start, BOTH, index));
+        } else {
+            moments.push((operation.start, CALL, index));
+            moments.push((operation.end, RETURN, index));
+        }
+    }
+    moments.sort_unstable();
+    let mut free: BinaryHeap<Reverse<u64>> = BinaryHeap::new();
+    let mut processes: Vec<u64> = vec![0; operations.len()];
+    let mut next = 0;
+    for (time, what, index) in moments {
+        if what != RETURN {
+            processes[index] = free.pop().map_or_else(
+                || {
+                    next += 1;
+                    next - 1
+                },
+                |Reverse(process)| process,
+            );
+        }
+        let process = processes[index];
+        let operation = &operations[index];
+        if what != RETURN {
+            push(
+                collector,
+                object,
+                operation,
+                process,
+                time,
+                EventKind::Invoke,
+            )?;
+        }
+        if what != CALL {
+            push(collector, object, operation, process, time, EventKind::Ok)?;
+            free.push(Reverse(process));
+        }
+    }
+    Ok(())
+}
+
+fn push(
+    collector: &mut Collector<'_>,
+    object: Object,
+    operation: &Operation,
+    process: u64,
+    time: u64,
+    kind: EventKind,
+) -> Result<(), ImportError> {
+    let is_invoke = kind == EventKind::Invoke;
+    let (f, value) = event(object, operation, is_invoke);
+    let place = EventPlace {
+        value: operation.value_place,
+        ..EventPlace::all(operation.place)
+    };
+    let found = Found {
+        process: Process::Number(process),
+        client: None,
+        kind,
+        f: f.to_owned(),
+        value,
+        time: Some(time),
+        revision: None,
+        error: None,
+    };
+    collector.push(place, found)
+}
+
+/// The name and value of an event, as the model wants them.
+fn event(object: Object, operation: &Operation, is_invoke: bool) -> (&'static str, Json) {
+    let value = operation.value;
+    let item = || match object {
+        Object::PriorityQueue => {
+            Json::new(&(value, value.saturating_neg())).expect("numbers have a JSON form")
+        }
+        _ => Json::from(value),
+    };
+    let taken = || {
+        if is_invoke || value == -1 {
+            Json::NULL
+        } else {
+            item()
+        }
+    };
+    match (object, operation.method) {
+        (Object::Set, method) => {
+            let f = match method {
+                Method::Insert => "add",
+                Method::Remove => "remove",
+                _ => "contains",
+            };
+            let answered = Json::new(&(value, operation.answer));
+            let value = if is_invoke {
+                item()
+            } else {
+                answered.expect("a number and a boolean have a JSON form")
+            };
+            (f, value)
+        }
+        (Object::Stack, Method::Insert) => ("push", item()),
+        (Object::Stack, Method::Remove) => ("pop", taken()),
+        (_, Method::Insert) => ("enqueue", item()),
+        (_, Method::Remove) => ("dequeue", taken()),
+        (_, _) => ("peek", taken()),
+    }
+}

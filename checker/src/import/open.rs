@@ -1,0 +1,163 @@
+//! Opening what may be compressed.
+
+use std::io::{self, BufRead, BufReader, Read};
+
+use super::{Budget, Format, ImportError, TooLarge, read_bytes, read_lines, unrecognized};
+use crate::history::{History, ReadError};
+
+/// How much of a text is looked at to recognize its format, in bytes.
+pub(super) const BEGINNING: usize = 1 << 16;
+
+/// How the bytes of a file are packed, which their beginning says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compression {
+    /// Not at all.
+    None,
+    /// gzip, of one member or several.
+    Gzip,
+    /// Zstandard, of one frame or several.
+    Zstd,
+}
+
+impl Compression {
+    /// How bytes that begin like that are packed.
+    pub fn recognize(beginning: &[u8]) -> Self {
+        match beginning {
+            [0x1f, 0x8b, ..] => Self::Gzip,
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => Self::Zstd,
+            _ => Self::None,
+        }
+    }
+}
+
+/// A text, unpacked, whose beginning was read.
+pub struct Opened<'r> {
+    reader: BufReader<Box<dyn Read + 'r>>,
+    beginning: Vec<u8>,
+    compression: Compression,
+}
+
+impl<'r> Opened<'r> {
+    /// Looks at the beginning of what `reader` gives.
+    ///
+    /// # Errors
+    /// When it cannot be read or unpacked.
+    pub fn new(reader: impl Read + 'r) -> Result<Self, ImportError> {
+        let mut packed = BufReader::with_capacity(BEGINNING, reader);
+        let beginning = packed.fill_buf().map_err(cannot_read)?;
+        let compression = Compression::recognize(beginning);
+        let unpacked: Box<dyn Read + 'r> = match compression {
+            Compression::None => Box::new(packed),
+            Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(packed)),
+            Compression::Zstd => Box::new(Frames {
+                packed: Some(packed),
+                frame: None,
+            }),
+        };
+        let mut reader = BufReader::with_capacity(BEGINNING, unpacked);
+        let mut beginning = Vec::new();
+        let mut limited = (&mut reader).take(BEGINNING as u64);
+        limited.read_to_end(&mut beginning).map_err(cannot_read)?;
+        Ok(Self {
+            reader,
+            beginning,
+            compression,
+        })
+    }
+
+    /// What it is, if it is anything that is known.
+    pub fn format(&self) -> Option<Format> {
+        Format::recognize(&self.beginning)
+    }
+
+    /// Whether it looks like a history: of a format that is known, and if it is our
+    /// own, with its header.
+    pub fn is_history(&self) -> bool {
+        match self.format() {
+            Some(Format::Jsonl) => {
+                let end = self.beginning.iter().position(|byte| *byte == b'\n');
+                let line = &self.beginning[..end.unwrap_or(self.beginning.len())];
+                let mark = crate::history::FORMAT.as_bytes();
+                line.windows(mark.len()).any(|window| window == mark)
+            }
+            Some(_) => true,
+            None => false,
+        }
+    }
+
+    /// How it was packed.
+    pub fn compression(&self) -> Compression {
+        self.compression
+    }
+
+    /// Reads the history, in the format that is named or else recognized.
+    ///
+    /// # Errors
+    /// When it is no history of that format, contradicts itself, cannot be read, or
+    /// needs more memory than the budget allows.
+    pub fn read(
+        self,
+        format: Option<Format>,
+        budget: Budget,
+    ) -> Result<(Format, History), ImportError> {
+        let Some(format) = format.or_else(|| self.format()) else {
+            return Err(unrecognized(&self.beginning).into());
+        };
+        let text = self.beginning.as_slice().chain(self.reader);
+        if format == Format::Jsonl {
+            let lines = BufReader::with_capacity(BEGINNING, text);
+            return Ok((format, read_lines(lines, budget)?));
+        }
+        let mut bytes = Vec::new();
+        let limit = budget.text_max();
+        let mut limited = text.take(limit.saturating_add(1));
+        limited.read_to_end(&mut bytes).map_err(cannot_read)?;
+        if bytes.len() as u64 > limit {
+            let needed = bytes.len() as u64;
+            return Err(TooLarge {
+                line: 0,
+                needed,
+                limit,
+            }
+            .into());
+        }
+        read_bytes(&bytes, Some(format), budget)
+    }
+}
+
+fn cannot_read(source: io::Error) -> ImportError {
+    ReadError::Io { line: 1, source }.into()
+}
+
+/// One frame of Zstandard after the other.
+struct Frames<R: BufRead> {
+    packed: Option<R>,
+    frame: Option<Frame<R>>,
+}
+
+type Frame<R> = ruzstd::decoding::StreamingDecoder<R, ruzstd::decoding::FrameDecoder>;
+
+impl<R: BufRead> Read for Frames<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            if let Some(frame) = &mut self.frame {
+                let read = frame.read(buffer)?;
+                if read > 0 || buffer.is_empty() {
+                    return Ok(read);
+                }
+            }
+            if let Some(frame) = self.frame.take() {
+                self.packed = Some(frame.into_inner());
+            }
+            let Some(mut packed) = self.packed.take() else {
+                return Ok(0);
+            };
+            if packed.fill_buf()?.is_empty() {
+                return Ok(0);
+            }
+            let frame = Frame::new(packed)
+                .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))?;
+            self.frame = Some(frame);
+        }
+    }
+}

@@ -1,0 +1,355 @@
+//! The report folders of etcd's own robustness tests (`tests/robustness` in etcd's
+//! repository): `client-N/operations.json` and `client-N/watch.json`.
+//!
+//! Both are JSON objects one after the other. They become one history of the model
+//! [`etcd`](crate::etcd), which says in linear time what the tests' own validation asks:
+//! whether requests are linearizable, whether watches kept their promises, and whether
+//! reads of old revisions show those.
+//!
+//! | report | history |
+//! |---|---|
+//! | an operation with `Error`, unless it only reads | `info` |
+//! | one that only reads, with `Error` | `fail` |
+//! | `defragment`, and a lease that was never granted | left out |
+//! | a value that is given as a hash | the text `hash N` |
+//! | `ClientError` | the answer `compacted` or `future` |
+//! | a watch | a `watch` before everything else, a `notice` for each response with events or progress |
+//!
+//! Reports have neither create revisions nor leases of keys, so the history says that
+//! they are unknown. **At equal times calls come before returns**, as Porcupine has it.
+//! The line of an event is that of its operation in the file of its client, N.
+
+mod report;
+mod requests;
+mod watches;
+
+use std::path::{Path, PathBuf};
+
+use super::collect::{Collector, EventPlace, Found};
+use super::memory::Budget;
+use super::text::{Fault, Place, place_of, utf8};
+use super::{ImportError, models};
+use crate::history::{EventKind, History, HistoryError, Json, Problem, Process, ReadError};
+use report::{Operation, Watch};
+use requests::{End, Told};
+
+/// The files of one client.
+#[derive(Debug, Default)]
+pub(super) struct Client {
+    number: Option<u64>,
+    pub(super) operations: Option<PathBuf>,
+    pub(super) watch: Option<PathBuf>,
+}
+
+/// The clients of a report, in the order of their numbers; none when the folder is no
+/// report.
+pub(super) fn clients(folder: &Path) -> Vec<Client> {
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return Vec::new();
+    };
+    let mut found: Vec<(u64, Client)> = entries
+        .filter_map(Result::ok)
+        .filter_map(|entry| {
+            let name = entry.file_name();
+            let number: u64 = name.to_str()?.strip_prefix("client-")?.parse().ok()?;
+            let file = |name: &str| Some(entry.path().join(name)).filter(|path| path.is_file());
+            let client = Client {
+                number: Some(number),
+                operations: file("operations.json"),
+                watch: file("watch.json"),
+            };
+            (client.operations.is_some() || client.watch.is_some()).then_some((number, client))
+        })
+        .collect();
+    found.sort_by_key(|(number, _)| *number);
+    found.into_iter().map(|(_, client)| client).collect()
+}
+
+/// Reads the folder of a report.
+pub(super) fn read_folder(folder: &Path, budget: &mut Budget) -> Result<History, ImportError> {
+    let mut report = Report::default();
+    for client in clients(folder) {
+        report.client = client.number;
+        if let Some(path) = &client.operations {
+            let bytes = bytes_of(path, budget)?;
+            report
+                .operations(&bytes)
+                .map_err(|fault| in_file(path, fault))?;
+        }
+        if let Some(path) = &client.watch {
+            let bytes = bytes_of(path, budget)?;
+            report
+                .watches(&bytes)
+                .map_err(|fault| in_file(path, fault))?;
+        }
+    }
+    report.finish(budget)
+}
+
+/// Reads one file of a report by itself.
+pub(super) fn read(bytes: &[u8], budget: &mut Budget) -> Result<History, ImportError> {
+    let mut report = Report::default();
+    if is_watch(bytes) {
+        report.watches(bytes)?;
+    } else {
+        report.operations(bytes)?;
+    }
+    report.finish(budget)
+}
+
+/// Whether the first object has the fields of an operation or of a watch.
+pub(super) fn is_report(beginning: &str) -> bool {
+    let has = |name: &str| beginning.contains(name);
+    has("\"Input\"") && has("\"Call\"") || is_watch(beginning.as_bytes())
+}
+
+fn is_watch(bytes: &[u8]) -> bool {
+    let beginning = &bytes[..bytes.len().min(1 << 10)];
+    let has = |name: &[u8]| beginning.windows(name.len()).any(|window| window == name);
+    has(b"\"Request\"") && has(b"\"WithPrefix\"")
+}
+
+fn bytes_of(path: &Path, budget: &mut Budget) -> Result<Vec<u8>, ImportError> {
+    let cannot = |source| ReadError::File {
+        file: path.to_owned(),
+        source,
+    };
+    let length = std::fs::metadata(path).map_err(cannot)?.len();
+    let length = usize::try_from(length).unwrap_or(usize::MAX);
+    budget.hold(length)?;
+    Ok(std::fs::read(path).map_err(cannot)?)
+}
+
+fn in_file(path: &Path, fault: Fault) -> ImportError {
+    let HistoryError {
+        line,
+        column,
+        problem,
+    } = fault.error();
+    ReadError::InFile {
+        file: path.to_owned(),
+        error: HistoryError {
+            line,
+            column,
+            problem,
+        },
+    }
+    .into()
+}
+
+/// Events in the making: each with its time, and what decides at equal times.
+#[derive(Default)]
+struct Report {
+    events: Vec<Timed>,
+    watches: u64,
+    /// Whose files are read.
+    client: Option<u64>,
+    /// The process of each client, which changes after an unknown outcome, and the
+    /// time of its last return.
+    processes: rustc_hash::FxHashMap<i64, (u64, i64)>,
+    next_process: u64,
+}
+
+struct Timed {
+    time: i64,
+    is_return: bool,
+    place: Place,
+    client: Option<u64>,
+    process: u64,
+    kind: EventKind,
+    f: &'static str,
+    value: Json,
+    revision: Option<i64>,
+    error: Option<String>,
+}
+
+impl Report {
+    fn operations(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+        each(bytes, |place, operation: Operation<'_>| {
+            let wrong = |detail: String| Fault::malformed(place, detail);
+            let (call, returned) = (operation.call, operation.returned);
+            if returned < call {
+                let detail = "the operation ends before it begins".to_owned();
+                return Err(wrong(detail));
+            }
+            let client = operation.client_id;
+            let process = self.process(client, place, call)?;
+            let entry = self.processes.entry(client).or_insert((process, 0));
+            entry.1 = returned;
+            let Some(Told { f, invoke, end }) = requests::told(&operation).map_err(wrong)? else {
+                return Ok(());
+            };
+            let number = self.client;
+            let event = |time, kind, value| Timed {
+                time,
+                is_return: kind != EventKind::Invoke,
+                place,
+                client: number,
+                process,
+                kind,
+                f,
+                value,
+                revision: None,
+                error: None,
+            };
+            self.events.push(event(call, EventKind::Invoke, invoke));
+            self.events.push(match end {
+                End::Ok { value, revision } => {
+                    if revision < 0 {
+                        return Err(Fault::at(place, Problem::NegativeRevision { revision }));
+                    }
+                    Timed {
+                        revision: Some(revision),
+                        ..event(returned, EventKind::Ok, value)
+                    }
+                }
+                End::Fail(error) => Timed {
+                    error: Some(error),
+                    ..event(returned, EventKind::Fail, Json::NULL)
+                },
+                End::Info(error) => {
+                    self.processes.remove(&client);
+                    Timed {
+                        error: Some(error),
+                        ..event(returned, EventKind::Info, Json::NULL)
+                    }
+                }
+            });
+            Ok(())
+        })
+    }
+
+    /// The process of a client, which does one thing at a time.
+    fn process(&mut self, client: i64, place: Place, call: i64) -> Result<u64, Fault> {
+        match self.processes.get(&client) {
+            Some((_, last)) if call <= *last => {
+                let detail = format!(
+                    "client {client} begins an operation while its last one is still open; one \
+                     client does one after the other"
+                );
+                Err(Fault::malformed(place, detail))
+            }
+            Some((process, _)) => Ok(*process),
+            None => {
+                self.next_process += 1;
+                Ok(self.next_process - 1)
+            }
+        }
+    }
+
+    fn watches(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+        each(bytes, |place, watch: Watch<'_>| {
+            self.watches += 1;
+            let name = self.watches;
+            let process = self.next_process;
+            self.next_process += 1;
+            let number = self.client;
+            let event = |time, kind, f, value| Timed {
+                time,
+                is_return: kind != EventKind::Invoke,
+                place,
+                client: number,
+                process,
+                kind,
+                f,
+                value,
+                revision: None,
+                error: None,
+            };
+            let request = watches::request(name, &watch);
+            self.events
+                .push(event(i64::MIN, EventKind::Invoke, "watch", request));
+            // From which revision a watch begins that asks for none is not recorded.
+            if watch.request.revision > 0 {
+                self.events.push(Timed {
+                    revision: Some(1),
+                    ..event(i64::MIN, EventKind::Ok, "watch", Json::NULL)
+                });
+            } else {
+                self.events
+                    .push(event(i64::MIN, EventKind::Info, "watch", Json::NULL));
+                self.next_process += 1;
+            }
+            let hears = self.next_process - 1;
+            let mut last = i64::MIN + 1;
+            for response in watch.responses.iter().flatten() {
+                let heard = watches::notice(name, response)
+                    .map_err(|detail| Fault::malformed(place, detail))?;
+                let Some((value, revision)) = heard else {
+                    continue;
+                };
+                if revision < 0 {
+                    return Err(Fault::at(place, Problem::NegativeRevision { revision }));
+                }
+                // What a watch hears is in order; its clock need not tell.
+                last = response.time.max(last);
+                for kind in [EventKind::Invoke, EventKind::Ok] {
+                    let is_ok = kind == EventKind::Ok;
+                    let value = if is_ok { value.clone() } else { Json::NULL };
+                    self.events.push(Timed {
+                        process: hears,
+                        is_return: false,
+                        revision: is_ok.then_some(revision),
+                        ..event(last, kind, "notice", value)
+                    });
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn finish(mut self, budget: &mut Budget) -> Result<History, ImportError> {
+        self.events
+            .sort_by_key(|event| (event.time, event.is_return));
+        let mut collector = Collector::new(budget);
+        for event in self.events {
+            let found = Found {
+                process: Process::Number(event.process),
+                client: event.client,
+                kind: event.kind,
+                f: event.f.to_owned(),
+                value: event.value,
+                time: Some(u64::try_from(event.time).unwrap_or(0)),
+                revision: event.revision,
+                error: event.error,
+            };
+            collector.push(EventPlace::all(event.place), found)?;
+        }
+        models::finish_as(collector, "etcd", "a report of etcd's robustness tests")
+    }
+}
+
+/// Parses JSON values one after the other.
+fn each<'a, T: serde::Deserialize<'a>>(
+    bytes: &'a [u8],
+    mut take: impl FnMut(Place, T) -> Result<(), Fault>,
+) -> Result<(), Fault> {
+    let text = utf8(bytes)?;
+    let mut values = serde_json::Deserializer::from_str(text).into_iter::<T>();
+    let (mut line, mut counted) = (1, 0);
+    loop {
+        let start = values.byte_offset();
+        let start = start + text[start..].len() - text[start..].trim_start().len();
+        line += bytes[counted..start]
+            .iter()
+            .filter(|byte| **byte == b'\n')
+            .count();
+        counted = start;
+        let place = Place {
+            line,
+            column: place_of(&bytes[start.saturating_sub(256)..], start.min(256)).column,
+        };
+        match values.next() {
+            None => return Ok(()),
+            Some(Ok(value)) => take(place, value)?,
+            Some(Err(error)) => {
+                let problem = Problem::json(&error);
+                let place = Place {
+                    line: error.line().max(1),
+                    column: error.column().max(1),
+                };
+                return Err(Fault::at(place, problem));
+            }
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Watches of the reports in the words of the model `etcd`.
+
+use std::borrow::Cow;
+
+use super::report::{Watch, WatchEvent, WatchRequest, WatchResponse};
+use super::requests::{json, value, version};
+use crate::etcd::message::{self, UNKNOWN};
+use crate::history::Json;
+
+/// The request of a watch, which is told before everything else: the reports do not say
+/// when it was made, and it makes no difference.
+pub(super) fn request(name: u64, watch: &Watch<'_>) -> Json {
+    let request = &watch.request;
+    json(&message::Watch {
+        watch: name,
+        stream: None,
+        span: span(request),
+        start: request.revision,
+        prev_kv: request.with_prev_kv,
+        no_put: false,
+        no_delete: false,
+    })
+}
+
+fn span<'a>(request: &'a WatchRequest<'_>) -> message::Span<'a> {
+    message::Span {
+        key: Cow::Borrowed(request.key.as_ref()),
+        end: request
+            .with_prefix
+            .then(|| Cow::Owned(behind(&request.key))),
+    }
+}
+
+/// The first text behind all that begin like that.
+fn behind(prefix: &str) -> String {
+    let mut characters: Vec<char> = prefix.chars().collect();
+    while let Some(last) = characters.pop() {
+        let next = match last {
+            '\u{d7ff}' => Some('\u{e000}'),
+            last => char::from_u32(u32::from(last) + 1),
+        };
+        if let Some(next) = next {
+            characters.push(next);
+            return characters.into_iter().collect();
+        }
+    }
+    // No key of these tests lies behind the last character.
+    char::MAX.to_string()
+}
+
+/// What a watch heard, with the revision of the header; nothing when the answer says
+/// nothing of the keys.
+pub(super) fn notice(
+    name: u64,
+    response: &WatchResponse<'_>,
+) -> Result<Option<(Json, i64)>, String> {
+    let events = response.events.as_deref().unwrap_or_default();
+    if events.is_empty() && !response.is_progress_notify {
+        return Ok(None);
+    }
+    let notice = message::Notice {
+        watch: Some(name),
+        stream: None,
+        events: events.iter().map(event).collect::<Result<_, _>>()?,
+        fragment: false,
+        compacted: None,
+    };
+    // The header is not always recorded with events.
+    let last = events.iter().map(|event| event.revision).max();
+    let revision = response.revision.max(last.unwrap_or(0));
+    Ok(Some((json(&notice), revision)))
+}
+
+fn event<'a>(event: &'a WatchEvent<'_>) -> Result<message::WatchEvent<'a>, String> {
+    let key = || Cow::Borrowed(event.key.as_ref());
+    let existed = || message::KeyValue(key(), None, UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN);
+    // A previous version may be left out, because of a compaction.
+    let previous = match &event.prev_value {
+        Some(previous) => {
+            let mut previous = version(previous, false);
+            previous.0 = key();
+            Some(previous)
+        }
+        None if event.is_create => None,
+        None => Some(existed()),
+    };
+    Ok(match event.kind.as_ref() {
+        "put-operation" => {
+            let (create, version) = if event.is_create {
+                (event.revision, 1)
+            } else {
+                (message::EARLIER, UNKNOWN)
+            };
+            let version = message::KeyValue(
+                key(),
+                Some(value(&event.value)),
+                create,
+                event.revision,
+                version,
+                UNKNOWN,
+            );
+            message::WatchEvent::Put(version, previous)
+        }
+        "delete-operation" => message::WatchEvent::Delete(key(), event.revision, previous),
+        other => return Err(format!("unknown type of event {other:?}")),
+    })
+}

@@ -1,0 +1,415 @@
+//! Histories of other tools are read as what they say, recognized by their content,
+//! and refused with line and column where they make no sense.
+
+use std::fs;
+use std::io::Write as _;
+
+use etcd_checker::import::{Budget, Compression, Format, ImportError, Opened};
+use etcd_checker::{Check, CheckError, Verdict, check_file};
+use expect_test::{Expect, expect};
+
+/// The format that is recognized, the model that is guessed, and the events.
+fn read(text: &str) -> Result<String, String> {
+    let (format, history) = Check::new()
+        .read(text.as_bytes())
+        .map_err(|error| error.to_string())?;
+    let mut out = format!("{format} {:?}\n", history.header().model);
+    for event in history.events() {
+        out += &format!("{:>2} ", event.line);
+        let mut line = Vec::new();
+        event.write_line(&mut line).unwrap();
+        out += &String::from_utf8(line).unwrap();
+    }
+    Ok(out)
+}
+
+#[track_caller]
+fn reads(text: &str, expected: Expect) {
+    expected.assert_eq(&read(text).unwrap());
+}
+
+#[track_caller]
+fn refuses(text: &str, place: &str, fragment: &str) {
+    let error = read(text).expect_err(fragment);
+    assert!(
+        error.starts_with(&format!("{place}: ")) && error.contains(fragment),
+        "expected {place} and {fragment:?}, got {error:?}"
+    );
+}
+
+#[test]
+fn jepsens_maps() {
+    reads(
+        "; by hand\n\
+         {:process 0, :type :invoke, :f :write, :value 1, :time 10, :index 0}\n\
+         {:process :nemesis, :type :invoke, :f :kill, :value {\"n1\" #{\"n2\"}}, :time 11}\n\
+         {:process 0, :type :info, :f :write, :value 1, :error [:timeout \"x\"], :time 9}\n\
+         {:process 1 :type :invoke :f :cas :value [1 2]}\n\
+         {:process 1 :type :fail :f :cas :value [1 2] :error :no}\n",
+        expect![[r#"
+            jepsen "cas-register"
+             2 {"time":10,"process":0,"type":"invoke","f":"write","value":1}
+             3 {"time":11,"process":"nemesis","type":"info","f":"kill","value":{"n1":["n2"]}}
+             4 {"time":11,"process":0,"type":"info","f":"write","value":1,"error":"[\"timeout\",\"x\"]"}
+             5 {"time":12,"process":1,"type":"invoke","f":"cas","value":[1,2]}
+             6 {"time":13,"process":1,"type":"fail","f":"cas","value":[1,2],"error":"no"}
+        "#]],
+    );
+}
+
+#[test]
+fn a_vector_of_maps_and_of_records() {
+    reads(
+        "[{:type :invoke, :f :acquire, :process 3}\n #jepsen.history.Op{:type :ok, :f :acquire, :process 3}]",
+        expect![[r#"
+            jepsen "mutex"
+             1 {"time":1,"process":3,"type":"invoke","f":"acquire","value":null}
+             2 {"time":2,"process":3,"type":"ok","f":"acquire","value":null}
+        "#]],
+    );
+}
+
+#[test]
+fn transactions_without_process_or_name() {
+    reads(
+        "{:index 0 :type :invoke :value [[:append 1 2] [:r 3 nil]]}\n\
+         {:index 1 :type :ok :value [[:append 1 2] [:r 3 [4 5]]]}\n",
+        expect![[r#"
+            jepsen "list-append"
+             1 {"time":1,"process":0,"type":"invoke","f":"txn","value":[["append",1,2],["r",3,null]]}
+             2 {"time":2,"process":0,"type":"ok","f":"txn","value":[["append",1,2],["r",3,[4,5]]]}
+        "#]],
+    );
+    assert!(
+        read("{:type :invoke :f :txn :value [[:w 1 2]]}")
+            .unwrap()
+            .starts_with("jepsen \"rw-register\"")
+    );
+}
+
+#[test]
+fn independent_registers_have_their_keys() {
+    reads(
+        "{:process 0 :type :invoke :f :read :value [:x nil]}\n\
+         {:process 1 :type :invoke :f :cas :value [\"y\" [1 2]]}\n\
+         {:process 0 :type :ok :f :read :value [:x [7]]}\n",
+        expect![[r#"
+            jepsen "cas-register"
+             1 {"time":1,"process":0,"type":"invoke","f":"read","value":{"key":"x","value":null}}
+             2 {"time":2,"process":1,"type":"invoke","f":"cas","value":{"key":"y","value":[1,2]}}
+             3 {"time":3,"process":0,"type":"ok","f":"read","value":{"key":"x","value":[7]}}
+        "#]],
+    );
+    refuses(
+        "{:process 0 :type :invoke :f :read :value [1 nil]}\n{:process 1 :type :invoke :f :write :value 3}",
+        "line 2, column 44",
+        "tuples of a key and a value",
+    );
+    // A register that holds lists is no tuple.
+    assert!(
+        read("{:process 0 :type :invoke :f :write :value [1 2]}\n{:process 1 :type :invoke :f :read :value nil}")
+            .unwrap()
+            .contains(r#""value":[1,2]"#)
+    );
+}
+
+#[test]
+fn porcupines_key_value_events() {
+    reads(
+        "{:process 0, :type :invoke, :f :get, :key \"x\", :value nil}\n\
+         {:process 0, :type :ok, :f :get, :key \"x\", :value \"\"}\n\
+         {:process 1, :type :invoke, :f :append, :key \"x\", :value \"a b\"}\n",
+        expect![[r#"
+            jepsen "kv"
+             1 {"time":1,"process":0,"type":"invoke","f":"get","value":{"key":"x","value":null}}
+             2 {"time":2,"process":0,"type":"ok","f":"get","value":{"key":"x","value":null}}
+             3 {"time":3,"process":1,"type":"invoke","f":"append","value":{"key":"x","value":"a b"}}
+        "#]],
+    );
+}
+
+#[test]
+fn lines_of_jepsens_log() {
+    reads(
+        "INFO  jepsen.core - Worker 0 starts\n\
+         INFO  jepsen.util - 0\t:invoke\t:cas\t[1 2]\n\
+         INFO  jepsen.util - :nemesis\t:info\t:start\tCut off {:n1 #{:n2}}\n\
+         INFO  jepsen.util - 0\t:info\t:cas\t:timed-out\n\
+         INFO  jepsen.util - 5\t:invoke\t:read\tnil\n\
+         INFO  jepsen.util - 5\t:ok\t:read\t4\n",
+        expect![[r#"
+            jepsen-log "cas-register"
+             2 {"time":1,"process":0,"type":"invoke","f":"cas","value":[1,2]}
+             3 {"time":2,"process":"nemesis","type":"info","f":"start","value":"Cut off {:n1 #{:n2}}"}
+             4 {"time":3,"process":0,"type":"info","f":"cas","value":null,"error":"timed-out"}
+             5 {"time":4,"process":5,"type":"invoke","f":"read","value":null}
+             6 {"time":5,"process":5,"type":"ok","f":"read","value":4}
+        "#]],
+    );
+    reads(
+        "2026-01-02 03:04:05,678{GMT}\tINFO\t[jepsen worker 0] jepsen.util: 0\t:invoke\t:write\t3\n\
+         2026-01-02 03:04:05,679{GMT}\tINFO\t[jepsen worker 0] jepsen.util: 0\t:info\t:write\t3\t[:timeout]\n",
+        expect![[r#"
+            jepsen-log "register"
+             1 {"time":1,"process":0,"type":"invoke","f":"write","value":3}
+             2 {"time":2,"process":0,"type":"info","f":"write","value":3,"error":"[:timeout]"}
+        "#]],
+    );
+    assert!(
+        read("0\t:invoke\t:read\tnil\n0\t:ok\t:read\t7\n")
+            .unwrap()
+            .starts_with("jepsen-log")
+    );
+}
+
+#[test]
+fn the_monitors_text() {
+    reads(
+        "# queue\nenq 1 0 4\ndeq 1 4 5\nenq 2 5 6\ndeq -1 1 2\n",
+        expect![[r#"
+            monitor "fifo-queue"
+             2 {"time":0,"process":0,"type":"invoke","f":"enqueue","value":1}
+             5 {"time":1,"process":1,"type":"invoke","f":"dequeue","value":null}
+             5 {"time":2,"process":1,"type":"ok","f":"dequeue","value":null}
+             2 {"time":4,"process":0,"type":"ok","f":"enqueue","value":1}
+             3 {"time":4,"process":0,"type":"invoke","f":"dequeue","value":null}
+             3 {"time":5,"process":0,"type":"ok","f":"dequeue","value":1}
+             4 {"time":5,"process":0,"type":"invoke","f":"enqueue","value":2}
+             4 {"time":6,"process":0,"type":"ok","f":"enqueue","value":2}
+        "#]],
+    );
+    reads(
+        "# pqueue\ninsert 5 1 3\npoll 5 4 5\n",
+        expect![[r#"
+            monitor "priority-queue"
+             2 {"time":1,"process":0,"type":"invoke","f":"enqueue","value":[5,-5]}
+             2 {"time":3,"process":0,"type":"ok","f":"enqueue","value":[5,-5]}
+             3 {"time":4,"process":0,"type":"invoke","f":"dequeue","value":null}
+             3 {"time":5,"process":0,"type":"ok","f":"dequeue","value":[5,-5]}
+        "#]],
+    );
+}
+
+/// At equal times a return is before a call: taken the other way round, the two
+/// enqueues would overlap and both orders would be right.
+#[test]
+fn at_equal_times_a_return_comes_first() {
+    let verdict = |text: &str| Check::new().bytes(text.as_bytes()).unwrap().verdict;
+    let order = "# queue\nenq 1 0 1\nenq 2 1 2\n";
+    assert!(verdict(&format!("{order}deq 1 3 4\ndeq 2 5 6\n")).is_valid());
+    let overtaken = verdict(&format!("{order}deq 2 3 4\ndeq 1 5 6\n"));
+    let violation = overtaken.violation().expect("2 overtook 1");
+    assert_eq!(violation.kind.name, "VOrd");
+    let lines: Vec<usize> = violation.witness.iter().map(|o| o.invoked.line).collect();
+    assert_eq!(lines, [2, 3, 4, 5]);
+    // Largest first.
+    let greatest = "# pqueue\ninsert 1 0 1\ninsert 2 2 3\n";
+    assert!(verdict(&format!("{greatest}poll 2 4 5\npoll 1 6 7\n")).is_valid());
+    assert!(
+        verdict(&format!("{greatest}poll 1 4 5\npoll 2 6 7\n"))
+            .violation()
+            .is_some()
+    );
+}
+
+#[test]
+fn faults_are_told_with_line_and_column() {
+    refuses("{:type :invoke\n :f }", "line 2, column 5", "has no value");
+    refuses(
+        "[{:type :invoke :f :read}",
+        "line 1, column 26",
+        "the line ends",
+    );
+    refuses("{:type :invoke :f :read}\n 7", "line 2, column 2", "maps");
+    refuses("{:f :read}", "line 1, column 1", "no `:type`");
+    refuses(
+        "{:process 1 :type :begin}",
+        "line 1, column 19",
+        "`:type` must be",
+    );
+    refuses("\"x\"\n", "line 1, column 1", "none of the formats");
+    refuses("", "line 1, column 1", "empty");
+    refuses("# queue\nenq 1 5 4\n", "line 2, column 9", "time goes back");
+    refuses(
+        "# queue\nenq 1 5\n",
+        "line 2, column 8",
+        "lacks an end time",
+    );
+    refuses("# queue\nenq x 5 6\n", "line 2, column 5", "whole number");
+    refuses(
+        "# queue\npush 1 5 6\n",
+        "line 2, column 1",
+        "no method \"push\"",
+    );
+    refuses(
+        "# queue\nenq 1 5 6 7\n",
+        "line 2, column 11",
+        "behind the end time",
+    );
+    refuses(
+        "INFO jepsen.util - 0 :invoke :read nil\nINFO jepsen.util - 1 :ok :read",
+        "line 2, column 31",
+        "before the value",
+    );
+}
+
+/// What contradicts itself is no violation, in whatever format.
+#[test]
+fn contradictions_are_told_apart_from_violations() {
+    let invoke = "{:process 1 :type :invoke :f :read :value nil}\n";
+    refuses(
+        "{:process 1 :type :ok :f :read :value 3}",
+        "line 1, column 11",
+        "has none open",
+    );
+    refuses(
+        &format!("{invoke}{invoke}"),
+        "line 2, column 11",
+        "still open",
+    );
+    refuses(
+        &format!("{invoke}{{:process 1 :type :ok :f :write :value 3}}"),
+        "line 2, column 26",
+        "completes \"write\" but has \"read\" open",
+    );
+    refuses(
+        &format!("{invoke}{{:process 1 :type :info :f :read :value nil}}\n{invoke}"),
+        "line 3, column 11",
+        "used again",
+    );
+    refuses(
+        "INFO jepsen.util - 0 :ok :read 1\nINFO jepsen.util - 0 :invoke :read nil",
+        "line 1, column 20",
+        "has none open",
+    );
+    let twice = Check::new()
+        .bytes(b"# queue\nenq 1 0 1\nenq 1 2 3\n")
+        .unwrap_err();
+    assert!(matches!(twice, CheckError::History(_)));
+    assert!(
+        twice
+            .to_string()
+            .starts_with("line 3, column 5: the value \"1\" was already"),
+        "{twice}"
+    );
+}
+
+#[test]
+fn the_errors_of_our_own_format_have_columns() {
+    const HEADER: &str = r#"{"format":"etcd-recipes-history","version":1,"workload":"w","model":"fifo-queue","source":{"kind":"other"}}"#;
+    let error = |header: &str, line: &str| {
+        let text = format!("{header}\n{line}\n");
+        Check::new().bytes(text.as_bytes()).unwrap_err().to_string()
+    };
+    for (line, place) in [
+        (
+            r#"{"time":1,"process":0,"type":"ok","f":"enqueue","value":"a"}"#,
+            "line 2, column 21: process 0 completes",
+        ),
+        (
+            r#"{"time":1,"process":"nemesis","type":"ok","f":"x"}"#,
+            "line 2, column 38: an event of the nemesis",
+        ),
+        (
+            r#"{"time":1, "process":0,"type":"invoke","revision":-3,"f":"x"}"#,
+            "line 2, column 51: the revision -3",
+        ),
+        (
+            r#"{"time":1,"process":0,"type":"invoke","f":"leave"}"#,
+            "line 2, column 43: the model fifo-queue knows no",
+        ),
+        (
+            r#"{"time":1,"process":0,"type":"invoke","f":"enqueue","value": {"a":[]}}"#,
+            "line 2, column 62: the value of \"enqueue\"",
+        ),
+        (
+            r#"{"time":1,"process":0,"type":"invoke""#,
+            "line 2, column 37: the line ends",
+        ),
+    ] {
+        let told = error(HEADER, line);
+        assert!(told.starts_with(place), "{told}");
+    }
+    let told = error(&HEADER.replace("fifo-queue", "heap"), "");
+    assert!(
+        told.starts_with("line 1, column 69: the header names the unknown model"),
+        "{told}"
+    );
+    let told = error(&HEADER.replace("\"version\":1", "\"version\":7"), "");
+    assert!(
+        told.starts_with("line 1, column 44: the history has format version 7"),
+        "{told}"
+    );
+}
+
+#[test]
+fn packed_files_are_recognized() {
+    let text = "# queue\nenq 1 0 1\ndeq 1 2 3\n";
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(text.as_bytes()).unwrap();
+    let gzip = gzip.finish().unwrap();
+    let level = ruzstd::encoding::CompressionLevel::Fastest;
+    let zstd = ruzstd::encoding::compress_to_vec(text.as_bytes(), level);
+    for (bytes, expected) in [
+        (text.as_bytes(), Compression::None),
+        (&gzip, Compression::Gzip),
+        (&zstd, Compression::Zstd),
+    ] {
+        let opened = Opened::new(bytes).unwrap();
+        assert_eq!(opened.compression(), expected);
+        assert_eq!(opened.format(), Some(Format::Monitor));
+        assert!(Check::new().bytes(bytes).unwrap().verdict.is_valid());
+    }
+    // Several members and frames are one text.
+    let rest = "deq -1 4 5\n";
+    let more = ruzstd::encoding::compress_to_vec(rest.as_bytes(), level);
+    let two = [zstd.clone(), more].concat();
+    let checked = Check::new().bytes(&two).unwrap();
+    assert_eq!(checked.history.events().len(), 6);
+    for damaged in [&gzip[..gzip.len() - 6], &zstd[..zstd.len() - 3]] {
+        let error = Check::new().bytes(damaged).unwrap_err();
+        assert!(matches!(error, CheckError::Import(_)), "{error}");
+    }
+}
+
+#[test]
+fn a_file_is_checked_in_one_call() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("h");
+    fs::write(&path, "# queue\nenq 1 0 1\ndeq 1 2 3\n").unwrap();
+    let checked = check_file(&path).unwrap();
+    assert!(matches!(checked.verdict, Verdict::Valid(_)));
+    assert!(matches!(
+        check_file(folder.path().join("none")),
+        Err(CheckError::Open(_))
+    ));
+}
+
+#[test]
+fn what_does_not_fit_into_memory_is_refused_with_the_figure() {
+    let mut text = "# queue\n".to_owned();
+    for value in 0..5_000 {
+        text += &format!("enq {value} {value} {}\n", value + 1);
+    }
+    let small = Check::new().budget(Budget::bytes(200_000));
+    let error = small.bytes(text.as_bytes()).unwrap_err();
+    let CheckError::Import(ImportError::TooLarge(refused)) = &error else {
+        panic!("{error}");
+    };
+    assert!(refused.line > 1 && refused.needed > refused.limit);
+    assert!(error.to_string().contains("larger than memory"), "{error}");
+    assert!(
+        Check::new()
+            .budget(Budget::bytes(20 << 20))
+            .bytes(text.as_bytes())
+            .is_ok()
+    );
+    // Our own format is not held as text, but counts as well.
+    let (_, history) = Check::new().read(text.as_bytes()).unwrap();
+    let mut lines = Vec::new();
+    history.write_to(&mut lines).unwrap();
+    assert!(matches!(
+        small.bytes(&lines),
+        Err(CheckError::Import(ImportError::TooLarge(_)))
+    ));
+}

@@ -1,0 +1,119 @@
+//! What there is to check: files, patterns, and folders of them.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use etcd_checker::import::{self, Opened};
+
+use crate::failure::Failure;
+
+/// How deep folders are looked into.
+const DEPTH_MAX: usize = 32;
+
+/// The histories that arguments stand for.
+#[derive(Debug, Default)]
+pub(super) struct Sources {
+    pub(super) list: Vec<PathBuf>,
+    /// Whether a folder or a pattern was among them, so that there may be many.
+    pub(super) is_table: bool,
+    /// Files in folders that are no histories.
+    pub(super) skipped: u64,
+}
+
+impl Sources {
+    /// Finds them, those of each argument in the order of their names.
+    ///
+    /// # Errors
+    /// When a pattern is malformed or stands for nothing, or a folder has no history
+    /// in it.
+    pub(super) fn find(arguments: &[PathBuf]) -> anyhow::Result<Self> {
+        let mut sources = Self::default();
+        for argument in arguments {
+            let found = sources.list.len();
+            if argument == Path::new("-") || argument.is_file() {
+                sources.list.push(argument.clone());
+            } else if import::is_report_folder(argument) {
+                sources.list.push(argument.clone());
+            } else if argument.is_dir() {
+                sources.is_table = true;
+                sources.folder(argument, 0)?;
+                if sources.list.len() == found {
+                    let what = format!("{}: no history is in this folder", argument.display());
+                    return Err(Failure::usage(what).into());
+                }
+            } else if is_pattern(argument) {
+                sources.is_table = true;
+                sources.pattern(argument)?;
+                if sources.list.len() == found {
+                    let what = format!("{}: no file has such a name", argument.display());
+                    return Err(Failure::usage(what).into());
+                }
+            } else {
+                // Whoever opens it says what is wrong.
+                sources.list.push(argument.clone());
+            }
+        }
+        Ok(sources)
+    }
+
+    fn pattern(&mut self, pattern: &Path) -> anyhow::Result<()> {
+        let text = pattern.to_string_lossy();
+        let paths = glob::glob(&text).map_err(|error| {
+            Failure::usage(format!("{text}: this is no pattern for names: {error}"))
+        })?;
+        for path in paths {
+            let path = path?;
+            if path.is_dir() {
+                self.folder(&path, 0)?;
+            } else {
+                self.list.push(path);
+            }
+        }
+        Ok(())
+    }
+
+    /// The histories in a folder, which their content tells.
+    fn folder(&mut self, folder: &Path, depth: usize) -> anyhow::Result<()> {
+        if import::is_report_folder(folder) {
+            self.list.push(folder.to_owned());
+            return Ok(());
+        }
+        let failed = || format!("{}: cannot read the folder", folder.display());
+        let mut entries = fs::read_dir(folder)
+            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+            .with_context(failed)?;
+        entries.sort_by_key(fs::DirEntry::file_name);
+        for entry in entries {
+            let (path, kind) = (entry.path(), entry.file_type().with_context(failed)?);
+            let is_hidden = entry.file_name().to_string_lossy().starts_with('.');
+            if is_hidden {
+                continue;
+            }
+            // Links to folders, such as Jepsen's `latest`, would be checked twice.
+            if kind.is_dir() && depth < DEPTH_MAX {
+                self.folder(&path, depth + 1)?;
+            } else if path.is_file() {
+                if is_history(&path) {
+                    self.list.push(path);
+                } else {
+                    self.skipped += 1;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a name stands for several.
+fn is_pattern(path: &Path) -> bool {
+    path.to_string_lossy().contains(['*', '?', '['])
+}
+
+/// Whether a file looks like a history. What cannot be read is none.
+fn is_history(path: &Path) -> bool {
+    File::open(path)
+        .ok()
+        .and_then(|file| Opened::new(file).ok())
+        .is_some_and(|opened| opened.is_history())
+}
