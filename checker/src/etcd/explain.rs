@@ -155,7 +155,10 @@ impl Explainer<'_, '_> {
         if let Some(None) = writer {
             return (NEVER_WRITTEN, "nobody ever wrote that".to_owned(), vec![]);
         }
-        if let Some(writer) = writer.flatten() {
+        let is_repeated =
+            kv.1.as_ref()
+                .is_some_and(|value| self.log.repeated.contains(&(key, value.clone())));
+        if let Some(writer) = writer.flatten().filter(|_| !is_repeated) {
             let entry = &self.log.entries[writer.entry];
             let told = entry.header();
             if entry.operation.invoked > self.log.operation(fact.entry).completed {

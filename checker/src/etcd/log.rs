@@ -1,8 +1,9 @@
 //! From events to requests with their answers.
 
 use std::borrow::Cow;
+use std::collections::hash_map::Entry as MapEntry;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use serde::Deserialize;
 
 use super::message::{
@@ -119,6 +120,8 @@ pub(super) struct Log<'h> {
     pub(super) keys: Vec<Cow<'h, str>>,
     /// Who wrote each value, or wanted to.
     pub(super) writers: FxHashMap<(usize, Cow<'h, str>), Writer>,
+    /// Values that several wrote; only where the header allows it.
+    pub(super) repeated: FxHashSet<(usize, Cow<'h, str>)>,
     /// Which operation asked for each lease.
     pub(super) grants: FxHashMap<i64, usize>,
     /// The event by which each lease was known to be granted.
@@ -133,6 +136,8 @@ pub(super) struct Log<'h> {
 struct Facts {
     #[serde(default)]
     others_compact: bool,
+    #[serde(default)]
+    values_repeat: bool,
 }
 
 impl<'h> Log<'h> {
@@ -174,13 +179,14 @@ impl<'h> Log<'h> {
         let mut log = Log {
             keys,
             writers: FxHashMap::default(),
+            repeated: FxHashSet::default(),
             granted: granted(&entries),
             entries,
             grants,
             times: history.events().iter().map(|event| event.time).collect(),
             others_compact_from,
         };
-        log.find_writers()?;
+        log.find_writers(facts.values_repeat)?;
         Ok(log)
     }
 
@@ -203,7 +209,8 @@ impl<'h> Log<'h> {
         &self.entries[entry].operation
     }
 
-    fn find_writers(&mut self) -> Result<(), HistoryError> {
+    fn find_writers(&mut self, may_repeat: bool) -> Result<(), HistoryError> {
+        let mut repeated: FxHashSet<(usize, Cow<'h, str>)> = FxHashSet::default();
         let mut writers: FxHashMap<(usize, Cow<'h, str>), Writer> = FxHashMap::default();
         for (index, entry) in self.entries.iter().enumerate() {
             for (put, branch) in puts(&entry.call) {
@@ -212,7 +219,16 @@ impl<'h> Log<'h> {
                     branch,
                 };
                 let place = (self.key(&put.key), put.value.clone());
-                if let Some(before) = writers.insert(place, writer) {
+                if may_repeat {
+                    match writers.entry(place) {
+                        MapEntry::Occupied(place) => {
+                            repeated.insert(place.key().clone());
+                        }
+                        MapEntry::Vacant(place) => {
+                            place.insert(writer);
+                        }
+                    }
+                } else if let Some(before) = writers.insert(place, writer) {
                     let problem = Problem::WrittenTwice {
                         value: put.value.to_string(),
                         since: self.entries[before.entry].operation.invoke.line,
@@ -222,6 +238,7 @@ impl<'h> Log<'h> {
             }
         }
         self.writers = writers;
+        self.repeated = repeated;
         Ok(())
     }
 }

@@ -4,7 +4,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use rustc_hash::FxHashMap;
+
 use super::facts::{By, Change, Effect, Facts, Joint, JointFact, Seen, attached_keys};
+use super::gaps::Gaps;
 use super::lease::Lives;
 use super::log::{Call, Log};
 use super::message::{Compare, Relation, Target, Txn, TxnOp, UNKNOWN};
@@ -19,22 +22,22 @@ const ATTEMPTS_MAX: u32 = 50_000;
 const PLACES_MAX: usize = 64;
 
 /// Something that may have happened at some revision.
-struct Pending<'a> {
+pub(super) struct Pending<'a> {
     by: By,
     /// Only at revisions above this one.
-    after: i64,
+    pub(super) after: i64,
     /// Only at revisions below this one.
-    before: i64,
+    pub(super) before: i64,
     /// What it does, by branch; one branch for anything but transactions.
-    branches: Vec<Branch<'a>>,
-    is_placed: bool,
+    pub(super) branches: Vec<Branch<'a>>,
+    pub(super) is_placed: bool,
 }
 
 /// What an operation does if it happens.
-struct Branch<'a> {
-    effects: Vec<(usize, Effect<'a>)>,
+pub(super) struct Branch<'a> {
+    pub(super) effects: Vec<(usize, Effect<'a>)>,
     /// The comparisons, and whether they hold.
-    condition: Option<(&'a [Compare<'a>], bool)>,
+    pub(super) condition: Option<(&'a [Compare<'a>], bool)>,
     /// Leases that must live when it happens.
     leases: Vec<i64>,
 }
@@ -75,8 +78,8 @@ pub(super) enum Solution<'a> {
 
 pub(super) struct Solver<'a> {
     log: &'a Log<'a>,
-    coverage: &'a Coverage,
-    facts: Facts<'a>,
+    pub(super) coverage: &'a Coverage,
+    pub(super) facts: Facts<'a>,
     timelines: Vec<Timeline<'a>>,
     /// Keys whose replay differs from what was seen.
     wrong: BTreeMap<usize, Difference<'a>>,
@@ -85,10 +88,14 @@ pub(super) struct Solver<'a> {
     /// Which facts about several keys concern each key.
     joint_of: Vec<Vec<usize>>,
     /// Who took each revision.
-    occupied: BTreeMap<i64, usize>,
+    pub(super) occupied: BTreeMap<i64, usize>,
+    /// The revisions that nobody took.
+    gaps: Gaps,
     /// The keys that revocations may have deleted, by the revision in their answers.
     revoked: BTreeMap<i64, Vec<usize>>,
-    pending: Vec<Pending<'a>>,
+    pub(super) pending: Vec<Pending<'a>>,
+    /// The place of each operation of unknown outcome in `pending`.
+    pending_of: FxHashMap<usize, usize>,
     /// The last revision before each lease can have been granted.
     granted_after: BTreeMap<i64, i64>,
     attempts: u32,
@@ -109,6 +116,11 @@ pub(super) fn solve<'a>(
 ) -> Solution<'a> {
     let mut solver = Solver::new(log, coverage, facts);
     solver.pending = pending(log, order, lives);
+    for (index, pending) in solver.pending.iter().enumerate() {
+        if let By::Entry(entry) = pending.by {
+            solver.pending_of.insert(entry, index);
+        }
+    }
     let grants = log.grants.iter().map(|(lease, grant)| {
         let entry = &log.entries[*grant];
         let known = order.known_before(entry.operation.invoked).0;
@@ -118,6 +130,7 @@ pub(super) fn solve<'a>(
     if let Err(contradiction) = solver.place_what_was_seen(order) {
         return Solution::Impossible(Box::new((*contradiction, None)));
     }
+    solver.place_deletions();
     solver.replay_all();
     match solver.search(0) {
         true => Solution::Possible,
@@ -146,7 +159,7 @@ impl<'a> Solver<'a> {
             }
         }
         let wrote = log.entries.iter().enumerate();
-        let occupied = wrote
+        let occupied: BTreeMap<i64, usize> = wrote
             .filter(|(_, entry)| entry.wrote())
             .map(|(index, entry)| (entry.header(), index))
             .collect();
@@ -164,9 +177,11 @@ impl<'a> Solver<'a> {
             wrong: BTreeMap::new(),
             wrong_joint: BTreeSet::new(),
             joint_of,
+            gaps: Gaps::of(occupied.keys().copied()),
             occupied,
             revoked,
             pending: Vec::new(),
+            pending_of: FxHashMap::default(),
             granted_after: BTreeMap::new(),
             attempts: 0,
             was_cut: false,
@@ -187,9 +202,14 @@ impl<'a> Solver<'a> {
                 let Some(value) = kv.1.as_ref().filter(|_| kv.3 != UNKNOWN) else {
                     continue;
                 };
-                let Some(writer) = self.log.writers.get(&(key, value.clone())) else {
+                let place = (key, value.clone());
+                let Some(writer) = self.log.writers.get(&place) else {
                     continue;
                 };
+                // Of several writes of one value the search finds the right one.
+                if self.log.repeated.contains(&place) {
+                    continue;
+                }
                 if !is_unknown(&self.log.entries[writer.entry].call) {
                     continue;
                 }
@@ -217,11 +237,8 @@ impl<'a> Solver<'a> {
                 let other = other.or(teller);
                 return Err(Box::new(Contradiction::Impossible { entry, seen, other }));
             }
-            let pending = self
-                .pending
-                .iter()
-                .position(|pending| pending.by == By::Entry(entry))
-                .expect("an operation of unknown outcome is pending");
+            // An operation of unknown outcome is pending.
+            let pending = self.pending_of[&entry];
             let branch = usize::from(!branch);
             self.insert(pending, branch, revision);
             placed.push((pending, branch, revision, entry, seen));
@@ -304,10 +321,8 @@ impl<'a> Solver<'a> {
                 if !effects.iter().any(|(key, _)| keys.contains(key)) {
                     continue;
                 }
-                let free: Vec<i64> = (low.saturating_add(1)..=high)
-                    .filter(|revision| !self.occupied.contains_key(revision))
-                    .take(PLACES_MAX + 1)
-                    .collect();
+                let free = self.gaps.within(low.saturating_add(1), high);
+                let free: Vec<i64> = free.take(PLACES_MAX + 1).collect();
                 self.was_cut |= free.len() > PLACES_MAX;
                 for revision in free.into_iter().take(PLACES_MAX) {
                     if self.attempts >= ATTEMPTS_MAX {
@@ -377,7 +392,7 @@ impl<'a> Solver<'a> {
     }
 
     /// Lets an operation have happened; the keys that it touches.
-    fn insert(&mut self, pending: usize, branch: usize, revision: i64) -> Vec<usize> {
+    pub(super) fn insert(&mut self, pending: usize, branch: usize, revision: i64) -> Vec<usize> {
         let one = &mut self.pending[pending];
         one.is_placed = true;
         let by = one.by;
@@ -399,6 +414,7 @@ impl<'a> Solver<'a> {
             By::EndOf(_) => usize::MAX,
         };
         self.occupied.insert(revision, entry);
+        self.gaps.take(revision);
         touched.extend(self.revoked.get(&revision).into_iter().flatten());
         if let Some((compares, expected)) = branch.condition {
             let index = self.facts.joint.len();
@@ -415,6 +431,10 @@ impl<'a> Solver<'a> {
         touched
     }
 
+    pub(super) fn log_key(&self, key: &str) -> usize {
+        self.log.key(key)
+    }
+
     /// Takes back the last insertion.
     fn remove(&mut self, pending: usize, branch: usize, revision: i64) {
         let one = &mut self.pending[pending];
@@ -425,6 +445,7 @@ impl<'a> Solver<'a> {
             self.facts.changes[key].retain(|change| (change.revision, change.by) != (revision, by));
         }
         self.occupied.remove(&revision);
+        self.gaps.give_back(revision);
         if let Some((compares, _)) = branch.condition {
             for compare in compares {
                 self.joint_of[self.log.key(&compare.1)].pop();

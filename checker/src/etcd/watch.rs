@@ -5,7 +5,9 @@
 //! watches): ordered, unique, reliable, atomic, resumable, bookmarkable; and of the
 //! options of a request: filtered, with the right previous versions.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+
+use rustc_hash::FxHashSet;
 
 use super::compaction::Compactions;
 use super::facts::{Fact, Facts, How, Seen};
@@ -25,7 +27,7 @@ pub(super) struct Coverage {
     /// By key.
     by_key: Vec<Vec<Covered>>,
     /// Keys and revisions that each watch has heard of.
-    heard: Vec<BTreeSet<(usize, i64)>>,
+    heard: Vec<FxHashSet<(usize, i64)>>,
     /// The operation that asked for each watch.
     requests: Vec<usize>,
     /// The notice by which each had heard of everything up to its frontier.
@@ -59,6 +61,16 @@ impl Coverage {
         };
         let covered = self.by_key.get(key)?.iter().find(missed)?;
         Some(covered.watch)
+    }
+
+    /// Whether a watch was told of all changes of a key up to this revision.
+    pub(super) fn knows_all(&self, key: usize, revision: i64) -> bool {
+        // Revision 1 is an empty store.
+        let knows = |covered: &Covered| {
+            covered.from <= 2 && revision <= covered.through && covered.puts && covered.deletions
+        };
+        let covered = self.by_key.get(key);
+        covered.is_some_and(|covered| covered.iter().any(knows))
     }
 
     /// The operation that asked for the watch that a notice is from.

@@ -125,7 +125,7 @@ pub enum ReadError {
         /// The file.
         file: PathBuf,
         /// What is wrong with it.
-        error: HistoryError,
+        error: Box<HistoryError>,
     },
 }
 

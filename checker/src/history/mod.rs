@@ -103,6 +103,11 @@ impl History {
         }
     }
 
+    pub(crate) fn with_parameters(mut self, parameters: Json) -> Self {
+        self.header = self.header.with_parameters(parameters);
+        self
+    }
+
     /// Adds the column to an error that a checker found in a history from a file.
     pub(crate) fn with_column(&self, mut error: HistoryError) -> HistoryError {
         if let Field::Header(name) = error.problem.field() {

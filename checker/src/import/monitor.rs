@@ -314,13 +314,8 @@ fn event(object: Object, operation: &Operation, is_invoke: bool) -> (&'static st
                 Method::Remove => "remove",
                 _ => "contains",
             };
-            let answered = Json::new(&(value, operation.answer));
-            let value = if is_invoke {
-                item()
-            } else {
-                answered.expect("a number and a boolean have a JSON form")
-            };
-            (f, value)
+            let answered = || Json::new(&operation.answer).expect("a boolean has a JSON form");
+            (f, if is_invoke { item() } else { answered() })
         }
         (Object::Stack, Method::Insert) => ("push", item()),
         (Object::Stack, Method::Remove) => ("pop", taken()),

@@ -29,7 +29,7 @@ use super::collect::{Collector, EventPlace, Found};
 use super::memory::Budget;
 use super::text::{Fault, Place, place_of, utf8};
 use super::{ImportError, models};
-use crate::history::{EventKind, History, HistoryError, Json, Problem, Process, ReadError};
+use crate::history::{EventKind, History, Json, Problem, Process, ReadError};
 use report::{Operation, Watch};
 use requests::{End, Told};
 
@@ -121,18 +121,9 @@ fn bytes_of(path: &Path, budget: &mut Budget) -> Result<Vec<u8>, ImportError> {
 }
 
 fn in_file(path: &Path, fault: Fault) -> ImportError {
-    let HistoryError {
-        line,
-        column,
-        problem,
-    } = fault.error();
     ReadError::InFile {
         file: path.to_owned(),
-        error: HistoryError {
-            line,
-            column,
-            problem,
-        },
+        error: Box::new(fault.error()),
     }
     .into()
 }
@@ -164,8 +155,8 @@ struct Timed {
 }
 
 impl Report {
-    fn operations(&mut self, bytes: &[u8]) -> Result<(), Fault> {
-        each(bytes, |place, operation: Operation<'_>| {
+    fn operations<'a>(&mut self, bytes: &'a [u8]) -> Result<(), Fault> {
+        each(bytes, |place, operation: Operation<'a>| {
             let wrong = |detail: String| Fault::malformed(place, detail);
             let (call, returned) = (operation.call, operation.returned);
             if returned < call {
@@ -180,7 +171,7 @@ impl Report {
                 return Ok(());
             };
             let number = self.client;
-            let event = |time, kind, value| Timed {
+            let event = |time: i64, kind: EventKind, value: Json| Timed {
                 time,
                 is_return: kind != EventKind::Invoke,
                 place,
@@ -237,14 +228,14 @@ impl Report {
         }
     }
 
-    fn watches(&mut self, bytes: &[u8]) -> Result<(), Fault> {
-        each(bytes, |place, watch: Watch<'_>| {
+    fn watches<'a>(&mut self, bytes: &'a [u8]) -> Result<(), Fault> {
+        each(bytes, |place, watch: Watch<'a>| {
             self.watches += 1;
             let name = self.watches;
             let process = self.next_process;
             self.next_process += 1;
             let number = self.client;
-            let event = |time, kind, f, value| Timed {
+            let event = |time: i64, kind: EventKind, f: &'static str, value: Json| Timed {
                 time,
                 is_return: kind != EventKind::Invoke,
                 place,
@@ -315,8 +306,18 @@ impl Report {
             };
             collector.push(EventPlace::all(event.place), found)?;
         }
-        models::finish_as(collector, "etcd", "a report of etcd's robustness tests")
+        let history = models::finish_as(collector, "etcd", "a report of etcd's robustness tests")?;
+        // Values are unique there in nearly all runs, but nobody promises it.
+        let parameters = Json::new(&Parameters {
+            values_repeat: true,
+        });
+        Ok(history.with_parameters(parameters.expect("an object has a JSON form")))
     }
+}
+
+#[derive(serde::Serialize)]
+struct Parameters {
+    values_repeat: bool,
 }
 
 /// Parses JSON values one after the other.

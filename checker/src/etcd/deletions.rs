@@ -1,0 +1,142 @@
+//! Deletions of unknown outcome that watches heard of.
+//!
+//! A watch says that a key was deleted at a revision, but not by whom. When no answer
+//! explains it, one of the deletions of unknown outcome did. Often it does not matter
+//! which, and then nothing need be searched:
+//!
+//! - They do the same, and each is only bound to come after what was known when it
+//!   began. So of those that may have come by then any will do: in whatever other way
+//!   they were matched with revisions, two can be exchanged, for the one that was
+//!   allowed at the earlier revision is allowed at the later one too.
+//! - A transaction that deletes a key if its mod revision is m does so only while it is.
+//!   Where a watch has heard of every change of the key, the mod revision at each
+//!   revision is known, so that says which of them may have come, and of those any will
+//!   do.
+//!
+//! Where anything else may have deleted the key, such as the end of a lease, nothing is
+//! decided here.
+
+use std::collections::BTreeMap;
+
+use super::facts::{Effect, Fact, Seen};
+use super::message::{Compare, Relation, Target};
+use super::solve::{Pending, Solver};
+
+/// What may have deleted one key.
+#[derive(Default)]
+struct Candidates {
+    /// Plain deletions, and those under the condition of a mod revision, each in the
+    /// order of the revisions that they come after.
+    plain: Vec<usize>,
+    conditional: BTreeMap<i64, Vec<usize>>,
+    /// The smallest revision after which something else may have.
+    others_after: Option<i64>,
+}
+
+impl Solver<'_> {
+    /// Lets those happen of which it does not matter which.
+    pub(super) fn place_deletions(&mut self) {
+        let mut by_key: BTreeMap<usize, Candidates> = BTreeMap::new();
+        for (index, one) in self.pending.iter().enumerate() {
+            if !one.is_placed {
+                note(&mut by_key, index, one, |key| self.log_key(key));
+            }
+        }
+        for (key, candidates) in by_key {
+            self.place_deletions_of(key, candidates);
+        }
+    }
+
+    fn place_deletions_of(&mut self, key: usize, mut candidates: Candidates) {
+        let after = |index: &usize| self.pending[*index].after;
+        candidates.plain.sort_by_key(after);
+        candidates
+            .conditional
+            .values_mut()
+            .for_each(|list| list.sort_by_key(after));
+        let is_deletion = |seen: &Seen<'_>| matches!(seen, Seen::Deletion);
+        let heard = self.facts.facts[key].iter();
+        let mut heard: Vec<i64> = heard
+            .filter(|fact| is_deletion(&fact.seen))
+            .map(|fact| fact.revision)
+            .collect();
+        heard.dedup();
+        for revision in heard {
+            let changes = &self.facts.changes[key];
+            let is_explained = changes
+                .binary_search_by_key(&revision, |change| change.revision)
+                .is_ok();
+            if is_explained
+                || self.occupied.contains_key(&revision)
+                || candidates
+                    .others_after
+                    .is_some_and(|after| after < revision)
+            {
+                continue;
+            }
+            let may = |index: &usize| self.pending[*index].after < revision;
+            // What is conditional can come only now, what is not can come later too.
+            let has_conditions = !candidates.conditional.is_empty();
+            let modified = self.mod_revision_before(key, revision);
+            let conditional = modified
+                .filter(|_| self.coverage.knows_all(key, revision))
+                .and_then(|modified| candidates.conditional.get_mut(&modified));
+            let chosen = match conditional {
+                Some(list) if list.first().is_some_and(may) => Some(list.remove(0)),
+                _ if has_conditions && !self.coverage.knows_all(key, revision) => None,
+                _ if candidates.plain.first().is_some_and(may) => Some(candidates.plain.remove(0)),
+                _ => None,
+            };
+            if let Some(chosen) = chosen {
+                self.insert(chosen, 0, revision);
+            }
+        }
+    }
+
+    /// The mod revision of a key right before a revision, by what watches heard.
+    fn mod_revision_before(&self, key: usize, revision: i64) -> Option<i64> {
+        let facts = &self.facts.facts[key];
+        let before = facts.partition_point(|fact| fact.revision < revision);
+        let tells = |fact: &&Fact<'_>| matches!(fact.seen, Seen::Writing(_) | Seen::Deletion);
+        let last = facts[..before].iter().rev().find(tells)?;
+        matches!(last.seen, Seen::Writing(_)).then_some(last.revision)
+    }
+}
+
+fn note(
+    by_key: &mut BTreeMap<usize, Candidates>,
+    index: usize,
+    one: &Pending<'_>,
+    key_of: impl Fn(&str) -> usize,
+) {
+    let does_nothing = |branch: usize| {
+        let other = one.branches.get(branch);
+        other.is_none_or(|branch| branch.effects.is_empty())
+    };
+    if let Some(first) = one.branches.first()
+        && let [(key, Effect::Delete)] = first.effects.as_slice()
+        && does_nothing(1)
+        && one.before == i64::MAX
+    {
+        let candidates = by_key.entry(*key).or_default();
+        match first.condition {
+            None => return candidates.plain.push(index),
+            Some(([], true)) => return candidates.plain.push(index),
+            Some(([Compare(Target::Mod, compared, Relation::Equal, modified)], true))
+                if key_of(compared) == *key =>
+            {
+                let list = candidates.conditional.entry(*modified).or_default();
+                return list.push(index);
+            }
+            _ => {}
+        }
+    }
+    for branch in &one.branches {
+        for (key, effect) in &branch.effects {
+            if matches!(effect, Effect::Delete | Effect::End(_)) {
+                let others = &mut by_key.entry(*key).or_default().others_after;
+                *others = Some(others.map_or(one.after, |after| after.min(one.after)));
+            }
+        }
+    }
+}
