@@ -6,7 +6,8 @@ use std::path::Path;
 
 use super::{Budget, Format, ImportError, Opened, read_bytes};
 use crate::history::{History, HistoryError, ReadError};
-use crate::model::{Model, check};
+use crate::isolation::Options;
+use crate::model::{Model, check_with};
 use crate::verdict::Verdict;
 
 /// Checks the history in a file, whose format and model it says itself, within the
@@ -64,10 +65,11 @@ pub enum CheckError {
 /// assert_eq!(checked.verdict.violation().expect("2 overtook 1").kind.name, "VOrd");
 /// # Ok::<(), etcd_checker::CheckError>(())
 /// ```
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Check {
     format: Option<Format>,
     model: Option<Model>,
+    options: Options,
     budget: Budget,
 }
 
@@ -83,6 +85,7 @@ impl Check {
         Self {
             format: None,
             model: None,
+            options: Options::default(),
             budget: Budget::available(),
         }
     }
@@ -101,7 +104,14 @@ impl Check {
         self
     }
 
-    /// Within this memory.
+    /// With these consistency models, and this budget for models that search.
+    #[must_use]
+    pub fn options(mut self, options: Options) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// Within this memory, for what is read.
     #[must_use]
     pub fn budget(mut self, budget: Budget) -> Self {
         self.budget = budget;
@@ -162,7 +172,7 @@ impl Check {
             Some(model) => model,
             None => Model::of(&history)?,
         };
-        let verdict = check(&history, model)?;
+        let verdict = check_with(&history, model, &self.options)?;
         Ok(Checked {
             format,
             model,
