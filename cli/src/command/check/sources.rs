@@ -31,9 +31,8 @@ impl Sources {
         let mut sources = Self::default();
         for argument in arguments {
             let found = sources.list.len();
-            if argument == Path::new("-") || argument.is_file() {
-                sources.list.push(argument.clone());
-            } else if import::is_report_folder(argument) {
+            let is_one = argument == Path::new("-") || argument.is_file();
+            if is_one || import::is_report_folder(argument) {
                 sources.list.push(argument.clone());
             } else if argument.is_dir() {
                 sources.is_table = true;
