@@ -32,7 +32,7 @@ fn read(check: Check, bytes: &[u8]) {
         Ok((format, history)) => {
             reads_back(&history);
             if history.events().len() <= CHECKED_MAX {
-                judge(check, format, history);
+                judge(check, format, &history);
             }
         }
         Err(error) => has_a_place(&error),
@@ -62,7 +62,7 @@ fn reads_back(history: &History) {
 
 /// No checker panics on it; its errors have a line. A search may not take much memory,
 /// and so does not take long.
-fn judge(check: Check, format: Format, history: History) {
+fn judge(check: Check, format: Format, history: &History) {
     let budget = Budget {
         time: None,
         memory_bytes: 1 << 16,

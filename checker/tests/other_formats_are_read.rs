@@ -24,7 +24,7 @@ fn read(text: &str) -> Result<String, String> {
 }
 
 #[track_caller]
-fn reads(text: &str, expected: Expect) {
+fn reads(text: &str, expected: &Expect) {
     expected.assert_eq(&read(text).unwrap());
 }
 
@@ -46,7 +46,7 @@ fn jepsens_maps() {
          {:process 0, :type :info, :f :write, :value 1, :error [:timeout \"x\"], :time 9}\n\
          {:process 1 :type :invoke :f :cas :value [1 2]}\n\
          {:process 1 :type :fail :f :cas :value [1 2] :error :no}\n",
-        expect![[r#"
+        &expect![[r#"
             jepsen "cas-register"
              2 {"time":10,"process":0,"type":"invoke","f":"write","value":1}
              3 {"time":11,"process":"nemesis","type":"info","f":"kill","value":{"n1":["n2"]}}
@@ -61,7 +61,7 @@ fn jepsens_maps() {
 fn a_vector_of_maps_and_of_records() {
     reads(
         "[{:type :invoke, :f :acquire, :process 3}\n #jepsen.history.Op{:type :ok, :f :acquire, :process 3}]",
-        expect![[r#"
+        &expect![[r#"
             jepsen "mutex"
              1 {"time":1,"process":3,"type":"invoke","f":"acquire","value":null}
              2 {"time":2,"process":3,"type":"ok","f":"acquire","value":null}
@@ -74,7 +74,7 @@ fn transactions_without_process_or_name() {
     reads(
         "{:index 0 :type :invoke :value [[:append 1 2] [:r 3 nil]]}\n\
          {:index 1 :type :ok :value [[:append 1 2] [:r 3 [4 5]]]}\n",
-        expect![[r#"
+        &expect![[r#"
             jepsen "list-append"
              1 {"time":1,"process":0,"type":"invoke","f":"txn","value":[["append",1,2],["r",3,null]]}
              2 {"time":2,"process":0,"type":"ok","f":"txn","value":[["append",1,2],["r",3,[4,5]]]}
@@ -93,7 +93,7 @@ fn independent_registers_have_their_keys() {
         "{:process 0 :type :invoke :f :read :value [:x nil]}\n\
          {:process 1 :type :invoke :f :cas :value [\"y\" [1 2]]}\n\
          {:process 0 :type :ok :f :read :value [:x [7]]}\n",
-        expect![[r#"
+        &expect![[r#"
             jepsen "cas-register"
              1 {"time":1,"process":0,"type":"invoke","f":"read","value":{"key":"x","value":null}}
              2 {"time":2,"process":1,"type":"invoke","f":"cas","value":{"key":"y","value":[1,2]}}
@@ -119,7 +119,7 @@ fn porcupines_key_value_events() {
         "{:process 0, :type :invoke, :f :get, :key \"x\", :value nil}\n\
          {:process 0, :type :ok, :f :get, :key \"x\", :value \"\"}\n\
          {:process 1, :type :invoke, :f :append, :key \"x\", :value \"a b\"}\n",
-        expect![[r#"
+        &expect![[r#"
             jepsen "kv"
              1 {"time":1,"process":0,"type":"invoke","f":"get","value":{"key":"x","value":null}}
              2 {"time":2,"process":0,"type":"ok","f":"get","value":{"key":"x","value":null}}
@@ -137,7 +137,7 @@ fn lines_of_jepsens_log() {
          INFO  jepsen.util - 0\t:info\t:cas\t:timed-out\n\
          INFO  jepsen.util - 5\t:invoke\t:read\tnil\n\
          INFO  jepsen.util - 5\t:ok\t:read\t4\n",
-        expect![[r#"
+        &expect![[r#"
             jepsen-log "cas-register"
              2 {"time":1,"process":0,"type":"invoke","f":"cas","value":[1,2]}
              3 {"time":2,"process":"nemesis","type":"info","f":"start","value":"Cut off {:n1 #{:n2}}"}
@@ -149,7 +149,7 @@ fn lines_of_jepsens_log() {
     reads(
         "2026-01-02 03:04:05,678{GMT}\tINFO\t[jepsen worker 0] jepsen.util: 0\t:invoke\t:write\t3\n\
          2026-01-02 03:04:05,679{GMT}\tINFO\t[jepsen worker 0] jepsen.util: 0\t:info\t:write\t3\t[:timeout]\n",
-        expect![[r#"
+        &expect![[r#"
             jepsen-log "register"
              1 {"time":1,"process":0,"type":"invoke","f":"write","value":3}
              2 {"time":2,"process":0,"type":"info","f":"write","value":3,"error":"[:timeout]"}
@@ -166,7 +166,7 @@ fn lines_of_jepsens_log() {
 fn the_monitors_text() {
     reads(
         "# queue\nenq 1 0 4\ndeq 1 4 5\nenq 2 5 6\ndeq -1 1 2\n",
-        expect![[r#"
+        &expect![[r#"
             monitor "fifo-queue"
              2 {"time":0,"process":0,"type":"invoke","f":"enqueue","value":1}
              5 {"time":1,"process":1,"type":"invoke","f":"dequeue","value":null}
@@ -180,7 +180,7 @@ fn the_monitors_text() {
     );
     reads(
         "# pqueue\ninsert 5 1 3\npoll 5 4 5\n",
-        expect![[r#"
+        &expect![[r#"
             monitor "priority-queue"
              2 {"time":1,"process":0,"type":"invoke","f":"enqueue","value":[5,-5]}
              2 {"time":3,"process":0,"type":"ok","f":"enqueue","value":[5,-5]}
