@@ -26,6 +26,14 @@ pub struct Elapsed;
 /// The current instant of the runtime: simulated time in a simulation, tokio's
 /// (which can be paused) otherwise.
 pub fn now() -> Instant {
+    #[cfg(feature = "harness")]
+    if let Some(shown) = clock::now() {
+        return shown;
+    }
+    true_now()
+}
+
+fn true_now() -> Instant {
     #[cfg(madsim)]
     if in_simulation() {
         return simulated::now();
@@ -35,6 +43,8 @@ pub fn now() -> Instant {
 
 /// Waits for `duration`. Both runtimes round up to a millisecond.
 pub async fn sleep(duration: Duration) {
+    #[cfg(feature = "harness")]
+    let duration = clock::lasts(duration);
     #[cfg(madsim)]
     if in_simulation() {
         return simulated::sleep(duration).await;
@@ -84,7 +94,7 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     #[cfg(feature = "harness")]
-    let future = poll_limit::limited(future);
+    let future = clock::inherited(poll_limit::limited(future));
     #[cfg(madsim)]
     if in_simulation() {
         return Handle::Simulated(madsim::task::spawn(future));
@@ -159,6 +169,8 @@ pub(crate) fn unique_nanos() -> u64 {
 fn wall_clock_nanos() -> u64 {
     let seeded = SEEDED.with_borrow_mut(|seeded| seeded.as_mut().map(Seeded::wall_clock_nanos));
     if let Some(nanos) = seeded {
+        #[cfg(feature = "harness")]
+        let nanos = clock::of_the_wall(nanos);
         return nanos;
     }
     #[expect(
@@ -170,7 +182,10 @@ fn wall_clock_nanos() -> u64 {
     let since = now
         .duration_since(std::time::UNIX_EPOCH)
         .unwrap_or_default();
-    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+    let nanos = u64::try_from(since.as_nanos()).unwrap_or(u64::MAX);
+    #[cfg(feature = "harness")]
+    let nanos = clock::of_the_wall(nanos);
+    nanos
 }
 
 /// Takes randomness and the wall-clock part of generated keys on this thread
@@ -236,7 +251,7 @@ impl Seeded {
     }
 
     fn wall_clock_nanos(&mut self) -> u64 {
-        let now = now();
+        let now = true_now();
         let start = *self.first_asked.get_or_insert(now);
         let elapsed = now.saturating_duration_since(start).as_nanos();
         self.wall_clock_start_nanos + u64::try_from(elapsed).unwrap_or(0)
@@ -263,6 +278,81 @@ pub(crate) async fn race<L: Future, R: Future>(left: L, right: R) -> Either<L::O
         right.as_mut().poll(cx).map(Either::Right)
     })
     .await
+}
+
+/// The clock that a simulated client's process reads, where it is not right: the
+/// tasks of the process, and those that they start, see it instead of the true time.
+#[cfg(feature = "harness")]
+pub(crate) mod clock {
+    use std::cell::RefCell;
+    use std::future::{Future, poll_fn};
+    use std::pin::pin;
+    use std::sync::Arc;
+    use std::time::{Duration, Instant};
+
+    use etcd_sim::clock::Clock;
+    use etcd_sim::executor::{self, SimTime};
+
+    thread_local! {
+        /// That of the process whose task is being polled.
+        static CLOCK: RefCell<Option<Arc<Clock>>> = const { RefCell::new(None) };
+    }
+
+    /// Lets a task of a simulated process, and all that it spawns, read this clock.
+    pub(crate) async fn read_by<F: Future>(clock: Option<Arc<Clock>>, task: F) -> F::Output {
+        let mut task = pin!(task);
+        poll_fn(|cx| {
+            let before = CLOCK.replace(clock.clone());
+            let polled = task.as_mut().poll(cx);
+            CLOCK.set(before);
+            polled
+        })
+        .await
+    }
+
+    /// The same with the clock of the task that is being polled.
+    pub(super) fn inherited(
+        task: impl Future<Output = ()> + Send,
+    ) -> impl Future<Output = ()> + Send {
+        let clock = CLOCK.with_borrow(Clone::clone);
+        async move {
+            match clock {
+                None => task.await,
+                clock => read_by(clock, task).await,
+            }
+        }
+    }
+
+    fn read<T>(look: impl FnOnce(&Clock, SimTime) -> T) -> Option<T> {
+        CLOCK.with_borrow(|clock| {
+            let clock = clock.as_deref()?;
+            Some(look(clock, executor::now()))
+        })
+    }
+
+    pub(super) fn now() -> Option<Instant> {
+        let (shown, now) = read(|clock, now| (clock.shows(now), now))?;
+        let true_now = super::true_now();
+        Some(true_now + shown.saturating_sub(now) - now.saturating_sub(shown))
+    }
+
+    /// How long it really takes until the clock has gone on by `duration`.
+    pub(super) fn lasts(duration: Duration) -> Duration {
+        let until = |clock: &Clock, now: SimTime| {
+            clock.when(clock.shows(now) + duration).saturating_sub(now)
+        };
+        read(until).unwrap_or(duration)
+    }
+
+    /// What the clock of the wall shows when it is `nanos`.
+    pub(super) fn of_the_wall(nanos: u64) -> u64 {
+        let shown = |clock: &Clock, now: SimTime| {
+            let start = nanos.saturating_sub(now.as_nanos());
+            let set_back = u64::try_from(clock.set_back(now).as_nanos()).unwrap_or(u64::MAX);
+            (start + clock.shows(now).as_nanos()).saturating_sub(set_back)
+        };
+        read(shown).unwrap_or(nanos)
+    }
 }
 
 /// A limit to the polls of the tasks that [`spawn`] starts: in a simulation one
@@ -362,6 +452,61 @@ mod simulated {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(feature = "harness")]
+    #[test]
+    fn a_simulated_process_and_its_tasks_read_a_clock_of_their_own() {
+        use std::sync::Arc;
+
+        use etcd_sim::clock::Clock;
+        use etcd_sim::executor::{Executor, now as true_now};
+        use etcd_sim::fault::{Fault, FaultKind};
+        use etcd_sim::plan::Plan;
+        use etcd_sim::simulation::{Options, run};
+
+        async fn nap() -> (Duration, Duration) {
+            let (start, true_start) = (now(), true_now());
+            sleep(Duration::from_millis(100)).await;
+            (now() - start, true_now().saturating_sub(true_start))
+        }
+
+        let kind = FaultKind::SkewClock {
+            client: 0,
+            permille: 2_000,
+            for_ms: 10_000,
+        };
+        let plan = Plan {
+            faults: vec![Fault { at_ms: 0, kind }],
+            ..Plan::quiet(1)
+        };
+        for executor in [Executor::BEST, Executor::Tokio] {
+            let options = Options {
+                executor,
+                ..Options::new(plan.clone())
+            };
+            let naps = run(options, |simulation| async move {
+                let clock = Clock::of(simulation.plan(), 0).map(Arc::new);
+                let spawned = async {
+                    let (sender, receiver) = tokio::sync::oneshot::channel();
+                    let task = spawn(async move {
+                        let _ = sender.send(nap().await);
+                    });
+                    let slept = receiver.await.unwrap();
+                    drop(task);
+                    slept
+                };
+                let fast = clock::read_by(clock.clone(), nap()).await;
+                let of_its_task = clock::read_by(clock, spawned).await;
+                [fast, of_its_task, nap().await]
+            });
+            let [fast, of_its_task, right] = naps.unwrap();
+            for (shown, took) in [fast, of_its_task] {
+                assert!(shown >= Duration::from_millis(100) && shown < Duration::from_millis(104));
+                assert!(took >= Duration::from_millis(50) && took < Duration::from_millis(52));
+            }
+            assert!(right.1 >= Duration::from_millis(100));
+        }
+    }
 
     #[tokio::test(start_paused = true)]
     async fn timeout_prefers_a_ready_future_and_ends_a_slow_one() {

@@ -6,10 +6,10 @@ use etcd_recipes::campaign::simulate::{RunReport, simulate};
 use etcd_recipes::workload;
 use etcd_sim::executor::Executor;
 
-/// The first of the seeds 0..100 on which the bug shows.
+/// The first of the seeds 0..200 on which the bug shows.
 fn caught(bug: &str, executor: Executor) -> RunReport {
     let (workload, bug) = workload::find_bug(bug).unwrap();
-    (0..100)
+    (0..200)
         .map(|seed| RunPlan::draw(workload, seed).with_bug(Some(bug)))
         .map(|plan| simulate(&RunPlan { executor, ..plan }).unwrap())
         .find(|report| report.verdict.violation().is_some())
@@ -21,7 +21,7 @@ fn kind(report: &RunReport) -> String {
 }
 
 #[test]
-fn every_bug_is_caught_within_100_seeds_on_both_executors() {
+fn every_bug_is_caught_within_200_seeds_on_both_executors() {
     for workload in workload::all() {
         for bug in workload.bugs() {
             for executor in [Executor::BEST, Executor::Tokio] {

@@ -12,9 +12,10 @@ use etcd_recipes::campaign::simulate::simulate;
 use etcd_recipes::workload::{self, Bug, Parameters, Workload};
 use etcd_sim::executor::Executor;
 use etcd_sim::fault::{Fault, FaultKind};
-use etcd_sim::plan::{Latency, Plan};
+use etcd_sim::plan::{Latency, Plan, Profile};
 use proptest::collection::vec;
 use proptest::prelude::*;
+use proptest::sample::subsequence;
 use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner};
 
 const SAVED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/plans");
@@ -61,7 +62,8 @@ fn any_fault(clients: u32) -> impl Strategy<Value = Fault> {
     (5..1_500u64, kind).prop_map(|(at_ms, kind)| Fault { at_ms, kind })
 }
 
-fn any_environment(clients: u32) -> impl Strategy<Value = Plan> {
+/// One member, and faults of which each part can become smaller.
+fn simple_environment(clients: u32) -> impl Strategy<Value = Plan> {
     let latency = prop_oneof![Just(0), Just(3_000), Just(30_000u64)];
     (any::<u64>(), latency, vec(any_fault(clients), 0..10)).prop_map(
         |(seed, max_us, mut faults)| {
@@ -74,6 +76,28 @@ fn any_environment(clients: u32) -> impl Strategy<Value = Plan> {
             }
         },
     )
+}
+
+/// Any number of members, and some of the faults that a seed draws, of all kinds.
+fn drawn_environment(clients: u32) -> impl Strategy<Value = Plan> {
+    (any::<u64>(), 1..=5_usize).prop_flat_map(move |(seed, members)| {
+        let profile = Profile {
+            clients,
+            until_ms: 1_500,
+            faults_max: 10,
+            members: Some(members),
+        };
+        let plan = Plan::draw(seed, &profile);
+        let all = 0..=plan.faults.len();
+        subsequence(plan.faults.clone(), all).prop_map(move |faults| Plan {
+            faults,
+            ..plan.clone()
+        })
+    })
+}
+
+fn any_environment(clients: u32) -> impl Strategy<Value = Plan> {
+    prop_oneof![simple_environment(clients), drawn_environment(clients)]
 }
 
 /// Anything between the least that makes sense and the most that a seed draws.

@@ -18,16 +18,36 @@ pub enum EtcdBug {
     DuplicateEvent,
     /// What a watch cannot be sent because its stream starves is lost; a stream starves
     /// here as soon as a few answers wait, since the simulated network is never full
-    /// ([17529](https://github.com/etcd-io/etcd/issues/17529); the same is seen after
-    /// a partition, [15271](https://github.com/etcd-io/etcd/issues/15271)).
+    /// ([17529](https://github.com/etcd-io/etcd/issues/17529)).
     StarvedWatchLosesEvents,
-    /// A watch of the past misses a deletion at the very revision that was compacted
-    /// ([19179](https://github.com/etcd-io/etcd/issues/19179), and
-    /// [18089](https://github.com/etcd-io/etcd/issues/18089)).
+    /// When a member was cut off and is brought up to date, its watches begin anew
+    /// where they once began: events travel back in time
+    /// ([15271](https://github.com/etcd-io/etcd/issues/15271)). Needs several members.
+    WatchTravelsBack,
+    /// A watch that is opened at the very revision that was compacted misses a deletion
+    /// there ([18089](https://github.com/etcd-io/etcd/issues/18089)).
+    CompactionDropsDeletion,
+    /// The same, and also when the watch was opened before the compaction and has not
+    /// been served yet ([19179](https://github.com/etcd-io/etcd/issues/19179)).
     CompactionDropsEvent,
     /// A watch that starts in the future hears of what happens before
     /// ([20221](https://github.com/etcd-io/etcd/issues/20221)).
     FutureWatchHearsThePast,
+    /// A member whose process stood still answers linearizable reads by what it knew
+    /// before, until it is brought up to date
+    /// ([20418](https://github.com/etcd-io/etcd/issues/20418)). Needs several members.
+    StaleReadAfterPause,
+    /// After a crash a member counts from before the deletions at the end of what it
+    /// had, once something was compacted: revisions go back
+    /// ([17780](https://github.com/etcd-io/etcd/issues/17780)).
+    RevisionGoesBack,
+    /// A crash of the only member loses the last write, although it was answered
+    /// ([14370](https://github.com/etcd-io/etcd/issues/14370)).
+    CrashLosesWrite,
+    /// A revocation that an old leader had proposed ends a lease that the new one has
+    /// renewed ([15247](https://github.com/etcd-io/etcd/issues/15247)). Needs several
+    /// members.
+    OldLeaderRevokes,
     /// Each write of a transaction takes a revision of its own. No bug of etcd's.
     TornTxn,
     /// The last key of a lease outlives it. No bug of etcd's.
@@ -40,8 +60,14 @@ impl EtcdBug {
         EtcdBug::ProgressAheadOfEvents,
         EtcdBug::DuplicateEvent,
         EtcdBug::StarvedWatchLosesEvents,
+        EtcdBug::WatchTravelsBack,
+        EtcdBug::CompactionDropsDeletion,
         EtcdBug::CompactionDropsEvent,
         EtcdBug::FutureWatchHearsThePast,
+        EtcdBug::StaleReadAfterPause,
+        EtcdBug::RevisionGoesBack,
+        EtcdBug::CrashLosesWrite,
+        EtcdBug::OldLeaderRevokes,
         EtcdBug::TornTxn,
         EtcdBug::LeaseLeavesKeys,
     ];
@@ -52,8 +78,14 @@ impl EtcdBug {
             EtcdBug::ProgressAheadOfEvents => "etcd-15220",
             EtcdBug::DuplicateEvent => "etcd-17247",
             EtcdBug::StarvedWatchLosesEvents => "etcd-17529",
+            EtcdBug::WatchTravelsBack => "etcd-15271",
+            EtcdBug::CompactionDropsDeletion => "etcd-18089",
             EtcdBug::CompactionDropsEvent => "etcd-19179",
             EtcdBug::FutureWatchHearsThePast => "etcd-20221",
+            EtcdBug::StaleReadAfterPause => "etcd-20418",
+            EtcdBug::RevisionGoesBack => "etcd-17780",
+            EtcdBug::CrashLosesWrite => "etcd-14370",
+            EtcdBug::OldLeaderRevokes => "etcd-15247",
             EtcdBug::TornTxn => "etcd-torn-txn",
             EtcdBug::LeaseLeavesKeys => "etcd-lease-leaves-keys",
         }
@@ -65,14 +97,41 @@ impl EtcdBug {
             EtcdBug::ProgressAheadOfEvents => "notices of progress come ahead of events",
             EtcdBug::DuplicateEvent => "a watch hears twice of the last change of a transaction",
             EtcdBug::StarvedWatchLosesEvents => "a watch whose stream starves loses events",
+            EtcdBug::WatchTravelsBack => {
+                "watches of a member that was cut off hear once more of what they had heard of"
+            }
+            EtcdBug::CompactionDropsDeletion => {
+                "a watch opened at the revision that was compacted misses the deletion there"
+            }
             EtcdBug::CompactionDropsEvent => {
                 "a watch misses the deletion at the revision that was compacted"
             }
             EtcdBug::FutureWatchHearsThePast => {
                 "a watch from a future revision on hears of earlier ones"
             }
+            EtcdBug::StaleReadAfterPause => {
+                "a member that stood still answers linearizable reads by what it knew before"
+            }
+            EtcdBug::RevisionGoesBack => {
+                "revisions of deletions are counted once more after a crash"
+            }
+            EtcdBug::CrashLosesWrite => "a crash of the only member loses the last write",
+            EtcdBug::OldLeaderRevokes => {
+                "a revocation by an old leader ends a lease that the new one has renewed"
+            }
             EtcdBug::TornTxn => "each write of a transaction takes a revision of its own",
             EtcdBug::LeaseLeavesKeys => "the last key of a lease outlives it",
+        }
+    }
+
+    /// How many members a cluster needs for it to show: between these two.
+    pub const fn members(self) -> (usize, usize) {
+        match self {
+            EtcdBug::WatchTravelsBack
+            | EtcdBug::StaleReadAfterPause
+            | EtcdBug::OldLeaderRevokes => (3, 5),
+            EtcdBug::CrashLosesWrite => (1, 1),
+            _ => (1, 5),
         }
     }
 

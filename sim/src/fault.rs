@@ -30,6 +30,16 @@ pub enum Pending {
     Kept,
 }
 
+/// Which way a clock is set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Jump {
+    /// Ahead, and with it the monotonic clock.
+    Forward,
+    /// Back: the clock of the wall alone.
+    Back,
+}
+
 const LOSS_WAITS_MS: u64 = 1_000;
 /// The cluster heals no sooner after a crash that lasts until then.
 const CRASH_WAITS_MS: u64 = 2_000;
@@ -239,6 +249,34 @@ pub enum FaultKind {
         /// For how long, in milliseconds.
         for_ms: u64,
     },
+    /// The client's next message to a member, if it sends one before the network
+    /// heals, is on its way for so long; what follows on the same stream waits behind
+    /// it, other calls overtake it. It arrives although its sender is dead by then.
+    HoldRequest {
+        /// Whose message.
+        client: ClientId,
+        /// How much longer it takes, in milliseconds.
+        by_ms: u64,
+    },
+    /// The clock that the client's process reads runs fast or slow. What it has gained
+    /// or lost stays.
+    SkewClock {
+        /// Whose clock.
+        client: ClientId,
+        /// How far it gets in a thousand milliseconds, in milliseconds.
+        permille: u32,
+        /// For how long, in milliseconds.
+        for_ms: u64,
+    },
+    /// The clock that the client's process reads is set.
+    JumpClock {
+        /// Whose clock.
+        client: ClientId,
+        /// Which way.
+        to: Jump,
+        /// By how much, in milliseconds.
+        by_ms: u64,
+    },
     /// The database counts as full: puts and new leases are refused, all else is
     /// done.
     FillUp {
@@ -249,7 +287,7 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// The names of all kinds, in the order in which reports list them.
-    pub const NAMES: [&'static str; 28] = [
+    pub const NAMES: [&'static str; 31] = [
         "request lost",
         "response lost",
         "delay",
@@ -278,6 +316,9 @@ impl FaultKind {
         "early expiry",
         "late expiry",
         "database full",
+        "request held",
+        "clock skew",
+        "clock jump",
     ];
 
     /// The name of this kind in reports.
@@ -317,6 +358,9 @@ impl FaultKind {
             FaultKind::ExpireAtOnce { .. } => 25,
             FaultKind::ExpireLate { .. } => 26,
             FaultKind::FillUp { .. } => 27,
+            FaultKind::HoldRequest { .. } => 28,
+            FaultKind::SkewClock { .. } => 29,
+            FaultKind::JumpClock { .. } => 30,
         }]
     }
 
@@ -332,7 +376,10 @@ impl FaultKind {
             | FaultKind::KillClient { client }
             | FaultKind::RestartClient { client, .. }
             | FaultKind::Refuse { client, .. }
-            | FaultKind::BreakWatches { client } => Some(client),
+            | FaultKind::BreakWatches { client }
+            | FaultKind::HoldRequest { client, .. }
+            | FaultKind::SkewClock { client, .. }
+            | FaultKind::JumpClock { client, .. } => Some(client),
             _ => None,
         }
     }
@@ -384,7 +431,10 @@ impl FaultKind {
             | FaultKind::LoseLeader { for_ms }
             | FaultKind::ExpireAtOnce { for_ms }
             | FaultKind::ExpireLate { for_ms }
-            | FaultKind::FillUp { for_ms } => for_ms,
+            | FaultKind::FillUp { for_ms }
+            | FaultKind::HoldRequest { by_ms: for_ms, .. }
+            | FaultKind::SkewClock { for_ms, .. }
+            | FaultKind::JumpClock { by_ms: for_ms, .. } => for_ms,
             FaultKind::RestartMember { down_ms }
             | FaultKind::RestartClient { down_ms, .. }
             | FaultKind::CrashMember {
@@ -437,7 +487,10 @@ impl FaultKind {
             | FaultKind::LoseLeader { for_ms }
             | FaultKind::ExpireAtOnce { for_ms }
             | FaultKind::ExpireLate { for_ms }
-            | FaultKind::FillUp { for_ms } => for_ms,
+            | FaultKind::FillUp { for_ms }
+            | FaultKind::SkewClock { for_ms, .. } => for_ms,
+            // It waits for its message, and that is on its way.
+            FaultKind::HoldRequest { by_ms, .. } => LOSS_WAITS_MS.saturating_add(by_ms),
             FaultKind::RestartMember { down_ms } | FaultKind::RestartClient { down_ms, .. } => {
                 down_ms
             }
@@ -447,6 +500,7 @@ impl FaultKind {
             | FaultKind::KillClient { .. }
             | FaultKind::Compact
             | FaultKind::BreakWatches { .. }
+            | FaultKind::JumpClock { .. }
             | FaultKind::ChangeLeader { .. }
             | FaultKind::CompactAt { .. } => 0,
         }

@@ -67,7 +67,9 @@
 //! - Members agree through a model of Raft, not through Raft: heartbeats and votes
 //!   take no time, requests that time out are looked for twice a second, and what a
 //!   deposed leader had not committed never comes back. The list of leases, and
-//!   what is left of one, is always the leader's.
+//!   what is left of one, is always the leader's. A lease that a new leader has
+//!   extended never ends by what the old one had proposed; in etcd there is a moment
+//!   in which it can ([`bug::EtcdBug::OldLeaderRevokes`]).
 //! - Members join and leave never. There is no quota but as a fault, and no range
 //!   stream.
 //! - Users, roles and alarms are the newest everywhere, also on a member that lags
@@ -101,6 +103,7 @@
 
 pub mod auth;
 pub mod bug;
+pub mod clock;
 pub mod cluster;
 pub mod executor;
 pub mod fault;

@@ -178,6 +178,43 @@ fn a_restarted_client_meets_the_request_of_its_former_life() {
     }
 }
 
+#[test]
+fn a_request_that_is_held_up_lands_after_its_sender_has_begun_anew_and_is_overtaken() {
+    let plan = slow_plan(vec![
+        fault(
+            1,
+            FaultKind::HoldRequest {
+                client: 0,
+                by_ms: 300,
+            },
+        ),
+        fault(
+            100,
+            FaultKind::RestartClient {
+                client: 0,
+                down_ms: 10,
+            },
+        ),
+    ]);
+    let seen = on_each_executor(&plan, |simulation| async move {
+        simulation.spawn(0, |incarnation| async move {
+            sleep_until(at_ms(5)).await;
+            put_then_wait(incarnation).await;
+        });
+        let mut observer = simulation.client(OBSERVER).await.unwrap();
+        sleep_until(at_ms(200)).await;
+        let first = value_of(&mut observer, "key").await;
+        sleep_until(at_ms(500)).await;
+        let last = value_of(&mut observer, "key").await;
+        (first, last, simulation.report())
+    });
+    for (first, last, report) in seen {
+        assert_eq!(first.as_deref(), Some("life-2"));
+        assert_eq!(last.as_deref(), Some("life-1"));
+        assert_eq!(report.faults["request held"], 1);
+    }
+}
+
 /// Puts with a deadline of its own, then tells what it got and when, and
 /// whether the value is there.
 async fn put_with_timeout(simulation: Simulation) -> (String, SimTime, Option<String>) {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use etcd_sim::bug::EtcdBug;
 use etcd_sim::executor::Executor;
 use etcd_sim::fault::{Fault, Party};
 use etcd_sim::network::Endpoints;
@@ -160,8 +161,8 @@ impl RunPlan {
         Self::draw_with(workload, seed, None, adjust)
     }
 
-    /// The same with a cluster of so many members and all kinds of fault; none: one
-    /// member, and the kinds that strike clients, crashes and compactions.
+    /// The same with a cluster of so many members; none: 1, 3 or 5, drawn from the
+    /// seed.
     pub fn draw_with(
         workload: &'static dyn Workload,
         seed: u64,
@@ -180,10 +181,16 @@ impl RunPlan {
         }
     }
 
-    /// The same run with a mistake put into the recipe.
+    /// The same run with a mistake put into the recipe, or into the simulated etcd.
+    /// One that shows only in clusters of some sizes gets one of these.
     #[must_use]
     pub fn with_bug(mut self, bug: Option<Bug>) -> Self {
         self.bug = bug;
+        let members = members_for(bug, self.environment.members);
+        if members != self.environment.members {
+            let profile = profile(self.workload, &self.parameters, Some(members));
+            self.environment = Plan::draw(self.environment.seed, &profile);
+        }
         self
     }
 
@@ -287,8 +294,16 @@ impl RunPlan {
     /// often each. `members` is what [`draw_with`](Self::draw_with) was given. Tells
     /// nothing about a plan that was changed by hand.
     pub fn swarm(&self, members: Option<usize>) -> Swarm {
-        let profile = profile(self.workload, &self.parameters, members);
-        Swarm::draw(self.environment.seed, &profile)
+        let seed = self.environment.seed;
+        let draw = |members| {
+            let profile = profile(self.workload, &self.parameters, members);
+            Swarm::draw(seed, &profile)
+        };
+        let drawn = draw(members);
+        match members_for(self.bug, drawn.members()) {
+            members if members == drawn.members() => drawn,
+            members => draw(Some(members)),
+        }
     }
 }
 
@@ -297,10 +312,16 @@ fn profile(workload: &dyn Workload, parameters: &Parameters, members: Option<usi
     Profile {
         clients: workload.clients(parameters),
         until_ms: workload.lasts_ms(parameters),
-        // There are more kinds of fault where members are chosen.
-        faults_max: if members.is_some() { 16 } else { 12 },
+        faults_max: 16,
         members,
     }
+}
+
+/// How many members a run has in which a bug is to show.
+fn members_for(bug: Option<Bug>, members: usize) -> usize {
+    let etcd_bug = bug.and_then(|bug| EtcdBug::find(bug.name));
+    let (least, most) = etcd_bug.map_or((1, 5), EtcdBug::members);
+    members.clamp(least, most)
 }
 
 impl fmt::Debug for RunPlan {

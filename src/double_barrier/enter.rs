@@ -47,42 +47,55 @@ pub(super) struct Arrival {
 async fn come(inner: &Inner, reading: Reading) -> Result<Arrival, Error> {
     let mut stale = None;
     loop {
-        let mut claim = Claim::new(&inner.session, inner.waiters.new_item_key());
-        let txn = inner.come(claim.key(), stale);
-        let answer = claim.send(inner.why("enter"), txn).await?;
-        let coming = inner.coming(claim.key(), &answer)?;
-        match coming {
-            Coming::Came { created, scene } => {
-                if let Some(read) = Inner::all_keys_of(&answer) {
-                    reading.done(created, &read);
+        let key = inner.waiters.new_item_key();
+        let mut claim = Claim::new(&inner.session, key.as_str()).with_void(inner.void(&key));
+        let scene = loop {
+            let txn = inner.come(claim.key(), stale);
+            let answer = claim.send(inner.why("enter"), txn).await?;
+            let scene = match inner.coming(claim.key(), &answer)? {
+                Coming::Came { created, scene } => {
+                    if let Some(read) = Inner::all_keys_of(&answer) {
+                        reading.done(created, &read);
+                    }
+                    return Ok(inner.arrival(claim, created, scene));
                 }
-                let hold = claim.into_hold(created);
-                let is_early = inner.is_among_first(&scene, hold.key());
-                return Ok(Arrival {
-                    hold,
-                    scene,
-                    is_early,
-                });
-            }
-            Coming::HadCome { created, scene } => {
-                let hold = claim.into_hold(created);
-                let is_early = inner.is_among_first(&scene, hold.key());
-                return Ok(Arrival {
-                    hold,
-                    scene,
-                    is_early,
-                });
-            }
-            Coming::NotNow { scene } => {
-                claim.came_to_nothing();
-                if scene.ready.is_some() && !scene.waiters.is_empty() {
-                    return Err(inner.full("a round is under way"));
+                Coming::HadCome { created, scene } => {
+                    return Ok(inner.arrival(claim, created, scene));
                 }
-                tracing::debug!(ready = scene.ready, "nobody is there; tries again");
-                stale = scene.ready;
+                Coming::NotNow { scene } => scene,
+            };
+            // An earlier request may still be on its way: who is told that it does not
+            // take part must not be counted later.
+            if !claim.is_unsettled() || prevent(inner, &key).await? {
+                break scene;
+            }
+        };
+        claim.abandon();
+        if scene.ready.is_some() && !scene.waiters.is_empty() {
+            return Err(inner.full("a round is under way"));
+        }
+        tracing::debug!(ready = scene.ready, "nobody is there; tries again");
+        stale = scene.ready;
+    }
+}
+
+/// Sees to it that no request that was sent before creates the participant's key
+/// later. False if one has done so.
+async fn prevent(inner: &Inner, key: &str) -> Result<bool, Error> {
+    let session = &inner.session;
+    let sent = async {
+        loop {
+            let requests = session.requests();
+            match requests.write(inner.why("enter"), inner.prevent(key)).await {
+                Ok(answer) => return Ok(answer.succeeded()),
+                Err(error) if error.is_outcome_unknown() || error.is_not_sent() => {
+                    runtime::sleep(runtime::jittered(PAUSE)).await;
+                }
+                Err(error) => return Err(error),
             }
         }
-    }
+    };
+    session.while_alive(sent).await
 }
 
 /// What a participant does next.
@@ -100,6 +113,16 @@ enum Step {
 }
 
 impl Inner {
+    fn arrival(&self, claim: Claim, created: i64, scene: Scene) -> Arrival {
+        let hold = claim.into_hold(created);
+        let is_early = self.is_among_first(&scene, hold.key());
+        Arrival {
+            hold,
+            scene,
+            is_early,
+        }
+    }
+
     fn step(&self, own: &str, is_early: bool, scene: &Scene) -> Option<Step> {
         let Some(rank) = scene.rank(own) else {
             return Some(Step::Gone);

@@ -171,8 +171,16 @@ impl Inner {
         ops
     }
 
+    /// Marks that a participant's key must not be created any more, unless it has been.
+    pub(super) fn prevent(&self, key: &str) -> Txn {
+        let leased = PutOptions::new().with_lease(self.session.lease_id());
+        Txn::new()
+            .when([Compare::version(key, CompareOp::Equal, 0)])
+            .and_then([TxnOp::put(self.void(key), "", Some(leased))])
+    }
+
     /// Where it is marked that a participant's key must not be created any more.
-    fn void(&self, key: &str) -> String {
+    pub(super) fn void(&self, key: &str) -> String {
         let own = key.rsplit('/').next().unwrap_or(key);
         format!("{}/void/{own}", self.name.as_str())
     }

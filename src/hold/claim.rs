@@ -27,6 +27,8 @@ pub(crate) struct Claim {
     unsettled: bool,
     /// A request was sent that may have created the key.
     sent: bool,
+    /// Where a mark stops requests that are late.
+    void: Option<String>,
 }
 
 /// How the requests that create a key ended.
@@ -44,7 +46,15 @@ impl Claim {
             creation: None,
             unsettled: false,
             sent: false,
+            void: None,
         }
+    }
+
+    /// The requests that create the key do nothing once this other key is there: who
+    /// cleans up puts it first, if one of them may still be on its way.
+    pub(crate) fn with_void(mut self, void: String) -> Self {
+        self.void = Some(void);
+        self
     }
 
     /// Keeps the turn until the key is gone. Needed where the key is a function
@@ -118,6 +128,7 @@ impl Claim {
             create_revision,
             turn: self.turn.take(),
             unsettled: self.unsettled,
+            void: self.void.take(),
             released: false,
         }
     }
@@ -129,6 +140,7 @@ impl Drop for Claim {
             let key = std::mem::take(&mut self.key);
             let (creation, turn) = (self.creation.take(), self.turn.take());
             let cleanup = Cleanup::claimed(key, creation, turn, self.unsettled);
+            let cleanup = cleanup.with_void(self.void.take());
             self.session.cleaner().give(cleanup);
         }
     }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use etcd_client::{GetOptions, KeyValue};
+use etcd_client::{GetOptions, KeyValue, PutOptions, Txn, TxnOp};
 use tokio::sync::{mpsc, oneshot};
 
 use super::claim::Creation;
@@ -59,6 +59,8 @@ pub(crate) struct Cleanup {
     place: Option<Place>,
     /// Requests that were not answered may still create the key.
     unsettled: bool,
+    /// A key that stops them.
+    void: Option<String>,
 }
 
 /// What to do first.
@@ -113,7 +115,14 @@ impl Cleanup {
             place: turn.as_ref().map(Turn::place),
             turn,
             unsettled,
+            void: None,
         }
+    }
+
+    /// The same with a key that stops requests that are late.
+    pub(super) fn with_void(mut self, void: Option<String>) -> Self {
+        self.void = void;
+        self
     }
 }
 
@@ -134,16 +143,25 @@ impl Desk {
     }
 
     async fn clean(&self, cleanup: Cleanup) {
-        let Cleanup { key, turn, .. } = cleanup;
-        let mut unsettled = cleanup.unsettled;
-        match cleanup.first {
+        let Cleanup {
+            key,
+            mut first,
+            turn,
+            mut unsettled,
+            void,
+            ..
+        } = cleanup;
+        if let First::Claimed(creation) = &mut first
+            && let Some(creation) = creation.take()
+        {
+            unsettled |= creation.await.is_ok_and(|creation| creation.unsettled);
+        }
+        if let Some(void) = void.filter(|_| unsettled) {
+            self.mark(&void).await;
+        }
+        match first {
             First::Held(create_revision) => self.delete(&key, create_revision).await,
-            First::Claimed(creation) => {
-                if let Some(creation) = creation {
-                    unsettled |= creation.await.is_ok_and(|creation| creation.unsettled);
-                }
-                self.delete_own(&key).await;
-            }
+            First::Claimed(_) => self.delete_own(&key).await,
             First::Nothing => {}
         }
         drop(turn);
@@ -166,6 +184,23 @@ impl Desk {
             self.delete_own(key).await;
             drop(turn);
             pause *= 4;
+        }
+    }
+
+    /// Puts a key that lives as long as the session.
+    async fn mark(&self, void: &str) {
+        let leased = PutOptions::new().with_lease(self.session.lease());
+        let txn = Txn::new().and_then([TxnOp::put(void, "", Some(leased))]);
+        loop {
+            let why = Purpose {
+                operation: "clean up",
+                target: void,
+            };
+            match self.requests.write(why, txn.clone()).await {
+                Ok(_) => return,
+                Err(error) if self.gives_up(&error) => return,
+                Err(_) => self.pause().await,
+            }
         }
     }
 

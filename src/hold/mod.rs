@@ -51,6 +51,8 @@ pub struct Hold {
     turn: Option<Turn>,
     /// A request that creates the key may still be on its way.
     unsettled: bool,
+    /// Where a mark stops requests that are late.
+    void: Option<String>,
     released: bool,
 }
 
@@ -209,6 +211,7 @@ impl Drop for Hold {
         let turn = self.turn.take();
         let key = std::mem::take(&mut self.key);
         let cleanup = Cleanup::held(key, self.create_revision, turn, self.unsettled);
+        let cleanup = cleanup.with_void(self.void.take());
         self.session.cleaner().give(cleanup);
     }
 }

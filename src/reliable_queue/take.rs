@@ -191,20 +191,24 @@ impl Inner {
         self.fill(claims).await
     }
 
-    /// Reads the values of claims that were found without.
-    pub(super) async fn fill(&self, mut claims: Vec<Claim>) -> Result<Vec<Claim>, Error> {
+    /// Reads the values of claims that were found without. An item that is gone has
+    /// been dealt with by somebody else: the claim had been lost by then, and is left
+    /// out.
+    pub(super) async fn fill(&self, claims: Vec<Claim>) -> Result<Vec<Claim>, Error> {
+        let mut filled = Vec::with_capacity(claims.len());
         let why = Purpose {
             operation: "read the items of",
             target: self.name.as_str(),
         };
-        for claim in &mut claims {
+        for mut claim in claims {
             let key = claim.item.key.as_bytes();
             let answer = self.requests.range(why, key, GetOptions::new()).await?;
             if let Some(kv) = answer.kvs().first() {
                 claim.item.value = kv.value().to_vec();
+                filled.push(claim);
             }
         }
-        Ok(claims)
+        Ok(filled)
     }
 
     fn claim_txn(&self, plan: &Plan, fence: i64, attempt: &str) -> Txn {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use etcd_client::{LeaseClient, LeaseKeepAliveStream, LeaseKeeper};
 
-use super::lease::seconds_to_duration;
+use super::lease::{reliable, seconds_to_duration};
 use super::state::{Loss, Shared};
 use crate::error;
 use crate::runtime;
@@ -111,7 +111,7 @@ impl Keeper {
         // changes it.
         let mut ttl = self.shared.ttl();
         loop {
-            if !self.shared.extend(sent + ttl) {
+            if !self.shared.extend(sent + reliable(ttl)) {
                 return End::Lost;
             }
             self.until(sent + self.interval()).await;

@@ -148,7 +148,7 @@ impl Session {
         let leases = client.lease_client();
         let (id, sent, ttl) = lease::grant(&leases, &options).await?;
         tracing::debug!(lease = format!("{id:x}"), ?ttl, "lease granted");
-        let shared = Arc::new(Shared::new(id, ttl, sent + ttl));
+        let shared = Arc::new(Shared::new(id, ttl, sent + lease::reliable(ttl)));
         let keeper = Keeper::new(leases.clone(), shared.clone(), options.request_deadline);
         let task = runtime::spawn(keeper.run(sent));
         let requests = Requests::new(client, options.request_deadline);

@@ -214,6 +214,12 @@ impl Holder {
             }
         };
         operation.ok(held.is_some(), Evidence::NONE);
+        if held.as_ref().is_some_and(|held| held.is_unsettled()) {
+            // The request was sent more than once. One that is late raises the
+            // barrier once more, until the background finds it.
+            let late = self.actor.invoke("hold", With::lease(&session));
+            late.unknown("a request that was given up may still arrive");
+        }
         self.actor.think(self.think_ms).await;
         let Some(held) = held else {
             self.session = Some(session);

@@ -71,7 +71,16 @@ impl Workload for KvWorkload {
     }
 
     fn bugs(&self) -> &'static [Bug] {
-        const { &[bug(EtcdBug::TornTxn), bug(EtcdBug::LeaseLeavesKeys)] }
+        const {
+            &[
+                bug(EtcdBug::StaleReadAfterPause),
+                bug(EtcdBug::RevisionGoesBack),
+                bug(EtcdBug::CrashLosesWrite),
+                bug(EtcdBug::OldLeaderRevokes),
+                bug(EtcdBug::TornTxn),
+                bug(EtcdBug::LeaseLeavesKeys),
+            ]
+        }
     }
 
     fn clients(&self, parameters: &Parameters) -> u32 {

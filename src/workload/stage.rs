@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use etcd_checker::history::{Evidence, Json, OperationId, Recorder};
 use etcd_client::Client;
+use etcd_sim::clock::Clock;
 use etcd_sim::fault::ClientId;
 use etcd_sim::seed::Stream;
 use etcd_sim::simulation::{Incarnation, Settled, Simulation};
@@ -149,12 +150,14 @@ impl Stage {
             Environment::Simulated(simulation) => {
                 let stage = self.clone();
                 let program = Arc::new(program);
+                let clock = Clock::of(simulation.plan(), client).map(Arc::new);
                 simulation.spawn(client, move |incarnation| {
                     let (stage, program) = (stage.clone(), Arc::clone(&program));
-                    async move {
+                    let life = async move {
                         let actor = stage.simulated_actor(&incarnation).await;
                         program(actor).await;
-                    }
+                    };
+                    runtime::clock::read_by(clock.clone(), life)
                 });
             }
             Environment::Live(live) => live.start(self, client, program),

@@ -97,6 +97,8 @@ impl Workload for WatchWorkload {
                 bug(EtcdBug::ProgressAheadOfEvents),
                 bug(EtcdBug::DuplicateEvent),
                 bug(EtcdBug::StarvedWatchLosesEvents),
+                bug(EtcdBug::WatchTravelsBack),
+                bug(EtcdBug::CompactionDropsDeletion),
                 bug(EtcdBug::CompactionDropsEvent),
                 bug(EtcdBug::FutureWatchHearsThePast),
             ]

@@ -8,6 +8,7 @@ use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use etcd_recipes::campaign::plan::RunPlan;
 use etcd_recipes::workload::{Bug, Workload};
+use etcd_sim::bug::EtcdBug;
 use etcd_sim::executor::Executor;
 
 use super::choice::{self, Chosen, Setting, Settings};
@@ -26,7 +27,7 @@ Examples:
   etcd-recipes sim queue --seeds 1000        the queue alone, seeds 0 to 999
   etcd-recipes sim --seeds random:1000       seeds that nobody has tried yet
   etcd-recipes sim queue --seed 7 --trace    one run, told step by step
-  etcd-recipes sim --members 3               clusters of three members, and all their faults
+  etcd-recipes sim --members 3               clusters of three members alone
   etcd-recipes sim queue --seed 7 --history queue-7.jsonl
   etcd-recipes sim --bug queue-lost-wake-up  a recipe with a mistake, to see it caught
   etcd-recipes sim --list                    what there is: workloads, parameters, bugs
@@ -39,10 +40,11 @@ saved, and the command that does the run again is printed.
 
 /// Run workloads in the simulation, under faults.
 ///
-/// Runs clients of a recipe against a simulated etcd cluster, with faults that
-/// are drawn from each seed: lost messages, delays, broken connections,
-/// partitions, members that crash, stand still or lag, changes of the leader,
-/// clients that are paused, killed or restarted, and more. Checks
+/// Runs clients of a recipe against a simulated etcd cluster of 1, 3 or 5
+/// members, with faults that are drawn from each seed: lost messages, late
+/// ones, delays, broken connections, partitions, members that crash, stand
+/// still or lag, changes of the leader, a full database, clients that are
+/// paused, killed or restarted or whose clocks are wrong, and more. Checks
 /// what the clients saw, and ends with a table. Without arguments: every
 /// workload, seeds 0 to 99.
 #[derive(Args)]
@@ -57,7 +59,7 @@ pub(crate) struct Sim {
     seed: Option<u64>,
 
     /// Run the seeds 0 to N-1, or A to B-1, or N seeds from a random start
-    /// [default: 100]
+    /// [default: 100; with a bug 200]
     #[arg(long, value_name = "N|A..B|random:N")]
     seeds: Option<Seeds>,
 
@@ -79,9 +81,8 @@ pub(crate) struct Sim {
     #[arg(long, value_name = "NAME=VALUE")]
     set: Vec<Setting>,
 
-    /// Simulate a cluster of so many members, 1 to 5, under every kind of fault
-    /// [default: one member, under those that strike clients, crashes and
-    /// compactions]
+    /// Simulate a cluster of so many members, 1 to 5 [default: 1, 3 or 5,
+    /// drawn from the seed]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=5))]
     members: Option<u8>,
 
@@ -174,8 +175,10 @@ impl Sim {
         let seeds = match (self.seed, &self.seeds) {
             (Some(seed), _) => seed..after(seed)?,
             (None, Some(seeds)) => seeds.range(),
+            (None, None) if self.bug.is_some() => 0..200,
             (None, None) => 0..100,
         };
+        self.check_members()?;
         let runs = (seeds.end - seeds.start).saturating_mul(workloads.len() as u64);
         let history = HistoryTarget::of_options(self.history.as_deref(), runs, self.json)?;
         let to_stdout = history.as_ref().is_some_and(HistoryTarget::is_stdout);
@@ -208,6 +211,23 @@ impl Sim {
                 Output::People
             },
         })
+    }
+
+    /// Some bugs of etcd show only in clusters of some sizes.
+    fn check_members(&self) -> Result<(), Failure> {
+        let (Some(members), Some((_, bug))) = (self.members, self.bug) else {
+            return Ok(());
+        };
+        let (least, most) = EtcdBug::find(bug.name).map_or((1, 5), EtcdBug::members);
+        if (least..=most).contains(&usize::from(members)) {
+            return Ok(());
+        }
+        let sizes = match least == most {
+            true => format!("{least}"),
+            false => format!("{least} to {most}"),
+        };
+        let text = format!("{bug} shows only in clusters of {sizes} members, not of {members}");
+        Err(Failure::usage(text).hint("Leave --members out: a cluster that fits is drawn."))
     }
 
     /// A bug selects the workload that has it.

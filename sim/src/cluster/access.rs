@@ -88,7 +88,10 @@ impl State {
             Command::Txn(txn) => self.permits_txn(txn, caller),
             Command::Revoke(id) => self.permits_lease(*id, caller, now),
             Command::Auth(command) => self.auth.permits_command(caller, command),
-            Command::Compact(_) | Command::Grant { .. } | Command::Alarm(_) => Ok(()),
+            Command::Compact(_)
+            | Command::Grant { .. }
+            | Command::Expire(_)
+            | Command::Alarm(_) => Ok(()),
         }
     }
 
@@ -157,7 +160,7 @@ impl State {
         let before = self.auth.revision();
         let outcome = match self.auth.execute(command) {
             Ok(outcome) => outcome,
-            Err(refused) => return Executed::refused(refused),
+            Err(refused) => return Executed::refused(refused, self.store.revision()),
         };
         let changed = self.auth.revision() > before
             || matches!(outcome, AuthOutcome::Enabled | AuthOutcome::LoggedIn { .. });
@@ -187,6 +190,7 @@ impl State {
         Executed {
             outcome: Ok(Outcome::Auth(done)),
             applied: changed.then_some(self.store.revision()),
+            revision: self.store.revision(),
         }
     }
 
@@ -231,6 +235,7 @@ impl State {
         Executed {
             outcome: Ok(Outcome::Alarms(alarms)),
             applied: changed.then_some(self.store.revision()),
+            revision: self.store.revision(),
         }
     }
 

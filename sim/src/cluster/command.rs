@@ -10,6 +10,7 @@ use tonic::Status;
 
 use super::error::ClusterError;
 use crate::auth::{AuthCommand, AuthError, Caller};
+use crate::bug::EtcdBug;
 use crate::store::{LeaseId, Store, StoreError};
 
 /// What is to become part of the history, and who wants it.
@@ -36,10 +37,16 @@ pub(crate) enum Command {
     Delete(PbDeleteRequest),
     Txn(PbTxnRequest),
     Compact(PbCompactionRequest),
-    Grant { id: LeaseId, ttl: i64 },
+    Grant {
+        id: LeaseId,
+        ttl: i64,
+    },
     Revoke(LeaseId),
     Alarm(PbAlarmRequest),
     Auth(AuthCommand),
+    /// By the leader, of a lease whose time is over. If another leader has extended
+    /// it meanwhile it lives on.
+    Expire(LeaseId),
 }
 
 /// What a request has done.
@@ -92,13 +99,17 @@ pub(crate) struct Executed {
     pub(crate) outcome: Result<Outcome, Refused>,
     /// The revision of the store after a request that changed something.
     pub(crate) applied: Option<i64>,
+    /// The revision of the store after the request.
+    pub(crate) revision: i64,
 }
 
 impl Executed {
-    pub(crate) fn refused(refused: impl Into<Refused>) -> Executed {
+    /// Refused by a store at this revision.
+    pub(crate) fn refused(refused: impl Into<Refused>, revision: i64) -> Executed {
         Executed {
             outcome: Err(refused.into()),
             applied: None,
+            revision,
         }
     }
 }
@@ -114,6 +125,7 @@ impl Command {
             Command::Compact(_)
             | Command::Grant { .. }
             | Command::Revoke(_)
+            | Command::Expire(_)
             | Command::Alarm(_)
             | Command::Auth(_) => Ok(()),
         }
@@ -129,6 +141,7 @@ impl Command {
             Command::Delete(_)
             | Command::Compact(_)
             | Command::Revoke(_)
+            | Command::Expire(_)
             | Command::Alarm(_)
             | Command::Auth(_) => false,
         }
@@ -137,7 +150,10 @@ impl Command {
     /// Does it to the store. A compaction is only marked.
     pub(super) fn execute(self, store: &mut Store, now: Duration) -> Executed {
         let before = store.revision();
-        let is_lease = matches!(self, Command::Grant { .. } | Command::Revoke(_));
+        let is_lease = !matches!(
+            self,
+            Command::Put(_) | Command::Delete(_) | Command::Txn(_) | Command::Compact(_)
+        );
         let outcome = match self {
             Command::Put(put) => store.put(put).map(Outcome::Put),
             Command::Delete(delete) => store.delete_range(&delete).map(Outcome::Delete),
@@ -148,6 +164,16 @@ impl Command {
                 granted.map(|ttl| Outcome::Granted { ttl })
             }
             Command::Revoke(id) => store.lease_revoke(id).map(|()| Outcome::Revoked),
+            Command::Expire(id) => {
+                let is_over = store.is_expired(now, id)
+                    || store.options().bug == Some(EtcdBug::OldLeaderRevokes);
+                let ended = if is_over {
+                    store.lease_revoke(id)
+                } else {
+                    Ok(())
+                };
+                ended.map(|()| Outcome::Revoked)
+            }
             Command::Alarm(_) | Command::Auth(_) => {
                 unreachable!("the store knows neither alarms nor users")
             }
@@ -157,6 +183,7 @@ impl Command {
         Executed {
             outcome: outcome.map_err(Refused::Store),
             applied: changed.then_some(revision),
+            revision,
         }
     }
 }

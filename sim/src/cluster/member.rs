@@ -176,7 +176,7 @@ impl Member {
     pub fn resume(&self) {
         let number = self.number;
         self.cluster
-            .at_present(|state, now| state.consensus.resume(number, now));
+            .at_present(|state, now| state.resume(number, now));
     }
 
     /// The member applies late what it hears until `until`: what it shows is old,

@@ -51,6 +51,8 @@ pub(crate) struct Progress {
     /// Proposals that came in here, and when: they time out in this order.
     pub(super) proposed: VecDeque<(SimTime, u64)>,
     pub(super) leases_granted: i64,
+    /// Its process stood still, and it has not been brought up to date since.
+    pub(super) stood_still: bool,
     /// Until when it applies late, and how late. What overlaps adds up.
     pub(super) slow: Vec<(SimTime, Duration)>,
     /// It applies and answers nothing before.
@@ -78,6 +80,7 @@ impl Progress {
             missed: VecDeque::new(),
             proposed: VecDeque::new(),
             leases_granted: 0,
+            stood_still: false,
             slow: Vec::new(),
             stalled_until: SimTime::ZERO,
             overloaded_until: SimTime::ZERO,
@@ -135,6 +138,7 @@ impl Progress {
         self.unconfirmed.clear();
         self.missed.clear();
         self.proposed.clear();
+        self.stood_still = false;
         self.slow.clear();
         self.stalled_until = SimTime::ZERO;
         self.overloaded_until = SimTime::ZERO;

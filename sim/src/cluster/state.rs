@@ -20,6 +20,7 @@ use super::ticket::{Answer, Tickets};
 use super::view::MemberView;
 use super::watch::WatchHub;
 use crate::auth::{AuthStore, Tokens};
+use crate::bug::EtcdBug;
 use crate::executor::SimTime;
 use crate::fault::ClientId;
 use crate::store::{LeaseId, Record, Store, StoreOptions, View};
@@ -199,7 +200,8 @@ impl State {
         if self.auth.is_enabled()
             && let Err(error) = request.command.precheck(&self.store)
         {
-            return Ok(Submitted::Done(Executed::refused(error)));
+            let revision = self.view(member).revision();
+            return Ok(Submitted::Done(Executed::refused(error, revision)));
         }
         if self.takes_effect_at_once(member, now) {
             self.consensus.commit_at_once();
@@ -209,7 +211,8 @@ impl State {
             return Ok(Submitted::Done(executed));
         }
         if let Err(error) = request.command.precheck(&self.store) {
-            return Ok(Submitted::Done(Executed::refused(error)));
+            let revision = self.view(member).revision();
+            return Ok(Submitted::Done(Executed::refused(error, revision)));
         }
         let ticket = self.tickets.issue();
         self.submit(member, ticket, request, now);
@@ -249,7 +252,7 @@ impl State {
 
     /// A member takes in a linearizable read: when it may be done.
     pub(super) fn read(&mut self, member: MemberId, now: SimTime) -> Submitted<()> {
-        if self.takes_effect_at_once(member, now) {
+        if self.takes_effect_at_once(member, now) || self.reads_unasked(member) {
             return Submitted::Done(());
         }
         match self.ask_to_read(member, now) {
@@ -261,6 +264,16 @@ impl State {
                 Submitted::Waits(ticket)
             }
         }
+    }
+
+    /// Whether a known bug of etcd's lets a member answer by what it knows.
+    fn reads_unasked(&self, member: MemberId) -> bool {
+        let is_stale = self.members[member].stood_still && self.consensus.is_behind(member);
+        self.has(EtcdBug::StaleReadAfterPause) && is_stale
+    }
+
+    fn has(&self, bug: EtcdBug) -> bool {
+        self.store.options().bug == Some(bug)
     }
 
     fn ask_to_read(&mut self, member: MemberId, now: SimTime) -> Option<Submitted<()>> {
@@ -303,10 +316,16 @@ impl State {
         while let Some(effect) = self.consensus.next_effect() {
             match effect {
                 Effect::Commit { proposal, heard_at } => self.commit(proposal, heard_at, now),
-                Effect::CaughtUp { member } => {
+                Effect::CaughtUp { member, leads } => {
+                    self.members[member].stood_still = false;
+                    if !leads {
+                        self.members[member].watches.restored();
+                    }
                     self.hear(member, now, None);
                 }
                 Effect::Promoted => {
+                    // Who waits for the end of a lease looks again: it lives on.
+                    self.revoked = true;
                     self.raft_index += 1;
                     self.revoking.clear();
                     self.store.promote(age(now), self.election_timeout);
@@ -335,7 +354,13 @@ impl State {
             ticket,
             command,
         } = proposal;
+        // What finds the database full only when it is carried out is carried out all
+        // the same (`quotaApplierV3` in etcd's `server/etcdserver/apply`).
+        let overflows = command.command.needs_space() && self.is_full(now);
         let executed = self.execute(command, now);
+        if overflows {
+            self.tickets.finish(ticket, Err(ClusterError::NoSpace));
+        }
         self.tickets.executed(ticket, executed);
         for (member, heard_at) in heard_at.into_iter().enumerate().take(self.members.len()) {
             if heard_at != NEVER {
@@ -457,7 +482,7 @@ impl State {
         self.raft_index += 1;
         self.executed += 1;
         if let Err(refused) = self.permits(&request, age(now)) {
-            return Executed::refused(refused);
+            return Executed::refused(refused, self.store.revision());
         }
         let command = match request.command {
             Command::Auth(command) => return self.execute_auth(command, age(now)),
@@ -466,7 +491,7 @@ impl State {
         };
         let is_compaction = matches!(command, Command::Compact(_));
         let revokes = match command {
-            Command::Revoke(id) => Some(id),
+            Command::Revoke(id) | Command::Expire(id) => Some(id),
             _ => None,
         };
         let lease = self.lease_event(&command, now);
@@ -521,6 +546,13 @@ impl State {
                     expired: status.is_some_and(|status| status.remaining.is_zero()),
                 })
             }
+            Command::Expire(id) => {
+                let ends = self.store.is_expired(age(now), id);
+                ends.then_some(ClusterEvent::LeaseEnded {
+                    lease: id,
+                    expired: true,
+                })
+            }
             _ => None,
         }
     }
@@ -567,17 +599,17 @@ impl State {
             if self.revoking.contains(&id) {
                 continue;
             }
-            let revoke = Request {
-                command: Command::Revoke(id),
+            let expire = Request {
+                command: Command::Expire(id),
                 caller: self.auth.is_enabled().then(|| self.auth.root()),
             };
             if self.takes_effect_at_once(member, now) {
-                let revoked = self.propose(member, revoke, now);
+                let revoked = self.propose(member, expire, now);
                 drop(revoked);
             } else {
                 self.revoking.push(id);
                 let ticket = self.tickets.issue();
-                self.submit(member, ticket, revoke, now);
+                self.submit(member, ticket, expire, now);
                 self.tickets.forget(ticket);
             }
         }
@@ -631,9 +663,32 @@ impl State {
     pub(super) fn crash(&mut self, member: MemberId, now: SimTime) -> Vec<Waker> {
         self.consensus.crash(member, now);
         self.members[member].lose_volatile();
+        self.damage(member);
         self.advance(now);
         let identity = self.identity(member);
         self.members[member].watches.close_all(identity)
+    }
+
+    /// The process of a member goes on after it stood still.
+    pub(super) fn resume(&mut self, member: MemberId, now: SimTime) {
+        self.members[member].stood_still = true;
+        self.consensus.resume(member, now);
+    }
+
+    /// What known bugs of etcd's do to the history when a member crashes.
+    fn damage(&mut self, member: MemberId) {
+        let is_single = self.members.len() == 1;
+        if self.has(EtcdBug::CrashLosesWrite) && is_single && self.store.undo_newest() {
+            self.members[member].view = self.store.present();
+        }
+        if self.has(EtcdBug::RevisionGoesBack) && self.store.compacted_revision() > 0 {
+            let newest = self.members[member].view.revision;
+            let counts_from = newest - self.store.deletions_up_to(newest);
+            self.members[member].view.revision = counts_from;
+            if is_single {
+                self.store.count_from(counts_from);
+            }
+        }
     }
 
     /// The database counts as full until `until`.

@@ -17,6 +17,8 @@ pub(super) struct Links {
     /// How many of the next messages are lost, per direction.
     pub(super) lose_requests: u32,
     pub(super) lose_responses: u32,
+    /// By how much each of the next requests is held up.
+    pub(super) hold_requests: Vec<Duration>,
     /// The current life is over: it reaches nobody, even where a task of it
     /// outlives the process (on tokio, one that was not spawned on its node).
     pub(super) dead: bool,
@@ -70,6 +72,7 @@ impl Links {
             incarnation: 0,
             lose_requests: 0,
             lose_responses: 0,
+            hold_requests: Vec::new(),
             dead: false,
             told: Told::default(),
             calls: 0,
@@ -81,6 +84,7 @@ impl Links {
     pub(super) fn heal(&mut self) {
         self.lose_requests = 0;
         self.lose_responses = 0;
+        self.hold_requests.clear();
         self.to.iter_mut().for_each(Link::heal);
     }
 
@@ -114,6 +118,15 @@ impl Links {
             };
         }
         let arrival = link.arrival((client, member), now, shared);
+        if direction == Direction::Request
+            && let Some(by) = self.hold_requests.pop()
+        {
+            return Struck {
+                fate: Fate::Arrives(arrival + by),
+                fault: Some("request held"),
+                lasts: by,
+            };
+        }
         let delayed = !link.delays.is_empty();
         let delayed_until = link.delays.iter().map(|(until, ..)| *until).max();
         let first_delayed = delayed && !std::mem::replace(&mut self.told.delay, true);

@@ -272,6 +272,7 @@ impl Network {
             match *kind {
                 FaultKind::LoseRequest { .. } => links.lose_requests += 1,
                 FaultKind::LoseResponse { .. } => links.lose_responses += 1,
+                FaultKind::HoldRequest { by_ms, .. } => links.hold_requests.push(ms(by_ms)),
                 FaultKind::Delay { by_ms, .. } => {
                     links.told.delay = false;
                     let delay = |link: &mut Link| link.delay_until(until, ms(by_ms), ms(0));

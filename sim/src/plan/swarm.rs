@@ -11,7 +11,7 @@ use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
 
 use super::{Latency, Plan};
-use crate::fault::{ClientId, Fault, FaultKind, MemberId, Party, Pending};
+use crate::fault::{ClientId, Fault, FaultKind, Jump, MemberId, Party, Pending};
 use crate::network::Endpoints;
 use crate::seed::Stream;
 
@@ -24,9 +24,7 @@ pub struct Profile {
     pub until_ms: u64,
     /// No more faults than this.
     pub faults_max: usize,
-    /// How many members the cluster has, and that all kinds of fault are drawn. None:
-    /// one, and only what strikes clients, crashes and compactions: the first ten of
-    /// [`FaultKind::NAMES`].
+    /// How many members the cluster has. None: 1, 3 or 5, drawn from the seed.
     pub members: Option<usize>,
 }
 
@@ -47,8 +45,6 @@ pub struct Swarm {
     latency: Latency,
     weights: [u32; KINDS],
     count: usize,
-    /// Only the first kinds.
-    is_plain: bool,
     rng: ChaCha8Rng,
 }
 
@@ -56,10 +52,8 @@ impl Profile {
     /// The kinds of fault that can be drawn for so many members (see
     /// [`Profile::members`]).
     pub fn kinds(members: Option<usize>) -> impl Iterator<Item = &'static str> {
-        let can_be_drawn = move |(number, _): &(usize, &'static str)| match members {
-            None => *number < OF_CLIENTS,
-            Some(1) => !OF_SEVERAL.contains(number),
-            Some(_) => true,
+        let can_be_drawn = move |(number, _): &(usize, &'static str)| {
+            members != Some(1) || !OF_SEVERAL.contains(number)
         };
         let kinds = FaultKind::NAMES.into_iter().enumerate();
         kinds.filter(can_be_drawn).map(|(_, kind)| kind)
@@ -71,9 +65,8 @@ impl Swarm {
     pub fn draw(seed: u64, profile: &Profile) -> Self {
         let mut rng = Stream::Faults.rng(seed);
         let max_us = [0, 3_000, 8_000, 30_000][rng.random_range(0..4)];
-        let Some(members) = profile.members else {
-            return Swarm::plain(rng, max_us, profile);
-        };
+        let drawn = [1, 1, 3, 3, 5][rng.random_range(0..5)];
+        let members = profile.members.unwrap_or(drawn);
         let knows_one = rng.random_bool(0.4) && members > 1;
         let weights = weights(&mut rng, members);
         let count = rng.random_range(1..=profile.faults_max.max(1));
@@ -87,29 +80,13 @@ impl Swarm {
             latency: Latency { min_us: 0, max_us },
             weights,
             count: count.min(profile.faults_max),
-            is_plain: false,
             rng,
         }
     }
 
-    /// One member, and the first kinds of fault.
-    fn plain(mut rng: ChaCha8Rng, max_us: u64, profile: &Profile) -> Self {
-        let mut weights = [0; KINDS];
-        for weight in &mut weights[..OF_CLIENTS] {
-            if rng.random_bool(0.6) {
-                *weight = rng.random_range(1..=100);
-            }
-        }
-        weights[1] = weights[1].max(rng.random_range(10..=100));
-        Swarm {
-            members: 1,
-            endpoints: Endpoints::All,
-            latency: Latency { min_us: 0, max_us },
-            weights,
-            count: rng.random_range(1..=profile.faults_max),
-            is_plain: true,
-            rng,
-        }
+    /// How many members the cluster has.
+    pub fn members(&self) -> usize {
+        self.members
     }
 
     /// The kinds of fault that are on, and how often each is drawn, of 100.
@@ -121,12 +98,17 @@ impl Swarm {
     /// Draws the faults themselves.
     pub fn plan(mut self, seed: u64, profile: &Profile) -> Plan {
         let until_ms = profile.until_ms.max(6);
-        let mut faults: Vec<Fault> = (0..self.count)
-            .map(|_| Fault {
-                at_ms: self.rng.random_range(5..until_ms),
-                kind: self.kind(profile),
-            })
-            .collect();
+        let mut faults = Vec::new();
+        while faults.len() < self.count {
+            let at_ms = self.rng.random_range(5..until_ms);
+            let kind = self.kind(profile);
+            let death = self.death_after(&kind);
+            faults.push(Fault { at_ms, kind });
+            if let Some((later_ms, kind)) = death.filter(|_| faults.len() < self.count) {
+                let at_ms = at_ms + later_ms;
+                faults.push(Fault { at_ms, kind });
+            }
+        }
         faults.sort_by_key(|fault| fault.at_ms);
         Plan {
             seed,
@@ -140,10 +122,7 @@ impl Swarm {
     fn kind(&mut self, profile: &Profile) -> FaultKind {
         let rng = &mut self.rng;
         let client = rng.random_range(0..profile.clients.max(1));
-        let member = match self.is_plain {
-            true => 0,
-            false => rng.random_range(0..self.members),
-        };
+        let member = rng.random_range(0..self.members);
         // Both sides of every limit that clients have: request deadlines and
         // leases are counted in seconds.
         let short_ms = rng.random_range(1..=200);
@@ -153,12 +132,11 @@ impl Swarm {
         } else {
             long_ms
         };
-        if self.is_plain {
-            let kind = self.draw_kind();
-            return of_clients(kind, client, short_ms, for_ms);
-        }
         let to = rng.random_bool(0.5).then_some(member);
         let stands_still = rng.random_bool(0.5);
+        // No lease keeps its promises to a clock that is slower than by one part in a
+        // thousand; a fast one only gives up too early.
+        let permille = [999, 999, 999, 1_001, 1_010, 1_100, 2_000][rng.random_range(0..7)];
         let pause_ms = rng.random_range(1_500..=5_000);
         // A message that is on its way for longer than a lease lives is the one that
         // lands when its sender counts as dead.
@@ -215,8 +193,37 @@ impl Swarm {
             },
             25 => FaultKind::ExpireAtOnce { for_ms },
             26 => FaultKind::ExpireLate { for_ms },
-            _ => FaultKind::FillUp { for_ms },
+            27 => FaultKind::FillUp { for_ms },
+            28 => FaultKind::HoldRequest { client, by_ms },
+            29 => FaultKind::SkewClock {
+                client,
+                permille,
+                for_ms,
+            },
+            _ => FaultKind::JumpClock {
+                client,
+                to: if stands_still {
+                    Jump::Forward
+                } else {
+                    Jump::Back
+                },
+                by_ms: for_ms,
+            },
         }
+    }
+
+    /// A request that is held up is worst when its sender is dead, or has begun anew,
+    /// by the time it arrives.
+    fn death_after(&mut self, kind: &FaultKind) -> Option<(u64, FaultKind)> {
+        let FaultKind::HoldRequest { client, by_ms } = *kind else {
+            return None;
+        };
+        let (later_ms, down_ms) = (
+            self.rng.random_range(1..=100),
+            self.rng.random_range(1..=by_ms),
+        );
+        let kind = FaultKind::RestartClient { client, down_ms };
+        self.rng.random_bool(0.5).then_some((later_ms, kind))
     }
 
     fn draw_kind(&mut self) -> usize {
@@ -310,10 +317,10 @@ fn of_clients(kind: usize, client: ClientId, short_ms: u64, for_ms: u64) -> Faul
 /// strike clients alone are on more often: there are fewer of them, and each
 /// finds much.
 fn weights(rng: &mut ChaCha8Rng, members: usize) -> [u32; KINDS] {
-    let on = [0.1, 0.2, 0.4][rng.random_range(0..3)];
+    let (first, others) = [(0.3, 0.1), (0.4, 0.2), (0.6, 0.4), (0.6, 0.0)][rng.random_range(0..4)];
     let mut weights = [0; KINDS];
     for (kind, weight) in weights.iter_mut().enumerate() {
-        let is_on = rng.random_bool(if kind < OF_CLIENTS { on + 0.2 } else { on });
+        let is_on = rng.random_bool(if kind < OF_CLIENTS { first } else { others });
         let drawn = rng.random_range(1..=100);
         if is_on && (members > 1 || !OF_SEVERAL.contains(&kind)) {
             *weight = drawn;

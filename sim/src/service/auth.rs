@@ -106,7 +106,9 @@ impl AuthService {
         command: AuthCommand,
     ) -> Result<(Done, Option<i64>), Status> {
         let command = Command::Auth(command);
-        let Executed { outcome, applied } = self.member.propose_for(metadata, command).await?;
+        let Executed {
+            outcome, applied, ..
+        } = self.member.propose_for(metadata, command).await?;
         match outcome? {
             Outcome::Auth(done) => Ok((done, applied)),
             _ => Err(Status::internal("another kind of outcome")),

@@ -44,7 +44,9 @@ impl KvService {
         message: impl FnOnce(Outcome) -> Option<T>,
         header: impl FnOnce(&mut T) -> &mut Option<PbResponseHeader>,
     ) -> Result<Response<T>, Status> {
-        let Executed { outcome, applied } = self.member.propose_for(metadata, command).await?;
+        let Executed {
+            outcome, applied, ..
+        } = self.member.propose_for(metadata, command).await?;
         let message = message(outcome?);
         let mut message = message.ok_or_else(|| Status::internal("another kind of outcome"))?;
         self.member.lock().fill(header(&mut message));

@@ -6,6 +6,7 @@ use etcd_client::proto::{
     PbLeaseGrantRequest, PbLeaseGrantResponse, PbLeaseKeepAliveRequest, PbLeaseKeepAliveResponse,
     PbLeaseLeasesRequest, PbLeaseLeasesResponse, PbLeaseRevokeRequest, PbLeaseRevokeResponse,
     PbLeaseService, PbLeaseStatus, PbLeaseTimeToLiveRequest, PbLeaseTimeToLiveResponse,
+    PbResponseHeader,
 };
 use futures_util::future::{Either, select};
 use tokio::sync::mpsc;
@@ -13,7 +14,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{Caller, answer};
-use crate::cluster::{Command, Executed, Member, Outcome};
+use crate::cluster::{Command, Member, Outcome};
 use crate::store::{LeaseId, Store};
 
 /// How many answers to keep-alives wait for the client before the next
@@ -29,6 +30,13 @@ pub(super) struct LeaseService {
 impl LeaseService {
     pub(super) fn new(member: Member) -> Self {
         LeaseService { member }
+    }
+
+    /// The header of the answer to a grant or a revocation: of the moment at which it
+    /// was carried out, whatever the member has applied since (`newHeader` in etcd's
+    /// `server/etcdserver/apply`).
+    fn header_at(&self, revision: i64) -> PbResponseHeader {
+        self.member.lock().identity().header(revision)
     }
 }
 
@@ -57,7 +65,7 @@ impl PbLeaseService for LeaseService {
             _ => return Err(Status::internal("another kind of outcome")),
         };
         let message = PbLeaseGrantResponse {
-            header: Some(self.member.lock().header()),
+            header: Some(self.header_at(executed.revision)),
             id: id.0,
             ttl,
             error: String::new(),
@@ -72,12 +80,11 @@ impl PbLeaseService for LeaseService {
         let (metadata, _, request) = request.into_parts();
         let revoke = Command::Revoke(LeaseId(request.id));
         let executed = self.member.propose_for(&metadata, revoke).await?;
-        let Executed { outcome, applied } = executed;
-        outcome?;
+        executed.outcome?;
         let message = PbLeaseRevokeResponse {
-            header: Some(self.member.lock().header()),
+            header: Some(self.header_at(executed.revision)),
         };
-        Ok(answer(message, applied))
+        Ok(answer(message, executed.applied))
     }
 
     type LeaseKeepAliveStream = ReceiverStream<Result<PbLeaseKeepAliveResponse, Status>>;

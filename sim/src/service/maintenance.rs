@@ -112,7 +112,9 @@ impl PbMaintenanceService for MaintenanceService {
     ) -> Result<Response<PbAlarmResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
         let command = Command::Alarm(request);
-        let Executed { outcome, applied } = self.member.propose_for(&metadata, command).await?;
+        let Executed {
+            outcome, applied, ..
+        } = self.member.propose_for(&metadata, command).await?;
         match outcome? {
             Outcome::Alarms(alarms) => {
                 let header = None;

@@ -108,6 +108,7 @@ fn strike(simulation: &Simulation, at: SimTime, kind: &FaultKind) {
             slow_down(simulation, between, until, by_ms, jitter_ms);
             happened(simulation, kind);
         }
+        FaultKind::SkewClock { .. } | FaultKind::JumpClock { .. } => happened(simulation, kind),
         _ if kind.client().is_some() => simulation.shared.network.strike(kind, now()),
         _ => {
             if strike_cluster(simulation, until, kind) {

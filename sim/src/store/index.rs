@@ -196,6 +196,31 @@ impl Index {
         }
     }
 
+    /// The version of a found key before `revision`, deletions included.
+    pub(super) fn before(&self, slot: Slot, revision: i64) -> Option<&Arc<Record>> {
+        self.history(slot).at(revision - 1)
+    }
+
+    /// Forgets the newest version of a key; the one before it, deletions included.
+    pub(super) fn undo(&mut self, key: &[u8]) -> Option<Arc<Record>> {
+        let slot = self.find(key)?;
+        let history = self.histories[slot.place()].as_mut()?;
+        let Some(before) = history.older.pop() else {
+            self.live.remove(key);
+            self.remove(key, slot);
+            return None;
+        };
+        history.latest = Arc::clone(&before);
+        let (from, to) = match before.tombstone {
+            true => (&mut self.live, &mut self.dead),
+            false => (&mut self.dead, &mut self.live),
+        };
+        if let Some((key, slot)) = from.remove_entry(key) {
+            to.insert(key, slot);
+        }
+        Some(before)
+    }
+
     /// Forgets the versions of a key that no read at `revision` or later needs.
     ///
     /// Kept is what exists at `revision`; a tombstone there is no longer needed

@@ -22,6 +22,7 @@
 //! | `lessor` | leases, their keys and their end |
 //! | `index`, `record` | the versions of each key |
 //! | `view` | the past as a member sees it that has not applied all |
+//! | `damage` | what known bugs of etcd's do to the history |
 //!
 //! ```
 //! use etcd_client::proto::{PbPutRequest, PbRangeRequest};
@@ -37,6 +38,7 @@
 //! ```
 
 mod check;
+mod damage;
 mod error;
 mod hash;
 mod index;
@@ -142,6 +144,11 @@ impl Store {
             log: VecDeque::new(),
             lessor: Lessor::new(options.lease_ttl_min),
         }
+    }
+
+    /// How it was made.
+    pub fn options(&self) -> &StoreOptions {
+        &self.options
     }
 
     /// The revision of the last mutation; 1 when there was none.

@@ -237,7 +237,10 @@ impl<C> Consensus<C> {
         if had_leader {
             self.effects.push_back(Effect::Demoted);
         }
-        self.effects.push_back(Effect::CaughtUp { member: leader });
+        self.effects.push_back(Effect::CaughtUp {
+            member: leader,
+            leads: true,
+        });
         self.effects.push_back(Effect::Promoted);
         self.effects
             .push_back(Effect::LeaderChanged { member: leader });

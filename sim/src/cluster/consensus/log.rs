@@ -172,7 +172,8 @@ impl<C> Consensus<C> {
             entry.received[member] = received;
             entry.confirmed[member] = confirmed;
         }
-        self.effects.push_back(Effect::CaughtUp { member });
+        let leads = false;
+        self.effects.push_back(Effect::CaughtUp { member, leads });
         self.recount(now);
     }
 

@@ -62,8 +62,9 @@ pub(crate) enum Effect<C> {
         proposal: Proposal<C>,
         heard_at: [SimTime; MEMBERS_MAX],
     },
-    /// A member that was behind hears of everything that is committed.
-    CaughtUp { member: MemberId },
+    /// A member that was behind hears of everything that is committed: it leads, or
+    /// the leader has brought it up to date.
+    CaughtUp { member: MemberId, leads: bool },
     /// A member leads: it keeps the time of leases.
     Promoted,
     /// Nobody keeps the time of leases.
@@ -358,6 +359,11 @@ impl<C> Consensus<C> {
     /// Whether two members can talk to each other and both run.
     fn in_touch(&self, a: MemberId, b: MemberId, now: SimTime) -> bool {
         self.runs(a) && self.runs(b) && self.links.is_open_both_ways(a, b, now)
+    }
+
+    /// Whether a member is still to be brought up to date.
+    pub(crate) fn is_behind(&self, member: MemberId) -> bool {
+        self.peers[member].is_behind
     }
 
     fn runs(&self, member: MemberId) -> bool {

@@ -149,7 +149,7 @@ impl WatchHub {
             ..self.answer(seen.revision())
         };
         self.control(stream, created);
-        self.insert(stream, spec, seen.revision());
+        self.insert(stream, spec, seen);
     }
 
     /// Answers a request to watch that is not granted.
@@ -310,7 +310,7 @@ impl WatchHub {
         let mut batches = batches(&lagging, &self.watches, seen, events, late.len());
         for id in late {
             let mut batch = batches.remove(&id).unwrap_or_default();
-            if self.has(EtcdBug::CompactionDropsEvent) {
+            if self.loses_deletions(id, seen) {
                 batch.forget_deletions_at(seen.compacted_revision());
             }
             let watch = self.watch(id);
@@ -320,6 +320,31 @@ impl WatchHub {
             self.deliver(id, batch, current, current);
         }
         self.unsynced.len()
+    }
+
+    /// Whether a known bug of etcd's takes the deletions at the compacted revision
+    /// from a watch.
+    fn loses_deletions(&self, id: WatchKey, seen: MemberView<'_>) -> bool {
+        let opened_after = self.watches[&id].compacted_before >= seen.compacted_revision();
+        self.has(EtcdBug::CompactionDropsEvent)
+            || self.has(EtcdBug::CompactionDropsDeletion) && opened_after
+    }
+
+    /// The member was brought up to date after it had been cut off.
+    pub(crate) fn restored(&mut self) {
+        if !self.has(EtcdBug::WatchTravelsBack) {
+            return;
+        }
+        let watches = self.watches.iter();
+        let synced: Vec<WatchKey> = watches
+            .filter(|(_, watch)| matches!(watch.progress, Progress::Synced))
+            .map(|(&id, _)| id)
+            .collect();
+        for id in synced {
+            let watch = self.watch(id);
+            watch.next_revision = watch.first_revision;
+            self.set_progress(id, Progress::Unsynced);
+        }
     }
 
     /// Tries again to serve the watches whose streams were full; how many
@@ -434,7 +459,8 @@ impl WatchHub {
         Ok(())
     }
 
-    fn insert(&mut self, stream: StreamId, spec: WatchSpec, current: i64) {
+    fn insert(&mut self, stream: StreamId, spec: WatchSpec, seen: MemberView<'_>) {
+        let current = seen.revision();
         let id = WatchKey {
             stream,
             watch_id: spec.watch_id,
@@ -456,6 +482,8 @@ impl WatchHub {
                 spec,
                 progress,
                 next_revision,
+                first_revision: next_revision,
+                compacted_before: seen.compacted_revision(),
                 notice_due,
             },
         );

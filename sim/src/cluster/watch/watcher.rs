@@ -27,6 +27,10 @@ pub(super) struct Watch {
     pub(super) progress: Progress,
     /// The first revision that it has not been told about.
     pub(super) next_revision: i64,
+    /// Where it began.
+    pub(super) first_revision: i64,
+    /// The last compaction before it was opened, or -1.
+    pub(super) compacted_before: i64,
     /// Whether it hears of progress at the next tick: it asked for that, and
     /// has heard of no event since the last one.
     pub(super) notice_due: bool,
