@@ -73,10 +73,12 @@ impl Clock {
         let mut pieces: Vec<Piece> = Vec::new();
         for from in times {
             // Of rates that overlap the last one counts.
-            let active = rates
+            let mut active = rates
                 .iter()
                 .filter(|(start, end, _)| *start <= from && from < *end);
-            let permille = active.last().map_or(RIGHT_PERMILLE, |(.., rate)| *rate);
+            let permille = active
+                .next_back()
+                .map_or(RIGHT_PERMILLE, |(.., rate)| *rate);
             let before = pieces.last();
             let mut piece = Piece {
                 from,
