@@ -354,9 +354,9 @@ fn what_a_store_or_a_watch_does_wrong_is_found() {
         assert!(kind(&right, &created).starts_with("watch-"));
         let previous = watch.find(r#","PrevValue":{"Value":{"Value":"v"#).unwrap();
         let mut wrong_previous = watch.clone();
-        wrong_previous.insert_str(
+        wrong_previous.insert(
             previous + r#","PrevValue":{"Value":{"Value":"#.len() + 1,
-            "x",
+            'x',
         );
         assert!(kind(&right, &wrong_previous).starts_with("watch-"));
         // An answered write that is not there, and a read that misses the last write.
