@@ -161,8 +161,8 @@ impl RunPlan {
         Self::draw_with(workload, seed, None, adjust)
     }
 
-    /// The same with a cluster of so many members; none: 1, 3 or 5, drawn from the
-    /// seed.
+    /// The same with a cluster of so many members and all kinds of fault; none: one
+    /// member, and the kinds that strike clients, crashes and compactions.
     pub fn draw_with(
         workload: &'static dyn Workload,
         seed: u64,
@@ -312,7 +312,8 @@ fn profile(workload: &dyn Workload, parameters: &Parameters, members: Option<usi
     Profile {
         clients: workload.clients(parameters),
         until_ms: workload.lasts_ms(parameters),
-        faults_max: 16,
+        // There are more kinds of fault where members are chosen.
+        faults_max: if members.is_some() { 16 } else { 12 },
         members,
     }
 }

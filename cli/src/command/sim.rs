@@ -27,7 +27,7 @@ Examples:
   etcd-recipes sim queue --seeds 1000        the queue alone, seeds 0 to 999
   etcd-recipes sim --seeds random:1000       seeds that nobody has tried yet
   etcd-recipes sim queue --seed 7 --trace    one run, told step by step
-  etcd-recipes sim --members 3               clusters of three members alone
+  etcd-recipes sim --members 3               clusters of three members, and all their faults
   etcd-recipes sim queue --seed 7 --history queue-7.jsonl
   etcd-recipes sim --bug queue-lost-wake-up  a recipe with a mistake, to see it caught
   etcd-recipes sim --list                    what there is: workloads, parameters, bugs
@@ -40,11 +40,11 @@ saved, and the command that does the run again is printed.
 
 /// Run workloads in the simulation, under faults.
 ///
-/// Runs clients of a recipe against a simulated etcd cluster of 1, 3 or 5
-/// members, with faults that are drawn from each seed: lost messages, late
-/// ones, delays, broken connections, partitions, members that crash, stand
-/// still or lag, changes of the leader, a full database, clients that are
-/// paused, killed or restarted or whose clocks are wrong, and more. Checks
+/// Runs clients of a recipe against a simulated etcd cluster, with faults that
+/// are drawn from each seed: lost messages, late ones, delays, broken
+/// connections, partitions, members that crash, stand still or lag, changes of
+/// the leader, a full database, clients that are paused, killed or restarted or
+/// whose clocks are wrong, and more. Checks
 /// what the clients saw, and ends with a table. Without arguments: every
 /// workload, seeds 0 to 99.
 #[derive(Args)]
@@ -81,8 +81,9 @@ pub(crate) struct Sim {
     #[arg(long, value_name = "NAME=VALUE")]
     set: Vec<Setting>,
 
-    /// Simulate a cluster of so many members, 1 to 5 [default: 1, 3 or 5,
-    /// drawn from the seed]
+    /// Simulate a cluster of so many members, 1 to 5, under every kind of fault
+    /// [default: one member, under those that strike clients, crashes and
+    /// compactions]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=5))]
     members: Option<u8>,
 

@@ -24,7 +24,9 @@ pub struct Profile {
     pub until_ms: u64,
     /// No more faults than this.
     pub faults_max: usize,
-    /// How many members the cluster has. None: 1, 3 or 5, drawn from the seed.
+    /// How many members the cluster has, and that all kinds of fault are drawn. None:
+    /// one, and only what strikes clients, crashes and compactions: the first ten of
+    /// [`FaultKind::NAMES`].
     pub members: Option<usize>,
 }
 
@@ -45,6 +47,8 @@ pub struct Swarm {
     latency: Latency,
     weights: [u32; KINDS],
     count: usize,
+    /// Only the first kinds.
+    is_plain: bool,
     rng: ChaCha8Rng,
 }
 
@@ -52,8 +56,10 @@ impl Profile {
     /// The kinds of fault that can be drawn for so many members (see
     /// [`Profile::members`]).
     pub fn kinds(members: Option<usize>) -> impl Iterator<Item = &'static str> {
-        let can_be_drawn = move |(number, _): &(usize, &'static str)| {
-            members != Some(1) || !OF_SEVERAL.contains(number)
+        let can_be_drawn = move |(number, _): &(usize, &'static str)| match members {
+            None => *number < OF_CLIENTS,
+            Some(1) => !OF_SEVERAL.contains(number),
+            Some(_) => true,
         };
         let kinds = FaultKind::NAMES.into_iter().enumerate();
         kinds.filter(can_be_drawn).map(|(_, kind)| kind)
@@ -65,8 +71,9 @@ impl Swarm {
     pub fn draw(seed: u64, profile: &Profile) -> Self {
         let mut rng = Stream::Faults.rng(seed);
         let max_us = [0, 3_000, 8_000, 30_000][rng.random_range(0..4)];
-        let drawn = [1, 1, 3, 3, 5][rng.random_range(0..5)];
-        let members = profile.members.unwrap_or(drawn);
+        let Some(members) = profile.members else {
+            return Swarm::plain(rng, max_us, profile);
+        };
         let knows_one = rng.random_bool(0.4) && members > 1;
         let weights = weights(&mut rng, members);
         let count = rng.random_range(1..=profile.faults_max.max(1));
@@ -80,6 +87,27 @@ impl Swarm {
             latency: Latency { min_us: 0, max_us },
             weights,
             count: count.min(profile.faults_max),
+            is_plain: false,
+            rng,
+        }
+    }
+
+    /// One member, and the first kinds of fault.
+    fn plain(mut rng: ChaCha8Rng, max_us: u64, profile: &Profile) -> Self {
+        let mut weights = [0; KINDS];
+        for weight in &mut weights[..OF_CLIENTS] {
+            if rng.random_bool(0.6) {
+                *weight = rng.random_range(1..=100);
+            }
+        }
+        weights[1] = weights[1].max(rng.random_range(10..=100));
+        Swarm {
+            members: 1,
+            endpoints: Endpoints::All,
+            latency: Latency { min_us: 0, max_us },
+            weights,
+            count: rng.random_range(1..=profile.faults_max),
+            is_plain: true,
             rng,
         }
     }
@@ -122,7 +150,10 @@ impl Swarm {
     fn kind(&mut self, profile: &Profile) -> FaultKind {
         let rng = &mut self.rng;
         let client = rng.random_range(0..profile.clients.max(1));
-        let member = rng.random_range(0..self.members);
+        let member = match self.is_plain {
+            true => 0,
+            false => rng.random_range(0..self.members),
+        };
         // Both sides of every limit that clients have: request deadlines and
         // leases are counted in seconds.
         let short_ms = rng.random_range(1..=200);
@@ -132,6 +163,10 @@ impl Swarm {
         } else {
             long_ms
         };
+        if self.is_plain {
+            let kind = self.draw_kind();
+            return of_clients(kind, client, short_ms, for_ms);
+        }
         let to = rng.random_bool(0.5).then_some(member);
         let stands_still = rng.random_bool(0.5);
         // No lease keeps its promises to a clock that is slower than by one part in a
