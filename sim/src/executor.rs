@@ -16,11 +16,17 @@ use std::cell::RefCell;
 use std::fmt;
 use std::future::Future;
 use std::ops::Add;
+#[cfg(madsim)]
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 #[cfg(madsim)]
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+#[cfg(madsim)]
+use futures_util::FutureExt as _;
+
+mod panics;
 mod tokio_node;
 
 /// A point in simulated time: nanoseconds since the start of the run.
@@ -89,6 +95,12 @@ impl Executor {
     #[cfg(not(madsim))]
     pub const BEST: Executor = Executor::Tokio;
 
+    /// The executor of this name, if this build has it.
+    pub fn find(name: &str) -> Option<Executor> {
+        let all = [Executor::BEST, Executor::Tokio];
+        all.into_iter().find(|executor| executor.name() == name)
+    }
+
     /// The name that reports print.
     pub fn name(self) -> &'static str {
         match self {
@@ -112,39 +124,70 @@ thread_local! {
 }
 
 /// Why a run ended without a result.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the simulated program panicked: {message}")]
 pub struct Panicked {
     /// The text of the panic.
     pub message: String,
+    /// The line that panicked, `src/lib.rs:12:5`, where it is known.
+    pub location: Option<String>,
 }
 
 /// Runs `body` to its end in a thread of its own, under `executor`.
 ///
 /// # Errors
 ///
-/// [`Panicked`] when `body`, or a task that it spawned through a [`Node`],
-/// panics. On madsim that includes a run in which every task waits for ever.
+/// [`Panicked`] when `body` or any task of the run panics. On madsim that includes
+/// a run in which every task waits for ever.
 pub fn block_on<T, F, Fut>(executor: Executor, seed: u64, body: F) -> Result<T, Panicked>
 where
     F: FnOnce() -> Fut + Send + 'static,
     Fut: Future<Output = T>,
     T: Send + 'static,
 {
+    block_on_with(executor, seed, Panics::Printed, body)
+}
+
+/// What becomes of the message of a panic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Panics {
+    /// It is printed, as everywhere.
+    Printed,
+    /// It is not: the same panic was seen before.
+    Silent,
+}
+
+pub(crate) fn block_on_with<T, F, Fut>(
+    executor: Executor,
+    seed: u64,
+    panics: Panics,
+    body: F,
+) -> Result<T, Panicked>
+where
+    F: FnOnce() -> Fut + Send + 'static,
+    Fut: Future<Output = T>,
+    T: Send + 'static,
+{
+    panics::watch();
     let thread = std::thread::Builder::new()
         .name(format!("simulation-{seed}"))
-        .spawn(move || match executor {
-            #[cfg(madsim)]
-            Executor::Madsim => madsim_block_on(seed, body),
-            Executor::Tokio => tokio_block_on(body),
+        .spawn(move || {
+            panics::enter(panics);
+            let run = std::panic::AssertUnwindSafe(|| match executor {
+                #[cfg(madsim)]
+                Executor::Madsim => madsim_block_on(seed, body),
+                Executor::Tokio => tokio_block_on(seed, body),
+            });
+            std::panic::catch_unwind(run)
+                .unwrap_or_else(|payload| Err(panics::panicked(payload.as_ref())))
         })
         .expect("the operating system gives a thread");
-    match thread.join() {
-        Ok(result) => result,
-        Err(payload) => Err(Panicked {
-            message: panic_message(payload.as_ref()),
-        }),
-    }
+    thread.join().unwrap_or_else(|payload| {
+        Err(Panicked {
+            message: panics::message(payload.as_ref()),
+            location: None,
+        })
+    })
 }
 
 #[cfg(madsim)]
@@ -154,21 +197,45 @@ where
     Fut: Future<Output = T>,
 {
     let runtime = madsim::runtime::Runtime::with_seed_and_config(seed, madsim::Config::default());
-    runtime.block_on(async move {
-        let clock = Clock::Madsim(madsim::time::TimeHandle::current());
-        CLOCK.with_borrow_mut(|current| *current = Some(clock));
-        Ok(body().await)
-    })
+    let run = || {
+        runtime.block_on(async move {
+            let clock = Clock::Madsim(madsim::time::TimeHandle::current());
+            CLOCK.with_borrow_mut(|current| *current = Some(clock));
+            panics::until_panic(body()).await
+        })
+    };
+    seeded_thread(seed, run)
 }
 
-fn tokio_block_on<T, F, Fut>(body: F) -> Result<T, Panicked>
+/// The same for a thread on which no tokio runtime runs: `tokio::select!` draws from
+/// the generator of the runtime that the thread has entered.
+#[cfg(all(madsim, tokio_unstable))]
+fn seeded_thread<T>(seed: u64, run: impl FnOnce() -> T) -> T {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.on_task_spawn(|_| {
+        panic!("tokio::spawn on madsim: depend on `madsim-tokio` under the name `tokio`")
+    });
+    seeded_select(&mut builder, seed);
+    let runtime = builder
+        .build()
+        .expect("a tokio runtime without drivers can always be built");
+    runtime.block_on(async { run() })
+}
+
+#[cfg(all(madsim, not(tokio_unstable)))]
+fn seeded_thread<T>(_: u64, run: impl FnOnce() -> T) -> T {
+    run()
+}
+
+fn tokio_block_on<T, F, Fut>(seed: u64, body: F) -> Result<T, Panicked>
 where
     F: FnOnce() -> Fut,
     Fut: Future<Output = T>,
 {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_time().start_paused(true);
+    seeded_select(&mut builder, seed);
+    let runtime = builder
         .build()
         .expect("a tokio runtime without I/O can always be built");
     on_tokio(&runtime, body)
@@ -214,20 +281,19 @@ where
     runtime.block_on(async move {
         let clock = Clock::Tokio(tokio::time::Instant::now());
         CLOCK.with_borrow_mut(|current| *current = Some(clock));
-        tokio_node::until_panic(body()).await
+        panics::until_panic(body()).await
     })
 }
 
-/// The text of a panic's payload.
-pub(crate) fn panic_message(payload: &(dyn std::any::Any + Send)) -> String {
-    if let Some(text) = payload.downcast_ref::<&str>() {
-        (*text).to_owned()
-    } else if let Some(text) = payload.downcast_ref::<String>() {
-        text.clone()
-    } else {
-        "a panic without a text".to_owned()
-    }
+/// `tokio::select!` draws which branch it looks at first. Where tokio offers it
+/// (`--cfg tokio_unstable`), that comes from the seed.
+#[cfg(tokio_unstable)]
+fn seeded_select(builder: &mut tokio::runtime::Builder, seed: u64) {
+    builder.rng_seed(tokio::runtime::RngSeed::from_bytes(&seed.to_le_bytes()));
 }
+
+#[cfg(not(tokio_unstable))]
+fn seeded_select(_: &mut tokio::runtime::Builder, _: u64) {}
 
 fn with_clock<T>(f: impl FnOnce(&Clock) -> T) -> T {
     CLOCK.with_borrow(|clock| {
@@ -368,7 +434,13 @@ impl Node {
             #[cfg(madsim)]
             Inner::Madsim(madsim) => {
                 if !madsim.killed.load(Ordering::Relaxed) {
-                    drop(madsim.node.spawn(future));
+                    // Caught: madsim would print a line of its own for each.
+                    let caught = AssertUnwindSafe(future).catch_unwind();
+                    drop(madsim.node.spawn(caught.map(|ended| {
+                        if let Err(payload) = ended {
+                            panics::report(payload.as_ref());
+                        }
+                    })));
                 }
             }
             Inner::Tokio(node) => node.spawn(future),

@@ -19,6 +19,61 @@ pub enum Party {
     Member(MemberId),
 }
 
+/// Any number of clients and members, for [faults by hand](crate::Simulation#faults-by-hand).
+///
+/// ```
+/// use etcd_sim::fault::{Parties, Party};
+///
+/// let one: Parties = Party::Member(0).into();
+/// let two: Parties = [Party::Member(1), Party::Client(0)].into();
+/// # assert_eq!(one.iter().count() + two.iter().count(), 3);
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Parties(Vec<Party>);
+
+impl Parties {
+    /// Each of them.
+    pub fn iter(&self) -> impl Iterator<Item = Party> {
+        self.0.iter().copied()
+    }
+
+    /// All but those.
+    #[must_use]
+    pub fn without(mut self, others: impl Into<Parties>) -> Self {
+        let others = others.into();
+        self.0.retain(|party| !others.0.contains(party));
+        self
+    }
+
+    pub(crate) fn into_vec(self) -> Vec<Party> {
+        self.0
+    }
+}
+
+impl From<Party> for Parties {
+    fn from(party: Party) -> Self {
+        Parties(vec![party])
+    }
+}
+
+impl From<Vec<Party>> for Parties {
+    fn from(parties: Vec<Party>) -> Self {
+        Parties(parties)
+    }
+}
+
+impl<const N: usize> From<[Party; N]> for Parties {
+    fn from(parties: [Party; N]) -> Self {
+        Parties(parties.into())
+    }
+}
+
+impl FromIterator<Party> for Parties {
+    fn from_iter<I: IntoIterator<Item = Party>>(parties: I) -> Self {
+        Parties(parties.into_iter().collect())
+    }
+}
+
 /// What becomes of proposals that are not committed when the leader changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -10,26 +10,36 @@
 //! answers through etcd's own gRPC services.
 //!
 //! ```
-//! use etcd_sim::fault::{Fault, FaultKind};
-//! use etcd_sim::plan::Plan;
-//! use etcd_sim::simulation::{Options, run};
+//! use std::time::Duration;
+//! use etcd_sim::{Faults, Simulation};
 //!
-//! let kind = FaultKind::KillClient { client: 0 };
-//! let plan = Plan { faults: vec![Fault { at_ms: 50, kind }], ..Plan::quiet(7) };
-//! let revision = run(Options::new(plan), |simulation| async move {
+//! // In a test: #[etcd_sim::test(seeds = 20, members = 3, faults = Faults::swarm(), ..)]
+//! let builder = Simulation::builder().seeds(20).members(3).faults(Faults::swarm());
+//! let builder = builder.timeout(Duration::from_secs(2)).lasts(Duration::from_secs(5));
+//! builder.check(|simulation| async move {
+//!     // A process of its own, which faults pause, kill and start again.
 //!     simulation.spawn(0, |process| async move {
 //!         let mut etcd = process.connect().await.unwrap();
-//!         etcd.put("key", "value", None).await.unwrap();
-//!         std::future::pending().await // killed here
+//!         while etcd.put("greeting", "hello", None).await.is_err() {
+//!             process.simulation().sleep(Duration::from_millis(100)).await;
+//!         }
 //!     });
-//!     simulation.healed().await;
-//!     simulation.member().with_store(|store| store.revision())
+//!     // Faults by hand: they heal when their guard is dropped.
+//!     let guard = simulation.isolate(simulation.members().iter().next().unwrap());
+//!     simulation.sleep(Duration::from_secs(3)).await;
+//!     drop(guard);
+//!     simulation.settle(Duration::from_secs(60)).await;
 //! });
-//! assert_eq!(revision.unwrap(), 2);
 //! ```
 //!
-//! - [`simulation`]: a run: a cluster, client processes, the faults of a plan.
-//! - [`plan`], [`fault`], [`seed`]: what determines a run, as data.
+//! A seed that fails is made smaller, saved, and printed with the command that runs it
+//! again ([`harness`]).
+//!
+//! - [`simulation`]: a run: a cluster, client processes, the faults of a plan; its
+//!   [`Builder`], and [faults by hand](Simulation#faults-by-hand).
+//! - [`macro@test`], [`harness`]: many seeds, and what becomes of one that fails.
+//! - [`plan`], [`fault`], [`seed`]: what determines a run, as data; [`shrink`] makes a
+//!   failing plan smaller, [`sweep`] runs many in parallel.
 //! - [`bug`]: known bugs of etcd, to be put in.
 //! - [`executor`]: simulated time and tasks, on madsim or on tokio.
 //! - [`network`]: the wire, and what becomes of each message on it.
@@ -42,21 +52,29 @@
 //!
 //! # Executors
 //!
-//! On madsim (`--cfg madsim`) the order of tasks is random and comes from the
-//! seed, and killing or pausing a process takes all its tasks with it. The
-//! program must not use `tokio::spawn` or `tokio::time`. On tokio it may, so an
-//! ordinary service runs as it is; but tasks run in the order in which they
-//! became ready, and a kill or pause takes only the program's own future and
-//! what was spawned through its [`Node`](executor::Node). Other tasks run on;
-//! after a kill the calls that they open reach nobody.
+//! | | tokio (no settings) | madsim (`--cfg madsim`) |
+//! |---|---|---|
+//! | the program | any on tokio, as it is | the same source, with `madsim-tokio` under the name `tokio` |
+//! | order of tasks | that in which they became ready | random, from the seed |
+//! | time | paused tokio time, in milliseconds | nanoseconds; a step takes 50 to 100 |
+//! | killing and pausing a client process | its program, and what it spawned through its [`Node`](executor::Node); other tasks run on, but reach nobody after a kill | all its tasks |
+//! | a panic in any task | fails the run | fails the run |
 //!
-//! The same plan gives the same run on one executor and one build, provided that
-//! the program asks nothing else: no real time, no randomness of the operating
-//! system, no order of a `HashMap`, no `tokio::select!` without `biased`.
+//! Without the cfg everything runs on tokio, and there is no dependency on madsim. With
+//! it, both are there, and madsim is the default.
+//!
+//! **The same plan gives the same run**, byte for byte, on one executor and one build,
+//! provided that the program asks nothing else: no real time, no randomness of the
+//! operating system, no order of a `HashMap` (on madsim that comes from the seed).
+//! `tokio::select!` draws which branch it looks at first; where more than one is ready,
+//! that is no part of the seed, unless it says `biased;` or the build says `--cfg
+//! tokio_unstable`, with which both executors seed it. Etcd's recipes in the crate
+//! `etcd-recipes` draw jitter: on tokio begin the body with
+//! `let _seeded = etcd_recipes::runtime::seed_thread(simulation.seed());`.
 //!
 //! A program that is always ready to run again would stop the clock. One that
-//! sends too much or is polled too often is stopped
-//! ([`Options`](simulation::Options)). Not counted are the polls of tasks that
+//! sends too much or is polled too often is stopped ([`Builder::messages_max`],
+//! [`Builder::polls_max`]). Not counted are the polls of tasks that
 //! it spawns by itself: on tokio such a run does not end, on madsim it ends late,
 //! because each poll takes less than a tenth of a microsecond of simulated time.
 //!
@@ -107,11 +125,45 @@ pub mod clock;
 pub mod cluster;
 pub mod executor;
 pub mod fault;
+pub mod harness;
 pub mod network;
 pub mod plan;
 pub mod seed;
 pub mod serve;
 pub mod service;
+pub mod shrink;
 pub mod simulation;
 pub mod store;
+pub mod sweep;
 pub mod version;
+
+#[doc(no_inline)]
+pub use etcd_client;
+
+/// A test that is run in a simulation, once for each of its seeds.
+///
+/// The first seed that fails is made smaller and reported, with the commands that run it
+/// again; see [`harness`] for that and for the environment variables.
+///
+/// ```
+/// use etcd_sim::{Faults, Simulation};
+///
+/// #[etcd_sim::test(seeds = 100, members = 3, faults = Faults::swarm())]
+/// async fn the_counter_goes_up(simulation: Simulation) {
+///     let mut client = simulation.client(0).await.unwrap();
+///     simulation.healed().await;
+///     client.put("counter", "1", None).await.unwrap();
+/// }
+/// ```
+///
+/// The function takes one argument, a [`Simulation`], and returns nothing or a
+/// [`Result`]; an `Err` fails the seed. In the attribute stand settings of the
+/// [`Builder`]: `members`, `seed`, `seeds`, `faults`, `plan`, `clients`, `lasts`,
+/// `endpoints`, `timeout`, `time_limit`, `messages_max`, `polls_max`, `executor`, `bug`,
+/// `observer`; each value is an expression. Other attributes, such as `#[ignore]` and
+/// `#[should_panic]`, stay what they are.
+pub use etcd_sim_macros::test;
+
+pub use fault::{Fault, FaultKind, Party};
+pub use plan::{Faults, Plan};
+pub use simulation::{Builder, Failure, FaultGuard, Incarnation, Settled, Simulation};

@@ -10,8 +10,11 @@ use serde::{Deserialize, Serialize};
 use crate::fault::{ClientId, Fault, MemberId};
 use crate::network::Endpoints;
 
+mod faults;
 mod swarm;
 
+pub use faults::Faults;
+pub(crate) use faults::Setting;
 pub use swarm::{Profile, Swarm};
 
 /// How long messages take when nothing is wrong, in microseconds.

@@ -1,17 +1,19 @@
 //! A run: a cluster, a network, client processes and the faults of a plan.
 //!
 //! ```
-//! use etcd_sim::plan::Plan;
-//! use etcd_sim::simulation::{Options, run};
+//! use etcd_sim::Simulation;
 //!
-//! let revision = run(Options::new(Plan::quiet(7)), |simulation| async move {
+//! let revision = Simulation::builder().seed(7).run(|simulation| async move {
 //!     let mut client = simulation.client(0).await.unwrap();
 //!     client.put("key", "value", None).await.unwrap();
 //!     let answer = client.get("key", None).await.unwrap();
 //!     answer.kvs()[0].mod_revision()
 //! });
-//! assert_eq!(revision.unwrap(), 2);
+//! assert_eq!(revision, Ok(2));
 //! ```
+//!
+//! [`Simulation::builder`] sets a run up, and [`Builder::check`] does for many seeds what
+//! tests need. [`run`] is what lies below: one plan, one run.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -21,6 +23,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use rand_chacha::ChaCha8Rng;
 use tokio::sync::Notify;
 
 use crate::bug::EtcdBug;
@@ -35,7 +38,15 @@ use crate::seed::Stream;
 use crate::store::StoreOptions;
 use crate::version::Version;
 
+mod builder;
+mod by_hand;
+mod in_force;
 mod injector;
+
+pub use builder::{Builder, Failure};
+pub use by_hand::FaultGuard;
+
+use in_force::InForce;
 
 /// How to run a simulation.
 #[derive(Clone)]
@@ -50,6 +61,9 @@ pub struct Options {
     /// A client process that was polled more often than this is in a busy
     /// loop: it is stopped. Default: ten million.
     pub polls_max: u64,
+    /// How long a call of a client may take that is made by [`Simulation::client`] or
+    /// [`Incarnation::connect`]; default: for ever.
+    pub timeout: Option<Duration>,
     /// A known bug of etcd's that is put in; default: none.
     pub bug: Option<EtcdBug>,
     /// The release of etcd that the members are.
@@ -71,6 +85,7 @@ impl Options {
             plan,
             messages_max: 2_000_000,
             polls_max: 10_000_000,
+            timeout: None,
             bug: None,
             version: Version::default(),
             auth_token_ttl: AUTH_TOKEN_TTL,
@@ -111,6 +126,7 @@ struct Shared {
     member: Member,
     processes: Mutex<BTreeMap<ClientId, Process>>,
     servers: Mutex<Vec<Server>>,
+    in_force: Mutex<InForce>,
     healed: AtomicBool,
     /// Something happened that [`Simulation::settle`] or
     /// [`Simulation::healed`] waits for.
@@ -196,14 +212,15 @@ impl Incarnation {
         )
     }
 
-    /// The ordinary etcd client on a channel without timeouts.
+    /// The ordinary etcd client, with the timeout that the run's clients have.
     ///
     /// # Errors
     ///
     /// Those of [`etcd_client::Client::from_channel`]; without a user name
     /// there are none.
     pub async fn connect(&self) -> Result<etcd_client::Client, etcd_client::Error> {
-        let channel = self.channel(ChannelOptions::default());
+        let timeout = self.simulation.shared.options.timeout;
+        let channel = self.channel(ChannelOptions { timeout });
         etcd_client::Client::from_channel(channel.into_etcd_channel(), None).await
     }
 }
@@ -255,6 +272,7 @@ impl Simulation {
                 cluster,
                 processes: Mutex::default(),
                 servers: Mutex::new(servers),
+                in_force: Mutex::default(),
                 healed: AtomicBool::new(false),
                 progress: Notify::new(),
             }),
@@ -269,6 +287,11 @@ impl Simulation {
         simulation
     }
 
+    /// A simulation to be set up: members, seeds, faults, limits.
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+
     /// The plan of this run.
     pub fn plan(&self) -> &Plan {
         &self.shared.options.plan
@@ -276,6 +299,34 @@ impl Simulation {
 
     pub(crate) fn network(&self) -> &Network {
         &self.shared.network
+    }
+
+    /// The seed of this run.
+    pub fn seed(&self) -> u64 {
+        self.plan().seed
+    }
+
+    /// A generator for what the test draws itself: a function of the seed and of the
+    /// number, and of nothing else. Give each client a number of its own.
+    pub fn rng(&self, number: u64) -> ChaCha8Rng {
+        let mut rng = Stream::Workload.rng(self.seed());
+        rng.set_stream(number);
+        rng
+    }
+
+    /// The simulated time since the start of the run.
+    pub fn now(&self) -> SimTime {
+        executor::now()
+    }
+
+    /// Waits for so much simulated time.
+    pub async fn sleep(&self, duration: Duration) {
+        executor::sleep(duration).await;
+    }
+
+    /// Waits until the simulated time `at`.
+    pub async fn sleep_until(&self, at: SimTime) {
+        executor::sleep_until(at).await;
     }
 
     /// The simulated etcd, to look into.
@@ -464,6 +515,13 @@ impl Simulation {
             .servers
             .lock()
             .expect("nothing panics while it holds the list")
+    }
+
+    fn in_force(&self) -> MutexGuard<'_, InForce> {
+        self.shared
+            .in_force
+            .lock()
+            .expect("nothing panics while it holds the faults")
     }
 
     fn processes(&self) -> MutexGuard<'_, BTreeMap<ClientId, Process>> {

@@ -1,12 +1,10 @@
 //! Making a failing plan smaller: what is left is what the failure needs.
 //!
-//! Faults are taken away in ever smaller groups (Zeller and Hildebrandt,
-//! "Simplifying and isolating failure-inducing input", 2002), then delays and
-//! members; what is left is made shorter, and the workload smaller. A candidate counts only when it breaks
-//! the promise in the same way as the plan that one began with.
+//! Faults, delays and members are taken away and made shorter ([`etcd_sim::shrink`]),
+//! and the workload is made smaller. A candidate counts only when it breaks the promise
+//! in the same way as the plan that one began with.
 
-use etcd_sim::network::Endpoints;
-use etcd_sim::plan::Latency;
+use etcd_sim::plan::Plan;
 
 use super::plan::RunPlan;
 use super::simulate::simulate;
@@ -59,12 +57,16 @@ struct Search {
 impl Search {
     /// One pass over everything that can be made smaller; whether anything was.
     fn improve(&mut self) -> bool {
-        let faults = self.take_faults_away();
-        let delays = self.take_delays_away();
-        let members = self.take_members_away();
-        let shorter = self.make_faults_shorter();
+        let mut environment = self.best.environment.clone();
+        let mut fails = |candidate: &Plan| {
+            self.accept(RunPlan {
+                environment: candidate.clone(),
+                ..self.best.clone()
+            })
+        };
+        let faults = etcd_sim::shrink::pass(&mut environment, &mut fails);
         let workload = self.make_workload_smaller();
-        faults || delays || members || shorter || workload
+        faults || workload
     }
 
     /// Keeps the candidate when it fails in the same way.
@@ -78,70 +80,6 @@ impl Search {
             self.best = candidate;
         }
         fails
-    }
-
-    fn take_faults_away(&mut self) -> bool {
-        let before = self.best.environment.faults.len();
-        let mut group = before;
-        while group > 0 {
-            let mut start = 0;
-            while start < self.best.environment.faults.len() {
-                let mut candidate = self.best.clone();
-                let faults = &mut candidate.environment.faults;
-                let end = faults.len().min(start + group);
-                faults.drain(start..end);
-                if !self.accept(candidate) {
-                    start += group;
-                }
-            }
-            group /= 2;
-        }
-        self.best.environment.faults.len() < before
-    }
-
-    fn take_delays_away(&mut self) -> bool {
-        if self.best.environment.latency == Latency::NONE {
-            return false;
-        }
-        let mut candidate = self.best.clone();
-        candidate.environment.latency = Latency::NONE;
-        self.accept(candidate)
-    }
-
-    /// One member, or else three. Where all clients may know the same members,
-    /// that is simpler too.
-    fn take_members_away(&mut self) -> bool {
-        let mut fewer = false;
-        for members in [1, 3] {
-            if members < self.best.environment.members {
-                let mut candidate = self.best.clone();
-                candidate.environment = candidate.environment.with_members(members);
-                fewer |= self.accept(candidate);
-            }
-        }
-        if self.best.environment.endpoints != Endpoints::All {
-            let mut candidate = self.best.clone();
-            candidate.environment.endpoints = Endpoints::All;
-            fewer |= self.accept(candidate);
-        }
-        fewer
-    }
-
-    /// Each fault lasts half as long, as often as that goes, and cuts off as few
-    /// as possible.
-    fn make_faults_shorter(&mut self) -> bool {
-        let mut shorter = false;
-        for index in 0..self.best.environment.faults.len() {
-            while let Some(kind) = self.best.environment.faults[index].kind.halved() {
-                let mut candidate = self.best.clone();
-                candidate.environment.faults[index].kind = kind;
-                if !self.accept(candidate) {
-                    break;
-                }
-                shorter = true;
-            }
-        }
-        shorter
     }
 
     fn make_workload_smaller(&mut self) -> bool {

@@ -1,8 +1,6 @@
 //! Many runs in parallel, reported in order, with one summary.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc;
 
 use etcd_checker::Verdict;
 use etcd_checker::history::{EventKind, Process};
@@ -19,38 +17,9 @@ use super::simulate::{RunError, RunReport, simulate};
 pub fn sweep(
     plans: &[RunPlan],
     jobs: usize,
-    mut each: impl FnMut(&RunPlan, Result<RunReport, RunError>) -> bool,
+    each: impl FnMut(&RunPlan, Result<RunReport, RunError>) -> bool,
 ) {
-    let next = AtomicUsize::new(0);
-    let stop = AtomicBool::new(false);
-    let (sender, receiver) = mpsc::sync_channel(jobs.max(1) * 4);
-    std::thread::scope(|scope| {
-        for _ in 0..jobs.max(1) {
-            let (sender, next, stop) = (sender.clone(), &next, &stop);
-            scope.spawn(move || {
-                while !stop.load(Ordering::Relaxed) {
-                    let index = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(plan) = plans.get(index) else { return };
-                    if sender.send((index, simulate(plan))).is_err() {
-                        return;
-                    }
-                }
-            });
-        }
-        drop(sender);
-        let mut waiting = BTreeMap::new();
-        let mut turn = 0;
-        for (index, result) in receiver {
-            waiting.insert(index, result);
-            while let Some(result) = waiting.remove(&turn) {
-                if !each(&plans[turn], result) {
-                    stop.store(true, Ordering::Relaxed);
-                    return;
-                }
-                turn += 1;
-            }
-        }
-    });
+    etcd_sim::sweep::in_order(plans, jobs, simulate, each);
 }
 
 /// What a number of runs of one workload amount to.

@@ -122,6 +122,18 @@ impl Progress {
         }
     }
 
+    /// Ends a [`stall`](Progress::stall): what it held back is due now.
+    pub(super) fn go_on(&mut self, now: SimTime) {
+        if self.stalled_until > now {
+            for apply in &mut self.applies {
+                if apply.at >= self.stalled_until {
+                    apply.at = now;
+                }
+            }
+            self.stalled_until = now;
+        }
+    }
+
     /// When something is due, at the earliest.
     pub(super) fn next_at(&self) -> SimTime {
         let apply = self.applies.front().map_or(NEVER, |apply| apply.at);

@@ -706,7 +706,7 @@ impl State {
         self.consensus.heal(now);
         for progress in &mut self.members {
             progress.slow.clear();
-            progress.stalled_until = progress.stalled_until.min(now);
+            progress.go_on(now);
             progress.overloaded_until = progress.overloaded_until.min(now);
             progress.events_held_until = progress.events_held_until.min(now);
         }

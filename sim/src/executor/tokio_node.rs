@@ -1,47 +1,15 @@
 //! Nodes on tokio: a gate in front of every task that was spawned through one.
 
-use std::cell::RefCell;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use futures_util::FutureExt as _;
 use tokio::task::AbortHandle;
 
-use super::{Panicked, panic_message};
-
-thread_local! {
-    /// The first panic of a task of this run, and who waits for one.
-    static PANIC: RefCell<(Option<Panicked>, Option<Waker>)> = const { RefCell::new((None, None)) };
-}
-
-/// Runs `body`, but stops as soon as a task panics: on tokio a panic ends only
-/// its own task, and a test that goes on after one would prove nothing.
-pub(super) async fn until_panic<T>(body: impl Future<Output = T>) -> Result<T, Panicked> {
-    let mut body = pin!(body);
-    std::future::poll_fn(|context| {
-        let panicked = PANIC.with_borrow_mut(|(panicked, waker)| {
-            *waker = Some(context.waker().clone());
-            panicked.take()
-        });
-        match panicked {
-            Some(panicked) => Poll::Ready(Err(panicked)),
-            None => body.as_mut().poll(context).map(Ok),
-        }
-    })
-    .await
-}
-
-fn report_panic(panicked: Panicked) {
-    PANIC.with_borrow_mut(|(slot, waker)| {
-        slot.get_or_insert(panicked);
-        if let Some(waker) = waker.take() {
-            waker.wake();
-        }
-    });
-}
+use super::panics;
 
 /// The tasks of one node.
 pub(super) struct TokioNode {
@@ -94,9 +62,7 @@ impl TokioNode {
         let task = tokio::task::spawn(async move {
             if let Err(payload) = AssertUnwindSafe(gated).catch_unwind().await {
                 tracing::error!(node = &*name, "a task panicked");
-                report_panic(Panicked {
-                    message: panic_message(payload.as_ref()),
-                });
+                panics::report(payload.as_ref());
             }
         });
         self.lock().remember(task.abort_handle());

@@ -16,7 +16,7 @@ use tower::util::BoxCloneSyncService;
 
 use super::balance::Pick;
 use super::exchange::{Broken, Down, Exchange, Up};
-use super::{Direction, Fate, Network, member};
+use super::{Direction, Fate, Network, member, soon};
 use crate::executor::{Node, now, sleep, sleep_until, timer};
 use crate::fault::{ClientId, MemberId};
 
@@ -150,7 +150,7 @@ impl Channel {
                     sleep(REFUSED_AFTER).await;
                     return Err(refused());
                 }
-                Pick::Wait(until) => sleep_until(until).await,
+                Pick::Wait(until) => sleep_until(soon(until)).await,
             }
         }
     }

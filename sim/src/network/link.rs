@@ -81,10 +81,15 @@ impl Links {
         }
     }
 
-    pub(super) fn heal(&mut self) {
+    /// No message is lost any more that has not been sent.
+    pub(super) fn disarm(&mut self) {
         self.lose_requests = 0;
         self.lose_responses = 0;
         self.hold_requests.clear();
+    }
+
+    /// Ends what lasts.
+    pub(super) fn relax(&mut self) {
         self.to.iter_mut().for_each(Link::heal);
     }
 

@@ -12,8 +12,9 @@ use tower::Service as _;
 
 use super::exchange::{Broken, Down, Exchange, Up as Message};
 use super::inbox::{self, Inbox};
+use super::soon;
 use crate::cluster::{Applied, Router};
-use crate::executor::{Node, SimTime, sleep_until};
+use crate::executor::{Node, SimTime, now, sleep_until};
 use crate::service::Caller;
 use crate::service::unary::Method;
 
@@ -62,7 +63,9 @@ impl Up {
             Some(method) => self.inbox.put(arrival, method, exchange, parts),
             None => self.node.spawn(async move {
                 sleep_until(arrival).await;
-                sleep_until(self.inbox.stalled_until()).await;
+                while self.inbox.stalled_until() > now() {
+                    sleep_until(soon(self.inbox.stalled_until())).await;
+                }
                 serve(self.router, exchange, *parts).await;
             }),
         }

@@ -182,8 +182,8 @@ impl Network {
     }
 
     /// A member handles nothing new before `until`.
-    pub(crate) fn stall_member(&self, member: MemberId, until: SimTime) {
-        if let Some(up) = &self.lock().members[member] {
+    fn stall_member(&self, member: MemberId, until: SimTime) {
+        if let Some(Some(up)) = self.lock().members.get(member) {
             up.stall(until);
         }
     }
@@ -251,20 +251,9 @@ impl Network {
         self.lock().report.clone()
     }
 
-    /// Applies the part of a fault that concerns the wire.
-    pub(crate) fn strike(&self, kind: &FaultKind, now: SimTime) {
-        let until = now + Duration::from_millis(kind.lasts_ms());
-        let ms = Duration::from_millis;
-        if let FaultKind::Cut {
-            from, to, one_way, ..
-        } = kind
-        {
-            self.cut(from, to, until);
-            if !one_way {
-                self.cut(to, from, until);
-            }
-            return;
-        }
+    /// Applies the part of a fault that concerns the wire; what lasts, until `until`.
+    pub(crate) fn strike(&self, kind: &FaultKind, now: SimTime, until: SimTime) {
+        self.impose(kind, until);
         let Some(client) = kind.client() else { return };
         let broken = {
             let mut state = self.lock();
@@ -273,24 +262,8 @@ impl Network {
                 FaultKind::LoseRequest { .. } => links.lose_requests += 1,
                 FaultKind::LoseResponse { .. } => links.lose_responses += 1,
                 FaultKind::HoldRequest { by_ms, .. } => links.hold_requests.push(ms(by_ms)),
-                FaultKind::Delay { by_ms, .. } => {
-                    links.told.delay = false;
-                    let delay = |link: &mut Link| link.delay_until(until, ms(by_ms), ms(0));
-                    links.to.iter_mut().for_each(delay);
-                }
-                FaultKind::Partition { .. } => {
-                    links.told.partition = false;
-                    for link in &mut links.to {
-                        link.cut_until(Direction::Request, until);
-                        link.cut_until(Direction::Response, until);
-                    }
-                }
-                FaultKind::Refuse { .. } => {
-                    links
-                        .to
-                        .iter_mut()
-                        .for_each(|link| link.refuse_until(until));
-                }
+                FaultKind::Delay { .. } => links.told.delay = false,
+                FaultKind::Partition { .. } => links.told.partition = false,
                 _ => {}
             }
             if let FaultKind::Reset { .. } | FaultKind::Refuse { .. } = kind {
@@ -321,6 +294,52 @@ impl Network {
         self.shared.changed.notify_waiters();
     }
 
+    /// The lasting part of a fault of the wire, until `until`.
+    pub(crate) fn impose(&self, kind: &FaultKind, until: SimTime) {
+        let ms = Duration::from_millis;
+        match *kind {
+            FaultKind::Cut {
+                ref from,
+                ref to,
+                one_way,
+                ..
+            } => {
+                self.cut(from, to, until);
+                if !one_way {
+                    self.cut(to, from, until);
+                }
+            }
+            FaultKind::DelayLink {
+                between: (a, b),
+                by_ms,
+                jitter_ms,
+                ..
+            } => {
+                if let (Party::Client(client), Party::Member(member))
+                | (Party::Member(member), Party::Client(client)) = (a, b)
+                {
+                    self.slow_down((client, member), until, ms(by_ms), ms(jitter_ms));
+                }
+            }
+            FaultKind::Delay { client, by_ms, .. } => {
+                let delay = |link: &mut Link| link.delay_until(until, ms(by_ms), ms(0));
+                self.lock().links(client).to.iter_mut().for_each(delay);
+            }
+            FaultKind::Partition { client, .. } => {
+                for link in &mut self.lock().links(client).to {
+                    link.cut_until(Direction::Request, until);
+                    link.cut_until(Direction::Response, until);
+                }
+            }
+            FaultKind::Refuse { client, .. } => {
+                let refuse = |link: &mut Link| link.refuse_until(until);
+                self.lock().links(client).to.iter_mut().for_each(refuse);
+            }
+            FaultKind::StallMember { member, .. } => self.stall_member(member, until),
+            _ => {}
+        }
+    }
+
     /// What clients and members on one side send to those on the other is lost.
     fn cut(&self, from: &[Party], to: &[Party], until: SimTime) {
         let mut state = self.lock();
@@ -346,7 +365,7 @@ impl Network {
     }
 
     /// Messages between a client and a member take longer until `until`.
-    pub(crate) fn slow_down(
+    fn slow_down(
         &self,
         (client, member): (ClientId, MemberId),
         until: SimTime,
@@ -363,13 +382,24 @@ impl Network {
 
     /// Ends every fault of the wire. What was lost stays lost.
     pub(crate) fn heal(&self) {
+        self.lock().links.values_mut().for_each(Links::disarm);
+        self.relax();
+    }
+
+    /// Ends every fault of the wire that lasts.
+    pub(crate) fn relax(&self) {
         let mut state = self.lock();
-        state.links.values_mut().for_each(Links::heal);
+        state.links.values_mut().for_each(Links::relax);
         for up in state.members.iter().flatten() {
             up.go_on();
         }
         drop(state);
         self.shared.changed.notify_waiters();
+    }
+
+    /// The clients that have ever had a connection.
+    pub(crate) fn clients(&self) -> Vec<ClientId> {
+        self.lock().links.keys().copied().collect()
     }
 
     /// Counts a fault that took effect and tells the observer.
@@ -426,6 +456,19 @@ impl Network {
             .state
             .lock()
             .expect("nothing panics while it holds the network's state")
+    }
+}
+
+/// How long a fault lasts that is held until somebody lets go: a hundred years.
+pub(crate) const HELD: SimTime = SimTime::from_millis(100 * 365 * 86_400_000);
+
+/// When to look again at something that ends at `until`: what is held may end at
+/// any time.
+fn soon(until: SimTime) -> SimTime {
+    if until < HELD {
+        until
+    } else {
+        crate::executor::now() + Duration::from_millis(10)
     }
 }
 

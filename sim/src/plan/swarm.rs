@@ -123,20 +123,66 @@ impl Swarm {
         kinds.filter(|(_, weight)| *weight > 0)
     }
 
-    /// Draws the faults themselves.
-    pub fn plan(mut self, seed: u64, profile: &Profile) -> Plan {
-        let until_ms = profile.until_ms.max(6);
+    /// The same without the kinds that `has` has not, by their place in
+    /// [`FaultKind::NAMES`].
+    #[must_use]
+    pub(super) fn only(mut self, has: impl Fn(usize) -> bool) -> Self {
+        for (kind, weight) in self.weights.iter_mut().enumerate() {
+            if !has(kind) {
+                *weight = 0;
+            }
+        }
+        self
+    }
+
+    /// Faults of these kinds, so many a second each on average. Each kind draws from a
+    /// stream of its own.
+    pub(super) fn at_rates(seed: u64, profile: &Profile, rates: &[(usize, f64)]) -> Vec<Fault> {
+        let seconds = profile.until_ms as f64 / 1_000.0;
         let mut faults = Vec::new();
-        while faults.len() < self.count {
+        for (kind, rate) in rates {
+            let mut rng = Stream::Faults.rng(seed);
+            rng.set_stream(1 + *kind as u64);
+            let expected = (rate * seconds).clamp(0.0, 1_000_000.0);
+            // What is expected, give or take less than one.
+            let count = (expected + rng.random_range(0.0..1.0)) as usize;
+            let mut swarm = Swarm {
+                members: profile.members.unwrap_or(1),
+                endpoints: Endpoints::All,
+                latency: Latency::NONE,
+                weights: [0; KINDS],
+                count,
+                is_plain: false,
+                rng,
+            };
+            swarm.weights[*kind] = 1;
+            faults.extend(swarm.faults(profile));
+        }
+        faults.sort_by_key(|fault| fault.at_ms);
+        faults
+    }
+
+    fn faults(&mut self, profile: &Profile) -> Vec<Fault> {
+        let until_ms = profile.until_ms.max(6);
+        let any = self.weights.iter().any(|weight| *weight > 0);
+        let count = if any { self.count } else { 0 };
+        let mut faults = Vec::new();
+        while faults.len() < count {
             let at_ms = self.rng.random_range(5..until_ms);
             let kind = self.kind(profile);
             let death = self.death_after(&kind);
             faults.push(Fault { at_ms, kind });
-            if let Some((later_ms, kind)) = death.filter(|_| faults.len() < self.count) {
+            if let Some((later_ms, kind)) = death.filter(|_| faults.len() < count) {
                 let at_ms = at_ms + later_ms;
                 faults.push(Fault { at_ms, kind });
             }
         }
+        faults
+    }
+
+    /// Draws the faults themselves.
+    pub fn plan(mut self, seed: u64, profile: &Profile) -> Plan {
+        let mut faults = self.faults(profile);
         faults.sort_by_key(|fault| fault.at_ms);
         Plan {
             seed,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{ProcessState, Simulation};
 use crate::executor::{Node, SimTime, now, sleep_until};
 use crate::fault::{ClientId, FaultKind, MemberId, Party, Pending};
-use crate::network::FaultEvent;
+use crate::network::{FaultEvent, HELD};
 
 /// What is to be done at one moment.
 enum Action {
@@ -26,12 +26,106 @@ pub(super) fn start(simulation: &Simulation) {
             perform(&simulation, at, action);
         }
         sleep_until(SimTime::from_millis(simulation.plan().heals_at_ms())).await;
-        simulation.shared.network.heal();
-        simulation.cluster().heal();
-        look_at_members(&simulation, SimTime::from_nanos(u64::MAX));
+        heal(&simulation);
         simulation.shared.healed.store(true, Ordering::Relaxed);
         simulation.progressed();
     });
+}
+
+/// Ends every fault of the plan; what guards hold goes on.
+fn heal(simulation: &Simulation) {
+    simulation.in_force().keep_held();
+    simulation.shared.network.heal();
+    relax(simulation);
+    for member in 0..simulation.cluster().len() {
+        let crashed = |kind: &FaultKind| matches!(*kind, FaultKind::CrashMember { member: m, .. } if m == member);
+        let starts_at = simulation.in_force().until(crashed);
+        simulation.servers()[member].starts_at = starts_at;
+        hold_member(simulation, member, now());
+    }
+    look_at_members(simulation, now());
+}
+
+/// What ends before its time ends: all lasting faults do, and those that go on
+/// begin anew.
+fn relax(simulation: &Simulation) {
+    simulation.shared.network.relax();
+    simulation.cluster().heal();
+    for (kind, until) in simulation.in_force().all() {
+        simulation.shared.network.impose(&kind, until);
+        impose(simulation, &kind, until);
+    }
+    simulation.cluster().look_again();
+}
+
+/// Sets until when a member is paused and splits answers to what is in force; if
+/// nothing is, both end at `at`.
+fn hold_member(simulation: &Simulation, member: MemberId, at: SimTime) {
+    let (paused, fragments) = {
+        let in_force = simulation.in_force();
+        let pauses = |kind: &FaultKind| matches!(*kind, FaultKind::PauseMember { member: m, .. } if m == member);
+        let splits = |kind: &FaultKind| matches!(*kind, FaultKind::FragmentEvents { member: m, .. } if m == member);
+        (in_force.until(pauses), in_force.until(splits))
+    };
+    let server = &mut simulation.servers()[member];
+    if server.paused_until > SimTime::ZERO {
+        server.paused_until = paused.max(at);
+    }
+    if server.fragments_until > SimTime::ZERO {
+        server.fragments_until = fragments.max(at);
+    }
+}
+
+/// A fault that is in no plan.
+pub(super) fn strike_now(simulation: &Simulation, kind: &FaultKind) {
+    let at = now();
+    strike(simulation, at, kind);
+    let ends = match *kind {
+        FaultKind::PauseClient { client, .. } => Action::Resume(client),
+        FaultKind::RestartClient { client, .. } => Action::Start(client),
+        _ if kind.lasts_ms() > 0 => Action::LookAtMembers,
+        _ => return,
+    };
+    let end = end(at, kind);
+    let simulation = simulation.clone();
+    Node::new("faults").spawn(async move {
+        sleep_until(end).await;
+        perform(&simulation, end, ends);
+    });
+}
+
+/// A fault that lasts until [`lift`] ends it; its number.
+pub(super) fn hold(simulation: &Simulation, kind: &FaultKind) -> u64 {
+    strike_until(simulation, now(), HELD, kind);
+    simulation.in_force().add(kind, now(), HELD)
+}
+
+/// Ends a fault that [`hold`] began.
+pub(super) fn lift(simulation: &Simulation, number: u64) {
+    let Some(kind) = simulation.in_force().remove(number) else {
+        return;
+    };
+    let now = now();
+    match kind {
+        FaultKind::PauseClient { client, .. } => {
+            let pauses = |kind: &FaultKind| matches!(*kind, FaultKind::PauseClient { client: c, .. } if c == client);
+            let until = simulation.in_force().until(pauses);
+            if let Some(process) = simulation.processes().get_mut(&client) {
+                process.paused_until = until;
+            }
+            resume(simulation, now, client);
+        }
+        FaultKind::RestartClient { client, .. } => start_again(simulation, HELD, client),
+        FaultKind::CrashMember { member, .. } => {
+            simulation.servers()[member].starts_at = now;
+            look_at_members(simulation, now);
+        }
+        FaultKind::PauseMember { member, .. } | FaultKind::FragmentEvents { member, .. } => {
+            hold_member(simulation, member, now);
+            look_at_members(simulation, now);
+        }
+        _ => relax(simulation),
+    }
 }
 
 /// When a fault that strikes at `at` has passed.
@@ -74,42 +168,35 @@ fn perform(simulation: &Simulation, at: SimTime, action: Action) {
 
 fn strike(simulation: &Simulation, at: SimTime, kind: &FaultKind) {
     let until = end(at, kind);
+    strike_until(simulation, at, until, kind);
+    simulation.in_force().add(kind, now(), until);
+}
+
+fn strike_until(simulation: &Simulation, at: SimTime, until: SimTime, kind: &FaultKind) {
+    let network = &simulation.shared.network;
     match *kind {
         FaultKind::RestartMember { .. } => {
             let member = simulation.cluster().leader().unwrap_or(0);
             stop_member(simulation, member, until, kind);
         }
         FaultKind::CrashMember { member, down_ms } => {
-            let until = down_ms.map_or(SimTime::from_nanos(u64::MAX), |_| until);
+            // None: until all is healed, which looks at no time.
+            let until = down_ms.map_or(HELD, |_| until);
             stop_member(simulation, member, until, kind);
         }
-        FaultKind::PauseClient { client, .. } => pause(simulation, at, client, kind),
-        FaultKind::KillClient { client } => kill(simulation, at, client, false, kind),
-        FaultKind::RestartClient { client, .. } => kill(simulation, at, client, true, kind),
-        FaultKind::Cut {
-            ref from,
-            ref to,
-            one_way,
-            ..
-        } => {
-            simulation.shared.network.strike(kind, now());
-            cut_members(simulation, from, to, until);
-            if !one_way {
-                cut_members(simulation, to, from, until);
-            }
-            happened(simulation, kind);
-        }
-        FaultKind::DelayLink {
-            between,
-            by_ms,
-            jitter_ms,
-            ..
-        } => {
-            slow_down(simulation, between, until, by_ms, jitter_ms);
+        FaultKind::PauseClient { client, .. } => pause(simulation, until, client, kind),
+        FaultKind::KillClient { client } => kill(simulation, None, client, kind),
+        FaultKind::RestartClient { client, .. } => kill(simulation, Some(until), client, kind),
+        FaultKind::Cut { .. } | FaultKind::DelayLink { .. } => {
+            network.strike(kind, now(), until);
+            impose(simulation, kind, until);
             happened(simulation, kind);
         }
         FaultKind::SkewClock { .. } | FaultKind::JumpClock { .. } => happened(simulation, kind),
-        _ if kind.client().is_some() => simulation.shared.network.strike(kind, now()),
+        _ if kind.client().is_some() => {
+            let lasts = until.saturating_sub(at);
+            network.strike(kind, now(), now() + lasts);
+        }
         _ => {
             if strike_cluster(simulation, until, kind) {
                 happened(simulation, kind);
@@ -121,54 +208,92 @@ fn strike(simulation: &Simulation, at: SimTime, kind: &FaultKind) {
 /// What strikes members alone; whether there was anything to strike.
 fn strike_cluster(simulation: &Simulation, until: SimTime, kind: &FaultKind) -> bool {
     let cluster = simulation.cluster();
-    let number = kind.member().filter(|member| *member < cluster.len());
-    if let Some(number) = number {
-        if !simulation.shared.network.member_is_up(number) {
-            return false;
-        }
-        let member = cluster.member(number);
-        match *kind {
-            FaultKind::PauseMember { .. } => pause_member(simulation, number, until),
-            FaultKind::LagMember { by_ms, .. } => member.lag(until, Duration::from_millis(by_ms)),
-            FaultKind::StallMember { .. } => {
-                member.stall(until);
-                simulation.shared.network.stall_member(number, until);
-            }
-            FaultKind::OverloadMember { .. } => member.overload(until),
-            FaultKind::HoldEvents { .. } => member.hold_events(until),
-            FaultKind::FragmentEvents { bytes, .. } => {
-                member.fragment_events(Some(bytes));
-                let fragments_until = &mut simulation.servers()[number].fragments_until;
-                *fragments_until = (*fragments_until).max(until);
-            }
-            FaultKind::ChangeLeader { pending, .. } => {
-                return cluster.change_leader(Some(number), pending == Pending::Dropped);
-            }
-            _ => return false,
-        }
-        return true;
+    let exists = |member: &MemberId| *member < cluster.len();
+    if let Some(number) = kind.member().filter(exists)
+        && !simulation.shared.network.member_is_up(number)
+    {
+        return false;
     }
     match *kind {
+        FaultKind::PauseMember { member, .. } if exists(&member) => {
+            pause_member(simulation, member, until);
+            true
+        }
         FaultKind::Compact => cluster.compact(None),
         FaultKind::CompactAt { revision } => cluster.compact(Some(revision)),
-        FaultKind::ChangeLeader { to: None, pending } => {
-            cluster.change_leader(None, pending == Pending::Dropped)
+        FaultKind::ChangeLeader { to: Some(to), .. } if !exists(&to) => false,
+        FaultKind::ChangeLeader { to, pending } => {
+            cluster.change_leader(to, pending == Pending::Dropped)
         }
         FaultKind::LoseLeader { .. } => cluster.lose_leader(until),
-        FaultKind::ExpireAtOnce { .. } => {
-            cluster.expire_at_once(until);
-            true
+        _ => {
+            simulation.shared.network.impose(kind, until);
+            impose(simulation, kind, until)
         }
-        FaultKind::ExpireLate { .. } => {
-            cluster.expire_late(until);
-            true
-        }
-        FaultKind::FillUp { .. } => {
-            cluster.fill_up(until);
-            true
-        }
-        _ => false,
     }
+}
+
+/// The lasting part of a fault of members and of the links between them, until
+/// `until`; whether there is anybody to strike.
+fn impose(simulation: &Simulation, kind: &FaultKind, until: SimTime) -> bool {
+    let cluster = simulation.cluster();
+    match *kind {
+        FaultKind::Cut {
+            ref from,
+            ref to,
+            one_way,
+            ..
+        } => {
+            cut_members(simulation, from, to, until);
+            if !one_way {
+                cut_members(simulation, to, from, until);
+            }
+        }
+        FaultKind::DelayLink {
+            between: (Party::Member(a), Party::Member(b)),
+            by_ms,
+            jitter_ms,
+            ..
+        } if a.max(b) < cluster.len() => {
+            let (by, jitter) = (ms(by_ms), ms(jitter_ms));
+            cluster.slow_down_link(a, b, until, by, jitter);
+            cluster.slow_down_link(b, a, until, by, jitter);
+        }
+        // Nobody leads any more at this moment, nor does anybody soon.
+        FaultKind::LoseLeader { .. } => {
+            cluster.lose_leader(until);
+        }
+        FaultKind::ExpireAtOnce { .. } => cluster.expire_at_once(until),
+        FaultKind::ExpireLate { .. } => cluster.expire_late(until),
+        FaultKind::FillUp { .. } => cluster.fill_up(until),
+        _ => return impose_on_member(simulation, kind, until),
+    }
+    true
+}
+
+fn impose_on_member(simulation: &Simulation, kind: &FaultKind, until: SimTime) -> bool {
+    let cluster = simulation.cluster();
+    let Some(number) = kind.member().filter(|member| *member < cluster.len()) else {
+        return false;
+    };
+    let member = cluster.member(number);
+    match *kind {
+        FaultKind::LagMember { by_ms, .. } => member.lag(until, ms(by_ms)),
+        FaultKind::StallMember { .. } => member.stall(until),
+        FaultKind::OverloadMember { .. } => member.overload(until),
+        FaultKind::HoldEvents { .. } => member.hold_events(until),
+        FaultKind::FragmentEvents { bytes, .. } => {
+            member.fragment_events(Some(bytes));
+            let fragments_until = &mut simulation.servers()[number].fragments_until;
+            *fragments_until = (*fragments_until).max(until);
+        }
+        _ => return false,
+    }
+    true
+}
+
+fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
 }
 
 fn happened(simulation: &Simulation, kind: &FaultKind) {
@@ -199,32 +324,6 @@ fn cut_members(simulation: &Simulation, from: &[Party], to: &[Party], until: Sim
                 cluster.cut(from, to, until);
             }
         }
-    }
-}
-
-fn slow_down(
-    simulation: &Simulation,
-    between: (Party, Party),
-    until: SimTime,
-    by_ms: u64,
-    jitter_ms: u64,
-) {
-    let (by, jitter) = (
-        Duration::from_millis(by_ms),
-        Duration::from_millis(jitter_ms),
-    );
-    let cluster = simulation.cluster();
-    match between {
-        (Party::Member(a), Party::Member(b)) if a.max(b) < cluster.len() => {
-            cluster.slow_down_link(a, b, until, by, jitter);
-            cluster.slow_down_link(b, a, until, by, jitter);
-        }
-        (Party::Client(client), Party::Member(member))
-        | (Party::Member(member), Party::Client(client)) => {
-            let network = &simulation.shared.network;
-            network.slow_down((client, member), until, by, jitter);
-        }
-        _ => {}
     }
 }
 
@@ -273,7 +372,7 @@ fn look_at_members(simulation: &Simulation, at: SimTime) {
 }
 
 /// Pauses that overlap last as long as the longest.
-fn pause(simulation: &Simulation, at: SimTime, client: ClientId, kind: &FaultKind) {
+fn pause(simulation: &Simulation, until: SimTime, client: ClientId, kind: &FaultKind) {
     let struck = {
         let mut processes = simulation.processes();
         let running = processes
@@ -281,7 +380,7 @@ fn pause(simulation: &Simulation, at: SimTime, client: ClientId, kind: &FaultKin
             .filter(|process| process.state == ProcessState::Running);
         running
             .map(|process| {
-                process.paused_until = process.paused_until.max(end(at, kind));
+                process.paused_until = process.paused_until.max(until);
                 process.node.pause();
             })
             .is_some()
@@ -300,14 +399,13 @@ fn resume(simulation: &Simulation, at: SimTime, client: ClientId) {
     }
 }
 
-fn kill(simulation: &Simulation, at: SimTime, client: ClientId, restarts: bool, kind: &FaultKind) {
+fn kill(simulation: &Simulation, starts_at: Option<SimTime>, client: ClientId, kind: &FaultKind) {
     let struck = {
         let mut processes = simulation.processes();
         let running = processes
             .get_mut(&client)
             .filter(|process| process.state == ProcessState::Running);
         running.map(|process| {
-            let starts_at = restarts.then(|| end(at, kind));
             process.state = ProcessState::Dead { starts_at };
             process.node.clone()
         })

@@ -1,0 +1,125 @@
+//! Panics of a run, with the line that panicked.
+//!
+//! The hook of the process is wrapped, once. On threads that run no simulation it
+//! does what it did before.
+
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, PanicHookInfo};
+use std::pin::pin;
+use std::sync::Once;
+use std::task::{Poll, Waker};
+
+use futures_util::FutureExt as _;
+
+use super::{Panicked, Panics};
+
+#[derive(Default)]
+struct Seen {
+    /// The first panic of this run.
+    first: Option<Panicked>,
+    /// Who is to be woken when there is one.
+    waker: Option<Waker>,
+}
+
+thread_local! {
+    /// None on threads that run no simulation.
+    static RUN: Cell<Option<Panics>> = const { Cell::new(None) };
+    static SEEN: RefCell<Seen> = const { RefCell::new(Seen { first: None, waker: None }) };
+}
+
+/// Sees to it that panics of simulations are noticed.
+pub(super) fn watch() {
+    static WRAPPED: Once = Once::new();
+    WRAPPED.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            let run = RUN.get();
+            if run.is_some() {
+                notice(info);
+            }
+            if run != Some(Panics::Silent) {
+                before(info);
+            }
+        }));
+    });
+}
+
+/// This thread runs a simulation from now on, and nothing else.
+pub(super) fn enter(panics: Panics) {
+    RUN.set(Some(panics));
+}
+
+fn notice(info: &PanicHookInfo<'_>) {
+    let panicked = Panicked {
+        message: message(info.payload()),
+        location: info.location().map(ToString::to_string),
+    };
+    // A panic while it is borrowed is one of this module: nothing to add.
+    let waker = SEEN.try_with(|seen| {
+        let mut seen = seen.try_borrow_mut().ok()?;
+        seen.first.get_or_insert(panicked);
+        seen.waker.take()
+    });
+    if let Ok(Some(waker)) = waker {
+        waker.wake();
+    }
+}
+
+/// Runs `body`, but stops as soon as any task panics: on tokio a panic ends only its own
+/// task, and a test that goes on after one would prove nothing.
+pub(super) async fn until_panic<T>(body: impl Future<Output = T>) -> Result<T, Panicked> {
+    let mut body = pin!(AssertUnwindSafe(body).catch_unwind());
+    std::future::poll_fn(|context| {
+        if let Some(panicked) = poll(context.waker()) {
+            return Poll::Ready(Err(panicked));
+        }
+        let body = body.as_mut().poll(context);
+        body.map_err(|payload| panicked(payload.as_ref()))
+    })
+    .await
+}
+
+/// The first panic of this run, if there was one. Else the waker is woken by it.
+fn poll(waker: &Waker) -> Option<Panicked> {
+    SEEN.with_borrow_mut(|seen| {
+        let first = seen.first.take();
+        seen.waker = Some(waker.clone());
+        first
+    })
+}
+
+/// The first panic of this run, or else the one that has just been caught.
+pub(super) fn panicked(payload: &(dyn Any + Send)) -> Panicked {
+    let first = SEEN.with_borrow_mut(|seen| seen.first.take());
+    first.unwrap_or_else(|| Panicked {
+        message: message(payload),
+        location: None,
+    })
+}
+
+/// Another way to report a panic, for one whose hook was replaced.
+pub(super) fn report(payload: &(dyn Any + Send)) {
+    let waker = SEEN.with_borrow_mut(|seen| {
+        seen.first.get_or_insert_with(|| Panicked {
+            message: message(payload),
+            location: None,
+        });
+        seen.waker.take()
+    });
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
+/// The text of a panic's payload.
+pub(super) fn message(payload: &(dyn Any + Send)) -> String {
+    if let Some(text) = payload.downcast_ref::<&str>() {
+        (*text).to_owned()
+    } else if let Some(text) = payload.downcast_ref::<String>() {
+        text.clone()
+    } else {
+        "a panic without a text".to_owned()
+    }
+}
