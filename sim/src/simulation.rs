@@ -339,6 +339,11 @@ impl Simulation {
         &self.shared.member
     }
 
+    /// Has one more observer told of each fault, as it takes effect, from now on.
+    pub fn observe(&self, observer: Observer) {
+        self.shared.network.observe(observer);
+    }
+
     /// What has happened on the wire so far.
     pub fn report(&self) -> NetworkReport {
         self.shared.network.report()

@@ -124,7 +124,7 @@ fn header(plan: &RunPlan) -> Header {
     super::header(plan.workload, &plan.parameters, source)
 }
 
-pub(super) fn take_history(recorder: &Mutex<Recorder>) -> History {
+pub(crate) fn take_history(recorder: &Mutex<Recorder>) -> History {
     let header = Header::new(
         "",
         "",
@@ -140,7 +140,7 @@ pub(super) fn take_history(recorder: &Mutex<Recorder>) -> History {
 
 /// Writes each fault into the history, and what it means for the record: a dead
 /// client's open operations will never be completed.
-fn observer(recorder: &Arc<Mutex<Recorder>>) -> Observer {
+pub(crate) fn observer(recorder: &Arc<Mutex<Recorder>>) -> Observer {
     #[derive(Serialize)]
     struct Detail<'a> {
         client: Option<u32>,
@@ -184,7 +184,7 @@ fn observer(recorder: &Arc<Mutex<Recorder>>) -> Observer {
 /// Writes into the history what the cluster did that no client was told of: who
 /// led, where there are several, and which leases came and went. No checker reads it;
 /// it explains.
-fn cluster_observer(recorder: &Arc<Mutex<Recorder>>, members: usize) -> ClusterObserver {
+pub(crate) fn cluster_observer(recorder: &Arc<Mutex<Recorder>>, members: usize) -> ClusterObserver {
     #[derive(Serialize)]
     struct Leader {
         member: Option<usize>,

@@ -21,6 +21,8 @@
 //! | [`kv`] | etcd's plain requests, without a recipe | linearizable by revision, leases that keep their time, states of old revisions |
 //! | [`watch`] | watches that are dropped and taken up again | every change, in order, once, whole, and as it happened |
 //!
+//! A workload of your own, for a service of your own: [`custom`].
+//!
 //! Each workload has *broken twins*: the same work on a recipe with a typical
 //! mistake put in. A checker that lets one pass proves nothing.
 
@@ -36,6 +38,7 @@ use etcd_checker::history::Json;
 pub mod bank;
 pub mod barrier;
 mod beside;
+pub mod custom;
 pub mod cyclic_barrier;
 pub mod double_barrier;
 pub mod election;

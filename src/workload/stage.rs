@@ -437,6 +437,22 @@ impl OpenOperation {
         self.stage.recorder().info(self.id, now, why);
     }
 
+    /// It certainly did not happen, for this reason.
+    pub fn did_not_happen(self, why: &str) {
+        let now = self.stage.now_ns();
+        self.stage.recorder().fail(self.id, now, why);
+    }
+
+    /// It ended with an error of etcd's: it did not happen, or nobody knows, as
+    /// [`Outcome::of_mutation`](crate::error::Outcome::of_mutation) judges. That is right
+    /// for reads too.
+    pub fn ended_with(self, error: &etcd_client::Error) {
+        match crate::error::Outcome::of_mutation(error) {
+            crate::error::Outcome::Unknown => self.unknown(&error.to_string()),
+            _ => self.did_not_happen(&error.to_string()),
+        }
+    }
+
     /// It did not happen, or nobody knows, as the error says. What was
     /// attempted rides along where nobody knows.
     pub fn failed(self, error: &Error, attempted: impl Serialize) {

@@ -105,7 +105,7 @@ pub(crate) struct Shared {
     latency: Latency,
     endpoints: Endpoints,
     messages_max: u64,
-    observer: Option<Observer>,
+    observers: Mutex<Vec<Observer>>,
     state: Mutex<State>,
     /// Somebody can be connected to that could not, or the other way round.
     changed: Notify,
@@ -147,7 +147,7 @@ impl Network {
                 latency: options.latency,
                 endpoints: options.endpoints,
                 messages_max: options.messages_max,
-                observer: options.observer,
+                observers: Mutex::new(options.observer.into_iter().collect()),
                 state: Mutex::new(State {
                     links: BTreeMap::new(),
                     members: vec![None; options.members],
@@ -287,7 +287,7 @@ impl Network {
                 kind: kind.name(),
                 client: Some(client),
                 member: None,
-                lasts: ms(kind.lasts_ms()),
+                lasts: Duration::from_millis(kind.lasts_ms()),
                 call: String::new(),
             });
         }
@@ -405,9 +405,20 @@ impl Network {
     /// Counts a fault that took effect and tells the observer.
     pub(crate) fn happened(&self, event: &FaultEvent) {
         *self.lock().report.faults.entry(event.kind).or_default() += 1;
-        if let Some(observer) = &self.shared.observer {
-            observer(event);
-        }
+        let observers = self.observers().clone();
+        observers.iter().for_each(|observer| observer(event));
+    }
+
+    /// One more is told of each fault from now on.
+    pub(crate) fn observe(&self, observer: Observer) {
+        self.observers().push(observer);
+    }
+
+    fn observers(&self) -> MutexGuard<'_, Vec<Observer>> {
+        self.shared
+            .observers
+            .lock()
+            .expect("nothing panics while it holds the observers")
     }
 
     /// Decides what becomes of the next message between a client and a member.
