@@ -1,6 +1,6 @@
 //! Requests per second through the unmodified client inside the simulation, on
-//! one core: without and with delays, without and with a recorded history, and
-//! beside madsim-etcd-client on the same work.
+//! one core: without and with delays, without and with a recorded history, on three
+//! members under faults, and beside madsim-etcd-client on the same work.
 //!
 //! Each of ten clients puts and gets its own key in turn. All contenders are
 //! measured in turns within one run; the best of five rounds counts, and the
@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use etcd_checker::history::{Evidence, Header, Json, Recorder, Source};
 use etcd_sim::executor::{Executor, now};
-use etcd_sim::plan::{Latency, Plan};
-use etcd_sim::simulation::{Options, Settled, run};
+use etcd_sim::plan::{Faults, Latency, Plan};
+use etcd_sim::simulation::{Incarnation, Options, Settled, Simulation, run};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -106,6 +106,56 @@ fn ours(executor: Executor, latency: Latency, record: bool) {
     assert_eq!(settled.unwrap(), Settled::Finished);
 }
 
+/// How many runs a round of [`under_faults`] has, each with faults of its own.
+const SWARMS: u32 = 20;
+
+/// The same requests on three members under whatever faults the seeds draw, every
+/// operation recorded, and each call with a deadline. Who is killed for good would leave
+/// requests out.
+fn under_faults(executor: Executor) {
+    let pairs = PAIRS_PER_CLIENT / SWARMS;
+    let faults = Faults::swarm().without(["client kill", "client restart"]);
+    let (min, max) = (DELAYS.min_us, DELAYS.max_us);
+    let builder = Simulation::builder()
+        .executor(executor)
+        .members(3)
+        .clients(CLIENTS)
+        .faults(faults)
+        .lasts(Duration::from_secs(8))
+        .latency(Duration::from_micros(min), Duration::from_micros(max))
+        .timeout(Duration::from_secs(1))
+        .time_limit(Duration::from_secs(1_000_000));
+    for seed in 0..SWARMS {
+        let settled = builder
+            .clone()
+            .seed(u64::from(seed))
+            .run(move |simulation| async move {
+                let recorder = Arc::new(Mutex::new(recorder()));
+                for client in 0..CLIENTS {
+                    let recorder = Arc::clone(&recorder);
+                    simulation.spawn(client, move |process| {
+                        let recorder = Arc::clone(&recorder);
+                        async move { put_and_get(&process, pairs, &recorder).await }
+                    });
+                }
+                simulation.settle(Duration::from_secs(1_000_000)).await
+            });
+        assert_eq!(settled, Ok(Settled::Finished));
+    }
+}
+
+async fn put_and_get(process: &Incarnation, pairs: u32, recorder: &Mutex<Recorder>) {
+    let client = process.client();
+    let mut etcd = process.connect().await.unwrap();
+    let key = format!("key-{client}");
+    for _ in 0..pairs {
+        let record = Record::begin(Some(recorder), client, "put");
+        record.end_with(etcd.put(key.clone(), "value", None).await.is_ok());
+        let record = Record::begin(Some(recorder), client, "get");
+        record.end_with(etcd.get(key.clone(), None).await.is_ok());
+    }
+}
+
 fn recorder() -> Recorder {
     let source = Source::Other {
         description: "benchmark".to_owned(),
@@ -131,7 +181,15 @@ impl<'a> Record<'a> {
     }
 
     fn end(self) {
+        self.end_with(true);
+    }
+
+    fn end_with(self, is_known: bool) {
         if let Some((recorder, id)) = self.recorder {
+            if !is_known {
+                let mut recorder = recorder.lock().unwrap();
+                return recorder.info(id, now().as_nanos(), "no answer");
+            }
             let value = Json::new("value").unwrap();
             let mut recorder = recorder.lock().unwrap();
             recorder.ok(id, now().as_nanos(), value, Evidence::NONE);
@@ -193,6 +251,8 @@ fn contenders() -> Vec<Contender> {
                 contenders.push(Contender::new(name, work));
             }
         }
+        let name = format!("etcd-sim on {}, three members, faults", executor.name());
+        contenders.push(Contender::new(name, move || under_faults(executor)));
     }
     contenders
 }
@@ -213,7 +273,7 @@ fn main() {
     println!("{CLIENTS} clients, {REQUESTS} requests, one core, best of {ROUNDS} rounds\n");
     for contender in &contenders {
         println!(
-            "{:<44} {:>8.0} requests/s   {:>5.2} times the first",
+            "{:<48} {:>8.0} requests/s   {:>5.2} times the first",
             contender.name,
             contender.requests_per_second(),
             contender.ratio_to(&contenders[0]),

@@ -19,7 +19,7 @@ impl Log {
     }
 }
 
-#[expect(
+#[allow(
     clippy::disallowed_methods,
     clippy::disallowed_macros,
     reason = "what a user's program does"
@@ -30,6 +30,11 @@ mod on_tokio {
 }
 
 #[cfg(madsim)]
+#[allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_macros,
+    reason = "what a user's program does"
+)]
 mod on_madsim {
     use super::Log;
     use madsim_tokio as tokio;
