@@ -199,45 +199,45 @@ impl Simulation {
 
     /// Any fault, now, as if the plan had it. What lasts does so for as long as it says,
     /// and [`healed`](Simulation::healed) does not wait for it.
-    pub fn strike(&self, kind: FaultKind) {
-        self.check_parties(&kind);
-        injector::strike_now(self, &kind);
+    pub fn strike(&self, kind: &FaultKind) {
+        self.check_parties(kind);
+        injector::strike_now(self, kind);
     }
 
     /// The client's process dies and does not come back. Its requests under way may
     /// still land.
     pub fn kill(&self, client: ClientId) {
-        self.strike(FaultKind::KillClient { client });
+        self.strike(&FaultKind::KillClient { client });
     }
 
     /// The client's connections break, with everything that is on its way.
     pub fn reset(&self, client: ClientId) {
-        self.strike(FaultKind::Reset { client });
+        self.strike(&FaultKind::Reset { client });
     }
 
     /// The streams of the client's watches break; its other calls do not.
     pub fn break_watches(&self, client: ClientId) {
-        self.strike(FaultKind::BreakWatches { client });
+        self.strike(&FaultKind::BreakWatches { client });
     }
 
     /// The next message of the client never arrives.
     pub fn lose_next_request(&self, client: ClientId) {
-        self.strike(FaultKind::LoseRequest { client });
+        self.strike(&FaultKind::LoseRequest { client });
     }
 
     /// The next message to the client never arrives. What it asked for has happened.
     pub fn lose_next_response(&self, client: ClientId) {
-        self.strike(FaultKind::LoseResponse { client });
+        self.strike(&FaultKind::LoseResponse { client });
     }
 
     /// Another member leads: this one, or any.
     pub fn change_leader(&self, to: Option<MemberId>, pending: Pending) {
-        self.strike(FaultKind::ChangeLeader { to, pending });
+        self.strike(&FaultKind::ChangeLeader { to, pending });
     }
 
     /// Another program compacts the history up to the present revision.
     pub fn compact(&self) {
-        self.strike(FaultKind::Compact);
+        self.strike(&FaultKind::Compact);
     }
 
     /// All members.
