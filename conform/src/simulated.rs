@@ -112,6 +112,7 @@ impl Simulated {
             Some(Ok(Err(panicked))) => panicked,
             _ => Panicked {
                 message: "it has ended".to_owned(),
+                location: None,
             },
         }
     }
