@@ -13,7 +13,7 @@ use etcd_recipes::etcd_client::Client;
 use job_scheduler::{Bookkeeping, Options};
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let mut arguments = std::env::args().skip(1);
     let (Some(endpoint), Some(process)) = (arguments.next(), arguments.next()) else {
         return Err("usage: job-scheduler ENDPOINT NAME-OF-THIS-PROCESS".into());
