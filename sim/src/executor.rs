@@ -268,7 +268,8 @@ where
     match thread.join() {
         Ok(result) => result,
         Err(payload) => Err(Panicked {
-            message: panic_message(payload.as_ref()),
+            message: panics::message(payload.as_ref()),
+            location: None,
         }),
     }
 }
