@@ -261,7 +261,9 @@ impl Network {
             match *kind {
                 FaultKind::LoseRequest { .. } => links.lose_requests += 1,
                 FaultKind::LoseResponse { .. } => links.lose_responses += 1,
-                FaultKind::HoldRequest { by_ms, .. } => links.hold_requests.push(ms(by_ms)),
+                FaultKind::HoldRequest { by_ms, .. } => {
+                    links.hold_requests.push(Duration::from_millis(by_ms));
+                }
                 FaultKind::Delay { .. } => links.told.delay = false,
                 FaultKind::Partition { .. } => links.told.partition = false,
                 _ => {}

@@ -1,5 +1,9 @@
 //! What people use who test their own service: the builder, faults by hand, the
 //! attribute, and an ordinary program on both executors.
+#![allow(
+    clippy::disallowed_macros,
+    reason = "an ordinary program is included, unedited, and selects"
+)]
 
 use std::time::Duration;
 

@@ -13,7 +13,7 @@ use etcd_sim::{Faults, Simulation};
 pub(crate) struct Log(Arc<Mutex<String>>);
 
 impl Log {
-    fn say(&self, line: String) {
+    fn say(&self, line: impl std::fmt::Display) {
         let mut log = self.0.lock().unwrap();
         writeln!(log, "{} {line}", now().as_nanos()).unwrap();
     }
@@ -70,8 +70,7 @@ fn run(executor: Executor, seed: u64) -> String {
         }
         let settled = simulation.settle(Duration::from_secs(60)).await;
         log.say(format!("{settled:?}"));
-        let said = log.0.lock().unwrap().clone();
-        said
+        std::mem::take(&mut *log.0.lock().unwrap())
     });
     said.unwrap()
 }

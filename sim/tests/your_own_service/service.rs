@@ -48,7 +48,7 @@ async fn step(client: &mut Client) -> Result<u64, etcd_client::Error> {
     let answer = client.get("number", None).await?;
     let kv = answer.kvs().first();
     let number: u64 = kv.map_or(0, |kv| kv.value_str().unwrap().parse().unwrap());
-    let revision = kv.map_or(0, |kv| kv.mod_revision());
+    let revision = kv.map_or(0, etcd_client::KeyValue::mod_revision);
     let unchanged = Compare::mod_revision("number", CompareOp::Equal, revision);
     let put = TxnOp::put("number", (number + 1).to_string(), None);
     let txn = Txn::new().when([unchanged]).and_then([put]);
