@@ -236,6 +236,100 @@ fn what_is_no_history_is_exit_2_with_file_and_line() {
         .notes(".: no history is in this folder");
 }
 
+const QUEUE_TEXT: &str = "# queue\nenq 1 0 1\nenq 2 2 3\ndeq 1 4 5\n";
+
+#[test]
+fn of_a_folder_all_histories_are_told_in_a_table() {
+    let folder = Folder::new();
+    std::fs::create_dir_all(folder.path("run/deep/client-1")).unwrap();
+    folder.write("run/a.jsonl", valid());
+    folder.write("run/deep/b.jsonl", unsafe_());
+    folder.write("run/deep/c.txt", QUEUE_TEXT);
+    folder.write("run/notes.txt", "nothing of interest");
+    folder.write("run/.hidden.jsonl", unsafe_());
+    let ran = folder.run("check run").exits_with(1);
+    for row in [
+        "run/a.jsonl       jsonl    fifo-queue           2  valid",
+        "run/deep/b.jsonl  jsonl    fifo-queue           -  safety   VFresh",
+        "run/deep/c.txt    monitor  fifo-queue           3  valid",
+        "3 histories: 2 valid, 1 safety; 1 file is none",
+        "run/deep/b.jsonl: safety violation: VFresh",
+    ] {
+        assert!(ran.stdout.contains(row), "no {row:?} in {}", ran.stdout);
+    }
+    assert!(!ran.stdout.contains("a.jsonl: valid"), "{}", ran.stdout);
+    std::fs::remove_file(folder.path("run/deep/b.jsonl")).unwrap();
+    folder.run("check run").exits_with(0);
+    let json = folder.run("check --json run").exits_with(0).json();
+    assert_eq!(json["files"][1]["format"], "monitor");
+}
+
+#[test]
+fn patterns_and_packed_files_are_understood() {
+    let folder = Folder::new();
+    folder.write("a1.jsonl", valid());
+    folder.write("a2.jsonl", undecided());
+    folder.write("b1.jsonl", unsafe_());
+    let check = |pattern: &str| {
+        let mut command = folder.command();
+        command.args(["check", pattern]);
+        crate::support::Ran::from(command.output().unwrap())
+    };
+    check("a?.jsonl")
+        .exits_with(4)
+        .says("2 histories: 1 valid, 1 undecided");
+    check("[ab]1.jsonl").exits_with(1);
+    check("***.jsonl").exits_with(2).notes("no pattern");
+    let gzip = std::process::Command::new("gzip")
+        .arg("-k")
+        .arg(folder.path("b1.jsonl"))
+        .status();
+    if gzip.is_ok_and(|status| status.success()) {
+        check("b1.jsonl.gz").exits_with(1).says("lines 4-5");
+    }
+}
+
+#[test]
+fn the_format_can_be_named() {
+    let folder = Folder::new();
+    folder.write("h", QUEUE_TEXT);
+    folder
+        .run("check h")
+        .exits_with(0)
+        .says("h: valid: 3 operations");
+    folder.run("check --from monitor h").exits_with(0);
+    folder
+        .run("check --from jepsen h")
+        .exits_with(2)
+        .notes("h: line 1, column 1");
+    folder.write("x", "anything\n");
+    folder
+        .run("check x")
+        .exits_with(2)
+        .notes("x: line 1, column 1: this is none of the formats");
+    folder.write("m.edn", "{:type :invoke :f :fly :process 1}\n");
+    folder
+        .run("check m.edn")
+        .exits_with(2)
+        .notes("do not tell which model they are for");
+}
+
+#[test]
+fn what_is_larger_than_memory_is_refused_with_the_figure() {
+    let folder = Folder::new();
+    folder.write("h", valid());
+    folder
+        .run("check --memory 1KiB h")
+        .exits_with(2)
+        .notes("larger than memory")
+        .notes("only 1.0 KiB may be used");
+    folder.run("check --memory 1GiB h").exits_with(0);
+    folder
+        .run("check --memory 1parsec h")
+        .exits_with(2)
+        .notes("parsec");
+}
+
 #[test]
 fn text_from_a_file_cannot_command_the_terminal() {
     let folder = Folder::new();
