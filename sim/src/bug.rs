@@ -44,10 +44,6 @@ pub enum EtcdBug {
     /// A crash of the only member loses the last write, although it was answered
     /// ([14370](https://github.com/etcd-io/etcd/issues/14370)).
     CrashLosesWrite,
-    /// A revocation that an old leader had proposed ends a lease that the new one has
-    /// renewed ([15247](https://github.com/etcd-io/etcd/issues/15247)). Needs several
-    /// members.
-    OldLeaderRevokes,
     /// Each write of a transaction takes a revision of its own. No bug of etcd's.
     TornTxn,
     /// The last key of a lease outlives it. No bug of etcd's.
@@ -67,7 +63,6 @@ impl EtcdBug {
         EtcdBug::StaleReadAfterPause,
         EtcdBug::RevisionGoesBack,
         EtcdBug::CrashLosesWrite,
-        EtcdBug::OldLeaderRevokes,
         EtcdBug::TornTxn,
         EtcdBug::LeaseLeavesKeys,
     ];
@@ -85,7 +80,6 @@ impl EtcdBug {
             EtcdBug::StaleReadAfterPause => "etcd-20418",
             EtcdBug::RevisionGoesBack => "etcd-17780",
             EtcdBug::CrashLosesWrite => "etcd-14370",
-            EtcdBug::OldLeaderRevokes => "etcd-15247",
             EtcdBug::TornTxn => "etcd-torn-txn",
             EtcdBug::LeaseLeavesKeys => "etcd-lease-leaves-keys",
         }
@@ -116,9 +110,6 @@ impl EtcdBug {
                 "revisions of deletions are counted once more after a crash"
             }
             EtcdBug::CrashLosesWrite => "a crash of the only member loses the last write",
-            EtcdBug::OldLeaderRevokes => {
-                "a revocation by an old leader ends a lease that the new one has renewed"
-            }
             EtcdBug::TornTxn => "each write of a transaction takes a revision of its own",
             EtcdBug::LeaseLeavesKeys => "the last key of a lease outlives it",
         }
@@ -127,9 +118,7 @@ impl EtcdBug {
     /// How many members a cluster needs for it to show: between these two.
     pub const fn members(self) -> (usize, usize) {
         match self {
-            EtcdBug::WatchTravelsBack
-            | EtcdBug::StaleReadAfterPause
-            | EtcdBug::OldLeaderRevokes => (3, 5),
+            EtcdBug::WatchTravelsBack | EtcdBug::StaleReadAfterPause => (3, 5),
             EtcdBug::CrashLosesWrite => (1, 1),
             _ => (1, 5),
         }

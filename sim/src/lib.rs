@@ -87,7 +87,7 @@
 //!   deposed leader had not committed never comes back. The list of leases, and
 //!   what is left of one, is always the leader's. A lease that a new leader has
 //!   extended never ends by what the old one had proposed; in etcd there is a moment
-//!   in which it can ([`bug::EtcdBug::OldLeaderRevokes`]).
+//!   in which it can.
 //! - Members join and leave never. There is no quota but as a fault, and no range
 //!   stream.
 //! - Users, roles and alarms are the newest everywhere, also on a member that lags

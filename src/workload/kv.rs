@@ -76,7 +76,6 @@ impl Workload for KvWorkload {
                 bug(EtcdBug::StaleReadAfterPause),
                 bug(EtcdBug::RevisionGoesBack),
                 bug(EtcdBug::CrashLosesWrite),
-                bug(EtcdBug::OldLeaderRevokes),
                 bug(EtcdBug::TornTxn),
                 bug(EtcdBug::LeaseLeavesKeys),
             ]

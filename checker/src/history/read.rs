@@ -65,6 +65,9 @@ impl History {
             events.push(event);
             places.push(place);
         }
+        if let Some(last) = events.last() {
+            allow(last.line, bytes)?;
+        }
         Ok(Self::from_file(header, events, places))
     }
 }

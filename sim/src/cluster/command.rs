@@ -10,7 +10,6 @@ use tonic::Status;
 
 use super::error::ClusterError;
 use crate::auth::{AuthCommand, AuthError, Caller};
-use crate::bug::EtcdBug;
 use crate::store::{LeaseId, Store, StoreError};
 
 /// What is to become part of the history, and who wants it.
@@ -165,9 +164,7 @@ impl Command {
             }
             Command::Revoke(id) => store.lease_revoke(id).map(|()| Outcome::Revoked),
             Command::Expire(id) => {
-                let is_over = store.is_expired(now, id)
-                    || store.options().bug == Some(EtcdBug::OldLeaderRevokes);
-                let ended = if is_over {
+                let ended = if store.is_expired(now, id) {
                     store.lease_revoke(id)
                 } else {
                     Ok(())

@@ -29,7 +29,10 @@ async fn settings_reach_the_builder(
     );
     let mut client = simulation.client(7).await?;
     simulation.healed().await;
-    client.put("key", "value", None).await?;
+    // Requests that were under way fail yet, and a leader has to be elected.
+    while client.put("key", "value", None).await.is_err() {
+        etcd_sim::executor::sleep(Duration::from_millis(100)).await;
+    }
     Ok(())
 }
 
