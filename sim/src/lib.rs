@@ -4,7 +4,7 @@
 //! Programs that coordinate through etcd fail when an answer is lost, a lease
 //! runs out during a pause, or a dead process's request lands late. On a real
 //! cluster such moments are rare and do not come back. Here they are data: a
-//! [`Plan`](plan::Plan) says what goes wrong and when, a seed decides the rest,
+//! [`Plan`] says what goes wrong and when, a seed decides the rest,
 //! and the same plan gives the same run again. Only the wire is simulated: the
 //! program under test uses the client that it uses in production, and the member
 //! answers through etcd's own gRPC services.

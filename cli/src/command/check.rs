@@ -63,8 +63,8 @@ pub(crate) struct Check {
 
     /// The consistency models that transactions must satisfy, instead of what the header says
     ///
-    /// For the models list-append, rw-register, transactions and bank. Without this and without a
-    /// word in the header it is strict-serializable
+    /// For the model list-append. Without this and without a word in the header it is
+    /// strict-serializable
     #[arg(long, alias = "consistency-models", value_name = "NAME", value_delimiter = ',', value_parser = consistency_parser())]
     consistency: Vec<Consistency>,
 
