@@ -226,7 +226,6 @@ fn compare(real: &str, served: &str, session: fn(&mut Side)) {
 }
 
 #[test]
-#[ignore = "has not run to its end yet: see what differs, and mend it"]
 fn a_session_of_etcdctl_is_that_on_a_real_etcd() {
     let real = Etcd::start();
     let version = real.with_client(async |mut client| {

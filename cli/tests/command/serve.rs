@@ -48,7 +48,6 @@ impl Drop for Served {
 }
 
 #[test]
-#[ignore = "has not run yet"]
 fn wrong_usage_of_serve_is_exit_2_and_says_what_to_do() {
     let folder = Folder::new();
     folder.write(
@@ -82,7 +81,6 @@ fn wrong_usage_of_serve_is_exit_2_and_says_what_to_do() {
 
 #[cfg(unix)]
 #[test]
-#[ignore = "has not run yet"]
 fn serve_tells_of_faults_and_ends_on_ctrl_c() {
     let folder = Folder::new();
     folder.write(

@@ -101,7 +101,11 @@ fn shown(alarm: &PbAlarmMember) -> String {
         NO_SPACE => "NOSPACE",
         _ => "CORRUPT",
     };
-    format!("memberID:{} alarm:{name} ", alarm.member_id)
+    // A field that is 0 is not written (`String` of etcd's messages).
+    match alarm.member_id {
+        0 => format!("alarm:{name} "),
+        id => format!("memberID:{id} alarm:{name} "),
+    }
 }
 
 #[tonic::async_trait]
