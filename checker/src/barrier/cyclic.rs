@@ -6,8 +6,9 @@ use serde::Deserialize;
 
 use super::minimal;
 use super::pool::Pools;
-use super::value::{happened, lease, participants, stuck, unknown_operation};
+use super::value::{happened, lease, participants, stuck};
 use crate::history::{History, HistoryError, Operation, Outcome};
+use crate::keyed::unknown_operation;
 use crate::liveness::Deadline;
 use crate::verdict::{Class, Kind, Summary, Verdict, Violation, count};
 

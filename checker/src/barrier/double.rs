@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::minimal;
 use super::rounds::{Enter, Failure, Reason, Rounds, Search};
-use super::value::{Holder, happened, participants, stuck, unknown_operation};
+use super::value::{Holder, happened, participants, stuck};
 use crate::history::{History, HistoryError, Operation, Outcome};
+use crate::keyed::unknown_operation;
 use crate::liveness::Deadline;
 use crate::verdict::{Class, Kind, Summary, Verdict, Violation, count};
 

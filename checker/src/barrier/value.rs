@@ -66,19 +66,6 @@ pub(super) fn participants(history: &History) -> Result<usize, HistoryError> {
     }
 }
 
-pub(super) fn unknown_operation(
-    event: &Event,
-    model: &'static str,
-    known: &'static str,
-) -> HistoryError {
-    let problem = Problem::UnknownOperation {
-        model,
-        f: event.f.to_string(),
-        known,
-    };
-    HistoryError::at(event.line, problem)
-}
-
 /// Whether a completed operation tells something: it happened.
 pub(super) fn happened(operation: &Operation<'_>) -> bool {
     operation.outcome() == Outcome::Ok

@@ -1,7 +1,8 @@
 //! The operations on a barrier.
 
-use super::super::value::{Holder, unknown_operation};
+use super::super::value::Holder;
 use crate::history::{HistoryError, Operation, Outcome};
+use crate::keyed::unknown_operation;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Action {
