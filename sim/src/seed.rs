@@ -17,6 +17,8 @@ pub enum Stream {
     Network,
     /// How long messages between members take, and when they elect a leader.
     Members,
+    /// How many members a cluster has, where that is drawn.
+    Cluster,
     /// Which faults happen, and when.
     Faults,
     /// What the clients do.
@@ -31,6 +33,7 @@ impl Stream {
             Stream::Schedule => 0x5c4e_d01e,
             Stream::Network => 0x0e70_0c4b,
             Stream::Members => 0x3e3b_e75a,
+            Stream::Cluster => 0xc1a5_7e30,
             Stream::Faults => 0xfa01_7500,
             Stream::Workload => 0x3074_10ad,
             Stream::Jitter => 0x3177_e400,

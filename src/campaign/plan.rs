@@ -161,8 +161,8 @@ impl RunPlan {
         Self::draw_with(workload, seed, None, adjust)
     }
 
-    /// The same with a cluster of so many members and all kinds of fault; none: one
-    /// member, and the kinds that strike clients, crashes and compactions.
+    /// The same with a cluster of so many members and all kinds of fault. None: the seed
+    /// says how many members, and which kinds (see [`Profile::members`]).
     pub fn draw_with(
         workload: &'static dyn Workload,
         seed: u64,
@@ -307,13 +307,15 @@ impl RunPlan {
     }
 }
 
+/// No run draws more faults than this.
+const FAULTS_MAX: usize = 16;
+
 /// What faults are drawn from.
 fn profile(workload: &dyn Workload, parameters: &Parameters, members: Option<usize>) -> Profile {
     Profile {
         clients: workload.clients(parameters),
         until_ms: workload.lasts_ms(parameters),
-        // There are more kinds of fault where members are chosen.
-        faults_max: if members.is_some() { 16 } else { 12 },
+        faults_max: FAULTS_MAX,
         members,
     }
 }

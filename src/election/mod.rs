@@ -13,7 +13,7 @@ use etcd_client::{
 };
 
 use crate::error::Error;
-use crate::hold::{Claim, Hold};
+use crate::hold::{Claim, Hold, stand_back};
 use crate::keys::Name;
 use crate::request::{Purpose, revision_of};
 use crate::session::{Session, Turn};
@@ -189,6 +189,8 @@ impl Election {
             return self.stand_and_leak(value).await;
         }
         let turn = inner.turn().await?;
+        let stands = |key: &str, _: &_| inner.is_candidate(key);
+        stand_back(&inner.session, &inner.mirror, stands).await?;
         let (hold, entry) = inner.enter(turn, &value).await?;
         self.lead(hold, &entry, value).await
     }

@@ -24,7 +24,7 @@ pub(crate) use claim::Claim;
 pub(crate) use cleaner::Cleaner;
 use cleaner::Cleanup;
 pub use guarded::GuardedTxn;
-pub(crate) use line::wait_in_line;
+pub(crate) use line::{stand_back, wait_in_line};
 
 /// A key that a session owns.
 ///

@@ -10,6 +10,7 @@ use etcd_sim::simulation::{Options, Simulation, run};
 use super::*;
 use crate::request::revision_of;
 use crate::session::SessionOptions;
+use crate::watch::View;
 
 fn simulated<T: Send + 'static, Fut>(
     faults: Vec<FaultKind>,
@@ -198,4 +199,59 @@ fn a_key_is_not_asked_for_when_etcd_does_not_know_the_lease() {
         assert!(error.is_session_lost(), "{error}");
         assert!(!session.is_alive());
     });
+}
+
+/// Puts so many keys into the line, one of which goes every `moves_ms`, and comes to
+/// it. How long the newcomer stood back, and how many keys there were then.
+fn stands_back(keys: usize, moves_ms: u64) -> (Duration, usize) {
+    simulated(vec![], move |simulation| async move {
+        let session = session(&simulation).await;
+        let client = simulation.client(1).await.unwrap();
+        for key in 0..keys {
+            client
+                .kv_client()
+                .put(format!("line/{key}"), "", None)
+                .await
+                .unwrap();
+        }
+        let mirror = session.mirror("line/");
+        let all = |view: &View| (view.keys.len() == keys).then_some(());
+        mirror.wait(0, all).await.unwrap();
+        let moving = async {
+            let mut kv = client.kv_client();
+            for key in 0..keys {
+                runtime::sleep(Duration::from_millis(moves_ms)).await;
+                kv.delete(format!("line/{key}"), None).await.unwrap();
+            }
+            std::future::pending::<()>().await
+        };
+        let start = runtime::now();
+        let standing_back = async {
+            stand_back(&session, &mirror, |_, _| true).await.unwrap();
+            let left = mirror.peek(|view| view.keys.len());
+            (runtime::now() - start, left.unwrap())
+        };
+        match futures_util::future::select(Box::pin(standing_back), Box::pin(moving)).await {
+            futures_util::future::Either::Left((stood, _)) => stood,
+            futures_util::future::Either::Right(_) => unreachable!("it never ends"),
+        }
+    })
+}
+
+#[test]
+fn newcomers_stand_back_until_a_line_that_moves_fast_has_become_short() {
+    let (stood, left) = stands_back(5, 1);
+    assert_eq!(left, 2);
+    assert!(stood < Duration::from_millis(100), "{stood:?}");
+}
+
+#[test]
+fn nobody_stands_back_for_long_and_nobody_from_a_short_line() {
+    assert_eq!(stands_back(2, 1_000), (Duration::ZERO, 2));
+    let (stood, left) = stands_back(5, 1_000);
+    // The executor's timers are a few nanoseconds late.
+    assert_eq!((stood.as_millis(), left), (20, 5));
+    let (stood, left) = stands_back(1_000, 0);
+    assert_eq!(stood.as_millis(), 100);
+    assert!(left > 900, "{left}");
 }

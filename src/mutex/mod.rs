@@ -14,13 +14,13 @@ use self::creation::Place;
 #[doc(hidden)]
 pub use self::fault::MutexFault;
 use crate::error::Error;
-use crate::hold::{Claim, Hold, wait_in_line};
+use crate::hold::{Claim, Hold, stand_back, wait_in_line};
 use crate::keys::Name;
 use crate::request::Purpose;
 use crate::runtime;
 use crate::session::{Session, Turn};
 use crate::telemetry::{self, Call};
-use crate::watch::Mirror;
+use crate::watch::{Entry, Mirror};
 
 mod creation;
 #[cfg(feature = "harness")]
@@ -257,6 +257,8 @@ impl Mutex {
     async fn acquire(&self) -> Result<MutexGuard, Error> {
         let inner = &*self.inner;
         let turn = inner.turn().await?;
+        let stands = |key: &str, entry: &Entry| inner.counts(key, entry.lease);
+        stand_back(&inner.session, &inner.mirror, stands).await?;
         let (hold, place) = inner.enter(turn).await?;
         let revision = if place.is_first {
             place.revision

@@ -135,6 +135,14 @@ impl Mirror {
         }
     }
 
+    /// Asks about the view that there is; none if the keys are not followed (yet).
+    /// Sends nothing.
+    pub(crate) fn peek<T>(&self, ask: impl FnOnce(&View) -> T) -> Option<T> {
+        let state = self.handle.shared.lock();
+        let view = state.view.as_ref().filter(|_| state.running);
+        view.map(ask)
+    }
+
     /// Waits until `decide` says something about a view at or after `revision`.
     ///
     /// It is asked about the first such view and then after changes; views may be

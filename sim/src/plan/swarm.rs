@@ -24,9 +24,10 @@ pub struct Profile {
     pub until_ms: u64,
     /// No more faults than this.
     pub faults_max: usize,
-    /// How many members the cluster has, and that all kinds of fault are drawn. None:
-    /// one, and only what strikes clients, crashes and compactions: the first ten of
-    /// [`FaultKind::NAMES`].
+    /// How many members the cluster has. None: the seed says so too. Every other seed
+    /// then has one member, and only those kinds of fault that strike clients, crashes
+    /// and compactions (the first ten of [`FaultKind::NAMES`]); the others have one,
+    /// three or five, and all kinds.
     pub members: Option<usize>,
 }
 
@@ -56,10 +57,8 @@ impl Profile {
     /// The kinds of fault that can be drawn for so many members (see
     /// [`Profile::members`]).
     pub fn kinds(members: Option<usize>) -> impl Iterator<Item = &'static str> {
-        let can_be_drawn = move |(number, _): &(usize, &'static str)| match members {
-            None => *number < OF_CLIENTS,
-            Some(1) => !OF_SEVERAL.contains(number),
-            Some(_) => true,
+        let can_be_drawn = move |(number, _): &(usize, &'static str)| {
+            members != Some(1) || !OF_SEVERAL.contains(number)
         };
         let kinds = FaultKind::NAMES.into_iter().enumerate();
         kinds.filter(can_be_drawn).map(|(_, kind)| kind)
@@ -71,7 +70,7 @@ impl Swarm {
     pub fn draw(seed: u64, profile: &Profile) -> Self {
         let mut rng = Stream::Faults.rng(seed);
         let max_us = [0, 3_000, 8_000, 30_000][rng.random_range(0..4)];
-        let Some(members) = profile.members else {
+        let Some(members) = profile.members.or_else(|| drawn_members(seed)) else {
             return Swarm::plain(rng, max_us, profile);
         };
         let knows_one = rng.random_bool(0.4) && members > 1;
@@ -106,7 +105,10 @@ impl Swarm {
             endpoints: Endpoints::All,
             latency: Latency { min_us: 0, max_us },
             weights,
-            count: rng.random_range(1..=profile.faults_max),
+            // There are fewer kinds than in the others.
+            count: rng
+                .random_range(1..=(profile.faults_max * 3 / 4).max(1))
+                .min(profile.faults_max),
             is_plain: true,
             rng,
         }
@@ -367,6 +369,17 @@ impl Swarm {
             for_ms,
         }
     }
+}
+
+/// How many members the cluster of a seed has; none: one, and the first kinds of fault.
+///
+/// What goes wrong between clients and etcd needs neither members nor their faults, and
+/// is found soonest where there is nothing else.
+fn drawn_members(seed: u64) -> Option<usize> {
+    let mut rng = Stream::Cluster.rng(seed);
+    let is_plain = rng.random_bool(0.5);
+    let members = [1, 3, 3, 5][rng.random_range(0..4)];
+    (!is_plain).then_some(members)
 }
 
 /// One of the first kinds.
