@@ -93,7 +93,7 @@ pub(super) const UNFENCED: Bug = Bug {
 const REQUEST_DEADLINE: Duration = Duration::from_secs(1);
 
 pub(super) fn lasts_ms(parameters: &Parameters) -> u64 {
-    let section_ms = 20 + parameters.get("hold_ms") + parameters.get("think_ms") / 2;
+    let section_ms = 20 + parameters.get("hold_ms") * 3 / 2 + parameters.get("think_ms") / 2;
     300 + parameters.get("rounds") * section_ms
 }
 

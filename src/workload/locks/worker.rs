@@ -217,7 +217,7 @@ impl<'r> Worker<'r> {
     }
 
     async fn work(&mut self, lock: usize, guard: &Guard) {
-        for _ in 0..self.rng.random_range(0..=2) {
+        for _ in 0..self.rng.random_range(1..=3) {
             self.pause(self.run.hold_ms).await;
             if !matches!(guard, Guard::Read(_)) {
                 self.write(lock, guard.hold()).await;
