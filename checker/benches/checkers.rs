@@ -8,7 +8,9 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use etcd_checker::{History, Model, check};
+use etcd_checker::{Check, History, Model, check, check_file};
+use support::register_logs::register_log;
+use support::reports;
 use support::transactions::{Object, busy_transactions};
 use support::{Random, busy_bank, busy_queue};
 
@@ -40,6 +42,50 @@ fn main() {
             measure(&busy_transactions(&mut Random(1), object, *size, CLIENTS));
         }
     }
+    measure_logs(if is_test { 10 } else { 100 });
+    measure_report(if is_test { 1_000 } else { 100_000 });
+}
+
+/// Logs of Jepsen's size, one after the other.
+fn measure_logs(logs: u64) {
+    let (mut read, mut checked) = (Duration::ZERO, Duration::ZERO);
+    for seed in 0..logs {
+        let log = register_log(&mut Random(seed), 85);
+        let ((format, history), time) =
+            timed(|| Check::new().read(log.as_bytes()).expect("it is a log"));
+        read += time;
+        let (answer, time) = timed(|| {
+            Check::new()
+                .history(format, history)
+                .expect("it is well-formed")
+        });
+        checked += time;
+        assert!(answer.verdict.is_valid(), "{}", answer.verdict);
+    }
+    let each = |time: Duration| time.as_secs_f64() * 1e6 / logs as f64;
+    println!(
+        "{logs} register logs of 85 operations: {:.0} us to read and {:.0} us to check each",
+        each(read),
+        each(checked)
+    );
+}
+
+/// A report of etcd's robustness tests, with one write in twenty of unknown outcome, from the
+/// folder to the verdict.
+fn measure_report(operations: usize) {
+    let run = reports::run(&mut Random(1), operations, 20);
+    let folder = tempfile::tempdir().expect("there is room for a folder");
+    run.write(folder.path(), &run.watch("", 2, true));
+    let mut best = Duration::MAX;
+    for _ in 0..3 {
+        let (checked, time) = timed(|| check_file(folder.path()).expect("it is a report"));
+        assert!(checked.verdict.is_valid(), "{}", checked.verdict);
+        best = best.min(time);
+    }
+    println!(
+        "robustness report of {operations} operations: {:.1} ms in all",
+        best.as_secs_f64() * 1e3
+    );
 }
 
 fn measure(history: &History) {

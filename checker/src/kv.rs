@@ -19,7 +19,9 @@
 //! Keys are independent of each other, so each is checked by itself. The state of a key is
 //! its value, or that it is absent, and a [search](crate::search) remembers where it has
 //! been: O(n 2^k) at worst for puts, and O(n k!) for appends, for k changes of one key
-//! that overlap. Gets do not branch.
+//! that overlap before anybody looks. Gets do not branch. Values that no answer begins with
+//! are all the same to those who ask, and what does not begin as the next get has it is not
+//! gone on from; so appends of which each is another text hardly branch.
 //!
 //! etcd's own requests have revisions, and with them the check is linear: that is
 //! [`etcd`](crate::etcd).
@@ -32,6 +34,8 @@
 //!
 //! The twin in `tests/`, which tries all orders, agrees on many small random histories.
 
+use std::collections::BTreeSet;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -74,8 +78,18 @@ pub(crate) enum Answer {
     Compared(bool),
 }
 
+/// What a key has, as far as it matters.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Held {
+    Value(Value),
+    /// A value that no answer begins with. So nobody sees it, whatever is appended.
+    Unseen,
+}
+
 pub(crate) struct Map<'h> {
     keys: Names<'h>,
+    /// For each key the values that answers tell of.
+    told: Vec<BTreeSet<Arc<str>>>,
     /// What absent keys are taken for.
     absent: Value,
 }
@@ -91,6 +105,7 @@ impl<'h> Object<'h> for Map<'h> {
         let parameters: Parameters<'h> = parameters(history)?;
         Ok(Self {
             keys: Names::default(),
+            told: Vec::new(),
             absent: parameters.absent.and_then(|absent| value(absent.get())),
         })
     }
@@ -134,11 +149,45 @@ impl<'h> Object<'h> for Map<'h> {
                     .unwrap_or_else(|| unknown_operation(event, "kv", KNOWN)));
             }
         };
-        Ok(((self.keys.number(key), ask), answer))
+        let key = self.keys.number(key);
+        self.tell(key, &ask, answer.as_ref());
+        Ok(((key, ask), answer))
     }
 }
 
 impl Map<'_> {
+    /// Notes the value that an answer tells of, if it does.
+    fn tell(&mut self, key: u32, ask: &Ask, answer: Option<&Answer>) {
+        let told = match (ask, answer) {
+            (_, Some(Answer::Got(value))) => value.clone(),
+            // Whether it was the old one, though nobody may know the answer.
+            (Ask::CompareAndSet { old, .. }, _) => old.clone(),
+            _ => None,
+        };
+        let key = key as usize;
+        if self.told.len() <= key {
+            self.told.resize_with(key + 1, BTreeSet::new);
+        }
+        self.told[key].extend(told);
+    }
+
+    /// This value, if anybody may see it, or what becomes of it.
+    fn held(&self, key: u32, value: Value) -> Held {
+        let Some(text) = &value else {
+            return Held::Value(None);
+        };
+        let told = &self.told[key as usize];
+        let first = told
+            .range::<str, _>((Bound::Included(text.as_ref()), Bound::Unbounded))
+            .next();
+        let is_seen = first.is_some_and(|told| told.starts_with(text.as_ref()));
+        if is_seen {
+            Held::Value(value)
+        } else {
+            Held::Unseen
+        }
+    }
+
     fn or_absent(&self, value: Value) -> Value {
         value.or_else(|| self.absent.clone())
     }
@@ -156,7 +205,7 @@ fn value(json: &str) -> Value {
 }
 
 impl Sequential for Map<'_> {
-    type State = Value;
+    type State = Held;
     type Input = (u32, Ask);
     type Output = Answer;
     type Part = u32;
@@ -165,30 +214,38 @@ impl Sequential for Map<'_> {
         *key
     }
 
-    fn initial(&self, _: &u32) -> Value {
-        self.absent.clone()
+    fn initial(&self, key: &u32) -> Held {
+        self.held(*key, self.absent.clone())
     }
 
     fn step(
         &self,
-        state: &Value,
-        (_, ask): &Self::Input,
+        state: &Held,
+        (key, ask): &Self::Input,
         output: Option<&Answer>,
-    ) -> impl IntoIterator<Item = Value> {
+    ) -> impl IntoIterator<Item = Held> {
+        let has = |value: &Value| matches!(state, Held::Value(held) if held == value);
         match (ask, output) {
-            (Ask::Get, Some(Answer::Got(value))) => (value == state).then(|| state.clone()),
+            (Ask::Get, Some(Answer::Got(value))) => has(value).then(|| state.clone()),
             (Ask::Get, _) => Some(state.clone()),
-            (Ask::Put(value), _) => Some(value.clone()),
-            (Ask::Append(more), _) => {
-                let before = state.as_deref().unwrap_or_default();
-                Some(Some(Arc::from([before, more].concat())))
-            }
-            (Ask::CompareAndSet { old, new }, Some(Answer::Compared(matched))) => {
-                let next = if *matched { new } else { state };
-                (*matched == (old == state)).then(|| next.clone())
-            }
-            (Ask::CompareAndSet { old, new }, _) => {
-                Some(if old == state { new } else { state }.clone())
+            (Ask::Put(value), _) => Some(self.held(*key, value.clone())),
+            (Ask::Append(more), _) => Some(match state {
+                Held::Unseen => Held::Unseen,
+                Held::Value(value) => {
+                    let before = value.as_deref().unwrap_or_default();
+                    self.held(*key, Some(Arc::from([before, more].concat())))
+                }
+            }),
+            (Ask::CompareAndSet { old, new }, answer) => {
+                let matches = has(old);
+                if matches!(answer, Some(Answer::Compared(told)) if *told != matches) {
+                    return None;
+                }
+                Some(if matches {
+                    self.held(*key, new.clone())
+                } else {
+                    state.clone()
+                })
             }
         }
     }
@@ -197,16 +254,62 @@ impl Sequential for Map<'_> {
         *ask == Ask::Get || output == Some(&Answer::Compared(false))
     }
 
-    fn heap_bytes(&self, state: &Value) -> usize {
-        state
-            .as_ref()
-            .map_or(0, |text| text.len() + 2 * size_of::<usize>())
+    const LOOKS_AHEAD: bool = true;
+
+    /// What is appended stays at its place until the value is replaced, by one that what is
+    /// read begins with.
+    fn can_become<'c>(
+        &self,
+        state: &Held,
+        (_, ask): &Self::Input,
+        output: Option<&Answer>,
+        changes: impl Iterator<Item = (&'c Self::Input, Option<&'c Answer>)>,
+    ) -> bool
+    where
+        Self: 'c,
+    {
+        let (Ask::Get, Some(Answer::Got(seen))) = (ask, output) else {
+            return true;
+        };
+        let contains = |text: &str| seen.as_ref().is_some_and(|seen| seen.contains(text));
+        let begins = |value: &Value| match (value, seen) {
+            (None, _) => true,
+            (Some(value), Some(seen)) => seen.starts_with(value.as_ref()),
+            (Some(_), None) => false,
+        };
+        if matches!(state, Held::Value(value) if begins(value)) {
+            return true;
+        }
+        // It must be replaced, and what is appended then must be long enough.
+        let length = |value: &Value| value.as_ref().map_or(0, |text| text.len());
+        let (mut start, mut more) = (None, 0);
+        for ((_, ask), output) in changes {
+            match ask {
+                Ask::Put(value) if begins(value) => start = start.max(Some(length(value))),
+                Ask::CompareAndSet { new, .. }
+                    if output != Some(&Answer::Compared(false)) && begins(new) =>
+                {
+                    start = start.max(Some(length(new)));
+                }
+                Ask::Append(text) if contains(text) => more += text.len(),
+                _ => {}
+            }
+        }
+        start.is_some_and(|start| start + more >= length(seen))
     }
 
-    fn show(&self, state: &Value) -> String {
+    fn heap_bytes(&self, state: &Held) -> usize {
         match state {
-            None => "no value".to_owned(),
-            Some(value) => format!("the value {value:?}"),
+            Held::Value(Some(text)) => text.len() + 2 * size_of::<usize>(),
+            _ => 0,
+        }
+    }
+
+    fn show(&self, state: &Held) -> String {
+        match state {
+            Held::Value(None) => "no value".to_owned(),
+            Held::Value(Some(value)) => format!("the value {value:?}"),
+            Held::Unseen => "a value that nobody tells of".to_owned(),
         }
     }
 }

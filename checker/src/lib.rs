@@ -63,6 +63,7 @@
 //! - [`search`]: linearizability of any object that has a sequential description;
 //! - [`Model`], [`check`] and [`linearization`]: a checker by its name.
 
+pub mod bank;
 pub mod barrier;
 pub mod counter;
 pub mod election;
@@ -72,10 +73,13 @@ pub mod import;
 pub mod isolation;
 mod keyed;
 pub mod kv;
+mod lent;
 mod liveness;
 pub mod lock;
+pub mod long_fork;
 pub mod membership;
 mod model;
+pub mod multi_register;
 pub mod mutex;
 mod names;
 mod object;
@@ -87,6 +91,7 @@ pub mod rw_lock;
 pub mod search;
 pub mod semaphore;
 pub mod set;
+pub mod set_full;
 pub mod txn;
 pub mod verdict;
 

@@ -8,8 +8,9 @@ use crate::isolation::{self, Options};
 use crate::search::Budget;
 use crate::verdict::Verdict;
 use crate::{
-    barrier, counter, election, etcd, kv, lock, membership, mutex, object, priority_queue, queue,
-    register, reliable_queue, rw_lock, semaphore, set, txn,
+    bank, barrier, counter, election, etcd, kv, lock, long_fork, membership, multi_register, mutex,
+    object, priority_queue, queue, register, reliable_queue, rw_lock, semaphore, set, set_full,
+    txn,
 };
 
 /// What a history is checked against.
@@ -24,7 +25,8 @@ pub enum Model {
     ReliableQueue,
     /// Strictly serializable transactions.
     Transactions,
-    /// Strictly serializable transactions between accounts that always add up.
+    /// Accounts between which money moves, and which always add up: by strictly
+    /// serializable transactions, or as reads of all accounts see them.
     Bank,
     /// Transactions on lists that only grow, at a consistency model.
     ListAppend,
@@ -58,6 +60,12 @@ pub enum Model {
     Set,
     /// Groups of members.
     Membership,
+    /// Registers that transactions read and write several at a time.
+    MultiRegister,
+    /// Sets that only grow, and lose nothing.
+    SetFull,
+    /// Keys that are written once, and in one order for all who read.
+    LongFork,
 }
 
 impl Model {
@@ -85,6 +93,9 @@ impl Model {
             Self::Counter,
             Self::Set,
             Self::Membership,
+            Self::MultiRegister,
+            Self::SetFull,
+            Self::LongFork,
         ]
     }
 
@@ -112,6 +123,9 @@ impl Model {
             Self::Counter => "counter",
             Self::Set => "set",
             Self::Membership => "membership",
+            Self::MultiRegister => "multi-register",
+            Self::SetFull => "set-full",
+            Self::LongFork => "long-fork",
         }
     }
 
@@ -135,9 +149,17 @@ impl Model {
                  if they ran one by one."
             }
             Self::Bank => {
-                "Transfers take effect one by one, each between its start and its answer, and the \
-                 accounts add up to the same total at every instant."
+                "Transfers take effect as a whole or not at all, and whoever reads the accounts \
+                 finds that they add up to the same total."
             }
+            Self::MultiRegister => {
+                "Every transaction takes effect at one instant between its start and its answer, as \
+                 if they ran one by one."
+            }
+            Self::SetFull => {
+                "No element that was acknowledged, or that somebody saw, is lost for good."
+            }
+            Self::LongFork => "All who read see the writes happen in one and the same order.",
             Self::Mutex => {
                 "One client holds a lock at a time while its lease lives, and a write with an old \
                  token is refused."
@@ -271,6 +293,7 @@ fn judge(history: &History, model: Model, options: &Options) -> Result<Verdict, 
         Model::PriorityQueue => priority_queue::check(history),
         Model::ReliableQueue => reliable_queue::check(history),
         Model::Transactions => txn::check(history),
+        Model::Bank if bank::is_of(history) => bank::check(history),
         Model::Bank => txn::check_bank(history),
         Model::ListAppend => isolation::check_list_append(history, options),
         Model::Mutex if mutex::is_of(history) => mutex::check(history, budget),
@@ -289,6 +312,9 @@ fn judge(history: &History, model: Model, options: &Options) -> Result<Verdict, 
         Model::Counter => counter::check(history, budget),
         Model::Set => set::check(history, budget),
         Model::Membership => membership::check(history, budget),
+        Model::MultiRegister => multi_register::check(history, budget),
+        Model::SetFull => set_full::check(history),
+        Model::LongFork => long_fork::check(history),
     }
 }
 
@@ -318,6 +344,9 @@ pub fn linearization(
         Model::Counter => object::linearization::<counter::Counters<'_>>(history, budget),
         Model::Set => object::linearization::<set::Sets<'_>>(history, budget),
         Model::Membership => object::linearization::<membership::Groups<'_>>(history, budget),
+        Model::MultiRegister => {
+            object::linearization::<multi_register::MultiRegister<'_>>(history, budget)
+        }
         _ => Ok(None),
     }
 }

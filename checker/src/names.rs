@@ -31,6 +31,11 @@ impl<'h> Names<'h> {
         number
     }
 
+    /// The number of a text that has one.
+    pub(crate) fn known(&self, text: &str) -> Option<u32> {
+        self.numbers.get(text).copied()
+    }
+
     pub(crate) fn text(&self, number: u32) -> &str {
         &self.texts[number as usize]
     }

@@ -193,6 +193,42 @@ fn the_monitors_text() {
 /// At equal times a return is before a call: taken the other way round, the two
 /// enqueues would overlap and both orders would be right.
 #[test]
+fn the_monitors_text_with_the_times_in_front() {
+    reads(
+        "# priorityqueue\n0 1 5 INSERT 10\n2 6 8 POLL 10\n",
+        &expect![[r#"
+            monitor "priority-queue"
+             2 {"time":1,"process":0,"type":"invoke","f":"enqueue","value":[10,-10]}
+             2 {"time":5,"process":0,"type":"ok","f":"enqueue","value":[10,-10]}
+             3 {"time":6,"process":0,"type":"invoke","f":"dequeue","value":null}
+             3 {"time":8,"process":0,"type":"ok","f":"dequeue","value":[10,-10]}
+        "#]],
+    );
+    let verdict = |text: &str| {
+        let checked = Check::new().bytes(text.as_bytes()).unwrap();
+        checked.verdict.is_valid()
+    };
+    assert!(verdict("# set\n0 0 2 INSERT 2 1\n1 1 3 CONTAINS 2 0\n"));
+    assert!(!verdict("# set\n0 0 2 INSERT 2 1\n1 2 3 CONTAINS 2 0\n"));
+    // Each reads what the one before has written, the first one 0.
+    let exchange = |first: u8| {
+        format!("# rmw\n0 1 9 READ_MODIFY_WRITE 2 3\n1 1 9 READ_MODIFY_WRITE {first} 2\n")
+    };
+    assert!(verdict(&exchange(0)));
+    assert!(!verdict(&exchange(1)));
+    refuses(
+        "# queue\n0 1 ENQ 5\n",
+        "line 2, column 5",
+        "an end time must be a whole number",
+    );
+    refuses(
+        "# queue\n0 5 1 ENQ 5\n",
+        "line 2, column 5",
+        "time goes back",
+    );
+}
+
+#[test]
 fn at_equal_times_a_return_comes_first() {
     let verdict = |text: &str| Check::new().bytes(text.as_bytes()).unwrap().verdict;
     let order = "# queue\nenq 1 0 1\nenq 2 1 2\n";
@@ -244,7 +280,7 @@ fn faults_are_told_with_line_and_column() {
     refuses(
         "# queue\nenq 1 5 6 7\n",
         "line 2, column 11",
-        "behind the end time",
+        "behind the operation",
     );
     refuses(
         "INFO jepsen.util - 0 :invoke :read nil\nINFO jepsen.util - 1 :ok :read",

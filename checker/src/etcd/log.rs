@@ -426,8 +426,8 @@ fn check_results(
 
 /// Every key that a request or an answer names, in order.
 fn all_keys<'h>(entries: &[Entry<'h>]) -> Vec<Cow<'h, str>> {
-    let mut keys: Vec<Cow<'h, str>> = Vec::new();
-    let range_keys = |keys: &mut Vec<Cow<'h, str>>, result: &RangeResult<'h>| {
+    let mut keys: FxHashSet<Cow<'h, str>> = FxHashSet::default();
+    let range_keys = |keys: &mut FxHashSet<Cow<'h, str>>, result: &RangeResult<'h>| {
         keys.extend(result.kvs.iter().map(|kv| kv.0.clone()));
     };
     for entry in entries {
@@ -439,7 +439,9 @@ fn all_keys<'h>(entries: &[Entry<'h>]) -> Vec<Cow<'h, str>> {
                     .into_iter()
                     .for_each(|r| range_keys(&mut keys, r));
             }
-            Call::Put(put, _) => keys.push(put.key.clone()),
+            Call::Put(put, _) => {
+                keys.insert(put.key.clone());
+            }
             Call::Delete(delete, reply) => {
                 keys.extend(single(&delete.span));
                 let prev = reply.done().into_iter().flat_map(|result| &result.prev);
@@ -450,7 +452,9 @@ fn all_keys<'h>(entries: &[Entry<'h>]) -> Vec<Cow<'h, str>> {
                 for op in txn.success.iter().chain(&txn.failure) {
                     match op {
                         TxnOp::Range(range) => keys.extend(single(&range.span)),
-                        TxnOp::Put(put) => keys.push(put.key.clone()),
+                        TxnOp::Put(put) => {
+                            keys.insert(put.key.clone());
+                        }
                         TxnOp::Delete(delete) => keys.extend(single(&delete.span)),
                     }
                 }
@@ -475,8 +479,8 @@ fn all_keys<'h>(entries: &[Entry<'h>]) -> Vec<Cow<'h, str>> {
             _ => {}
         }
     }
+    let mut keys: Vec<Cow<'h, str>> = keys.into_iter().collect();
     keys.sort_unstable();
-    keys.dedup();
     keys
 }
 

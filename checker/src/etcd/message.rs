@@ -7,8 +7,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-/// Text that a history lends.
-pub type Text<'a> = Cow<'a, str>;
+use crate::lent;
 
 /// What stands for a number of a version that is not known; `null` in JSON.
 pub const UNKNOWN: i64 = -1;
@@ -24,10 +23,10 @@ pub const EARLIER: i64 = 0;
 pub struct KeyValue<'a>(
     /// The key.
     #[serde(borrow)]
-    pub Text<'a>,
+    pub Cow<'a, str>,
     /// The value; none when only keys were asked for.
-    #[serde(borrow)]
-    pub Option<Text<'a>>,
+    #[serde(borrow, deserialize_with = "lent::optional")]
+    pub Option<Cow<'a, str>>,
     /// The revision that created the key.
     #[serde(with = "known")]
     pub i64,
@@ -63,10 +62,15 @@ mod known {
 pub struct Span<'a> {
     /// The first key.
     #[serde(borrow)]
-    pub key: Text<'a>,
+    pub key: Cow<'a, str>,
     /// The first key behind the range; none for a single key.
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
-    pub end: Option<Text<'a>>,
+    #[serde(
+        borrow,
+        default,
+        deserialize_with = "lent::optional",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub end: Option<Cow<'a, str>>,
 }
 
 /// Reads a range; `range` in a history.
@@ -97,10 +101,10 @@ pub struct Range<'a> {
 pub struct Put<'a> {
     /// The key.
     #[serde(borrow)]
-    pub key: Text<'a>,
+    pub key: Cow<'a, str>,
     /// The value, which nobody else writes in the whole history.
     #[serde(borrow)]
-    pub value: Text<'a>,
+    pub value: Cow<'a, str>,
     /// The lease to attach it to; 0 for none.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub lease: i64,
@@ -170,7 +174,7 @@ pub struct Compare<'a>(
     pub Target,
     /// The key.
     #[serde(borrow)]
-    pub Text<'a>,
+    pub Cow<'a, str>,
     /// How.
     pub Relation,
     /// With what.
@@ -275,7 +279,7 @@ pub enum WatchEvent<'a> {
     ),
     /// It was deleted at this revision.
     Delete(
-        #[serde(borrow)] Text<'a>,
+        #[serde(borrow)] Cow<'a, str>,
         i64,
         #[serde(borrow)] Option<KeyValue<'a>>,
     ),
@@ -372,8 +376,13 @@ pub struct LeaseResult<'a> {
     /// Seconds left; 0 or less: there is no such lease.
     pub ttl: i64,
     /// The keys attached to it, if they were asked for.
-    #[serde(borrow, default, skip_serializing_if = "Vec::is_empty")]
-    pub keys: Vec<Text<'a>>,
+    #[serde(
+        borrow,
+        default,
+        deserialize_with = "lent::list",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub keys: Vec<Cow<'a, str>>,
 }
 
 /// A request that etcd refused.

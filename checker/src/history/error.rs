@@ -428,6 +428,7 @@ impl Problem {
             | Self::EnqueuedTwice { .. }
             | Self::ProposedTwice { .. }
             | Self::WrittenTwice { .. }
+            | Self::NotUnique { .. }
             | Self::GrantedTwice { .. }
             | Self::WatchedTwice { .. }
             | Self::Record { .. }

@@ -1,11 +1,14 @@
 //! From a file to a verdict.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
+use serde_json::Value;
+
 use super::{Budget, Format, ImportError, Opened, read_bytes};
-use crate::history::{History, HistoryError, ReadError};
+use crate::history::{History, HistoryError, Json, ReadError};
 use crate::isolation::Options;
 use crate::model::{Model, check_with};
 use crate::verdict::Verdict;
@@ -70,6 +73,7 @@ pub struct Check {
     format: Option<Format>,
     model: Option<Model>,
     options: Options,
+    parameters: BTreeMap<String, Value>,
     budget: Budget,
 }
 
@@ -86,6 +90,7 @@ impl Check {
             format: None,
             model: None,
             options: Options::default(),
+            parameters: BTreeMap::new(),
             budget: Budget::available(),
         }
     }
@@ -108,6 +113,14 @@ impl Check {
     #[must_use]
     pub fn options(mut self, options: Options) -> Self {
         self.options = options;
+        self
+    }
+
+    /// With this parameter of the model, such as `initial` for a register, instead of the
+    /// one in the header, which histories of other tools do not have.
+    #[must_use]
+    pub fn parameter(mut self, name: impl Into<String>, value: Value) -> Self {
+        self.parameters.insert(name.into(), value);
         self
     }
 
@@ -167,7 +180,10 @@ impl Check {
     ///
     /// # Errors
     /// When its model is unknown, or it is not one of this model.
-    pub fn history(&self, format: Format, history: History) -> Result<Checked, CheckError> {
+    pub fn history(&self, format: Format, mut history: History) -> Result<Checked, CheckError> {
+        if !self.parameters.is_empty() {
+            history = self.with_parameters(history);
+        }
         let model = match self.model {
             Some(model) => model,
             None => Model::of(&history)?,
@@ -179,6 +195,15 @@ impl Check {
             history,
             verdict,
         })
+    }
+
+    fn with_parameters(&self, history: History) -> History {
+        // What is no object has no parameters, as the header's reader made sure.
+        let header: Option<BTreeMap<String, Value>> =
+            history.header().parameters.parse().unwrap_or_default();
+        let mut parameters = header.unwrap_or_default();
+        parameters.extend(self.parameters.clone());
+        history.with_parameters(Json::new(&parameters).expect("an object has a JSON form"))
     }
 }
 

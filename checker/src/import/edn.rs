@@ -13,6 +13,8 @@
 //! | tagged values such as `#inst "..."` and records such as `#jepsen.history.Op{...}` | the value behind the tag |
 //!
 //! Comments, discarded forms (`#_`) and metadata (`^`) are skipped.
+//!
+//! JSON is read by the same reader, see [`Notation`].
 
 use std::fmt::Write as _;
 
@@ -22,9 +24,18 @@ use crate::history::Problem;
 /// How deep values may be nested.
 const NESTING_MAX: usize = 100;
 
+/// How values are written down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Notation {
+    Edn,
+    /// JSON, which has less: no comments, tags, keywords or lists in parentheses.
+    Json,
+}
+
 /// Reads the forms of a text one after the other.
 pub(super) struct Edn<'a> {
     text: Text<'a>,
+    notation: Notation,
 }
 
 /// What the next form is, as far as it matters here.
@@ -47,9 +58,10 @@ fn ends_token(byte: u8) -> bool {
 }
 
 impl<'a> Edn<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Result<Self, Fault> {
+    pub(super) fn new(bytes: &'a [u8], notation: Notation) -> Result<Self, Fault> {
         Ok(Self {
             text: Text::new(bytes)?,
+            notation,
         })
     }
 
@@ -57,7 +69,12 @@ impl<'a> Edn<'a> {
     pub(super) fn at(text: &'a str, place: Place) -> Self {
         Self {
             text: Text::at(text, place),
+            notation: Notation::Edn,
         }
+    }
+
+    fn is_json(&self) -> bool {
+        self.notation == Notation::Json
     }
 
     /// Where the next form begins, after [`Edn::next`].
@@ -102,6 +119,7 @@ impl<'a> Edn<'a> {
                 self.text.advance(end + 1);
                 Some(name)
             }
+            _ if self.is_json() => None,
             b':' => {
                 let name = self.token();
                 self.text.advance(name.len());
@@ -116,6 +134,22 @@ impl<'a> Edn<'a> {
                 Some(name)
             }
             _ => None,
+        }
+    }
+
+    /// Goes past what stands between a key and its value, which is nothing in EDN.
+    pub(super) fn colon(&mut self) -> Result<(), Fault> {
+        if !self.is_json() {
+            return Ok(());
+        }
+        self.skip_to_form(0)?;
+        match self.text.peek() {
+            Some(b':') => {
+                self.text.advance(1);
+                Ok(())
+            }
+            None => Err(self.fault(self.cut_off())),
+            Some(_) => Err(self.wrong("`:` must stand behind a key")),
         }
     }
 
@@ -153,6 +187,7 @@ impl<'a> Edn<'a> {
             match rest {
                 [b' ' | b'\t' | b'\r' | b',', ..] => self.text.advance(1),
                 [b'\n' | 0x0c, ..] => self.text.advance(1),
+                _ if self.is_json() => return Ok(()),
                 [b';', ..] => {
                     let end = rest.iter().position(|byte| *byte == b'\n');
                     self.text.advance(end.unwrap_or(rest.len()));
@@ -194,6 +229,7 @@ impl<'a> Edn<'a> {
         match rest {
             [] => Err(self.fault(self.cut_off())),
             [b'[', ..] => self.list(b']', 1, out, depth),
+            [b'(' | b'#' | b'\\', ..] if self.is_json() => self.word(out),
             [b'(', ..] => self.list(b')', 1, out, depth),
             [b'#', b'{', ..] => self.list(b'}', 2, out, depth),
             [b'{', ..] => self.map(out, depth),
@@ -259,6 +295,7 @@ impl<'a> Edn<'a> {
                 out.truncate(start);
                 push_text(out, &key);
             }
+            self.colon()?;
             out.push(':');
             self.skip_to_form(depth)?;
             if self.text.peek() == Some(b'}') {
@@ -289,10 +326,9 @@ impl<'a> Edn<'a> {
                 [_, b'n', ..] => ('\n', 2),
                 [_, b'b', ..] => ('\u{8}', 2),
                 [_, b'f', ..] => ('\u{c}', 2),
-                [_, escaped @ (b'\\' | b'"' | b'\''), ..] => (char::from(*escaped), 2),
-                [_, b'u', ..] => match rest.get(2..6).and_then(hexadecimal) {
-                    // Halves of a surrogate pair stand for nothing by themselves.
-                    Some(code) => (char::from_u32(code).unwrap_or('\u{fffd}'), 6),
+                [_, escaped @ (b'\\' | b'"' | b'\'' | b'/'), ..] => (char::from(*escaped), 2),
+                [_, b'u', ..] => match escaped_character(rest) {
+                    Some(found) => found,
                     None => return Err(self.wrong("`\\u` needs four hexadecimal digits")),
                 },
                 [_] => return Err(self.fault(self.cut_off())),
@@ -360,15 +396,21 @@ impl<'a> Edn<'a> {
         Ok(())
     }
 
+    fn begins_nothing(&self, notation: &str) -> Fault {
+        let character = self.text.rest().chars().next().unwrap_or(' ');
+        self.wrong(format!(
+            "{character:?} begins nothing that {notation} knows"
+        ))
+    }
+
     fn word(&mut self, out: &mut String) -> Result<(), Fault> {
         let token = self.token();
         match token {
-            "nil" => out.push_str("null"),
             "true" | "false" => out.push_str(token),
-            "" | ":" => {
-                let character = self.text.rest().chars().next().unwrap_or(' ');
-                return Err(self.wrong(format!("{character:?} begins nothing that EDN knows")));
-            }
+            "null" if self.is_json() => out.push_str(token),
+            _ if self.is_json() => return Err(self.begins_nothing("JSON")),
+            "nil" => out.push_str("null"),
+            "" | ":" => return Err(self.begins_nothing("EDN")),
             _ => {
                 let name = token.strip_prefix(':').unwrap_or(token);
                 push_text(out, name.strip_prefix("##").unwrap_or(name));
@@ -377,6 +419,22 @@ impl<'a> Edn<'a> {
         self.text.advance(token.len());
         Ok(())
     }
+}
+
+/// What `\u` and four digits at the beginning of a text stand for, and their length; twice
+/// that where it takes a surrogate pair to name one character.
+fn escaped_character(text: &str) -> Option<(char, usize)> {
+    let code = text.get(2..6).and_then(hexadecimal)?;
+    let low = || {
+        let rest = text.get(6..)?.strip_prefix("\\u")?;
+        rest.get(..4).and_then(hexadecimal)
+    };
+    if let (0xd800..=0xdbff, Some(low @ 0xdc00..=0xdfff)) = (code, low()) {
+        let code = 0x1_0000 + ((code - 0xd800) << 10) + (low - 0xdc00);
+        return char::from_u32(code).map(|character| (character, 12));
+    }
+    // Half of a pair stands for nothing by itself.
+    Some((char::from_u32(code).unwrap_or('\u{fffd}'), 6))
 }
 
 fn hexadecimal(digits: &str) -> Option<u32> {
@@ -417,7 +475,8 @@ mod tests {
     use super::*;
 
     fn json(edn: &str) -> Result<String, String> {
-        let mut reader = Edn::new(edn.as_bytes()).map_err(|fault| fault.error().to_string())?;
+        let mut reader =
+            Edn::new(edn.as_bytes(), Notation::Edn).map_err(|fault| fault.error().to_string())?;
         let mut out = String::new();
         reader
             .value(&mut out)

@@ -1,9 +1,14 @@
-//! Jepsen's `history.edn`: operations as maps, in the order in which they happened.
+//! Jepsen's `history.edn`: operations as maps, in the order in which they happened; and
+//! the same in JSON, as elle-cli has it.
 //!
 //! ```text
 //! {:type :invoke, :f :cas, :value [1 2], :process 3, :time 99286665244, :index 7}
 //! {:type :ok,     :f :cas, :value [1 2], :process 3, :time 99291886853, :index 8}
 //! {:type :info, :f :start-partition, :value nil, :process :nemesis, :time 99300000000}
+//! ```
+//!
+//! ```text
+//! [{"type":"invoke","f":"read","process":0,"value":null}, ..]
 //! ```
 //!
 //! The maps stand one after the other, or in one vector or list. The fields are those
@@ -17,7 +22,7 @@
 //! `{"key": .., "value": ..}`. There, what is absent reads as the empty string.
 
 use super::collect::{Collector, EventPlace, Found};
-use super::edn::{Edn, Next, push_text};
+use super::edn::{Edn, Next, Notation, push_text};
 use super::memory::Budget;
 use super::text::{Fault, Place};
 use super::{ImportError, models};
@@ -25,7 +30,8 @@ use crate::history::{EventKind, History, Json, Process};
 
 /// Reads such a file.
 pub(super) fn read(bytes: &[u8], budget: &mut Budget) -> Result<History, ImportError> {
-    let mut edn = Edn::new(bytes)?;
+    let notation = notation(bytes);
+    let mut edn = Edn::new(bytes, notation)?;
     let mut collector = Collector::new(budget);
     let mut scratch = String::new();
     let is_one_list = edn.next()? == Next::List;
@@ -46,12 +52,49 @@ pub(super) fn read(bytes: &[u8], budget: &mut Budget) -> Result<History, ImportE
             }
             Next::End => break,
             Next::List | Next::Other | Next::Close => {
-                let detail = "a history in EDN is maps, one for each event, alone or in one vector";
+                let detail = "a history is maps, one for each event, alone or in one vector";
                 return Err(edn.wrong(detail).into());
             }
         }
     }
-    models::finish(collector, "Jepsen's history.edn")
+    let origin = match notation {
+        Notation::Edn => "Jepsen's history.edn",
+        Notation::Json => "a history of Jepsen's in JSON",
+    };
+    models::finish(collector, origin)
+}
+
+/// Whether the first key of the first map is one of JSON.
+fn notation(bytes: &[u8]) -> Notation {
+    let blank = |byte: &u8| byte.is_ascii_whitespace() || *byte == b'[';
+    let mut rest = bytes.iter().skip_while(|byte| blank(byte));
+    let is_json = rest.next() == Some(&b'{')
+        && rest.find(|byte| !byte.is_ascii_whitespace()) == Some(&b'"')
+        && rest.find(|byte| **byte == b'"').is_some()
+        && rest.find(|byte| !byte.is_ascii_whitespace()) == Some(&b':');
+    if is_json {
+        Notation::Json
+    } else {
+        Notation::Edn
+    }
+}
+
+/// Whether a text in JSON begins with an event.
+pub(super) fn is_json_event(beginning: &str) -> bool {
+    if notation(beginning.as_bytes()) == Notation::Edn {
+        return false;
+    }
+    // What the event says may be long, and cut off.
+    let kinds = ["invoke", "ok", "fail", "info"];
+    beginning
+        .match_indices("\"type\"")
+        .take(1)
+        .any(|(at, name)| {
+            let rest = beginning[at + name.len()..].trim_start();
+            let value = rest.strip_prefix(':').map(str::trim_start);
+            let word = value.and_then(|value| value.strip_prefix('"')?.split('"').next());
+            word.is_some_and(|word| kinds.contains(&word.trim_start_matches(':')))
+        })
 }
 
 /// The fields of a map, as far as they were met.
@@ -90,6 +133,7 @@ fn operation(
             // Some other key.
             edn.skip(scratch)?;
         }
+        edn.colon()?;
         if edn.next()? == Next::Close {
             return Err(edn.wrong("the last key of the map has no value").into());
         }

@@ -3,7 +3,7 @@
 //! | format | what | module |
 //! |---|---|---|
 //! | `jsonl` | our own JSON Lines | [`history`](crate::history) |
-//! | `jepsen` | Jepsen's `history.edn`, Knossos' and Elle's examples; Porcupine's key-value events | `jepsen` |
+//! | `jepsen` | Jepsen's `history.edn`, Knossos' and Elle's examples; elle-cli's JSON; Porcupine's key-value events | `jepsen` |
 //! | `jepsen-log` | lines such as `INFO  jepsen.util - 3  :invoke  :cas  [1 2]`, and `history.txt` | `jepsen_log` |
 //! | `monitor` | `# queue` and lines such as `enq 2 0 1`, of fastlin, PolyLin and fptlin | `monitor` |
 //! | `robustness` | the report folders of etcd's robustness tests | `robustness` |
@@ -43,7 +43,7 @@ use text::Fault;
 pub enum Format {
     /// Our own JSON Lines.
     Jsonl,
-    /// Jepsen's EDN, one map for each event.
+    /// Jepsen's maps, one for each event, in EDN or JSON.
     Jepsen,
     /// Lines of Jepsen's log.
     JepsenLog,
@@ -91,11 +91,14 @@ impl Format {
         if is_edn(text) {
             return Some(Self::Jepsen);
         }
+        let is_ours = first_line.contains(crate::history::FORMAT);
+        if !is_ours && text.starts_with('{') && robustness::is_report(text) {
+            return Some(Self::Robustness);
+        }
+        if !is_ours && jepsen::is_json_event(text) {
+            return Some(Self::Jepsen);
+        }
         if text.starts_with('{') {
-            let is_ours = first_line.contains(crate::history::FORMAT);
-            if !is_ours && robustness::is_report(text) {
-                return Some(Self::Robustness);
-            }
             return Some(Self::Jsonl);
         }
         let is_log = text

@@ -74,13 +74,31 @@ pub(super) fn finish_as(
 
 /// The model whose operations these are.
 fn guess(events: &[Event]) -> Option<&'static str> {
-    let of_clients = || {
-        events
-            .iter()
-            .filter(|event| event.process != Process::Nemesis)
+    let clients = || {
+        let is_client = |event: &&Event| event.process != Process::Nemesis;
+        events.iter().filter(is_client)
     };
-    let names: BTreeSet<&str> = of_clients().map(|event| event.f.as_ref()).collect();
+    let names: BTreeSet<&str> = clients().map(|event| event.f.as_ref()).collect();
     let are = |known: &[&str]| !names.is_empty() && names.iter().all(|name| known.contains(name));
+    // What the first read that tells anything tells.
+    let has_read = clients()
+        .filter(|event| event.f == "read" && event.kind == EventKind::Ok)
+        .map(|event| event.value.as_str())
+        .find(|value| *value != "null");
+    let begins = |values: &[&str]| {
+        let begins = |event: &Event| {
+            values
+                .iter()
+                .any(|value| event.value.as_str().starts_with(value))
+        };
+        clients().any(begins)
+    };
+    if are(&["read", "transfer"]) && has_read.is_some_and(is_balances) {
+        return Some("bank");
+    }
+    if are(&["read", "write"]) && begins(&["[[\"r\",", "[[\"w\","]) {
+        return Some("long-fork");
+    }
     if are(&["read", "write"]) {
         return Some("register");
     }
@@ -97,15 +115,23 @@ fn guess(events: &[Event]) -> Option<&'static str> {
         return Some("mutex");
     }
     if are(&["add", "read"]) {
-        return Some("set");
+        let is_list = has_read.is_none_or(|value| value.starts_with('['));
+        return Some(if is_list { "set" } else { "counter" });
     }
     if are(&["txn"]) {
-        let mentions = |what: &str| of_clients().any(|event| event.value.as_str().contains(what));
+        let mentions = |what: &str| clients().any(|event| event.value.as_str().contains(what));
         return Some(if mentions("[\"append\"") {
             "list-append"
+        } else if mentions("[\"read\"") || mentions("[\"write\"") {
+            "multi-register"
         } else {
             "rw-register"
         });
     }
     None
+}
+
+/// Whether a value is an object, and not one that names a register.
+fn is_balances(value: &str) -> bool {
+    value.starts_with('{') && !value.starts_with("{\"key\":")
 }

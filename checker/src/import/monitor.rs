@@ -8,10 +8,12 @@
 //! ```
 //!
 //! The first line names the object; each further line is an operation: method, value,
-//! start and end, with the number of a process in front in fptlin's files, and for
-//! sets what was answered (0 or 1) behind the value. The value -1 means that nothing
-//! was there. Every operation has ended. **At equal times a return comes before a
-//! call**, so the two operations do not overlap. Times are taken for nanoseconds.
+//! start and end, perhaps with the number of a process in front, and for sets what was
+//! answered (0 or 1) behind the value. Lines of fptlin begin with process, start and end,
+//! which tells them apart. The value -1 means that nothing was there. A read-modify-write
+//! (`# rmw`) has the value that it read and the one that it wrote; the register holds 0 at
+//! first. Every operation has ended. **At equal times a return comes before a call**, so
+//! the two operations do not overlap. Times are taken for nanoseconds.
 //!
 //! Both events of an operation have its line. Priority queues give out the largest
 //! value first, so the priority of a value is its negative.
@@ -32,6 +34,7 @@ enum Object {
     PriorityQueue,
     Stack,
     Set,
+    ReadModifyWrite,
 }
 
 impl Object {
@@ -41,6 +44,7 @@ impl Object {
             "pqueue" | "priorityqueue" | "priority-queue" => Self::PriorityQueue,
             "stack" => Self::Stack,
             "set" => Self::Set,
+            "rmw" => Self::ReadModifyWrite,
             _ => return None,
         })
     }
@@ -51,6 +55,15 @@ impl Object {
             Self::PriorityQueue => "priority-queue",
             Self::Stack => "stack",
             Self::Set => "set",
+            Self::ReadModifyWrite => "cas-register",
+        }
+    }
+
+    /// How many numbers belong to an operation besides its times.
+    fn values(self) -> usize {
+        match self {
+            Self::Set | Self::ReadModifyWrite => 2,
+            _ => 1,
         }
     }
 }
@@ -61,7 +74,8 @@ struct Operation {
     value_place: Place,
     method: Method,
     value: i64,
-    answer: bool,
+    /// What a set answered, or a read-modify-write wrote.
+    second: i64,
     start: u64,
     end: u64,
 }
@@ -72,6 +86,7 @@ enum Method {
     Remove,
     Peek,
     Contains,
+    Exchange,
 }
 
 /// Whether a line heads a history of this format.
@@ -90,7 +105,7 @@ pub(super) fn read(bytes: &[u8], budget: &mut Budget) -> Result<History, ImportE
     let heads = text.lines().next().and_then(heading);
     let object = heads.ok_or_else(|| {
         let detail =
-            "the first line must name the object: `# queue`, `# pqueue`, `# stack` or `# set`";
+            "the first line must name the object: `# queue`, `# pqueue`, `# stack`, `# set` or `# rmw`";
         Fault::malformed(first, detail)
     })?;
     let mut operations = Vec::new();
@@ -107,11 +122,20 @@ pub(super) fn read(bytes: &[u8], budget: &mut Budget) -> Result<History, ImportE
     }
     let mut collector = Collector::new(budget);
     emit(&mut collector, object, &operations)?;
-    models::finish_as(
-        collector,
-        object.model(),
-        "a linearizability monitor's text",
-    )
+    let origin = "a linearizability monitor's text";
+    let history = models::finish_as(collector, object.model(), origin)?;
+    Ok(match object {
+        Object::ReadModifyWrite => {
+            let parameters = Json::new(&Parameters { initial: 0 });
+            history.with_parameters(parameters.expect("an object has a JSON form"))
+        }
+        _ => history,
+    })
+}
+
+#[derive(serde::Serialize)]
+struct Parameters {
+    initial: i64,
 }
 
 fn operation(object: Object, line: &str, number: usize) -> Result<Operation, Fault> {
@@ -121,11 +145,60 @@ fn operation(object: Object, line: &str, number: usize) -> Result<Operation, Fau
         number,
     };
     let (mut place, mut word) = words.next("a method")?;
-    if word.bytes().all(|byte| byte.is_ascii_digit()) {
+    let mut times = None;
+    if is_number(word) {
         // The process; the times say all that it could.
         (place, word) = words.next("a method")?;
+        if is_number(word) {
+            let start = parse(place, word, "a start time")?;
+            times = Some((start, words.number("an end time")?));
+            (place, word) = words.next("a method")?;
+        }
     }
-    let method = match (object, word) {
+    let method = method(object, word).ok_or_else(|| {
+        let detail = format!("a {} has no method {word:?}", object.model());
+        Fault::malformed(place, detail)
+    })?;
+    let (value_place, value) = words.number("a value")?;
+    let second = match object.values() {
+        1 => 0,
+        _ => words.number("a second value")?.1,
+    };
+    let (start, (end_place, end)) = match times {
+        Some(times) => times,
+        None => (
+            words.number("a start time")?.1,
+            words.number("an end time")?,
+        ),
+    };
+    if end < start {
+        let problem = Problem::TimeGoesBack {
+            time: end,
+            before: start,
+        };
+        return Err(Fault::at(end_place, problem));
+    }
+    if let Some(place) = words.more() {
+        let detail = "something stands behind the operation";
+        return Err(Fault::malformed(place, detail));
+    }
+    Ok(Operation {
+        place,
+        value_place,
+        method,
+        value,
+        second,
+        start,
+        end,
+    })
+}
+
+fn is_number(word: &str) -> bool {
+    word.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn method(object: Object, word: &str) -> Option<Method> {
+    Some(match (object, word.to_ascii_lowercase().as_str()) {
         (Object::Queue, "enq" | "enqueue")
         | (Object::PriorityQueue, "insert" | "offer" | "enq")
         | (Object::Stack, "push")
@@ -136,34 +209,8 @@ fn operation(object: Object, line: &str, number: usize) -> Result<Operation, Fau
         | (Object::Set, "remove") => Method::Remove,
         (Object::Queue | Object::PriorityQueue | Object::Stack, "peek") => Method::Peek,
         (Object::Set, "contains") => Method::Contains,
-        _ => {
-            let detail = format!("a {} has no method {word:?}", object.model());
-            return Err(Fault::malformed(place, detail));
-        }
-    };
-    let (value_place, value) = words.number("a value")?;
-    let answer = object != Object::Set || words.number::<i64>("an answer, 0 or 1")?.1 != 0;
-    let (_, start) = words.number("a start time")?;
-    let (end_place, end) = words.number("an end time")?;
-    if end < start {
-        let problem = Problem::TimeGoesBack {
-            time: end,
-            before: start,
-        };
-        return Err(Fault::at(end_place, problem));
-    }
-    if let Some(place) = words.more() {
-        let detail = "something stands behind the end time";
-        return Err(Fault::malformed(place, detail));
-    }
-    Ok(Operation {
-        place,
-        value_place,
-        method,
-        value,
-        answer,
-        start,
-        end,
+        (Object::ReadModifyWrite, "read_modify_write") => Method::Exchange,
+        _ => return None,
     })
 }
 
@@ -201,14 +248,15 @@ impl<'a> Words<'a> {
 
     fn number<T: std::str::FromStr>(&mut self, what: &str) -> Result<(Place, T), Fault> {
         let (place, word) = self.next(what)?;
-        match word.parse() {
-            Ok(number) => Ok((place, number)),
-            Err(_) => {
-                let detail = format!("{what} must be a whole number, not {word:?}");
-                Err(Fault::malformed(place, detail))
-            }
-        }
+        Ok((place, parse(place, word, what)?))
     }
+}
+
+fn parse<T: std::str::FromStr>(place: Place, word: &str, what: &str) -> Result<T, Fault> {
+    word.parse().map_err(|_| {
+        let detail = format!("{what} must be a whole number, not {word:?}");
+        Fault::malformed(place, detail)
+    })
 }
 
 /// The events in the order of time. An operation takes the free process with the
@@ -314,8 +362,13 @@ fn event(object: Object, operation: &Operation, is_invoke: bool) -> (&'static st
                 Method::Remove => "remove",
                 _ => "contains",
             };
-            let answered = || Json::new(&operation.answer).expect("a boolean has a JSON form");
+            let is_true = operation.second != 0;
+            let answered = || Json::new(&is_true).expect("a boolean has a JSON form");
             (f, if is_invoke { item() } else { answered() })
+        }
+        (Object::ReadModifyWrite, _) => {
+            let pair = (value, operation.second);
+            ("cas", Json::new(&pair).expect("numbers have a JSON form"))
         }
         (Object::Stack, Method::Insert) => ("push", item()),
         (Object::Stack, Method::Remove) => ("pop", taken()),

@@ -57,20 +57,20 @@ struct Frame {
     waiting: u32,
 }
 
-struct Explorer<'e, 'c, M: Sequential + ?Sized> {
-    model: &'e M,
-    plan: &'e Plan<'c, M>,
+pub(super) struct Explorer<'e, 'c, M: Sequential + ?Sized> {
+    pub(super) model: &'e M,
+    pub(super) plan: &'e Plan<'c, M>,
     clock: &'e Clock<'e>,
     memory_bytes: usize,
-    states: States<M::State>,
+    pub(super) states: States<M::State>,
     cache: Cache,
     frames: Vec<Frame>,
     /// States that the calls of frames may lead to as well.
     waiting: Vec<u32>,
     /// Where the search stands: the next event, ..
-    cursor: usize,
+    pub(super) cursor: usize,
     /// .. the state, ..
-    state: u32,
+    pub(super) state: u32,
     /// .. and which calls of those that are open have taken effect: slots, then pending.
     done: Vec<u64>,
     /// Slots that are in use.
@@ -79,7 +79,7 @@ struct Explorer<'e, 'c, M: Sequential + ?Sized> {
     reads: Vec<u64>,
     /// Calls by their slot, where it is in use.
     in_slot: Vec<u32>,
-    pending_open: usize,
+    pub(super) pending_open: usize,
     /// Reads that were invoked and not looked at since.
     fresh: Vec<u32>,
     /// What takes effect, while somebody wants to know.
@@ -135,6 +135,9 @@ impl<'e, 'c, M: Sequential + ?Sized> Explorer<'e, 'c, M> {
             let entry = Entry::new(self.cursor, state, from, call);
             if self.is_finished() {
                 return Ok(Some(entry));
+            }
+            if M::LOOKS_AHEAD && !self.has_hope() {
+                continue;
             }
             self.enter(entry)?;
         }
@@ -259,7 +262,7 @@ impl<'e, 'c, M: Sequential + ?Sized> Explorer<'e, 'c, M> {
     }
 
     /// Calls that are open, will return, change something, and have not taken effect.
-    fn candidates(&self) -> impl Iterator<Item = u32> {
+    pub(super) fn candidates(&self) -> impl Iterator<Item = u32> {
         (0..self.plan.slot_words).flat_map(move |word| {
             let mut bits = self.open[word] & !self.done[word] & !self.reads[word];
             std::iter::from_fn(move || {
@@ -272,7 +275,12 @@ impl<'e, 'c, M: Sequential + ?Sized> Explorer<'e, 'c, M> {
         })
     }
 
-    fn is_pending_done(&self, bit: u32) -> bool {
+    /// Whether the call that returns and has this slot has taken effect.
+    pub(super) fn is_done(&self, bit: u32) -> bool {
+        self.done[bit as usize / 64] & (1 << (bit % 64)) != 0
+    }
+
+    pub(super) fn is_pending_done(&self, bit: u32) -> bool {
         let word = self.done[self.plan.slot_words + bit as usize / 64];
         word & (1 << (bit % 64)) != 0
     }

@@ -7,12 +7,17 @@ use super::parts::Part;
 use super::plan::{Known, Plan};
 use super::{Budget, Clock, Failure, Sequential};
 
-/// How many bytes a try may take: what needs more is not worth it.
-const TRY_BYTES: usize = 16 << 20;
+/// How many bytes a try may take. Most calls are found not to be needed by tries that take
+/// little, and then there is less left for those that take more. What needs even more is
+/// not worth it.
+const TRY_BYTES: [usize; 2] = [1 << 16, 1 << 20];
+
+/// How many bytes a search for the first return that is too early may take.
+const FIRST_BYTES: usize = 16 << 20;
 
 /// How much work all tries may take, in calls looked at and steps of the search. Not a
 /// time, so that the same history has the same witness everywhere.
-const WORK_MAX: u64 = 20_000_000;
+const WORK_MAX: u64 = 4_000_000;
 
 /// The calls of a part that has no order, of which less and less is said to be known.
 struct Shrinking<'s, 'c, M: Sequential + ?Sized> {
@@ -25,6 +30,8 @@ struct Shrinking<'s, 'c, M: Sequential + ?Sized> {
     /// Those of which something is still known.
     is_known: Vec<bool>,
     is_minimal: bool,
+    /// How many bytes a try may take now.
+    try_bytes: usize,
 }
 
 /// Why the calls of this part have no order, which the search has found when it was
@@ -46,9 +53,16 @@ pub(super) fn explain<M: Sequential + ?Sized>(
         is_known: calls.iter().map(|call| call.returned.is_some()).collect(),
         calls,
         is_minimal: true,
+        try_bytes: 0,
     };
-    shrinking.forget_reads(stuck.call as usize);
-    shrinking.forget_some(&shrinking.known());
+    for bytes in TRY_BYTES {
+        (shrinking.is_minimal, shrinking.try_bytes) = (true, bytes);
+        shrinking.forget_reads(stuck.call as usize);
+        shrinking.forget_some(&shrinking.known());
+        if shrinking.is_minimal {
+            break;
+        }
+    }
     let mut witness = shrinking.known();
     witness.sort_by_key(|index| shrinking.calls[*index].invoked);
     Failure {
@@ -64,7 +78,7 @@ pub(super) fn explain<M: Sequential + ?Sized>(
 ///
 /// The search may have given up at an earlier one, for it knew what became of the calls
 /// that returned later. The later the end, the less orders there are; it is seldom much
-/// later, so steps double.
+/// later, so steps double. Where a search takes long, the first search has the last word.
 fn first_stuck<'c, M: Sequential + ?Sized>(
     model: &M,
     part: &Part<'c, M>,
@@ -75,11 +89,15 @@ fn first_stuck<'c, M: Sequential + ?Sized>(
     let mut returns: Vec<u64> = part.calls.iter().filter_map(|call| call.returned).collect();
     returns.sort_unstable();
     returns.dedup();
+    let budget = Budget {
+        memory_bytes: budget.memory_bytes.min(FIRST_BYTES),
+        ..*budget
+    };
     let stuck_by = |time: u64| {
         let calls = known_by(&part.calls, time);
         let clock = Clock::until(end, None);
         let plan = Plan::of(model, calls.clone());
-        match explore(model, &part.key, &plan, budget, &clock) {
+        match explore(model, &part.key, &plan, &budget, &clock) {
             Explored::Stuck(stuck) => Some((stuck, calls)),
             Explored::Linearizable(_) | Explored::Unknown(_) => None,
         }
@@ -158,7 +176,7 @@ impl<'c, M: Sequential + ?Sized> Shrinking<'_, 'c, M> {
         let plan = Plan::of(self.model, self.what_matters());
         self.work += plan.calls.len() as u64;
         let budget = Budget {
-            memory_bytes: self.budget.memory_bytes.min(TRY_BYTES),
+            memory_bytes: self.budget.memory_bytes.min(self.try_bytes),
             ..self.budget
         };
         match explore(self.model, &self.part.key, &plan, &budget, &self.clock) {

@@ -32,6 +32,8 @@
 //!   well happen first.
 //! - *Places that are worse are not visited*: those that differ from another one in less
 //!   reads, or in more calls of unknown outcome made use of.
+//! - *The next read is looked at ahead*: a state is not gone on from when it cannot become the
+//!   one that the next read has seen ([`Sequential::can_become`]).
 //! - *Parts are searched one by one*, several at a time.
 //!
 //! # Pending calls
@@ -53,7 +55,7 @@
 //! Time and memory are bounded ([`Budget`]); when they do not suffice the answer is
 //! [`Found::Unknown`]. All answers but that one are the same on every machine.
 //!
-//! Modules: `plan` sorts the calls out, `explore` searches, `cache`, `states` and `table`
+//! Modules: `plan` sorts the calls out, `explore` searches, `look_ahead` says where not to, `cache`, `states` and `table`
 //! are its memory, `parts` runs several searches, `minimal` finds the witness, `history`
 //! is for calls that come from a [`History`](crate::History).
 
@@ -61,6 +63,7 @@ mod budget;
 mod cache;
 mod explore;
 mod history;
+mod look_ahead;
 mod minimal;
 mod parts;
 mod plan;

@@ -42,6 +42,8 @@ pub(super) struct Operation {
     pub(super) bit: u32,
     /// Who must happen first comes first. For what returned, the place of that event.
     pub(super) rank: u32,
+    /// The place of its invocation.
+    pub(super) invoked: u32,
 }
 
 /// An event: a call that begins or returns.
@@ -69,6 +71,9 @@ pub(super) struct Plan<'c, M: Sequential + ?Sized> {
     /// Words of 64 bits that the slots need, and those that the pending calls need.
     pub(super) slot_words: usize,
     pub(super) pending_words: usize,
+    /// For each event the place of the first return of a read that is not before it; empty
+    /// when nobody looks ahead.
+    pub(super) next_read: Vec<u32>,
 }
 
 impl<'c, M: Sequential + ?Sized> Plan<'c, M> {
@@ -81,9 +86,13 @@ impl<'c, M: Sequential + ?Sized> Plan<'c, M> {
             twin_before: Vec::new(),
             slot_words: 0,
             pending_words: 0,
+            next_read: Vec::new(),
         };
         plan.assign_roles(model);
         plan.assign_bits();
+        if M::LOOKS_AHEAD {
+            plan.find_reads();
+        }
         plan
     }
 
@@ -104,7 +113,21 @@ impl<'c, M: Sequential + ?Sized> Plan<'c, M> {
                 class,
                 bit: 0,
                 rank: 0,
+                invoked: 0,
             });
+        }
+    }
+
+    fn find_reads(&mut self) {
+        let mut next = number(self.events.len());
+        self.next_read = vec![next; self.events.len() + 1];
+        for (place, event) in self.events.iter().enumerate().rev() {
+            if let Event::Return(call) = *event
+                && self.operations[call as usize].role == Role::Reads
+            {
+                next = number(place);
+            }
+            self.next_read[place] = next;
         }
     }
 
@@ -117,6 +140,7 @@ impl<'c, M: Sequential + ?Sized> Plan<'c, M> {
             match *event {
                 Event::Invoke(call) => {
                     let operation = &mut self.operations[call as usize];
+                    operation.invoked = number(place);
                     if operation.role == Role::Pending {
                         let bit = number(self.pending.len());
                         operation.bit = bit;

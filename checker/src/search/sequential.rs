@@ -104,6 +104,31 @@ pub trait Sequential: Sync {
         false
     }
 
+    /// Whether [`Sequential::can_become`] ever says no.
+    const LOOKS_AHEAD: bool = false;
+
+    /// Whether the object can come from this state to one in which an operation that only
+    /// reads can have this output, when no other operations than `changes` happen in
+    /// between. What is known of those is what is known of a call: without an output they
+    /// may have done anything, or nothing.
+    ///
+    /// Says no only where that is certain. It saves the search from trying orders of changes
+    /// of which the next read shows that they are wrong: without it, each of `k` concurrent
+    /// changes whose order the state remembers may multiply its work by `k`.
+    fn can_become<'c>(
+        &self,
+        state: &Self::State,
+        input: &Self::Input,
+        output: Option<&Self::Output>,
+        changes: impl Iterator<Item = (&'c Self::Input, Option<&'c Self::Output>)>,
+    ) -> bool
+    where
+        Self: 'c,
+    {
+        let _ = (state, input, output, changes);
+        true
+    }
+
     /// The bytes that a state holds besides its own size. Without it they are not
     /// counted, and the search may take more memory than it was allowed.
     fn heap_bytes(&self, state: &Self::State) -> usize {

@@ -40,6 +40,24 @@ impl Elements {
         self.mark ^= mark(number);
     }
 
+    /// Whether all of them are in the other one too.
+    pub(crate) fn is_within(&self, other: &Self) -> bool {
+        let others = other
+            .chunks
+            .iter()
+            .map(Option::as_ref)
+            .chain(std::iter::repeat(None));
+        let mut both = self.chunks.iter().map(Option::as_ref).zip(others);
+        both.all(|(one, other)| match (one, other) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(one), Some(other)) => {
+                let mut words = one.iter().zip(other.iter());
+                Arc::ptr_eq(one, other) || words.all(|(one, other)| one & !other == 0)
+            }
+        })
+    }
+
     /// The bytes of what it does not share with the set that it was made from.
     pub(crate) fn own_bytes(&self) -> usize {
         self.chunks.capacity() * size_of::<usize>() + CHUNK / 8 + 2 * size_of::<usize>()

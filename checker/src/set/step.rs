@@ -85,6 +85,25 @@ impl Sequential for Sets<'_> {
         matches!(ask, Ask::Contains(_) | Ask::Read) || output == Some(&Answer::Was(false))
     }
 
+    const LOOKS_AHEAD: bool = true;
+
+    /// What is inside and is not seen must have been removed.
+    fn can_become<'c>(
+        &self,
+        state: &Elements,
+        (_, ask): &Self::Input,
+        output: Option<&Answer>,
+        mut changes: impl Iterator<Item = (&'c Self::Input, Option<&'c Answer>)>,
+    ) -> bool
+    where
+        Self: 'c,
+    {
+        let (Ask::Read, Some(Answer::Whole(seen))) = (ask, output) else {
+            return true;
+        };
+        state.is_within(seen) || changes.any(|((_, ask), _)| matches!(ask, Ask::Remove(_)))
+    }
+
     fn heap_bytes(&self, state: &Elements) -> usize {
         state.own_bytes()
     }

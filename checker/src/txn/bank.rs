@@ -3,17 +3,9 @@
 use serde::Deserialize;
 
 use super::extract::{Txn, Txns};
+use crate::bank::{NEGATIVE, TOTAL};
 use crate::history::{History, HistoryError, Operation, Outcome, Problem};
-use crate::verdict::{Class, Kind, Violation};
-
-const TOTAL: Kind = Kind {
-    name: "bank-total",
-    meaning: "the accounts do not add up",
-};
-const NEGATIVE: Kind = Kind {
-    name: "bank-negative",
-    meaning: "an account is below zero",
-};
+use crate::verdict::{Class, Violation};
 
 /// What the header says about the bank.
 #[derive(Deserialize)]

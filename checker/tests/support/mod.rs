@@ -5,6 +5,8 @@
 pub mod etcd;
 pub mod naive;
 pub mod queues;
+pub mod register_logs;
+pub mod reports;
 pub mod transactions;
 
 use std::borrow::Cow;

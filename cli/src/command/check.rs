@@ -12,6 +12,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use etcd_checker::history::Source;
 use etcd_checker::import::{Budget, Format};
 use etcd_checker::{Checked, Consistency, Model, Options};
+use serde_json::Value;
 
 use crate::exit_code::{self, Status};
 use crate::files::{Pages, page_name};
@@ -32,7 +33,7 @@ Examples:
 
 What other tools write is recognized by its content, packed by gzip or zstd or not:
   jsonl       our own JSON Lines; see docs/history-format.md in the repository
-  jepsen      Jepsen's history.edn, and Porcupine's files of key-value events
+  jepsen      Jepsen's history.edn, the same in JSON, and Porcupine's files of key-value events
   jepsen-log  lines such as `INFO  jepsen.util - 3  :invoke  :cas  [1 2]`
   monitor     `# queue`, then a method, a value, start and end on each line
   robustness  reports of etcd's robustness tests: the folder with client-1, client-2, ..
@@ -68,6 +69,12 @@ pub(crate) struct Check {
     #[arg(long, alias = "consistency-models", value_name = "NAME", value_delimiter = ',', value_parser = consistency_parser())]
     consistency: Vec<Consistency>,
 
+    /// A parameter of the model, instead of what the header says, such as initial=0
+    ///
+    /// Which there are is told for each model in docs/history-format.md in the repository
+    #[arg(long = "parameter", value_name = "NAME=VALUE", value_parser = parameter)]
+    parameters: Vec<(String, Value)>,
+
     /// Draw the history, with what proves the verdict, as a page for a browser
     /// into this file; of several histories: as files NAME.html in this folder
     #[arg(long, value_name = "PATH")]
@@ -97,6 +104,16 @@ fn consistency_parser() -> impl TypedValueParser<Value = Consistency> {
 fn format_parser() -> impl TypedValueParser<Value = Format> {
     PossibleValuesParser::new(Format::all().iter().map(|format| format.name()))
         .map(|name| name.parse().expect("only these names are possible"))
+}
+
+/// A name and a value, which is JSON, or else a text.
+fn parameter(text: &str) -> Result<(String, Value), String> {
+    let (name, value) = text
+        .split_once('=')
+        .filter(|(name, _)| !name.is_empty())
+        .ok_or("a name, `=` and a value are needed, such as initial=0")?;
+    let value = serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()));
+    Ok((name.to_owned(), value))
 }
 
 /// A number of bytes, perhaps with a unit.
@@ -214,6 +231,9 @@ impl Check {
         }
         if let Some(model) = self.model {
             check = check.model(model);
+        }
+        for (name, value) in &self.parameters {
+            check = check.parameter(name, value.clone());
         }
         if let Some(bytes) = self.memory {
             check = check.budget(Budget::bytes(bytes));

@@ -6,9 +6,6 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
-/// Text that the report lends.
-pub(super) type Text<'a> = Cow<'a, str>;
-
 /// One operation of `operations.json`.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -28,7 +25,7 @@ pub(super) struct Operation<'a> {
 #[serde(rename_all = "PascalCase")]
 pub(super) struct Request<'a> {
     #[serde(rename = "Type", borrow)]
-    pub(super) kind: Text<'a>,
+    pub(super) kind: Cow<'a, str>,
     #[serde(default)]
     pub(super) lease_grant: Option<Lease>,
     #[serde(default)]
@@ -58,9 +55,9 @@ pub(super) struct Compact {
 #[serde(rename_all = "PascalCase", default)]
 pub(super) struct Range<'a> {
     #[serde(borrow)]
-    pub(super) start: Text<'a>,
+    pub(super) start: Cow<'a, str>,
     #[serde(borrow)]
-    pub(super) end: Text<'a>,
+    pub(super) end: Cow<'a, str>,
     pub(super) limit: i64,
     pub(super) keys_only: bool,
     /// Only of a request, not of an operation in a transaction.
@@ -82,7 +79,7 @@ pub(super) struct Txn<'a> {
 #[serde(rename_all = "PascalCase", default)]
 pub(super) struct Condition<'a> {
     #[serde(borrow)]
-    pub(super) key: Text<'a>,
+    pub(super) key: Cow<'a, str>,
     pub(super) expected_revision: i64,
     pub(super) expected_version: i64,
 }
@@ -91,7 +88,7 @@ pub(super) struct Condition<'a> {
 #[serde(rename_all = "PascalCase")]
 pub(super) struct TxnOperation<'a> {
     #[serde(rename = "Type", borrow)]
-    pub(super) kind: Text<'a>,
+    pub(super) kind: Cow<'a, str>,
     #[serde(borrow, default)]
     pub(super) range: Range<'a>,
     #[serde(borrow, default)]
@@ -104,7 +101,7 @@ pub(super) struct TxnOperation<'a> {
 #[serde(rename_all = "PascalCase", default)]
 pub(super) struct Put<'a> {
     #[serde(borrow)]
-    pub(super) key: Text<'a>,
+    pub(super) key: Cow<'a, str>,
     #[serde(borrow)]
     pub(super) value: Value<'a>,
     #[serde(rename = "LeaseID")]
@@ -115,7 +112,7 @@ pub(super) struct Put<'a> {
 #[serde(rename_all = "PascalCase", default)]
 pub(super) struct Delete<'a> {
     #[serde(borrow)]
-    pub(super) key: Text<'a>,
+    pub(super) key: Cow<'a, str>,
 }
 
 /// A value, or the hash of one that is long.
@@ -123,7 +120,7 @@ pub(super) struct Delete<'a> {
 #[serde(rename_all = "PascalCase", default)]
 pub(super) struct Value<'a> {
     #[serde(borrow)]
-    pub(super) value: Text<'a>,
+    pub(super) value: Cow<'a, str>,
     pub(super) hash: u32,
 }
 
@@ -135,11 +132,11 @@ pub(super) struct Response<'a> {
     #[serde(borrow)]
     pub(super) range: Option<RangeResponse<'a>>,
     #[serde(borrow)]
-    pub(super) client_error: Text<'a>,
+    pub(super) client_error: Cow<'a, str>,
     pub(super) revision: i64,
     pub(super) persisted: bool,
     #[serde(borrow)]
-    pub(super) error: Text<'a>,
+    pub(super) error: Cow<'a, str>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -171,7 +168,7 @@ pub(super) struct TxnResult<'a> {
 #[serde(rename_all = "PascalCase", default)]
 pub(super) struct KeyValue<'a> {
     #[serde(borrow)]
-    pub(super) key: Text<'a>,
+    pub(super) key: Cow<'a, str>,
     #[serde(borrow)]
     pub(super) value: Value<'a>,
     pub(super) mod_revision: i64,
@@ -192,7 +189,7 @@ pub(super) struct Watch<'a> {
 #[serde(rename_all = "PascalCase", default)]
 pub(super) struct WatchRequest<'a> {
     #[serde(borrow)]
-    pub(super) key: Text<'a>,
+    pub(super) key: Cow<'a, str>,
     pub(super) revision: i64,
     pub(super) with_prefix: bool,
     #[serde(rename = "WithPrevKV")]
@@ -213,9 +210,9 @@ pub(super) struct WatchResponse<'a> {
 #[serde(rename_all = "PascalCase", default)]
 pub(super) struct WatchEvent<'a> {
     #[serde(rename = "Type", borrow)]
-    pub(super) kind: Text<'a>,
+    pub(super) kind: Cow<'a, str>,
     #[serde(borrow)]
-    pub(super) key: Text<'a>,
+    pub(super) key: Cow<'a, str>,
     #[serde(borrow)]
     pub(super) value: Value<'a>,
     pub(super) revision: i64,

@@ -1,0 +1,298 @@
+//! Registers that transactions read and write several at a time.
+//!
+//! # The question
+//!
+//! Each transaction reads and writes some registers. Is there an order of all transactions,
+//! each at some instant between its invocation and its return, in which every read returns
+//! what was written last? That is strict serializability.
+//!
+//! ```text
+//! w x 1, w y 1       |-----|
+//! r x -> 1, r y -> 1         |-----|
+//! r x -> 0, r y -> 1            |-----|       there never was such a state
+//! ```
+//!
+//! # The answer
+//!
+//! Registers that no transaction connects are independent of each other, so each such group
+//! is checked by itself. Its state is the values of its registers, and a
+//! [search](crate::search) remembers where it has been: O(n 2^k) at worst, for k
+//! transactions that overlap and write.
+//!
+//! Where many transactions overlap, [`rw-register`](crate::model) infers more from values
+//! that are written once; here values may repeat.
+//!
+//! # Pending operations
+//!
+//! A transaction of unknown outcome may take effect at any time after its invocation, or
+//! never. What it read is not known. That is exact.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::history::{Event, EventKind, History, HistoryError, Operation, Process, Text};
+use crate::keyed::{parameters, text, unknown_operation};
+use crate::names::Names;
+use crate::object::{self, Object};
+use crate::search::{Budget, Sequential};
+use crate::verdict::Verdict;
+
+/// Decides whether the transactions on registers are strictly serializable.
+///
+/// Operations: `txn`, whose value is a list of `["r", key, value]` and `["w", key, value]`,
+/// or `"read"` and `"write"`; what a read returned stands in the completion. The header's
+/// parameters may have `initial`, the value of every register at first, null when left out.
+///
+/// # Errors
+/// When an event is no such operation.
+pub fn check(history: &History, budget: &Budget) -> Result<Verdict, HistoryError> {
+    object::check::<MultiRegister<'_>>(history, budget)
+}
+
+/// What registers there are, and which of them belong together.
+pub(crate) struct MultiRegister<'h> {
+    keys: Names<'h>,
+    values: Names<'h>,
+    initial: u32,
+    /// The group of each key, and its place in that group.
+    places: Vec<(u32, u32)>,
+    /// How many registers each group has.
+    sizes: Vec<u32>,
+}
+
+/// The number of `null`.
+const NULL: u32 = 0;
+
+const EXPECTED: &str = "a list of [\"r\", key, value] and [\"w\", key, value]";
+
+/// What a transaction does to one register. Values are numbers of texts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Micro {
+    Read { place: u32 },
+    Write { place: u32, value: u32 },
+}
+
+/// The reads and writes of a transaction, in order.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Txn {
+    group: u32,
+    micro: Vec<Micro>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+enum Action {
+    #[serde(rename = "r", alias = "read")]
+    Read,
+    #[serde(rename = "w", alias = "write")]
+    Write,
+}
+
+#[derive(Deserialize)]
+struct Listed<'h>(
+    Action,
+    #[serde(borrow)] Text<'h>,
+    #[serde(borrow)] &'h RawValue,
+);
+
+fn listed(event: &Event) -> Result<Vec<Listed<'_>>, HistoryError> {
+    let list: Option<Vec<Listed<'_>>> = event
+        .value
+        .parse()
+        .map_err(|error| HistoryError::value(event, EXPECTED, &error))?;
+    Ok(list.unwrap_or_default())
+}
+
+#[derive(Deserialize, Default)]
+struct Parameters<'h> {
+    #[serde(borrow, default)]
+    initial: Option<&'h RawValue>,
+}
+
+impl<'h> Object<'h> for MultiRegister<'h> {
+    fn of(history: &'h History) -> Result<Self, HistoryError> {
+        let parameters: Parameters<'h> = parameters(history)?;
+        let mut registers = Self {
+            keys: Names::default(),
+            values: Names::reserving_zero(),
+            initial: NULL,
+            places: Vec::new(),
+            sizes: Vec::new(),
+        };
+        registers.initial = registers.value(parameters.initial.and_then(|raw| text(raw.get())));
+        registers.group(history)?;
+        Ok(registers)
+    }
+
+    fn call(&mut self, operation: &Operation<'h>) -> Result<(Txn, Option<Vec<u32>>), HistoryError> {
+        let event = operation.invoke;
+        if event.f != "txn" {
+            return Err(unknown_operation(event, "multi-register", "txn"));
+        }
+        let mut micro = Vec::new();
+        let mut group = 0;
+        for Listed(action, Text(key), value) in listed(event)? {
+            let place;
+            (group, place) = self.places[self.keys.number(key) as usize];
+            micro.push(match action {
+                Action::Read => Micro::Read { place },
+                Action::Write => Micro::Write {
+                    place,
+                    value: self.value(text(value.get())),
+                },
+            });
+        }
+        let answer = operation
+            .ok()
+            .map(|ok| self.answer(&micro, ok))
+            .transpose()?;
+        Ok((Txn { group, micro }, answer))
+    }
+}
+
+impl<'h> MultiRegister<'h> {
+    fn value(&mut self, text: Option<Cow<'h, str>>) -> u32 {
+        text.map_or(NULL, |text| self.values.number(text))
+    }
+
+    /// Puts keys that a transaction has in common into one group.
+    fn group(&mut self, history: &'h History) -> Result<(), HistoryError> {
+        let mut parents: Vec<u32> = Vec::new();
+        let invoked =
+            |event: &&Event| event.process != Process::Nemesis && event.kind == EventKind::Invoke;
+        for event in history.events().iter().filter(invoked) {
+            if event.f != "txn" {
+                return Err(unknown_operation(event, "multi-register", "txn"));
+            }
+            let mut first = None;
+            for Listed(_, Text(key), _) in listed(event)? {
+                let key = self.keys.number(key);
+                if key as usize == parents.len() {
+                    parents.push(key);
+                }
+                let root = root(&mut parents, key);
+                let other = *first.get_or_insert(root);
+                let other = self::root(&mut parents, other);
+                parents[root as usize] = other;
+            }
+        }
+        let mut groups = vec![u32::MAX; parents.len()];
+        for key in 0..parents.len() {
+            let root = root(&mut parents, key as u32) as usize;
+            if groups[root] == u32::MAX {
+                groups[root] = self.sizes.len() as u32;
+                self.sizes.push(0);
+            }
+            let size = &mut self.sizes[groups[root] as usize];
+            self.places.push((groups[root], *size));
+            *size += 1;
+        }
+        Ok(())
+    }
+
+    /// What the reads returned, in order.
+    fn answer(&mut self, asked: &[Micro], ok: &'h Event) -> Result<Vec<u32>, HistoryError> {
+        let told = listed(ok)?;
+        let fits = told.len() == asked.len()
+            && told
+                .iter()
+                .zip(asked)
+                .all(|(Listed(action, key, _), asked)| {
+                    let place = |place: &u32| {
+                        self.keys
+                            .known(&key.0)
+                            .map(|key| self.places[key as usize].1)
+                            == Some(*place)
+                    };
+                    match asked {
+                        Micro::Read { place: asked } => *action == Action::Read && place(asked),
+                        Micro::Write { place: asked, .. } => {
+                            *action == Action::Write && place(asked)
+                        }
+                    }
+                });
+        if !fits {
+            let problem = crate::history::Problem::Value {
+                f: ok.f.to_string(),
+                expected: "what was asked, with the values of the reads",
+                detail: "it reads and writes something else than the invocation".to_owned(),
+            };
+            return Err(HistoryError::at(ok.line, problem));
+        }
+        let reads = told
+            .into_iter()
+            .filter(|Listed(action, ..)| *action == Action::Read);
+        Ok(reads
+            .map(|Listed(_, _, value)| self.value(text(value.get())))
+            .collect())
+    }
+}
+
+/// The key that stands for the group of another, with shorter ways for the next time.
+fn root(parents: &mut [u32], mut key: u32) -> u32 {
+    while parents[key as usize] != key {
+        let next = parents[parents[key as usize] as usize];
+        parents[key as usize] = next;
+        key = next;
+    }
+    key
+}
+
+impl Sequential for MultiRegister<'_> {
+    type State = Arc<[u32]>;
+    type Input = Txn;
+    type Output = Vec<u32>;
+    type Part = u32;
+
+    fn part(&self, txn: &Txn) -> u32 {
+        txn.group
+    }
+
+    fn initial(&self, group: &u32) -> Arc<[u32]> {
+        let size = self.sizes.get(*group as usize).copied().unwrap_or(0);
+        vec![self.initial; size as usize].into()
+    }
+
+    fn step(
+        &self,
+        state: &Arc<[u32]>,
+        txn: &Txn,
+        output: Option<&Vec<u32>>,
+    ) -> impl IntoIterator<Item = Arc<[u32]>> {
+        let mut next = state.clone();
+        let mut seen = output.map(|output| output.iter());
+        for micro in &txn.micro {
+            match *micro {
+                Micro::Write { place, value } => {
+                    Arc::make_mut(&mut next)[place as usize] = value;
+                }
+                Micro::Read { place } => {
+                    let seen = seen.as_mut().and_then(Iterator::next);
+                    if seen.is_some_and(|seen| *seen != next[place as usize]) {
+                        return None;
+                    }
+                }
+            }
+        }
+        Some(next)
+    }
+
+    fn only_reads(&self, txn: &Txn, _: Option<&Vec<u32>>) -> bool {
+        let is_read = |micro: &Micro| matches!(micro, Micro::Read { .. });
+        txn.micro.iter().all(is_read)
+    }
+
+    fn heap_bytes(&self, state: &Arc<[u32]>) -> usize {
+        size_of_val::<[u32]>(state) + 2 * size_of::<usize>()
+    }
+
+    fn show(&self, state: &Arc<[u32]>) -> String {
+        let held = state.iter().map(|value| match *value {
+            NULL => "null",
+            value => self.values.text(value),
+        });
+        format!("registers with {}", held.collect::<Vec<_>>().join(", "))
+    }
+}

@@ -1,0 +1,307 @@
+//! Sets that only grow, and lose nothing: Jepsen's `set-full`.
+//!
+//! # The question
+//!
+//! Clients `add` elements to a set, and `read` the whole. Elements may take their time to be
+//! seen, and may even come and go; but is there none that was there and is lost?
+//!
+//! ```text
+//! add a            |-----|
+//! read -> a                  |-----|
+//! read -> {}                          |-----|       a is not seen at once: no harm yet
+//! read -> {}                                  |--|  the last that anybody saw: it is lost
+//! ```
+//!
+//! That is less than linearizability, which the model [`set`](crate::set) asks for: there
+//! the first read that misses an element is wrong.
+//!
+//! # The answer
+//!
+//! An element is *known* from the moment when its addition or a read that has it returned.
+//! Of the reads, in the order of their invocations, look at the last that has the element
+//! and the last of all that did not return before the element was added. It is lost when
+//! the latter is another one, and began after the element was known: O(n log n), for n
+//! elements in all reads together.
+//!
+//! # Pending operations
+//!
+//! An addition of unknown outcome is known once a read has the element. Reads of unknown
+//! outcome say nothing. An addition that failed did not happen, but what others saw of it
+//! counts, as in Jepsen.
+
+use std::borrow::Cow;
+
+use rustc_hash::FxHashMap;
+
+use crate::history::{History, HistoryError, Operation};
+use crate::keyed::{Keyed, unknown_operation};
+use crate::names::Names;
+use crate::set;
+use crate::verdict::{Class, Kind, Summary, Verdict, Violation, count};
+
+const LOST: Kind = Kind {
+    name: "lost-element",
+    meaning: "an element that was added is gone",
+};
+const TWICE: Kind = Kind {
+    name: "duplicate-element",
+    meaning: "a set has an element twice",
+};
+const PHANTOM: Kind = Kind {
+    name: "phantom-element",
+    meaning: "an element that nobody had begun to add",
+};
+
+/// Decides whether no element of the sets is lost.
+///
+/// Operations: `add` with an element; `read`, whose result is the list of all elements.
+/// With several sets, values are objects `{"key": .., "value": ..}`.
+///
+/// Nothing is known, and the verdict is unknown, when no read saw any element for good.
+///
+/// # Errors
+/// When an event is no such operation.
+pub fn check(history: &History) -> Result<Verdict, HistoryError> {
+    let operations = history.operations();
+    let mut sets = Sets::default();
+    for operation in &operations {
+        sets.take(operation)?;
+    }
+    let mut is_any_stable = false;
+    let mut lost = Vec::new();
+    for set in &mut sets.sets {
+        if let Some(violation) = set.impossible_read(&sets.elements) {
+            return Ok(Verdict::Violation(violation));
+        }
+        set.look_at_reads();
+        let lasts = set.lasts();
+        for (element, history) in set.in_order() {
+            match set.fate(history, &lasts) {
+                Fate::Stable => is_any_stable = true,
+                Fate::Lost(loss) => lost.push((*element, loss)),
+                Fate::NeverRead => {}
+            }
+        }
+    }
+    Ok(if let Some((element, first)) = lost.first() {
+        let mut violation = first.violation(sets.elements.text(*element));
+        let others = lost.len() as u64 - 1;
+        if others > 0 {
+            let also = format!("{} lost too", is_or_are(others));
+            violation.also.push(also);
+        }
+        Verdict::Violation(violation)
+    } else if is_any_stable {
+        Verdict::Valid(Summary::of(&operations))
+    } else {
+        let reason = "no read has any element that later ones have too, so nothing is known of \
+                      what was added";
+        Verdict::Unknown {
+            reason: reason.to_owned(),
+        }
+    })
+}
+
+fn is_or_are(others: u64) -> String {
+    let verb = if others == 1 { "is" } else { "are" };
+    format!("{} {verb}", count(others, "other element"))
+}
+
+#[derive(Default)]
+struct Sets<'h, 'o> {
+    names: Names<'h>,
+    elements: Names<'h>,
+    sets: Vec<Set<'o>>,
+}
+
+/// What happened to one set.
+#[derive(Default)]
+struct Set<'o> {
+    elements: FxHashMap<u32, Element<'o>>,
+    reads: Vec<Read<'o>>,
+}
+
+/// What is known of an element.
+struct Element<'o> {
+    /// Its first addition.
+    added: &'o Operation<'o>,
+    /// The event by which it was known to be there.
+    known: usize,
+    /// The last read that has it.
+    last_present: Option<usize>,
+}
+
+/// A read, and what it has, in the order of numbers.
+struct Read<'o> {
+    operation: &'o Operation<'o>,
+    elements: Vec<u32>,
+}
+
+/// What became of an element.
+enum Fate<'o> {
+    /// Some read has it, and all those that begin later.
+    Stable,
+    /// It was there, and no read that begins later has it.
+    Lost(Loss<'o>),
+    /// It need not have been there.
+    NeverRead,
+}
+
+struct Loss<'o> {
+    added: &'o Operation<'o>,
+    last_present: Option<&'o Operation<'o>>,
+    last_absent: &'o Operation<'o>,
+}
+
+impl<'h: 'o, 'o> Sets<'h, 'o> {
+    fn take(&mut self, operation: &'o Operation<'h>) -> Result<(), HistoryError> {
+        let event = operation.invoke;
+        let mut keyed = Keyed::of(event)?;
+        let name = self.names.number(keyed.key.take().unwrap_or_default());
+        while self.sets.len() <= name as usize {
+            self.sets.push(Set::default());
+        }
+        match event.f.as_ref() {
+            "add" => {
+                let text = keyed.text().unwrap_or(Cow::Borrowed("null"));
+                let number = self.elements.number(text);
+                let known = operation.returned();
+                let elements = &mut self.sets[name as usize].elements;
+                let element = elements.entry(number).or_insert(Element {
+                    added: operation,
+                    known,
+                    last_present: None,
+                });
+                element.known = element.known.min(known);
+            }
+            "read" => {
+                let Some(ok) = operation.ok() else {
+                    return Ok(());
+                };
+                let list = set::list(ok)?.into_iter();
+                let mut elements: Vec<u32> = list.map(|text| self.elements.number(text)).collect();
+                elements.sort_unstable();
+                let read = Read {
+                    operation,
+                    elements,
+                };
+                self.sets[name as usize].reads.push(read);
+            }
+            _ => return Err(unknown_operation(event, "set-full", "add and read")),
+        }
+        Ok(())
+    }
+}
+
+impl<'o> Set<'o> {
+    /// A read that no set can give.
+    fn impossible_read(&self, names: &Names<'_>) -> Option<Violation> {
+        for read in &self.reads {
+            let process = read.operation.process();
+            let twice = read.elements.windows(2).find(|pair| pair[0] == pair[1]);
+            if let Some([element, ..]) = twice {
+                let text = names.text(*element);
+                let sentence = format!("process {process} read the element {text} twice at once");
+                let witness = [read.operation];
+                return Some(Violation::new(Class::Safety, TWICE, sentence, witness));
+            }
+            let is_phantom = |element: &&u32| {
+                let element = self.elements.get(element);
+                element.is_none_or(|element| element.added.invoked > read.operation.completed)
+            };
+            if let Some(element) = read.elements.iter().find(is_phantom) {
+                let text = names.text(*element);
+                let added = self.elements.get(element).map(|element| element.added);
+                let sentence = match added {
+                    Some(_) => {
+                        format!("process {process} read {text} before anybody began to add it")
+                    }
+                    None => format!("process {process} read {text}, which nobody added"),
+                };
+                let witness = added.into_iter().chain([read.operation]);
+                return Some(Violation::new(Class::Safety, PHANTOM, sentence, witness));
+            }
+        }
+        None
+    }
+
+    fn in_order(&self) -> Vec<(&u32, &Element<'o>)> {
+        let mut elements: Vec<_> = self.elements.iter().collect();
+        elements.sort_by_key(|(_, element)| element.added.invoked);
+        elements
+    }
+
+    /// Puts reads into the order of their invocations, and notes what they say.
+    fn look_at_reads(&mut self) {
+        self.reads.sort_by_key(|read| read.operation.invoked);
+        for (index, read) in self.reads.iter().enumerate() {
+            for number in &read.elements {
+                if let Some(element) = self.elements.get_mut(number) {
+                    element.known = element.known.min(read.operation.completed);
+                    element.last_present = Some(index);
+                }
+            }
+        }
+    }
+
+    /// Reads of which none that began later returned later, the last first.
+    fn lasts(&self) -> Vec<usize> {
+        let mut lasts: Vec<usize> = Vec::new();
+        for (index, read) in self.reads.iter().enumerate().rev() {
+            let later = lasts
+                .last()
+                .map(|last| self.reads[*last].operation.completed);
+            if later.is_none_or(|later| later < read.operation.completed) {
+                lasts.push(index);
+            }
+        }
+        lasts
+    }
+
+    fn fate(&self, element: &Element<'o>, lasts: &[usize]) -> Fate<'o> {
+        // A read that returned before the element was added says nothing of it.
+        let is_before =
+            |last: &usize| self.reads[*last].operation.completed < element.added.invoked;
+        let Some(last) = lasts.get(lasts.partition_point(is_before)) else {
+            return Fate::NeverRead;
+        };
+        let last_absent = self.reads[*last].operation;
+        if element.last_present == Some(*last) {
+            return Fate::Stable;
+        }
+        if element.known > last_absent.invoked {
+            return Fate::NeverRead;
+        }
+        let present = element
+            .last_present
+            .map(|index| self.reads[index].operation);
+        Fate::Lost(Loss {
+            added: element.added,
+            last_present: present,
+            last_absent,
+        })
+    }
+}
+
+impl Loss<'_> {
+    fn violation(&self, element: &str) -> Violation {
+        let absent = self.last_absent.process();
+        let sentence = match self.last_present {
+            Some(present) => format!(
+                "{element} was there when process {} read it, and the last read, by process \
+                 {absent}, has it no more",
+                present.process()
+            ),
+            None => format!(
+                "the addition of {element} was acknowledged, but no read has it, the last by \
+                 process {absent}"
+            ),
+        };
+        let seen = self.last_present;
+        let witness = [self.added]
+            .into_iter()
+            .chain(seen)
+            .chain([self.last_absent]);
+        Violation::new(Class::Safety, LOST, sentence, witness)
+    }
+}
