@@ -11,7 +11,8 @@ use std::fmt;
 #[non_exhaustive]
 pub enum EtcdBug {
     /// Asked for progress, a member answers at once, ahead of events that it has not
-    /// sent yet ([15220](https://github.com/etcd-io/etcd/issues/15220); before 3.5.9).
+    /// sent yet ([15220](https://github.com/etcd-io/etcd/issues/15220); before 3.4.25
+    /// and 3.5.8).
     ProgressAheadOfEvents,
     /// A watch hears twice of the last change of a transaction
     /// ([17247](https://github.com/etcd-io/etcd/issues/17247)).
