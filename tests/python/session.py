@@ -78,7 +78,7 @@ except etcd3.exceptions.RevisionCompactedError as error:
     show("compacted", error.compacted_revision)
 
 show("status", client.status().leader is not None)
-show("members", [member.name for member in client.members])
+show("members", [(member.name != "", len(member.client_urls)) for member in client.members])
 show("alarms", list(client.list_alarms()))
 client.defragment()
 time.sleep(0)

@@ -1,6 +1,7 @@
 //! A TCP connection that can be cut.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,6 +13,11 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_stream::Stream;
 use tonic::transport::server::{Connected, TcpConnectInfo};
+
+use super::authority::Authorities;
+
+/// How much is read at once.
+const CHUNK: usize = 8 * 1024;
 
 /// The connections that one member has accepted.
 #[derive(Default)]
@@ -34,7 +40,11 @@ impl Connections {
         let mut open = self.lock();
         open.retain(|cut| cut.strong_count() > 0);
         open.push(Arc::downgrade(&cut));
-        Connection { stream, cut }
+        Connection {
+            stream,
+            cut,
+            authorities: Authorities::default(),
+        }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Weak<Cut>>> {
@@ -54,6 +64,7 @@ struct Cut {
 pub(super) struct Connection {
     stream: TcpStream,
     cut: Arc<Cut>,
+    authorities: Authorities,
 }
 
 impl Connection {
@@ -73,7 +84,16 @@ impl AsyncRead for Connection {
     ) -> Poll<io::Result<()>> {
         self.cut.reader.register(context.waker());
         self.check()?;
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        while buffer.remaining() > 0 && !self.authorities.give(buffer) {
+            let mut chunk = [MaybeUninit::uninit(); CHUNK];
+            let mut chunk = ReadBuf::uninit(&mut chunk);
+            ready!(Pin::new(&mut self.stream).poll_read(context, &mut chunk))?;
+            if chunk.filled().is_empty() {
+                break;
+            }
+            self.authorities.take(chunk.filled());
+        }
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -21,8 +21,10 @@
 //!
 //! - `door`: where a member listens, and when it does not.
 //! - `connection`: a TCP connection that can be cut.
+//! - `authority`: authorities that are URLs, which HTTP/2 does not know.
 //! - `gate`: from a request over TCP to the simulated network.
 
+mod authority;
 mod connection;
 mod door;
 mod gate;
