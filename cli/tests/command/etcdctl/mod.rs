@@ -3,210 +3,13 @@
 //!
 //! etcdctl is `$ETCDCTL`, or the one on the `PATH`; `scripts/test` brings one.
 
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::process::{Child, Command, Stdio};
+mod side;
+
 use std::time::Duration;
 
 use crate::cluster::Etcd;
 use crate::serve::Served;
-
-/// One of the two sides.
-struct Side {
-    endpoint: String,
-    folder: tempfile::TempDir,
-    /// The user, if any: `--user NAME:PASSWORD`.
-    user: Option<&'static str>,
-    /// Ids in the order in which they were first seen.
-    ids: Vec<String>,
-    said: Vec<String>,
-}
-
-/// An etcdctl that goes on.
-struct Going {
-    child: Child,
-    lines: std::sync::mpsc::Receiver<String>,
-}
-
-impl Drop for Going {
-    fn drop(&mut self) {
-        self.child.kill().ok();
-        self.child.wait().ok();
-    }
-}
-
-impl Side {
-    fn new(endpoint: &str) -> Self {
-        Side {
-            endpoint: endpoint.to_owned(),
-            folder: tempfile::tempdir().expect("there is room for a folder"),
-            user: None,
-            ids: Vec::new(),
-            said: Vec::new(),
-        }
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let program = std::env::var("ETCDCTL").unwrap_or_else(|_| "etcdctl".to_owned());
-        let mut command = Command::new(program);
-        let set = std::env::vars().filter(|(name, _)| name.starts_with("ETCDCTL_"));
-        for (name, _) in set {
-            command.env_remove(name);
-        }
-        command
-            .env("ETCDCTL_API", "3")
-            .args(["--endpoints", &self.endpoint])
-            .current_dir(self.folder.path())
-            .args(self.user.map(|user| format!("--user={user}")));
-        for argument in arguments {
-            command.arg(self.with_ids(argument));
-        }
-        command
-    }
-
-    /// `{1}` in an argument is the first id that this side has shown.
-    fn with_ids(&self, argument: &str) -> String {
-        let ids = self.ids.iter().enumerate();
-        ids.fold(argument.to_owned(), |argument, (number, id)| {
-            argument.replace(&format!("{{{}}}", number + 1), id)
-        })
-    }
-
-    /// Runs etcdctl to its end. Words are separated by spaces.
-    fn run(&mut self, line: &str) {
-        self.run_with(line, "");
-    }
-
-    /// The same with something on standard input.
-    fn run_with(&mut self, line: &str, input: &str) {
-        let arguments: Vec<&str> = words(line);
-        let mut child = self
-            .command(&arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap_or_else(|error| {
-                panic!("cannot start etcdctl: {error}; set ETCDCTL=PATH or run scripts/test")
-            });
-        let mut stdin = child.stdin.take().expect("it is a pipe");
-        stdin.write_all(input.as_bytes()).ok();
-        drop(stdin);
-        let output = child.wait_with_output().expect("it ends");
-        let mut text = format!("$ etcdctl {line}\n");
-        for stream in [&output.stdout, &output.stderr] {
-            for line in String::from_utf8_lossy(stream).lines() {
-                text += &self.even(line);
-            }
-        }
-        text += &format!("-> {:?}\n", output.status.code());
-        self.said.push(text);
-    }
-
-    /// Starts an etcdctl that goes on.
-    fn start(&mut self, line: &str) -> Going {
-        let mut child = self
-            .command(&words(line))
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("it starts");
-        let stdout = BufReader::new(child.stdout.take().expect("it is a pipe"));
-        let (send, lines) = std::sync::mpsc::channel();
-        std::thread::spawn(move || {
-            for line in stdout.lines().map_while(Result::ok) {
-                if send.send(line).is_err() {
-                    return;
-                }
-            }
-        });
-        self.said.push(format!("$ etcdctl {line} &\n"));
-        Going { child, lines }
-    }
-
-    /// The next lines of one that goes on.
-    #[track_caller]
-    fn hears(&mut self, going: &Going, lines: usize) {
-        for number in 0..lines {
-            let line = going.lines.recv_timeout(Duration::from_secs(20));
-            let line = line.unwrap_or_else(|error| {
-                panic!(
-                    "{}: line {number} of {lines}: {error}\n{:#?}",
-                    self.endpoint, self.said
-                )
-            });
-            let text = self.even(&line);
-            self.said.push(text);
-        }
-    }
-
-    /// Interrupts one that goes on, and waits for its end.
-    fn interrupt(&mut self, mut going: Going) {
-        let pid = going.child.id().to_string();
-        let sent = Command::new("kill").args(["-INT", &pid]).status();
-        assert!(sent.expect("there is kill").success());
-        going.child.wait().expect("it is ours");
-    }
-
-    /// Takes out of a line what differs by nature.
-    fn even(&mut self, line: &str) -> String {
-        let line = line.replace(&self.endpoint, "ENDPOINT");
-        // What the client's library logs beside the error that etcdctl prints.
-        if line.starts_with('{') && line.contains(r#""logger""#)
-            || line.starts_with('{') && line.contains(r#""caller""#)
-        {
-            return String::new();
-        }
-        let mut even = String::new();
-        for word in split(&line) {
-            even += &self.even_word(word);
-        }
-        if let Some((before, _)) = even.split_once("took = ") {
-            even = format!("{before}took");
-        }
-        // Seconds that are left.
-        if even.starts_with("\"TTL\" : 9") {
-            even.truncate("\"TTL\" : 9".len());
-        }
-        even + "\n"
-    }
-
-    /// An id is known by its sixteen hexadecimal digits, or as many decimal ones.
-    fn even_word(&mut self, word: &str) -> String {
-        let hexadecimal = word.len() >= 14 && word.len() <= 16;
-        let is_id = hexadecimal && word.bytes().all(|b| b.is_ascii_hexdigit())
-            || word.len() >= 16 && word.bytes().all(|b| b.is_ascii_digit());
-        if !is_id || word.bytes().all(|b| b == b'0') {
-            return word.to_owned();
-        }
-        let known = self.ids.iter().position(|id| id == word);
-        let number = known.unwrap_or_else(|| {
-            self.ids.push(word.to_owned());
-            self.ids.len() - 1
-        });
-        format!("ID{}", number + 1)
-    }
-}
-
-/// The arguments of a line; `''` is an empty one.
-fn words(line: &str) -> Vec<&str> {
-    let all = line.split(' ').filter(|word| !word.is_empty());
-    all.map(|word| if word == "''" { "" } else { word })
-        .collect()
-}
-
-/// A line in words and what is between them.
-fn split(line: &str) -> Vec<&str> {
-    let mut parts = Vec::new();
-    let mut rest = line;
-    while let Some(first) = rest.chars().next() {
-        let same = |c: char| c.is_ascii_alphanumeric() == first.is_ascii_alphanumeric();
-        let end = rest.find(|c| !same(c)).unwrap_or(rest.len());
-        parts.push(&rest[..end]);
-        rest = &rest[end..];
-    }
-    parts
-}
+use side::Side;
 
 /// Both sides do the same, at the same time; then what they said is compared.
 fn compare(real: &str, served: &str, session: fn(&mut Side)) {
@@ -240,6 +43,7 @@ fn a_session_of_etcdctl_is_that_on_a_real_etcd() {
         watches(side);
         leases(side);
         recipes(side);
+        url(side);
         cluster(side);
         users(side);
     });
@@ -274,13 +78,46 @@ fn keys(side: &mut Side) {
         "get none",
         "get a --rev=2",
         "get a --rev=99",
+        "get a --rev=-1",
         "get a --consistency=s",
+        "get a --consistency=l",
+        "get a --consistency=x",
         "get a -w fields",
         "get a -w json",
+        "get a -w table",
+        "get a --keys-only -w json",
         "get a --hex",
+        "get a --hex -w json",
+        "get a a",
+        "get c a",
+        "get a --prefix --from-key",
+        "get a c --prefix",
+        "get",
+        "get '' --from-key --keys-only",
+        "get '' --from-key --rev=4 -w json",
+        "get none -w json",
+        "get none -w fields",
+        "get dir/ --prefix --print-value-only",
+        "get dir/ --prefix --limit=2 -w json",
+        "get dir/ --prefix --limit=2 -w fields",
+        "get dir/ --prefix --sort-by=KEY --order=DESCEND",
+        "get dir/ --prefix --sort-by=VALUE --order=ASCEND",
+        "get dir/ --prefix --sort-by=VERSION --order=DESCEND",
+        "get dir/ --prefix --sort-by=CREATE --order=DESCEND --limit=1",
+        "get dir/ --prefix --sort-by=NONE --order=DESCEND",
+        "get dir/ --prefix --sort-by=x",
+        "get dir/ --prefix --order=x",
+        "put a 10 --lease=0",
+        "put a 10 --prev-kv -w json",
+        "put a 10 --prev-kv -w fields",
+        "put none x --ignore-lease",
         "del a",
         "del a",
         "del b --prev-kv",
+        "del dir/x --prev-kv -w json",
+        "del dir/y -w fields",
+        "del a c",
+        "del a --prefix --from-key",
         "del dir/ --prefix",
         "del b --from-key",
         "put a 1 -w json",
@@ -302,6 +139,14 @@ fn transactions(side: &mut Side) {
     ] {
         side.run_with("txn", &format!("{compare}{branches}"));
     }
+    let operations = "\n\nget --prefix e\nput txn 1 --prev-kv\ndel none\n\n\n";
+    for format in ["json", "fields"] {
+        side.run_with(&format!("txn -w {format}"), operations);
+    }
+    side.run_with("txn --interactive", operations);
+    side.run_with("txn --hex", operations);
+    side.run_with("txn", "value(\"a\") != \"2\"\n\n\n");
+    side.run_with("txn", "\n\nno such command\n\n\n");
     side.run_with("txn", "\n\nput twice 1\nput twice 2\n\n\n");
     side.run_with("txn", "\n\ndel then\ndel --prefix e\n\n\n");
 }
@@ -314,6 +159,9 @@ fn past(side: &mut Side) {
         "compaction 5",
         "compaction 999",
         "compaction 6 --physical",
+        "compaction 0",
+        "compaction x",
+        "compaction",
     ] {
         side.run(line);
     }
@@ -334,6 +182,28 @@ fn watches(side: &mut Side) {
     side.interrupt(all);
     side.interrupt(one);
     side.run("watch w/a --rev=2");
+    side.run("watch");
+    side.run("watch a --prefix --from-key");
+    for (line, lines) in [
+        ("watch w/a --rev=7 -w json", 1),
+        ("watch w/a --rev=7 --hex", 6),
+        ("watch w/ --prefix --rev=7 -- echo told", 16),
+    ] {
+        let past = side.start(line);
+        side.hears(&past, lines);
+        side.interrupt(past);
+    }
+    let mut typed = side.start("watch --interactive");
+    side.types(&mut typed, "watch w/a --rev=7 --prev-kv");
+    side.hears(&typed, 8);
+    side.types(&mut typed, "watch w/b --rev=7");
+    side.hears(&typed, 6);
+    // Each of the two watches prints it.
+    side.types(&mut typed, "progress");
+    side.hears(&typed, 2);
+    side.types(&mut typed, "progress");
+    side.hears(&typed, 2);
+    side.interrupt(typed);
 }
 
 fn leases(side: &mut Side) {
@@ -351,6 +221,14 @@ fn leases(side: &mut Side) {
     side.run(&with("lease timetolive ID"));
     side.run(&with("lease keep-alive ID --once"));
     side.run("lease list");
+    side.run("lease grant 100 -w json");
+    side.run("lease list -w json");
+    side.run("lease list -w fields");
+    side.run("lease timetolive 77 -w json");
+    side.run("lease keep-alive 77");
+    side.run("lease grant 0");
+    side.run("lease grant");
+    side.run("lease revoke zz");
     side.run("lease grant 9000000001");
     side.run("lease grant x");
 }
@@ -372,13 +250,29 @@ fn recipes(side: &mut Side) {
     side.interrupt(listener);
 }
 
+/// The endpoint as a URL, which Go's client of 3.4 makes the authority of its requests.
+fn url(side: &mut Side) {
+    let endpoint = side.endpoint.clone();
+    side.endpoint = format!("http://{endpoint}");
+    side.run("put url 1");
+    side.run("get url");
+    side.run("endpoint health");
+    side.endpoint = endpoint;
+}
+
 fn cluster(side: &mut Side) {
     for line in [
         "endpoint health",
+        "endpoint health --cluster",
         "alarm list",
+        "alarm list -w json",
         "alarm disarm",
         "defrag",
+        "defrag --cluster",
+        "endpoint hashkv --rev=999",
+        "endpoint hashkv --rev=1",
         "move-leader 1",
+        "move-leader zz",
         "snapshot save snapshot.db",
     ] {
         side.run(line);
