@@ -148,6 +148,11 @@ where
     block_on_with(executor, seed, Panics::Printed, body)
 }
 
+/// From now on, panics that the program of this run catches do not fail it.
+pub(crate) fn panics_may_be_caught() {
+    panics::may_be_caught();
+}
+
 /// What becomes of the message of a panic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Panics {

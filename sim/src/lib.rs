@@ -159,8 +159,8 @@ pub use etcd_client;
 /// The function takes one argument, a [`Simulation`], and returns nothing or a
 /// [`Result`]; an `Err` fails the seed. In the attribute stand settings of the
 /// [`Builder`]: `members`, `seed`, `seeds`, `faults`, `plan`, `clients`, `lasts`,
-/// `endpoints`, `timeout`, `time_limit`, `messages_max`, `polls_max`, `executor`, `bug`,
-/// `observer`; each value is an expression. Other attributes, such as `#[ignore]` and
+/// `endpoints`, `timeout`, `time_limit`, `messages_max`, `polls_max`, `catches_panics`,
+/// `executor`, `bug`, `observer`; each value is an expression. Other attributes, such as `#[ignore]` and
 /// `#[should_panic]`, stay what they are.
 pub use etcd_sim_macros::test;
 

@@ -9,7 +9,7 @@ use syn::{Error, Expr, Ident, ItemFn, Token, parse_macro_input};
 
 /// The settings that may stand in the attribute: methods of `etcd_sim::Builder` with one
 /// argument.
-const SETTINGS: [&str; 15] = [
+const SETTINGS: [&str; 16] = [
     "members",
     "seed",
     "seeds",
@@ -22,6 +22,7 @@ const SETTINGS: [&str; 15] = [
     "time_limit",
     "messages_max",
     "polls_max",
+    "catches_panics",
     "executor",
     "bug",
     "observer",

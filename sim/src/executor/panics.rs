@@ -21,12 +21,30 @@ struct Seen {
     first: Option<Panicked>,
     /// Who is to be woken when there is one.
     waker: Option<Waker>,
+    /// Whether the program may catch its panics: then one counts only when it comes to
+    /// where nobody can catch it any more.
+    may_be_caught: bool,
+    /// The last panic that may yet be caught.
+    last: Option<Panicked>,
+}
+
+impl Seen {
+    /// The first panic, or else the one with this payload.
+    fn take(&mut self, payload: &(dyn Any + Send)) -> Panicked {
+        let message = message(payload);
+        let last = self.last.take().filter(|last| last.message == message);
+        let seen = self.first.take().or(last);
+        seen.unwrap_or(Panicked {
+            message,
+            location: None,
+        })
+    }
 }
 
 thread_local! {
     /// None on threads that run no simulation.
     static RUN: Cell<Option<Panics>> = const { Cell::new(None) };
-    static SEEN: RefCell<Seen> = const { RefCell::new(Seen { first: None, waker: None }) };
+    static SEEN: RefCell<Seen> = RefCell::default();
 }
 
 /// Sees to it that panics of simulations are noticed.
@@ -46,6 +64,11 @@ pub(super) fn watch() {
     });
 }
 
+/// What the program of this thread's run catches does not count.
+pub(super) fn may_be_caught() {
+    SEEN.with_borrow_mut(|seen| seen.may_be_caught = true);
+}
+
 /// This thread runs a simulation from now on, and nothing else.
 pub(super) fn enter(panics: Panics) {
     RUN.set(Some(panics));
@@ -59,6 +82,10 @@ fn notice(info: &PanicHookInfo<'_>) {
     // A panic while it is borrowed is one of this module: nothing to add.
     let waker = SEEN.try_with(|seen| {
         let mut seen = seen.try_borrow_mut().ok()?;
+        if seen.may_be_caught {
+            seen.last = Some(panicked);
+            return None;
+        }
         seen.first.get_or_insert(panicked);
         seen.waker.take()
     });
@@ -76,7 +103,11 @@ pub(super) async fn until_panic<T>(body: impl Future<Output = T>) -> Result<T, P
             return Poll::Ready(Err(panicked));
         }
         let body = body.as_mut().poll(context);
-        body.map_err(|payload| panicked(payload.as_ref()))
+        // Also one in the very poll that ends the body.
+        match poll(context.waker()) {
+            Some(panicked) => Poll::Ready(Err(panicked)),
+            None => body.map_err(|payload| panicked(payload.as_ref())),
+        }
     })
     .await
 }
@@ -92,20 +123,15 @@ fn poll(waker: &Waker) -> Option<Panicked> {
 
 /// The first panic of this run, or else the one that has just been caught.
 pub(super) fn panicked(payload: &(dyn Any + Send)) -> Panicked {
-    let first = SEEN.with_borrow_mut(|seen| seen.first.take());
-    first.unwrap_or_else(|| Panicked {
-        message: message(payload),
-        location: None,
-    })
+    SEEN.with_borrow_mut(|seen| seen.take(payload))
 }
 
-/// Another way to report a panic, for one whose hook was replaced.
+/// Reports a panic that has ended a task of a [`Node`](super::Node), if its hook has
+/// not: because it might have been caught, or because somebody replaced the hook.
 pub(super) fn report(payload: &(dyn Any + Send)) {
     let waker = SEEN.with_borrow_mut(|seen| {
-        seen.first.get_or_insert_with(|| Panicked {
-            message: message(payload),
-            location: None,
-        });
+        let panicked = seen.take(payload);
+        seen.first = Some(panicked);
         seen.waker.take()
     });
     if let Some(waker) = waker {

@@ -35,6 +35,7 @@ const TIME_LIMIT: Duration = Duration::from_secs(600);
 /// | [`timeout`](Builder::timeout) of clients' calls | none |
 /// | [`time_limit`](Builder::time_limit) | 10 minutes of simulated time |
 /// | [`messages_max`](Builder::messages_max), [`polls_max`](Builder::polls_max) | two million, ten million |
+/// | [`catches_panics`](Builder::catches_panics) | no: any panic fails the run |
 /// | [`executor`](Builder::executor) | the most thorough of this build |
 ///
 /// [`run`](Builder::run) runs it once and gives what the body gives;
@@ -53,6 +54,7 @@ pub struct Builder {
     polls_max: u64,
     bug: Option<EtcdBug>,
     observer: Option<Observer>,
+    catches_panics: bool,
     test: Option<TestName>,
     folder: Option<PathBuf>,
 }
@@ -145,6 +147,7 @@ impl Builder {
             polls_max: 10_000_000,
             bug: None,
             observer: None,
+            catches_panics: false,
             test: None,
             folder: None,
         }
@@ -246,6 +249,19 @@ impl Builder {
     #[must_use]
     pub fn polls_max(mut self, polls: u64) -> Self {
         self.polls_max = polls;
+        self
+    }
+
+    /// Whether the program catches panics, by `catch_unwind` or by looking at a
+    /// `JoinError`: then only a panic fails the run that ends the body or a process.
+    ///
+    /// Otherwise any panic does, at once. When a task panics, nobody knows whether
+    /// somebody will ask for its result: if nobody did, the test would pass although
+    /// the service had broken. On madsim a panic of a spawned task ends the run either
+    /// way; what `catch_unwind` catches does not.
+    #[must_use]
+    pub fn catches_panics(mut self, catches: bool) -> Self {
+        self.catches_panics = catches;
         self
     }
 
@@ -430,7 +446,11 @@ impl Builder {
             observer: self.observer.clone(),
             ..Options::new(plan)
         };
+        let catches_panics = self.catches_panics;
         let ended = executor::block_on_with(options.executor, seed, panics, move || async move {
+            if catches_panics {
+                executor::panics_may_be_caught();
+            }
             let simulation = Simulation::start(options);
             let body = pin!(body(simulation.clone()));
             let limit = pin!(executor::sleep(limit));

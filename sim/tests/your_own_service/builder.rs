@@ -51,6 +51,42 @@ fn a_task_of_the_program_that_panics_fails_the_run_with_its_message_and_line() {
     assert!(location.contains("builder.rs:"), "{location}");
 }
 
+#[test]
+fn a_panic_that_the_program_catches_fails_the_run_unless_it_says_so() {
+    async fn catches(_: Simulation) {
+        std::panic::catch_unwind(|| panic!("on purpose")).unwrap_err();
+    }
+    async fn ends_by_one(simulation: Simulation) {
+        catches(simulation.clone()).await;
+        simulation.spawn(0, async |_| {
+            let caught = std::panic::catch_unwind(|| panic!("by mistake")).unwrap_err();
+            std::panic::resume_unwind(caught);
+        });
+        simulation.sleep(secs(1)).await;
+    }
+    let message = |run| match run {
+        Err(Failure::Panicked(panicked)) => panicked.message,
+        other => panic!("{other:?}"),
+    };
+    for executor in executors() {
+        let builder = Simulation::builder().executor(executor);
+        assert_eq!(message(builder.run(catches)), "on purpose");
+        let builder = builder.catches_panics(true);
+        assert_eq!(builder.run(catches), Ok(()));
+        assert_eq!(message(builder.run(ends_by_one)), "by mistake");
+    }
+    // A task of tokio's, whose handle somebody looks at.
+    let builder = Simulation::builder()
+        .executor(Executor::Tokio)
+        .catches_panics(true);
+    let looked = builder.run(|_| async {
+        #[expect(clippy::disallowed_methods, reason = "what a user's program does")]
+        let task = tokio::spawn(async { panic!("on purpose") });
+        task.await.unwrap_err().is_panic()
+    });
+    assert_eq!(looked, Ok(true));
+}
+
 /// Fails when the second answer to the client is lost.
 fn fragile() -> Builder {
     let builder = Simulation::builder().members(3).faults(Faults::swarm());
