@@ -26,10 +26,14 @@ use crate::service::Router;
 use crate::store::{LeaseId, Record, Store, StoreOptions};
 use crate::version::Version;
 
-/// How often leases are looked at (`runLoop` in etcd's `server/lease/lessor.go`).
+/// How often leases are looked at (`runLoop` in etcd's `server/lease/lessor.go`). In a
+/// real one, of 3.4.23, keys went 7 to 495 ms after their leases' ends, half of them
+/// within 243 ms (`etcd-recipes conform --timing`).
 const EXPIRY_PERIOD: Duration = Duration::from_millis(500);
 /// How often watches that lag behind are served (`watchResyncPeriod` in etcd's
-/// `server/storage/mvcc/watchable_store.go`).
+/// `server/storage/mvcc/watchable_store.go`). Watches on a real one, of 3.4.23, heard
+/// of the past after 1 to 101 ms, half of them within 51 ms, and of the present with
+/// the answer to the put.
 const SYNC_PERIOD: Duration = Duration::from_millis(100);
 /// How long a member waits before it asks the leader about a lease once more
 /// (`LeaseRenew` in etcd's `server/etcdserver/v3_server.go`).

