@@ -12,8 +12,15 @@ use std::path::Path;
 use etcd_checker::import::Format;
 use support::Random;
 
-/// Mutations of each file of the corpus.
+/// Mutations of each file of the corpus, unless `MUTATIONS` in the environment says how many.
 const MUTATIONS: usize = 400;
+
+fn mutations() -> usize {
+    let said = std::env::var("MUTATIONS").ok();
+    said.map_or(MUTATIONS, |number| {
+        number.parse().expect("MUTATIONS is a whole number")
+    })
+}
 
 /// Pieces that make a difference in one format or another.
 const PIECES: [&[u8]; 40] = [
@@ -85,7 +92,7 @@ fn mutations_of_the_corpus() {
             try_out(format, &bytes);
             targets::read_any(&bytes);
             let mut random = Random(seen);
-            for _ in 0..MUTATIONS {
+            for _ in 0..mutations() {
                 try_out(format, &mutated(&bytes, &mut random));
             }
             seen += 1;
