@@ -19,7 +19,7 @@
 //! [search](crate::search) remembers where it has been: O(n 2^k) at worst, for k
 //! transactions that overlap and write.
 //!
-//! Where many transactions overlap, [`rw-register`](crate::model) infers more from values
+//! Where many transactions overlap, the model `rw-register` infers more from values
 //! that are written once; here values may repeat.
 //!
 //! # Pending operations

@@ -12,7 +12,7 @@
 //! read -> {}                                  |--|  the last that anybody saw: it is lost
 //! ```
 //!
-//! That is less than linearizability, which the model [`set`](crate::set) asks for: there
+//! That is less than linearizability, which the model [`set`] asks for: there
 //! the first read that misses an element is wrong.
 //!
 //! # The answer
