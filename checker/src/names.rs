@@ -1,8 +1,10 @@
 //! Keys and values by number.
 
 use std::borrow::Cow;
+use std::hash::BuildHasher as _;
 
-use rustc_hash::FxHashMap;
+use hashbrown::HashTable;
+use rustc_hash::{FxBuildHasher, FxHashMap};
 
 /// Texts, each kept once.
 #[derive(Default)]
@@ -39,4 +41,46 @@ impl<'h> Names<'h> {
     pub(crate) fn text(&self, number: u32) -> &str {
         &self.texts[number as usize]
     }
+}
+
+/// Finds the number of a text, where the one who numbers keeps the texts.
+pub(crate) struct Finder {
+    numbers: HashTable<u32>,
+}
+
+impl Finder {
+    /// For about so many texts.
+    pub(crate) fn with_capacity(texts: usize) -> Self {
+        Self {
+            numbers: HashTable::with_capacity(texts),
+        }
+    }
+
+    /// The number of this text, whose numbers have the texts that `text_of` says.
+    pub(crate) fn find<'t>(&self, text: &str, text_of: impl Fn(u32) -> &'t str) -> Option<u32> {
+        let is_it = |number: &u32| text_of(*number) == text;
+        self.numbers.find(hash(text), is_it).copied()
+    }
+
+    /// Gives a text a number, unless it has one: then that is returned.
+    pub(crate) fn insert<'t>(
+        &mut self,
+        text: &str,
+        number: u32,
+        text_of: impl Fn(u32) -> &'t str,
+    ) -> Option<u32> {
+        let is_it = |number: &u32| text_of(*number) == text;
+        let hash_of = |number: &u32| hash(text_of(*number));
+        match self.numbers.entry(hash(text), is_it, hash_of) {
+            hashbrown::hash_table::Entry::Occupied(before) => Some(*before.get()),
+            hashbrown::hash_table::Entry::Vacant(place) => {
+                place.insert(number);
+                None
+            }
+        }
+    }
+}
+
+fn hash(text: &str) -> u64 {
+    FxBuildHasher.hash_one(text)
 }

@@ -125,19 +125,16 @@ pub struct Counts {
 
 impl Summary {
     pub(crate) fn of(operations: &[Operation<'_>]) -> Self {
-        let mut summary = Self {
-            operations: operations.len() as u64,
-            ..Self::default()
-        };
+        // There are few names, and one look-up for each operation takes its time.
+        let mut counted: Vec<(&str, Counts)> = Vec::new();
         for operation in operations {
             let f = operation.invoke.f.as_ref();
-            if !summary.by_operation.contains_key(f) {
-                summary.by_operation.insert(f.to_owned(), Counts::default());
-            }
-            let counts = summary
-                .by_operation
-                .get_mut(f)
-                .expect("it was inserted above");
+            let place = counted.iter().position(|(name, _)| *name == f);
+            let place = place.unwrap_or_else(|| {
+                counted.push((f, Counts::default()));
+                counted.len() - 1
+            });
+            let counts = &mut counted[place].1;
             match operation.outcome() {
                 Outcome::Ok => counts.ok += 1,
                 Outcome::Fail => counts.fail += 1,
@@ -145,7 +142,14 @@ impl Summary {
                 Outcome::Open => counts.open += 1,
             }
         }
-        summary
+        let by_operation = counted
+            .into_iter()
+            .map(|(name, counts)| (name.to_owned(), counts));
+        Self {
+            operations: operations.len() as u64,
+            by_operation: by_operation.collect(),
+            ..Self::default()
+        }
     }
 }
 

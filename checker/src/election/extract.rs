@@ -239,10 +239,8 @@ fn answer<'h>(operation: &Operation<'h>) -> Result<Option<Answer<'h>>, HistoryEr
 }
 
 fn text_of(event: &Event) -> Result<Cow<'_, str>, HistoryError> {
-    let parsed: Result<Text<'_>, _> = event.value.parse();
-    parsed
-        .map(|Text(text)| text)
-        .map_err(|error| HistoryError::value(event, "a string or a whole number", &error))
+    let text = event.value.text();
+    text.map_err(|error| HistoryError::value(event, "a string or a whole number", &error))
 }
 
 fn text<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Cow<'de, str>, D::Error> {

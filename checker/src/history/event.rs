@@ -122,6 +122,13 @@ pub(crate) fn known_name(name: Cow<'_, str>) -> Cow<'static, str> {
         "delete" => Cow::Borrowed("delete"),
         "notice" => Cow::Borrowed("notice"),
         "attempt" => Cow::Borrowed("attempt"),
+        "acquire" => Cow::Borrowed("acquire"),
+        "release" => Cow::Borrowed("release"),
+        "key" => Cow::Borrowed("key"),
+        "campaign" => Cow::Borrowed("campaign"),
+        "proclaim" => Cow::Borrowed("proclaim"),
+        "leader" => Cow::Borrowed("leader"),
+        "observe" => Cow::Borrowed("observe"),
         _ => Cow::Owned(name.into_owned()),
     }
 }

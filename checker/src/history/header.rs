@@ -76,9 +76,7 @@ impl Header {
         check_format(line)?;
         let fields: HeaderLine<'_> =
             serde_json::from_str(line).map_err(|error| Problem::json(&error))?;
-        let parameters = fields
-            .parameters
-            .map_or(Json::NULL, |raw| Json::from_raw(raw.to_owned()));
+        let parameters = fields.parameters.map_or(Json::NULL, Json::from_raw);
         if !parameters.as_str().starts_with('{') && !parameters.is_null() {
             return Err(Problem::ParametersNoObject);
         }
@@ -112,9 +110,7 @@ impl Source {
         match fields.kind.as_str() {
             "simulation" => Ok(Self::Simulation {
                 seed: fields.seed.ok_or_else(|| missing("seed"))?,
-                plan: fields
-                    .plan
-                    .map_or(Json::NULL, |raw| Json::from_raw(raw.to_owned())),
+                plan: fields.plan.map_or(Json::NULL, Json::from_raw),
             }),
             "live" => Ok(Self::Live {
                 endpoints: fields.endpoints.ok_or_else(|| missing("endpoints"))?,

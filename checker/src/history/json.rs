@@ -4,17 +4,22 @@
 //! into, and what they mean depends on the model. So an event carries the text
 //! of its value; the model that knows its shape parses it.
 
+use std::borrow::Cow;
 use std::fmt;
 
+use compact_str::CompactString;
 use serde::de::Deserialize;
-use serde::ser::{Serialize, Serializer};
+use serde::ser::{Error as _, Serialize, Serializer};
 use serde_json::value::RawValue;
+
+use super::Text;
 
 /// One JSON value as compact text on a single line. `null` is the default.
 ///
 /// Two values are equal when their texts are: `1.0` and `1` differ.
 #[derive(Clone, Default)]
-pub struct Json(Option<Box<RawValue>>);
+// Most values are short, and then stand in the event itself.
+pub struct Json(Option<CompactString>);
 
 impl Json {
     /// The value `null`.
@@ -25,12 +30,12 @@ impl Json {
     /// # Errors
     /// When `value` has no JSON form, such as a map whose keys are no strings.
     pub fn new<T: Serialize + ?Sized>(value: &T) -> Result<Self, serde_json::Error> {
-        serde_json::value::to_raw_value(value).map(Self::from_raw)
+        serde_json::to_string(value).map(Self::from_text)
     }
 
     /// The text, without line breaks.
     pub fn as_str(&self) -> &str {
-        self.0.as_ref().map_or("null", |raw| raw.get())
+        self.0.as_ref().map_or("null", |text| text)
     }
 
     /// Whether this is `null`.
@@ -46,17 +51,57 @@ impl Json {
         serde_json::from_str(self.as_str())
     }
 
-    pub(crate) fn from_raw(raw: Box<RawValue>) -> Self {
-        if raw.get() == "null" {
+    /// A string, or a whole number taken as its decimal digits.
+    ///
+    /// # Errors
+    /// When the value is anything else.
+    pub(crate) fn text(&self) -> Result<Cow<'_, str>, serde_json::Error> {
+        /// So many digits are a whole number whatever they are.
+        const DIGITS_MAX: usize = 18;
+        let text = self.as_str();
+        let is_digits = text.bytes().all(|byte| byte.is_ascii_digit());
+        if is_digits && text.len() <= DIGITS_MAX {
+            return Ok(Cow::Borrowed(text));
+        }
+        let string = text
+            .strip_prefix('"')
+            .and_then(|rest| rest.strip_suffix('"'));
+        match string.filter(|string| !string.as_bytes().contains(&b'\\')) {
+            Some(string) => Ok(Cow::Borrowed(string)),
+            None => self.parse().map(|Text(text)| text),
+        }
+    }
+
+    pub(crate) fn from_raw(raw: &RawValue) -> Self {
+        Self::from_text(raw.get())
+    }
+
+    /// Of a text that is JSON, and lies within a line.
+    pub(super) fn from_line(text: &str) -> Self {
+        if text == "null" {
+            return Self::NULL;
+        }
+        Self(Some(CompactString::new(text)))
+    }
+
+    /// Of a text that is JSON.
+    fn from_text(text: impl AsRef<str> + Into<CompactString>) -> Self {
+        if text.as_ref() == "null" {
             return Self::NULL;
         }
         // Raw text is passed through by serde as it stands. Outside of strings a
         // line break is white space, and inside it is always escaped.
-        if raw.get().contains(['\n', '\r']) {
-            let line = raw.get().replace(['\n', '\r'], " ");
-            return Self(RawValue::from_string(line).ok());
+        if text.as_ref().contains(['\n', '\r']) {
+            let line = text.as_ref().replace(['\n', '\r'], " ");
+            return Self(Some(line.into()));
         }
-        Self(Some(raw))
+        Self(Some(text.into()))
+    }
+
+    /// How much memory the text takes besides, in bytes.
+    pub(super) fn heap_bytes(&self) -> usize {
+        let on_heap = self.0.as_ref().filter(|text| text.is_heap_allocated());
+        on_heap.map_or(0, |text| text.capacity())
     }
 
     fn from_plain<T: Serialize + ?Sized>(value: &T) -> Self {
@@ -122,7 +167,11 @@ impl fmt::Display for Json {
 
 impl Serialize for Json {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.serialize(serializer)
+        if self.is_null() {
+            return serializer.serialize_none();
+        }
+        let raw: &RawValue = serde_json::from_str(self.as_str()).map_err(S::Error::custom)?;
+        raw.serialize(serializer)
     }
 }
 
@@ -135,6 +184,45 @@ mod tests {
         let pretty = RawValue::from_string("{\n \"a\": \"x\\ny\"\r\n}".to_owned()).unwrap();
         let json = Json::new(&pretty).unwrap();
         assert_eq!(json.as_str(), "{  \"a\": \"x\\ny\"  }");
+    }
+
+    #[test]
+    fn strings_and_whole_numbers_are_text_as_a_parser_reads_them() {
+        for text in [
+            "\"\"",
+            "\"a\"",
+            "\"a\\n\"",
+            "\"\\\"\"",
+            "0",
+            "-3",
+            "7",
+            "1.5",
+            "-0",
+            "true",
+            "[1]",
+            "18446744073709551615",
+            "18446744073709551616",
+            "123456789012345678",
+            "1e3",
+        ] {
+            let raw: &RawValue = serde_json::from_str(text).unwrap();
+            let json = Json::from_raw(raw);
+            let parsed = json.parse().map(|Text(text)| text);
+            match (json.text(), parsed) {
+                (Ok(text), Ok(parsed)) => assert_eq!(text, parsed),
+                (Err(error), Err(parsed)) => assert_eq!(error.to_string(), parsed.to_string()),
+                (text, _) => panic!("{json} is {text:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_the_text() {
+        for text in ["null", "\"a\"", "[1,  {\"b\":null}]", "1.50"] {
+            let raw: &RawValue = serde_json::from_str(text).unwrap();
+            let json = Json::from_raw(raw);
+            assert_eq!(serde_json::to_string(&json).unwrap(), text);
+        }
     }
 
     #[test]

@@ -6,6 +6,9 @@ use std::fmt;
 use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
 use serde::ser::{Serialize, SerializeSeq, Serializer};
 
+use super::Json;
+use super::scan::Scanner;
+
 /// One read or write of a transaction. In a history it is a short list:
 /// `["r", key, value-or-null, mod_revision]` or `["w", key, value-or-null]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -122,6 +125,70 @@ impl Serialize for MicroOperation<'_> {
     }
 }
 
+/// The micro-operations of a transaction.
+///
+/// # Errors
+/// When the value is no list of them.
+pub(crate) fn micro_operations(json: &Json) -> Result<Vec<MicroOperation<'_>>, serde_json::Error> {
+    plain_list(json.as_str()).map_or_else(|| json.parse(), Ok)
+}
+
+/// As almost every program writes them: nothing but what is needed, without escapes. Of
+/// anything else nothing is said here.
+fn plain_list(text: &str) -> Option<Vec<MicroOperation<'_>>> {
+    let scanner = &mut Scanner::new(text);
+    let mut list = Vec::with_capacity(4);
+    scanner.expect(b'[')?;
+    scanner.skip_space();
+    while scanner.peek()? != b']' {
+        if !list.is_empty() {
+            scanner.expect(b',')?;
+            scanner.skip_space();
+        }
+        list.push(plain_one(scanner)?);
+        scanner.skip_space();
+    }
+    scanner.expect(b']')?;
+    scanner.is_at_end().then_some(list)
+}
+
+fn plain_one<'a>(scanner: &mut Scanner<'a>) -> Option<MicroOperation<'a>> {
+    scanner.expect(b'[')?;
+    scanner.skip_space();
+    let kind = scanner.string()?;
+    next_element(scanner)?;
+    let key = Cow::Borrowed(scanner.text()?);
+    next_element(scanner)?;
+    let value = scanner.or_null(Scanner::text)?.map(Cow::Borrowed);
+    scanner.skip_space();
+    let operation = match kind {
+        "w" => MicroOperation::Write { key, value },
+        "r" => {
+            let mut mod_revision = None;
+            if scanner.peek()? == b',' {
+                next_element(scanner)?;
+                mod_revision = scanner.or_null(Scanner::signed)?;
+                scanner.skip_space();
+            }
+            MicroOperation::Read {
+                key,
+                value,
+                mod_revision,
+            }
+        }
+        _ => return None,
+    };
+    scanner.expect(b']')?;
+    Some(operation)
+}
+
+fn next_element(scanner: &mut Scanner<'_>) -> Option<()> {
+    scanner.skip_space();
+    scanner.expect(b',')?;
+    scanner.skip_space();
+    Some(())
+}
+
 impl<'de: 'a, 'a> Deserialize<'de> for MicroOperation<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_seq(MicroVisitor(std::marker::PhantomData))
@@ -195,5 +262,40 @@ impl<'de: 'a, 'a> Visitor<'de> for TextVisitor<'a> {
 
     fn visit_i64<E>(self, number: i64) -> Result<Self::Value, E> {
         Ok(Text(Cow::Owned(number.to_string())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_lists_are_read_as_the_general_parser_reads_them() {
+        const LISTS: &[&str] = &[
+            r#"[["r","a","1",5],["w",3,4],["r",7,null,0],["r",7,null],["w","b",null]]"#,
+            r#"[ [ "r" , "a" , "x" , null ] , [ "w" , "a" , "" ] ]"#,
+            "[]",
+            r#"[["r","a","1",5,6],["w","a","b","c"]]"#,
+            r#"[["r","a","\n",-5],["w","a",-4],["w","a",1.5],["x","a",1]]"#,
+        ];
+        let mut plain = 0;
+        for list in LISTS {
+            let ends = (1..=list.len()).map(|end| list[..end].to_owned());
+            let changed = (0..list.len()).flat_map(|at| {
+                let bytes = "\"\\[],0-19.enrw ".chars();
+                bytes.map(move |byte| format!("{}{byte}{}", &list[..at], &list[at + 1..]))
+            });
+            for text in ends.chain(changed) {
+                if let Some(operations) = plain_list(&text) {
+                    let parsed: Vec<MicroOperation<'_>> = serde_json::from_str(&text).unwrap();
+                    assert_eq!(operations, parsed, "{text}");
+                    plain += 1;
+                }
+            }
+        }
+        assert!(plain > 100, "only {plain} are plain");
+        for list in &LISTS[..3] {
+            assert!(plain_list(list).is_some(), "{list}");
+        }
     }
 }

@@ -1,8 +1,6 @@
 //! Operations: an invocation and its completion.
 
-use rustc_hash::FxHashMap;
-
-use super::{Event, EventKind, History, Process};
+use super::{Event, EventKind, History, PerProcess, Process};
 
 /// One operation of a history.
 #[derive(Clone, Copy, Debug)]
@@ -15,6 +13,8 @@ pub struct Operation<'h> {
     pub invoked: usize,
     /// Index of the completion, or [`usize::MAX`] when it is still open.
     pub completed: usize,
+    /// What the completion says; looked at far more often than the rest of it.
+    outcome: Outcome,
 }
 
 /// How an operation ended.
@@ -34,12 +34,7 @@ pub enum Outcome {
 impl<'h> Operation<'h> {
     /// How the operation ended.
     pub fn outcome(&self) -> Outcome {
-        match self.completion.map(|event| event.kind) {
-            Some(EventKind::Ok) => Outcome::Ok,
-            Some(EventKind::Fail) => Outcome::Fail,
-            Some(EventKind::Info | EventKind::Invoke) => Outcome::Info,
-            None => Outcome::Open,
-        }
+        self.outcome
     }
 
     /// The process. Operations are never the nemesis's.
@@ -52,7 +47,7 @@ impl<'h> Operation<'h> {
 
     /// The completion when the operation is known to have happened.
     pub fn ok(&self) -> Option<&'h Event> {
-        self.completion.filter(|event| event.kind == EventKind::Ok)
+        self.completion.filter(|_| self.outcome == Outcome::Ok)
     }
 
     /// The index of the event by which the operation had certainly taken effect,
@@ -70,23 +65,29 @@ impl History {
     /// The operations in the order of their invocations.
     pub fn operations(&self) -> Vec<Operation<'_>> {
         let mut operations = Vec::with_capacity(self.events.len() / 2 + 1);
-        let mut open: FxHashMap<u64, usize> = FxHashMap::default();
+        let mut open: PerProcess<Option<usize>> = PerProcess::default();
         for (index, event) in self.events.iter().enumerate() {
             let Process::Number(process) = event.process else {
                 continue;
             };
             if event.kind == EventKind::Invoke {
-                open.insert(process, operations.len());
+                *open.of(process) = Some(operations.len());
                 operations.push(Operation {
                     invoke: event,
                     completion: None,
                     invoked: index,
                     completed: usize::MAX,
+                    outcome: Outcome::Open,
                 });
-            } else if let Some(operation) = open.remove(&process) {
+            } else if let Some(operation) = open.of(process).take() {
                 let operation: &mut Operation<'_> = &mut operations[operation];
                 operation.completion = Some(event);
                 operation.completed = index;
+                operation.outcome = match event.kind {
+                    EventKind::Ok => Outcome::Ok,
+                    EventKind::Fail => Outcome::Fail,
+                    EventKind::Info | EventKind::Invoke => Outcome::Info,
+                };
             }
         }
         operations

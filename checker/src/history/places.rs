@@ -27,6 +27,11 @@ impl Places {
         self.events.push([column(place.f), column(place.value)]);
     }
 
+    /// Makes room for so many more, if there is any.
+    pub(crate) fn reserve(&mut self, more: usize) {
+        self.events.try_reserve_exact(more).ok();
+    }
+
     pub(crate) fn set_header(&mut self, model: Option<usize>, parameters: Option<usize>) {
         self.header = [model, parameters];
     }

@@ -2,13 +2,15 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::io::{BufRead, Read};
+use std::io::{self, BufRead, Read as _};
 
+use memchr::memchr;
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde_json::value::RawValue;
 
 use super::error::{Field, HistoryError, Problem, ReadError};
 use super::event::known_name;
+use super::plain;
 use super::validate::Validator;
 use super::{Event, EventKind, Header, History, Json, Place, Places, Process};
 
@@ -29,13 +31,16 @@ impl History {
     /// cannot have happened, such as a completion without an invocation. The
     /// error names the line.
     pub fn read_from(reader: impl BufRead) -> Result<Self, ReadError> {
-        Self::read_within(reader, |_, _| Ok(()))
+        Self::read_within(reader, None, |_, _| Ok(()))
     }
 
     /// As [`History::read_from`]; tells the lines and the bytes of memory that the
-    /// events took so far from time to time, and stops when that is refused.
+    /// events took so far from time to time, and stops when that is refused. Memory for
+    /// a text of that `length`, in bytes, is taken at once: a list that grows has to be
+    /// copied, and touches twice what it needs in the end.
     pub(crate) fn read_within<E: From<ReadError>>(
         reader: impl BufRead,
+        length: Option<u64>,
         mut allow: impl FnMut(usize, usize) -> Result<(), E>,
     ) -> Result<Self, E> {
         let mut lines = Lines::new(reader);
@@ -46,6 +51,7 @@ impl History {
                 return Err(ReadError::from(error).into());
             }
             Some((line, text)) => {
+                check_nesting(line, text)?;
                 let model = column_of(text, Field::Header("model"));
                 places.set_header(model, column_of(text, Field::Header("parameters")));
                 Header::parse(text).map_err(|problem| in_line(line, text, problem))?
@@ -55,12 +61,27 @@ impl History {
         let mut bytes = 0;
         let mut validator = Validator::default();
         while let Some((line, text)) = lines.next_line()? {
-            let (event, place) = parse_event(line, text)
-                .and_then(|(event, place)| validator.accept(&event).map(|()| (event, place)))
+            let (event, place) = match plain::event(line, text) {
+                Some(plain) => plain,
+                None => {
+                    check_nesting(line, text)?;
+                    parse_event(line, text).map_err(|problem| in_line(line, text, problem))?
+                }
+            };
+            validator
+                .accept(&event)
                 .map_err(|problem| in_line(line, text, problem))?;
             bytes += memory_of(&event);
             if events.len() % ALLOW_EVERY == 0 {
                 allow(line, bytes)?;
+            }
+            if events.len() == ALLOW_EVERY
+                && let Some(length) = length
+            {
+                let more = expected_more(events.len(), lines.bytes, length);
+                // It is only a guess. What cannot be had now may not be needed.
+                events.try_reserve_exact(more).ok();
+                places.reserve(events.capacity() - events.len());
             }
             events.push(event);
             places.push(place);
@@ -75,15 +96,18 @@ impl History {
 /// After how many events the reader asks whether it may go on.
 const ALLOW_EVERY: usize = 1 << 12;
 
+/// How many events there are still to come, going by those in the first bytes of a text.
+fn expected_more(events: usize, bytes: u64, length: u64) -> usize {
+    let left = length.saturating_sub(bytes) as f64;
+    // Lines grow longer: so do times and numbers.
+    (left * events as f64 / bytes as f64) as usize
+}
+
 /// About how much memory an event takes, in bytes: itself, its place, its entry
 /// in the list of operations, and what it has on the heap.
 pub(crate) fn memory_of(event: &Event) -> usize {
     let heap = |length: usize| if length == 0 { 0 } else { length.max(8) + 16 };
-    let value = if event.value.is_null() {
-        0
-    } else {
-        heap(event.value.as_str().len())
-    };
+    let value = heap(event.value.heap_bytes());
     let f = match &event.f {
         Cow::Borrowed(_) => 0,
         Cow::Owned(text) => heap(text.len()),
@@ -118,16 +142,21 @@ fn column_of(text: &str, field: Field) -> Option<usize> {
 }
 
 /// Where `part`, which was borrowed from `text`, begins in it.
-fn offset_in(text: &str, part: &str) -> usize {
+pub(super) fn offset_in(text: &str, part: &str) -> usize {
     let offset = (part.as_ptr() as usize).wrapping_sub(text.as_ptr() as usize);
     if offset <= text.len() { offset } else { 0 }
 }
 
-/// The lines of a reader, each bounded in length and depth, and valid UTF-8.
+/// The lines of a reader, each bounded in length, and valid UTF-8.
 struct Lines<R> {
     reader: R,
+    /// A line that does not lie in the reader's own buffer in one piece.
     buffer: Vec<u8>,
+    /// How much of the reader's own buffer the last line took.
+    passed: usize,
     line: usize,
+    /// How many bytes the lines had so far.
+    bytes: u64,
 }
 
 impl<R: BufRead> Lines<R> {
@@ -135,7 +164,9 @@ impl<R: BufRead> Lines<R> {
         Self {
             reader,
             buffer: Vec::new(),
+            passed: 0,
             line: 0,
+            bytes: 0,
         }
     }
 
@@ -143,29 +174,50 @@ impl<R: BufRead> Lines<R> {
     fn next_line(&mut self) -> Result<Option<(usize, &str)>, ReadError> {
         loop {
             self.line += 1;
-            self.buffer.clear();
-            let mut limited = (&mut self.reader).take(LINE_BYTES_MAX as u64 + 1);
-            let length = limited
-                .read_until(b'\n', &mut self.buffer)
-                .map_err(|source| ReadError::Io {
-                    line: self.line,
-                    source,
-                })?;
-            if length == 0 {
+            let line = self.line;
+            if !self.advance().map_err(cannot_read(line))? {
                 return Ok(None);
             }
-            let is_blank = self.buffer.trim_ascii().is_empty();
-            if !is_blank || self.buffer.len() > LINE_BYTES_MAX {
+            let bytes = self.current().map_err(cannot_read(line))?;
+            let is_blank = bytes.trim_ascii().is_empty() && bytes.len() <= LINE_BYTES_MAX;
+            self.bytes += bytes.len() as u64;
+            if !is_blank {
                 break;
             }
         }
-        match check_line(&self.buffer) {
-            Ok(text) => Ok(Some((self.line, text))),
-            Err((problem, column)) => {
-                Err(HistoryError::in_column(self.line, column, problem).into())
-            }
+        let line = self.line;
+        match check_line(self.current().map_err(cannot_read(line))?) {
+            Ok(text) => Ok(Some((line, text))),
+            Err((problem, column)) => Err(HistoryError::in_column(line, column, problem).into()),
         }
     }
+
+    /// Goes to the next line, if there is one.
+    fn advance(&mut self) -> io::Result<bool> {
+        self.reader.consume(std::mem::take(&mut self.passed));
+        self.buffer.clear();
+        let available = self.reader.fill_buf()?;
+        let end = memchr(b'\n', &available[..available.len().min(LINE_BYTES_MAX)]);
+        if let Some(end) = end {
+            self.passed = end + 1;
+            return Ok(true);
+        }
+        let mut limited = (&mut self.reader).take(LINE_BYTES_MAX as u64 + 1);
+        Ok(limited.read_until(b'\n', &mut self.buffer)? > 0)
+    }
+
+    /// The bytes of the line, with its end.
+    fn current(&mut self) -> io::Result<&[u8]> {
+        if self.passed == 0 {
+            return Ok(&self.buffer);
+        }
+        // Reads nothing: what was not consumed is still there.
+        Ok(&self.reader.fill_buf()?[..self.passed])
+    }
+}
+
+fn cannot_read(line: usize) -> impl Fn(io::Error) -> ReadError {
+    move |source| ReadError::Io { line, source }
 }
 
 /// The line as text, or what is wrong with it and in which column.
@@ -177,10 +229,16 @@ fn check_line(bytes: &[u8]) -> Result<&str, (Problem, usize)> {
         let column = error.valid_up_to() + 1;
         (Problem::NotUtf8 { column }, column)
     })?;
-    match nested_too_deep(bytes) {
-        Some(offset) => Err((Problem::NestedTooDeep, offset + 1)),
-        // The parser counts what stands behind a line break as another line.
-        None => Ok(text.trim_end_matches(['\r', '\n'])),
+    // The parser counts what stands behind a line break as another line.
+    Ok(text.trim_end_matches(['\r', '\n']))
+}
+
+fn check_nesting(line: usize, text: &str) -> Result<(), ReadError> {
+    match nested_too_deep(text.as_bytes()) {
+        Some(offset) => {
+            Err(HistoryError::in_column(line, offset + 1, Problem::NestedTooDeep).into())
+        }
+        None => Ok(()),
     }
 }
 
@@ -227,9 +285,7 @@ fn parse_event(line: usize, text: &str) -> Result<(Event, Place), Problem> {
         client: fields.client,
         kind: fields.kind,
         f: known_name(fields.f),
-        value: fields
-            .value
-            .map_or(Json::NULL, |raw| Json::from_raw(raw.to_owned())),
+        value: fields.value.map_or(Json::NULL, Json::from_raw),
         revision: fields.revision,
         mod_revision: fields.mod_revision,
         error: fields.error,
@@ -283,6 +339,102 @@ impl Visitor<'_> for ProcessVisitor {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Lines of all kinds, usual and not, right and wrong.
+    const LINES: &[&str] = &[
+        r#"{"time":1,"process":0,"client":0,"type":"invoke","f":"enqueue","value":"a"}"#,
+        r#" { "f" : "txn" , "value" : [ [ "r" , "x" , null ] , [] , {} , { "a" : -1 } ],"type":"ok","process":12,"time":0 } "#,
+        r#"{"time":1,"process":"nemesis","type":"info","f":"kill","value":{"client":2},"error":null,"client":null}"#,
+        r#"{"time":18446744073709551615,"process":0,"type":"ok","f":"x","revision":7,"mod_revision":null}"#,
+        r#"{"time":18446744073709551616,"process":0,"type":"ok","f":"x"}"#,
+        r#"{"time":1,"process":0,"type":"fail","f":"x","revision":9223372036854775807,"error":"no"}"#,
+        r#"{"time":1,"process":0,"type":"fail","f":"x","revision":9223372036854775808}"#,
+        r#"{"time":1,"process":0,"type":"fail","f":"x","revision":-1}"#,
+        r#"{"time":1,"process":0,"type":"ok","f":"x","value":1.5e3}"#,
+        r#"{"time":1,"process":0,"type":"ok","f":"x","value":-0}"#,
+        r#"{"time":1,"process":0,"type":"ok","f":"x","value":[true,false,0,10,-7]}"#,
+        r#"{"time":1,"process":0,"type":"ok","f":"x","value":01}"#,
+        r#"{"time":01,"process":0,"type":"ok","f":"x"}"#,
+        r#"{"time":1.0,"process":0,"type":"ok","f":"x"}"#,
+        r#"{"time":1,"process":-1,"type":"ok","f":"x"}"#,
+        r#"{"time":1,"process":"0","type":"ok","f":"x"}"#,
+        r#"{"time":1,"process":0,"type":"OK","f":"x"}"#,
+        r#"{"time":1,"process":0,"type":"ok","f":"x\u0041","value":"\n"}"#,
+        r#"{"time":1,"process":0,"type":"ok","f":"x","value":"\q"}"#,
+        "{\"time\":1,\"process\":0,\"type\":\"ok\",\"f\":\"x\",\"value\":\"\t\"}",
+        "{\"time\":1,\"process\":0,\r\"type\":\"ok\",\"f\":\"x\",\"value\":[1,\r2]}",
+        r#"{"time":1,"process":0,"type":"ok","f":"größe","value":"ü"}"#,
+        r#"{"time":1,"process":0,"type":"ok","f":"x","index":5}"#,
+        r#"{"time":1,"time":1,"process":0,"type":"ok","f":"x"}"#,
+        r#"{"time":1,"process":0,"type":"ok","f":"x","value":null,"value":1}"#,
+        r#"{"time":1,"process":0,"type":"ok"}"#,
+        r#"{"process":0,"type":"ok","f":"x"}"#,
+        r#"{"time":1,"process":0,"type":"ok","f":null}"#,
+        r#"{"time":1,"process":0,"type":"ok","f":"x",}"#,
+        r#"{"time":1,"process":0,"type":"ok","f":"x"}}"#,
+        r#"{"time":1,"process":0,"type":"ok","f":"x"} x"#,
+        r#"{"time":1,"process":0,"type":"ok","f":"x","value":[1,]}"#,
+        r#"{"time":1,"process":0,"type":"ok","f":"x","value":{"a":1,}}"#,
+        r#"{"time":1,"process":0,"type":"ok","f":"x","value":{1:2}}"#,
+        r#"{"time":1,"process":0,"type":"ok","f":"x","value":nul}"#,
+        r#"{"time":1,"process":0,"type":"ok","f":"x","value":}"#,
+        r#"{"time":1,"process":0,"type":"ok","f":"x","value":"a}"#,
+        r#"{"time":1"#,
+        "{}",
+        "[]",
+        "7",
+    ];
+
+    /// What the general parser makes of a line that the plain one reads, too.
+    #[track_caller]
+    fn agree(text: &str) -> bool {
+        let Some((event, place)) = plain::event(7, text) else {
+            return false;
+        };
+        let (other, other_place) = parse_event(7, text).expect(text);
+        assert_eq!(event, other, "{text}");
+        assert_eq!(place.f, other_place.f, "{text}");
+        assert_eq!(place.value, other_place.value, "{text}");
+        assert_eq!(nested_too_deep(text.as_bytes()), None);
+        true
+    }
+
+    #[test]
+    fn what_the_plain_reader_reads_the_general_one_reads_alike() {
+        let read = LINES.iter().filter(|line| agree(line)).count();
+        assert!(read >= 8, "only {read} lines are plain");
+        // And so it is when any byte is another one, or the line ends there.
+        for line in LINES {
+            for at in (0..line.len()).filter(|at| line.is_char_boundary(*at)) {
+                agree(&line[..at]);
+                let Some(after) = line.get(at + 1..) else {
+                    continue;
+                };
+                for byte in "\"\\{}[]:,0-19.enx \t\r".chars() {
+                    agree(&format!("{}{byte}{after}", &line[..at]));
+                    agree(&format!("{}{byte}{}", &line[..at], &line[at..]));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_most_programs_write_is_plain() {
+        for line in &LINES[..4] {
+            assert!(plain::event(7, line).is_some(), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_value_as_deep_as_allowed_is_plain_and_a_deeper_one_is_not() {
+        let nested = |depth: usize| {
+            let value = format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+            format!(r#"{{"time":1,"process":0,"type":"ok","f":"x","value":{value}}}"#)
+        };
+        assert!(agree(&nested(NESTING_MAX - 1)));
+        assert!(plain::event(7, &nested(NESTING_MAX)).is_none());
+        assert!(nested_too_deep(nested(NESTING_MAX).as_bytes()).is_some());
+    }
 
     #[test]
     fn brackets_in_strings_are_not_depth() {

@@ -2,24 +2,29 @@
 
 use std::borrow::Cow;
 
-use rustc_hash::FxHashMap;
-
 use super::error::Problem;
-use super::{Event, EventKind, Process};
+use super::{Event, EventKind, PerProcess, Process};
 
 /// Takes the events one by one and refuses the first that breaks a rule.
 #[derive(Default)]
 pub(crate) struct Validator {
     /// Time of the event before.
     time: u64,
-    processes: FxHashMap<u64, State>,
+    processes: PerProcess<State>,
 }
 
 /// What a process was last seen doing.
+#[derive(Default)]
 enum State {
+    #[default]
     Idle,
-    Open { f: Cow<'static, str>, line: usize },
-    Ended { line: usize },
+    Open {
+        f: Cow<'static, str>,
+        line: usize,
+    },
+    Ended {
+        line: usize,
+    },
 }
 
 impl Validator {
@@ -44,7 +49,7 @@ impl Validator {
     }
 
     fn step(&mut self, process: u64, event: &Event) -> Result<(), Problem> {
-        let state = self.processes.entry(process).or_insert(State::Idle);
+        let state = self.processes.of(process);
         *state = match (&*state, event.kind) {
             (State::Ended { line }, _) => {
                 return Err(Problem::ProcessReused {

@@ -144,7 +144,9 @@ impl Check {
             return self.history(Format::Robustness, history);
         }
         let file = File::open(path).map_err(CheckError::Open)?;
-        self.reader(file)
+        let length = file.metadata().ok().map(|metadata| metadata.len());
+        let (format, history) = self.read_sized(file, length)?;
+        self.history(format, history)
     }
 
     /// Checks what a reader gives, which may be packed.
@@ -173,7 +175,24 @@ impl Check {
     /// # Errors
     /// See [`ImportError`].
     pub fn read(&self, reader: impl Read) -> Result<(Format, History), ImportError> {
-        Opened::new(reader)?.read(self.format, self.budget)
+        self.read_sized(reader, None)
+    }
+
+    /// As [`read`](Self::read), of about so many bytes, as the length of a file says. To
+    /// know it makes reading faster.
+    ///
+    /// # Errors
+    /// See [`ImportError`].
+    pub fn read_sized(
+        &self,
+        reader: impl Read,
+        bytes: Option<u64>,
+    ) -> Result<(Format, History), ImportError> {
+        let mut opened = Opened::new(reader)?;
+        if let Some(bytes) = bytes {
+            opened = opened.with_length(bytes);
+        }
+        opened.read(self.format, self.budget)
     }
 
     /// Checks a history that was read.

@@ -256,7 +256,7 @@ fn event(collector: &mut Collector<'_>, start: Place, fields: Fields) -> Result<
 
 /// A JSON text as a value.
 pub(super) fn json(text: String) -> Json {
-    serde_json::value::RawValue::from_string(text).map_or(Json::NULL, Json::from_raw)
+    serde_json::from_str(&text).map_or(Json::NULL, Json::from_raw)
 }
 
 /// A JSON string.

@@ -195,7 +195,7 @@ pub fn read_bytes(
     };
     budget.hold(bytes.len())?;
     let history = match format {
-        Format::Jsonl => read_lines(bytes, budget)?,
+        Format::Jsonl => read_lines(bytes, Some(bytes.len() as u64), budget)?,
         Format::Jepsen => jepsen::read(bytes, &mut budget)?,
         Format::JepsenLog => jepsen_log::read(bytes, &mut budget)?,
         Format::Monitor => monitor::read(bytes, &mut budget)?,
@@ -209,9 +209,15 @@ pub fn is_report_folder(folder: &Path) -> bool {
     !robustness::clients(folder).is_empty()
 }
 
-/// Reads our own format, which is not held as text.
-fn read_lines(reader: impl std::io::BufRead, budget: Budget) -> Result<History, ImportError> {
-    History::read_within(reader, |line, memory| Ok(budget.allow(line, memory)?))
+/// Reads our own format, which is not held as text, of about that length in bytes.
+fn read_lines(
+    reader: impl std::io::BufRead,
+    length: Option<u64>,
+    budget: Budget,
+) -> Result<History, ImportError> {
+    History::read_within(reader, length, |line, memory| {
+        Ok(budget.allow(line, memory)?)
+    })
 }
 
 fn unrecognized(bytes: &[u8]) -> HistoryError {

@@ -35,6 +35,8 @@ pub struct Opened<'r> {
     reader: BufReader<Box<dyn Read + 'r>>,
     beginning: Vec<u8>,
     compression: Compression,
+    /// How many bytes the text has, if that is known.
+    length: Option<u64>,
 }
 
 impl<'r> Opened<'r> {
@@ -62,7 +64,16 @@ impl<'r> Opened<'r> {
             reader,
             beginning,
             compression,
+            length: None,
         })
+    }
+
+    /// The reader gives so many bytes, as the length of a file says. To know it makes
+    /// reading faster; it need not be exact.
+    #[must_use]
+    pub fn with_length(mut self, bytes: u64) -> Self {
+        self.length = Some(bytes).filter(|_| self.compression == Compression::None);
+        self
     }
 
     /// What it is, if it is anything that is known.
@@ -106,7 +117,7 @@ impl<'r> Opened<'r> {
         let text = self.beginning.as_slice().chain(self.reader);
         if format == Format::Jsonl {
             let lines = BufReader::with_capacity(BEGINNING, text);
-            return Ok((format, read_lines(lines, budget)?));
+            return Ok((format, read_lines(lines, self.length, budget)?));
         }
         let mut bytes = Vec::new();
         let limit = budget.text_max();

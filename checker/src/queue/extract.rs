@@ -2,9 +2,8 @@
 
 use std::borrow::Cow;
 
-use rustc_hash::FxHashMap;
-
-use crate::history::{Event, History, HistoryError, Operation, Outcome, Problem, Text};
+use crate::history::{Event, History, HistoryError, Operation, Outcome, Problem};
+use crate::names::Finder;
 use crate::verdict::{Class, Kind, Violation};
 
 const FRESH: Kind = Kind {
@@ -40,6 +39,13 @@ pub(super) struct Item<'h> {
     pub(super) dequeue: Option<usize>,
 }
 
+/// A dequeue, by its operation, and the item that it got, if that was known already
+/// when it was invoked.
+struct Dequeue {
+    operation: u32,
+    item: Option<u32>,
+}
+
 /// What an event means to the queue.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
@@ -65,9 +71,9 @@ impl<'h> Queue<'h> {
             roles: Vec::new(),
             operations,
         };
-        let mut by_value = queue.take_enqueues()?;
-        let fault = queue.take_dequeues(&mut by_value)?;
-        drop(by_value);
+        let (by_value, dequeues) = queue.take_enqueues()?;
+        let fault = queue.take_dequeues(&by_value, &dequeues)?;
+        drop((by_value, dequeues));
         if fault.is_none() {
             queue.drop_unseen();
             queue.assign_roles(history.events().len());
@@ -104,13 +110,25 @@ impl<'h> Queue<'h> {
         show(&self.items[item].value)
     }
 
-    fn take_enqueues(&mut self) -> Result<FxHashMap<Cow<'h, str>, usize>, HistoryError> {
-        let mut by_value =
-            FxHashMap::with_capacity_and_hasher(self.operations.len() / 2 + 1, Default::default());
+    /// Returns where the items are found by their values, and the dequeues.
+    ///
+    /// Mostly a value is dequeued not long after it was enqueued. So what it is, is best
+    /// found out at once, while all that has to do with it is at hand.
+    fn take_enqueues(&mut self) -> Result<(Finder, Vec<Dequeue>), HistoryError> {
+        let mut by_value = Finder::with_capacity(self.operations.len() / 2 + 1);
+        let mut dequeues = Vec::with_capacity(self.operations.len() / 2 + 1);
         for (index, operation) in self.operations.iter().enumerate() {
             match operation.invoke.f.as_ref() {
                 "enqueue" => {}
-                "dequeue" => continue,
+                "dequeue" => {
+                    let value = operation.ok().and_then(|ok| ok.value.text().ok());
+                    let item = value.and_then(|value| self.find(&by_value, &value));
+                    dequeues.push(Dequeue {
+                        operation: number(index),
+                        item,
+                    });
+                    continue;
+                }
                 other => return Err(unknown_operation(operation.invoke, other)),
             }
             let value = text(operation.invoke)?;
@@ -118,9 +136,12 @@ impl<'h> Queue<'h> {
             if operation.outcome() == Outcome::Fail {
                 continue;
             }
-            let item = self.items.len();
-            if let Some(before) = by_value.insert(value.clone(), item) {
-                let since = self.operations[self.items[before].enqueue].invoke.line;
+            let item = number(self.items.len());
+            let value_of = |item: u32| &*self.items[item as usize].value;
+            if let Some(before) = by_value.insert(&value, item, value_of) {
+                let since = self.operations[self.items[before as usize].enqueue]
+                    .invoke
+                    .line;
                 let problem = Problem::EnqueuedTwice {
                     value: value.into_owned(),
                     since,
@@ -133,16 +154,21 @@ impl<'h> Queue<'h> {
                 dequeue: None,
             });
         }
-        Ok(by_value)
+        Ok((by_value, dequeues))
     }
 
     fn take_dequeues(
         &mut self,
-        by_value: &mut FxHashMap<Cow<'h, str>, usize>,
+        by_value: &Finder,
+        dequeues: &[Dequeue],
     ) -> Result<Option<Violation>, HistoryError> {
         let mut fault = None;
-        for (index, operation) in self.operations.iter().enumerate() {
-            if operation.invoke.f != "dequeue" {
+        for dequeue in dequeues {
+            let index = dequeue.operation as usize;
+            let operation = &self.operations[index];
+            if let Some(item) = dequeue.item {
+                let violation = self.take_dequeue(item, index);
+                fault = fault.or(violation);
                 continue;
             }
             let Some(completion) = operation.ok() else {
@@ -156,22 +182,33 @@ impl<'h> Queue<'h> {
                 continue;
             }
             let value = text(completion)?;
-            let item = by_value.get(&value).map(|item| &mut self.items[*item]);
-            let Some(item) = item else {
-                fault = fault.or_else(|| Some(never_enqueued(&self.operations, operation, &value)));
-                continue;
+            let violation = match self.find(by_value, &value) {
+                Some(item) => self.take_dequeue(item, index),
+                None => Some(never_enqueued(&self.operations, operation, &value)),
             };
-            let enqueue = &self.operations[item.enqueue];
-            if operation.completed < enqueue.invoked {
-                fault = fault.or_else(|| Some(too_early(enqueue, operation, &value)));
-            } else if let Some(first) = item.dequeue {
-                let dequeues = [&self.operations[first], operation];
-                fault = fault.or_else(|| Some(repeated(enqueue, dequeues, &value)));
-            } else {
-                item.dequeue = Some(index);
-            }
+            fault = fault.or(violation);
         }
         Ok(fault)
+    }
+
+    /// The operation of this index dequeued this item. Returns what is wrong with that.
+    fn take_dequeue(&mut self, item: u32, index: usize) -> Option<Violation> {
+        let item = &mut self.items[item as usize];
+        let enqueue = &self.operations[item.enqueue];
+        let operation = &self.operations[index];
+        if operation.completed < enqueue.invoked {
+            return Some(too_early(enqueue, operation, &item.value));
+        }
+        if let Some(first) = item.dequeue {
+            let dequeues = [&self.operations[first], operation];
+            return Some(repeated(enqueue, dequeues, &item.value));
+        }
+        item.dequeue = Some(index);
+        None
+    }
+
+    fn find(&self, by_value: &Finder, value: &str) -> Option<u32> {
+        by_value.find(value, |item| &*self.items[item as usize].value)
     }
 
     /// Forgets enqueues that need not have happened.
@@ -205,6 +242,11 @@ impl<'h> Queue<'h> {
     }
 }
 
+/// Operations and items are numbered by 32 bits: more do not fit into memory.
+fn number(index: usize) -> u32 {
+    u32::try_from(index).expect("fewer than 2^32 operations")
+}
+
 /// A value as it is shown to people.
 fn show(value: &str) -> String {
     format!("`{value}`")
@@ -220,10 +262,8 @@ fn unknown_operation(event: &Event, f: &str) -> HistoryError {
 }
 
 fn text(event: &Event) -> Result<Cow<'_, str>, HistoryError> {
-    let parsed: Result<Text<'_>, _> = event.value.parse();
-    parsed
-        .map(|Text(text)| text)
-        .map_err(|error| HistoryError::value(event, "a string or a whole number", &error))
+    let text = event.value.text();
+    text.map_err(|error| HistoryError::value(event, "a string or a whole number", &error))
 }
 
 /// A completion may repeat the value or leave it out, but not change it.

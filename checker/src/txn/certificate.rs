@@ -1,7 +1,7 @@
 //! The certificate of the good case: the order of the revisions explains all.
 
 use super::extract::Txns;
-use super::model::{Model, Seen, What};
+use super::model::{Model, Node, Seen, What};
 
 /// Whether the order of the revisions is an order that explains everything: each
 /// transaction that wrote stands at its revision, each that only read after the
@@ -12,36 +12,36 @@ use super::model::{Model, Seen, What};
 /// invoked; the transaction must come after it. To choose the earliest instant for
 /// each reader, in the order of the invocations, is best for all later ones.
 pub(super) fn holds(txns: &Txns<'_>, model: &Model) -> bool {
-    let mut moments: Vec<(usize, Moment)> = Vec::with_capacity(model.nodes.len() * 2);
-    for (at, node) in model
-        .nodes
-        .iter()
-        .enumerate()
-        .filter(|(_, node)| node.txn.is_some())
-    {
-        moments.push((node.invoked, Moment::Invoked(at)));
-        if node.returned != usize::MAX {
-            moments.push((node.returned, Moment::Returned(at)));
-        }
-    }
-    moments.extend(
-        txns.blank
-            .iter()
-            .map(|operation| (txns.operations[*operation].invoked, Moment::BlankInvoked)),
-    );
-    moments.sort_unstable_by_key(|(index, _)| *index);
+    let nodes = (0..).zip(&model.nodes);
+    let nodes = nodes.filter(|(_, node)| node.txn.is_some());
+    let returned = by_return(&model.nodes);
+    let invoked = nodes.map(|(at, node)| (node.invoked, Moment::Invoked(at)));
+    let blank = txns.blank.iter();
+    let blank = blank.map(|operation| {
+        let invoked = txns.operations[*operation].invoked;
+        (invoked, Moment::BlankInvoked)
+    });
+    let mut moments: Vec<(usize, Moment)> = invoked.chain(blank).collect();
+    moments.sort_by_key(|(index, _)| *index);
 
     let reads = Reads::of(model);
     let mut instants = vec![0; model.nodes.len()];
     let mut blank_floors = Vec::new();
     let mut floor = 0;
-    for (_, moment) in moments {
+    let mut passed = 0;
+    for (invoked, moment) in moments {
+        let until = invoked.min(returned.len());
+        for at in returned.get(passed..until).unwrap_or_default() {
+            if *at != NONE {
+                floor = floor.max(instants[*at as usize]);
+            }
+        }
+        passed = passed.max(until);
         match moment {
             Moment::Invoked(at) => match place(txns, model, &reads, at, floor) {
                 Some(instant) => instants[at] = instant,
                 None => return false,
             },
-            Moment::Returned(at) => floor = floor.max(instants[at]),
             Moment::BlankInvoked => blank_floors.push(floor),
         }
     }
@@ -50,8 +50,23 @@ pub(super) fn holds(txns: &Txns<'_>, model: &Model) -> bool {
 
 enum Moment {
     Invoked(usize),
-    Returned(usize),
     BlankInvoked,
+}
+
+/// No node.
+const NONE: u32 = u32::MAX;
+
+/// By event, the node that it is the end of.
+fn by_return(nodes: &[Node]) -> Vec<u32> {
+    let ended = || nodes.iter().filter(|node| node.returned != usize::MAX);
+    let events = ended().map(|node| node.returned + 1).max();
+    let mut by_return = vec![NONE; events.unwrap_or(0)];
+    for (at, node) in (0..).zip(nodes) {
+        if let Some(event) = by_return.get_mut(node.returned) {
+            *event = at;
+        }
+    }
+    by_return
 }
 
 /// The reads of each node.

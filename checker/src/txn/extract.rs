@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::runs::{ATTEMPT, Runs};
 use crate::history::{
     Event, History, HistoryError, MicroOperation, Operation, Outcome, Problem, Text,
+    micro_operations,
 };
 use crate::verdict::{Class, Kind, Violation};
 
@@ -104,6 +105,7 @@ impl<'h> Txns<'h> {
             initial: extraction.initial(history)?,
             failed: Vec::new(),
         };
+        txns.txns.reserve_exact(txns.operations.len());
         for index in 0..txns.operations.len() {
             if attempts != Attempts::Refuse && txns.operations[index].invoke.f == ATTEMPT {
                 extraction.take_attempt(&mut txns, index, attempts)?;
@@ -284,13 +286,16 @@ impl<'h> Extraction<'h> {
         event: &'h Event,
     ) -> Result<Txn<'h>, HistoryError> {
         let micro_operations = parse(event)?;
+        let is_write = |one: &&MicroOperation<'_>| matches!(one, MicroOperation::Write { .. });
+        let writes = micro_operations.iter().filter(is_write).count();
         let mut txn = Txn {
             operation: index,
             committed: operation.outcome() == Outcome::Ok,
             is_attempt: false,
             invoked: operation.invoked,
-            reads: Vec::new(),
-            writes: Vec::new(),
+            // There are very many, and most have but a few of each.
+            reads: Vec::with_capacity(micro_operations.len() - writes),
+            writes: Vec::with_capacity(writes),
             intermediate: Vec::new(),
             revision: operation
                 .completion
@@ -391,7 +396,7 @@ fn telling_event<'h>(operation: &Operation<'h>) -> Result<Option<&'h Event>, His
 const EXPECTED: &str = r#"a list of ["r", key, value, mod_revision] and ["w", key, value]"#;
 
 fn parse(event: &Event) -> Result<Vec<MicroOperation<'_>>, HistoryError> {
-    let parsed = event.value.parse();
+    let parsed = micro_operations(&event.value);
     parsed.map_err(|error| HistoryError::value(event, EXPECTED, &error))
 }
 

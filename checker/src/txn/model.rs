@@ -81,6 +81,7 @@ impl Model {
             unexplained: BTreeMap::new(),
         };
         model.add_nodes(txns, commits);
+        model.reserve(txns);
         let by_revision = model.add_versions(txns)?;
         model.find_unexplained(txns, &by_revision)?;
         model.add_stand_ins();
@@ -131,6 +132,23 @@ impl Model {
         Some(self.window(key, index))
     }
 
+    /// Makes room: lists that grow touch far more memory than they need in the end.
+    fn reserve(&mut self, txns: &Txns<'_>) {
+        let mut versions = vec![0; txns.keys.len()];
+        let mut reads = 0;
+        for txn in self.nodes.iter().filter_map(|node| node.txn) {
+            let txn = &txns.txns[txn];
+            reads += txn.reads.len();
+            for write in &txn.writes {
+                versions[write.key] += 1;
+            }
+        }
+        self.reads.reserve_exact(reads);
+        for (of_key, more) in self.versions.iter_mut().zip(versions) {
+            of_key.reserve_exact(more);
+        }
+    }
+
     fn add_nodes(&mut self, txns: &Txns<'_>, commits: &Commits) {
         for (index, txn) in txns.txns.iter().enumerate() {
             if !txn.committed && commits[index].is_none() {
@@ -146,8 +164,9 @@ impl Model {
         }
     }
 
-    /// Adds what is known to have been written. Returns who made each revision.
-    fn add_versions(&mut self, txns: &Txns<'_>) -> Result<BTreeMap<i64, usize>, Box<Violation>> {
+    /// Adds what is known to have been written. Returns who made each revision, by
+    /// revision.
+    fn add_versions(&mut self, txns: &Txns<'_>) -> Result<Vec<(i64, usize)>, Box<Violation>> {
         for initial in &txns.initial {
             self.versions[initial.key].push(Version {
                 revision: initial.revision,
@@ -186,7 +205,11 @@ impl Model {
             }
         }
         self.sort_versions();
-        Ok(writers.into_iter().collect())
+        // Of several that have one revision the last counts.
+        writers.reverse();
+        writers.dedup_by_key(|(revision, _)| *revision);
+        writers.reverse();
+        Ok(writers)
     }
 
     /// Compares what was read with what was written, and notes the revisions that
@@ -194,7 +217,7 @@ impl Model {
     fn find_unexplained(
         &mut self,
         txns: &Txns<'_>,
-        by_revision: &BTreeMap<i64, usize>,
+        by_revision: &[(i64, usize)],
     ) -> Result<(), Box<Violation>> {
         for node in &self.nodes {
             let txn = node.txn.expect("stand-ins come later");
@@ -210,8 +233,10 @@ impl Model {
                     {
                         return Err(Box::new(explain::other_value(txns, txn, read, writer)));
                     }
-                } else if let Some(writer) = by_revision.get(&revision) {
-                    let writer = self.nodes[*writer].txn;
+                } else if let Ok(place) =
+                    by_revision.binary_search_by_key(&revision, |(revision, _)| *revision)
+                {
+                    let writer = self.nodes[by_revision[place].1].txn;
                     return Err(Box::new(explain::other_value(txns, txn, read, writer)));
                 } else {
                     let entry = self

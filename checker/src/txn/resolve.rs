@@ -42,7 +42,7 @@ pub(super) enum Finding {
 
 /// Looks for a choice that explains everything, as far as the level asks.
 pub(super) fn resolve(txns: &Txns<'_>, level: Level) -> Finding {
-    let known: Commits = txns.txns.iter().map(|txn| txn.revision).collect();
+    let known = || -> Commits { txns.txns.iter().map(|txn| txn.revision).collect() };
     let mut search = Search {
         txns,
         level,
@@ -52,9 +52,9 @@ pub(super) fn resolve(txns: &Txns<'_>, level: Level) -> Finding {
         unclear: None,
         first: None,
     };
-    let guess = search.guess(known.clone());
+    let guess = search.guess(known());
     if guess.is_none()
-        && let Err(violation) = search.certain(&known)
+        && let Err(violation) = search.certain(&known())
     {
         return Finding::Violation(violation);
     }
@@ -64,7 +64,7 @@ pub(super) fn resolve(txns: &Txns<'_>, level: Level) -> Finding {
     if let Some(commits) = guess {
         return Finding::Explained(commits);
     }
-    if let Some(commits) = search.choose(known, &mut Vec::new()) {
+    if let Some(commits) = search.choose(known(), &mut Vec::new()) {
         return Finding::Explained(commits);
     }
     match (search.unclear, search.first) {

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part")]
 
+pub mod busy;
 pub mod etcd;
 pub mod naive;
 pub mod queues;

@@ -253,7 +253,7 @@ impl Check {
         let file = File::open(path).context("cannot open the file")?;
         let length = file.metadata().ok().map(|metadata| metadata.len());
         let bar = progress::reading(length);
-        let (format, history) = check.read(bar.wrap_read(file))?;
+        let (format, history) = check.read_sized(bar.wrap_read(file), length)?;
         bar.finish_and_clear();
         let spinner = progress::spinner(format!("checking {}", path.display()));
         let checked = check.history(format, history);

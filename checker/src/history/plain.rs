@@ -1,0 +1,113 @@
+//! Lines of events as almost every program writes them, read without a general parser.
+//!
+//! Such a line is an object of known fields, each there once, of whole numbers and of
+//! strings without escapes, in any order and with white space where JSON has it. Of
+//! anything else, malformed lines above all, nothing is said here: the general parser
+//! reads them, and finds the words for what is wrong. What is read here, it reads
+//! alike; the tests hold both against each other.
+
+use std::borrow::Cow;
+
+use super::event::known_name;
+use super::read::offset_in;
+use super::scan::Scanner;
+use super::{Event, EventKind, Json, Place, Process};
+
+/// The event of a line, unless there is anything unusual in it.
+pub(super) fn event(line: usize, text: &str) -> Option<(Event, Place)> {
+    let mut scanner = Scanner::new(text);
+    let fields = Fields::scan(&mut scanner)?;
+    let (f, value) = (fields.f?, fields.value.flatten());
+    let place = Place {
+        f: Some(offset_in(text, f)),
+        value: value.map(|value| offset_in(text, value) + 1),
+    };
+    let event = Event {
+        line,
+        time: fields.time?,
+        process: fields.process?,
+        client: fields.client.flatten(),
+        kind: fields.kind?,
+        f: known_name(Cow::Borrowed(f)),
+        value: value.map_or(Json::NULL, Json::from_line),
+        revision: fields.revision.flatten(),
+        mod_revision: fields.mod_revision.flatten(),
+        error: fields.error.flatten().map(str::to_owned),
+    };
+    Some((event, place))
+}
+
+/// What was found so far; of those that may be `null`, whether they were.
+#[derive(Default)]
+struct Fields<'t> {
+    time: Option<u64>,
+    process: Option<Process>,
+    kind: Option<EventKind>,
+    f: Option<&'t str>,
+    client: Option<Option<u64>>,
+    value: Option<Option<&'t str>>,
+    revision: Option<Option<i64>>,
+    mod_revision: Option<Option<i64>>,
+    error: Option<Option<&'t str>>,
+}
+
+impl<'t> Fields<'t> {
+    fn scan(scanner: &mut Scanner<'t>) -> Option<Self> {
+        let mut fields = Self::default();
+        scanner.skip_space();
+        scanner.expect(b'{')?;
+        loop {
+            scanner.skip_space();
+            let name = scanner.string()?;
+            scanner.skip_space();
+            scanner.expect(b':')?;
+            scanner.skip_space();
+            fields.scan_value(name, scanner)?;
+            scanner.skip_space();
+            match scanner.next()? {
+                b',' => {}
+                b'}' => break,
+                _ => return None,
+            }
+        }
+        scanner.skip_space();
+        scanner.is_at_end().then_some(fields)
+    }
+
+    fn scan_value(&mut self, name: &str, scanner: &mut Scanner<'t>) -> Option<()> {
+        match name {
+            "time" => set(&mut self.time, scanner.number()?),
+            "process" => set(&mut self.process, process(scanner)?),
+            "type" => set(&mut self.kind, kind(scanner.string()?)?),
+            "f" => set(&mut self.f, scanner.string()?),
+            "client" => set(&mut self.client, scanner.or_null(Scanner::number)?),
+            "value" => set(&mut self.value, scanner.or_null(Scanner::any)?),
+            "revision" => set(&mut self.revision, scanner.or_null(Scanner::signed)?),
+            "mod_revision" => set(&mut self.mod_revision, scanner.or_null(Scanner::signed)?),
+            "error" => set(&mut self.error, scanner.or_null(Scanner::string)?),
+            _ => None,
+        }
+    }
+}
+
+/// Sets what must not be there twice.
+fn set<T>(field: &mut Option<T>, value: T) -> Option<()> {
+    field.replace(value).is_none().then_some(())
+}
+
+fn process(scanner: &mut Scanner<'_>) -> Option<Process> {
+    if scanner.peek()? == b'"' {
+        return (scanner.string()? == "nemesis").then_some(Process::Nemesis);
+    }
+    scanner.number().map(Process::Number)
+}
+
+fn kind(name: &str) -> Option<EventKind> {
+    Some(match name {
+        "invoke" => EventKind::Invoke,
+        "ok" => EventKind::Ok,
+        "fail" => EventKind::Fail,
+        "info" => EventKind::Info,
+        _ => return None,
+    })
+}

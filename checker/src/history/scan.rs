@@ -1,0 +1,170 @@
+//! The simple kind of JSON, taken apart by hand: strings without escapes, whole numbers,
+//! and lists and objects of them. Whoever meets anything else, malformed or not, asks the
+//! general parser.
+
+use super::read::NESTING_MAX;
+
+/// So many digits never overflow.
+const DIGITS_MAX: usize = 18;
+
+/// A place in a text. What its methods take is JSON; none when it is not, or not of the
+/// simple kind.
+pub(super) struct Scanner<'t> {
+    text: &'t str,
+    at: usize,
+}
+
+impl<'t> Scanner<'t> {
+    pub(super) fn new(text: &'t str) -> Self {
+        Self { text, at: 0 }
+    }
+
+    pub(super) fn peek(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    pub(super) fn next(&mut self) -> Option<u8> {
+        let byte = self.peek()?;
+        self.at += 1;
+        Some(byte)
+    }
+
+    pub(super) fn expect(&mut self, byte: u8) -> Option<()> {
+        (self.next()? == byte).then_some(())
+    }
+
+    pub(super) fn is_at_end(&self) -> bool {
+        self.at == self.text.len()
+    }
+
+    pub(super) fn skip_space(&mut self) {
+        while matches!(self.peek(), Some(b' ' | b'\t')) {
+            self.at += 1;
+        }
+    }
+
+    /// What lies between quotation marks.
+    pub(super) fn string(&mut self) -> Option<&'t str> {
+        self.expect(b'"')?;
+        let rest = &self.text.as_bytes()[self.at..];
+        let is_special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..=0x1f);
+        let length = rest.iter().position(is_special)?;
+        if rest[length] != b'"' {
+            return None;
+        }
+        let text = &self.text[self.at..self.at + length];
+        self.at += length + 1;
+        Some(text)
+    }
+
+    /// The digits of a whole number.
+    fn digits(&mut self) -> Option<&'t str> {
+        let rest = &self.text.as_bytes()[self.at..];
+        let length = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        // What follows may make another number of it.
+        let is_whole = !matches!(rest.get(length), Some(b'.' | b'e' | b'E'));
+        let is_short = length == 1 || length > 1 && rest[0] != b'0';
+        if !is_whole || !is_short {
+            return None;
+        }
+        let text = &self.text[self.at..self.at + length];
+        self.at += length;
+        Some(text)
+    }
+
+    pub(super) fn number(&mut self) -> Option<u64> {
+        let digits = self.digits()?;
+        if digits.len() > DIGITS_MAX {
+            return None;
+        }
+        let add = |number: u64, digit: u8| number * 10 + u64::from(digit - b'0');
+        Some(digits.bytes().fold(0, add))
+    }
+
+    /// A whole number that is not negative.
+    pub(super) fn signed(&mut self) -> Option<i64> {
+        i64::try_from(self.number()?).ok()
+    }
+
+    /// A string, or a whole number taken as its decimal digits.
+    pub(super) fn text(&mut self) -> Option<&'t str> {
+        if self.peek()? == b'"' {
+            return self.string();
+        }
+        self.digits().filter(|digits| digits.len() <= DIGITS_MAX)
+    }
+
+    pub(super) fn or_null<T>(
+        &mut self,
+        take: impl FnOnce(&mut Self) -> Option<T>,
+    ) -> Option<Option<T>> {
+        if self.peek()? == b'n' {
+            self.word("null")?;
+            return Some(None);
+        }
+        take(self).map(Some)
+    }
+
+    fn word(&mut self, word: &str) -> Option<()> {
+        let is_there = self.text.as_bytes()[self.at..].starts_with(word.as_bytes());
+        self.at += word.len();
+        is_there.then_some(())
+    }
+
+    /// Any value, as it is written.
+    pub(super) fn any(&mut self) -> Option<&'t str> {
+        let start = self.at;
+        self.skip_value(1)?;
+        Some(&self.text[start..self.at])
+    }
+
+    /// `depth` counts the brackets that are open around it.
+    fn skip_value(&mut self, depth: usize) -> Option<()> {
+        match self.peek()? {
+            b'"' => self.string().map(drop),
+            b'0'..=b'9' => self.digits().map(drop),
+            b'-' => {
+                self.at += 1;
+                self.digits().map(drop)
+            }
+            b'n' => self.word("null"),
+            b't' => self.word("true"),
+            b'f' => self.word("false"),
+            b'[' => self.skip_list(b']', depth + 1, Self::skip_value),
+            b'{' => self.skip_list(b'}', depth + 1, |scanner, depth| {
+                scanner.string()?;
+                scanner.skip_space();
+                scanner.expect(b':')?;
+                scanner.skip_space();
+                scanner.skip_value(depth)
+            }),
+            _ => None,
+        }
+    }
+
+    fn skip_list(
+        &mut self,
+        end: u8,
+        depth: usize,
+        skip_one: impl Fn(&mut Self, usize) -> Option<()>,
+    ) -> Option<()> {
+        if depth > NESTING_MAX {
+            return None;
+        }
+        self.at += 1;
+        self.skip_space();
+        if self.peek()? == end {
+            self.at += 1;
+            return Some(());
+        }
+        loop {
+            skip_one(self, depth)?;
+            self.skip_space();
+            match self.next()? {
+                b',' => self.skip_space(),
+                byte if byte == end => return Some(()),
+                _ => return None,
+            }
+        }
+    }
+}
