@@ -57,20 +57,24 @@ impl Finder {
     }
 
     /// The number of this text, whose numbers have the texts that `text_of` says.
-    pub(crate) fn find<'t>(&self, text: &str, text_of: impl Fn(u32) -> &'t str) -> Option<u32> {
-        let is_it = |number: &u32| text_of(*number) == text;
+    pub(crate) fn find<T: AsRef<str>>(
+        &self,
+        text: &str,
+        text_of: impl Fn(u32) -> T,
+    ) -> Option<u32> {
+        let is_it = |number: &u32| text_of(*number).as_ref() == text;
         self.numbers.find(hash(text), is_it).copied()
     }
 
     /// Gives a text a number, unless it has one: then that is returned.
-    pub(crate) fn insert<'t>(
+    pub(crate) fn insert<T: AsRef<str>>(
         &mut self,
         text: &str,
         number: u32,
-        text_of: impl Fn(u32) -> &'t str,
+        text_of: impl Fn(u32) -> T,
     ) -> Option<u32> {
-        let is_it = |number: &u32| text_of(*number) == text;
-        let hash_of = |number: &u32| hash(text_of(*number));
+        let is_it = |number: &u32| text_of(*number).as_ref() == text;
+        let hash_of = |number: &u32| hash(text_of(*number).as_ref());
         match self.numbers.entry(hash(text), is_it, hash_of) {
             hashbrown::hash_table::Entry::Occupied(before) => Some(*before.get()),
             hashbrown::hash_table::Entry::Vacant(place) => {

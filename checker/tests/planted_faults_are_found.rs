@@ -5,6 +5,10 @@ mod support;
 
 use etcd_checker::history::{Event, EventKind, Json, MicroOperation, Outcome};
 use etcd_checker::{History, Model, Verdict, check};
+use support::busy::election::busy_election;
+use support::busy::lock::busy_locks;
+use support::busy::priority_queue::busy_priority_queue;
+use support::busy::register::busy_register;
 use support::{Random, busy_bank, busy_queue};
 
 const OPERATIONS: usize = 3_000;
@@ -50,6 +54,32 @@ fn histories_of_a_real_queue_and_a_real_bank_are_valid() {
                 verdict.is_valid(),
                 "seed {seed}, one in {lost} lost: {verdict}"
             );
+        }
+    }
+}
+
+#[test]
+fn histories_of_busy_objects_are_valid_and_always_the_same() {
+    type Draw = fn(&mut Random, usize, usize) -> History;
+    let objects: [Draw; 5] = [
+        busy_priority_queue,
+        |random, operations, clients| busy_locks(random, "mutex", operations, clients),
+        |random, operations, clients| busy_locks(random, "rwlock", operations, clients),
+        busy_election,
+        busy_register,
+    ];
+    for draw in objects {
+        for clients in [10, 100] {
+            let history = draw(&mut Random(1), OPERATIONS, clients);
+            assert!(history == draw(&mut Random(1), OPERATIONS, clients));
+            let verdict = check(&history, Model::of(&history).unwrap()).unwrap();
+            assert!(verdict.is_valid(), "{}: {verdict}", history.header().model);
+            let ended = history
+                .operations()
+                .iter()
+                .filter(|op| op.ok().is_some())
+                .count();
+            assert!(ended >= OPERATIONS);
         }
     }
 }

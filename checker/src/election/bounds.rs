@@ -66,11 +66,12 @@ impl Bound {
 
 /// The first contradiction, in the order of the events.
 pub(super) fn find_conflict(election: &Election<'_>, bounds: &[Bound]) -> Option<Violation> {
-    let mut in_order: Vec<&Bound> = bounds.iter().collect();
+    let event = |bound: &Bound| bound.event(&election.operations);
     // Each event is one end of one operation, so equal events do not conflict.
-    in_order.sort_by_key(|bound| bound.event(&election.operations));
+    let mut in_order: Vec<(usize, usize)> = bounds.iter().map(event).zip(0..).collect();
+    in_order.sort_unstable();
     let mut latest: Option<&Bound> = None;
-    for bound in in_order {
+    for bound in in_order.into_iter().map(|(_, index)| &bounds[index]) {
         match bound.side {
             Side::HappenedByEnd => {
                 if latest.is_none_or(|latest| latest.revision < bound.revision) {

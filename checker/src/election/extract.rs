@@ -5,7 +5,10 @@ use std::borrow::Cow;
 use rustc_hash::FxHashMap;
 use serde::Deserialize;
 
-use crate::history::{Event, History, HistoryError, Operation, Outcome, Problem, Text};
+use crate::history::{
+    Event, History, HistoryError, Json, Operation, Outcome, Problem, Scanner, Text, plain_object,
+    put,
+};
 
 use super::record::{Put, Record, Writer};
 
@@ -73,6 +76,40 @@ struct OfTerm<'h> {
     value: Option<Cow<'h, str>>,
 }
 
+impl<'h> Leader<'h> {
+    /// As almost every program writes it. Of anything else nothing is said here.
+    fn plain(json: &'h Json) -> Option<Self> {
+        let (mut term, mut value, mut mod_revision) = (None, None, None);
+        plain_object(json, |name, scanner| match name {
+            "term" => put(&mut term, scanner.signed()?),
+            "value" => put(&mut value, scanner.text()?),
+            "mod_revision" => put(&mut mod_revision, scanner.or_null(Scanner::signed)?),
+            _ => None,
+        })?;
+        Some(Self {
+            term: term?,
+            value: Cow::Borrowed(value?),
+            mod_revision: mod_revision.flatten(),
+        })
+    }
+}
+
+impl<'h> OfTerm<'h> {
+    /// As almost every program writes it. Of anything else nothing is said here.
+    fn plain(json: &'h Json) -> Option<Self> {
+        let (mut term, mut value) = (None, None);
+        plain_object(json, |name, scanner| match name {
+            "term" => put(&mut term, scanner.signed()?),
+            "value" => put(&mut value, scanner.or_null(Scanner::text)?),
+            _ => None,
+        })?;
+        Some(Self {
+            term: term?,
+            value: value.flatten().map(Cow::Borrowed),
+        })
+    }
+}
+
 #[derive(Deserialize)]
 struct Change<'h> {
     term: i64,
@@ -87,8 +124,10 @@ impl<'h> Election<'h> {
     /// Sorts the operations out.
     pub(super) fn of(history: &'h History) -> Result<Self, HistoryError> {
         let operations = history.operations();
-        let calls: Result<Vec<_>, _> = operations.iter().map(call).collect();
-        let calls = calls?;
+        let mut calls = Vec::with_capacity(operations.len());
+        for operation in &operations {
+            calls.push(call(operation)?);
+        }
         let mut writer = Writer::default();
         for index in in_order_of_completion(&operations, &calls) {
             record(&mut writer, &operations[index], index)?;
@@ -111,6 +150,14 @@ impl<'h> Election<'h> {
     }
 
     fn find_proposers(&mut self) -> Result<(), HistoryError> {
+        let proposes = |call: &&Call<'_>| {
+            matches!(
+                call,
+                Call::Campaign { .. } | Call::Proclaim { .. } | Call::Run
+            )
+        };
+        let proposals = self.calls.iter().filter(proposes).count();
+        self.proposers.reserve(proposals);
         for (index, operation) in self.operations.iter().enumerate() {
             let value = match &self.calls[index] {
                 Call::Campaign { value, .. } | Call::Proclaim { value, .. } => value.clone(),
@@ -225,6 +272,9 @@ const ANSWER: &str = r#"null, or an object such as {"term":5,"value":"c1-7","mod
 const WATCH: &str = r#"a list of objects such as {"term":5,"revision":9,"value":"c1-7"}, without value when deleted"#;
 
 fn of_term(event: &Event) -> Result<OfTerm<'_>, HistoryError> {
+    if let Some(of_term) = OfTerm::plain(&event.value) {
+        return Ok(of_term);
+    }
     let parsed = event.value.parse();
     parsed.map_err(|error| HistoryError::value(event, OF_TERM, &error))
 }
@@ -233,6 +283,9 @@ fn answer<'h>(operation: &Operation<'h>) -> Result<Option<Answer<'h>>, HistoryEr
     let Some(ok) = operation.ok() else {
         return Ok(None);
     };
+    if let Some(leader) = Leader::plain(&ok.value) {
+        return Ok(Some(Answer::Leader(leader)));
+    }
     let parsed: Result<Option<Leader<'h>>, _> = ok.value.parse();
     let leader = parsed.map_err(|error| HistoryError::value(ok, ANSWER, &error))?;
     Ok(Some(leader.map_or(Answer::Vacant, Answer::Leader)))

@@ -10,24 +10,26 @@ use super::{Json, MicroOperation};
 /// One event of a run: an operation begins, an operation ends, or the
 /// environment did something.
 #[derive(Clone, Debug, PartialEq, Eq)]
+// Histories have millions of them. What almost every checker looks at stands together.
+#[repr(C)]
 pub struct Event {
+    /// Argument or result; its shape depends on the model.
+    pub value: Json,
+    /// The operation, such as `enqueue`, or the kind of fault.
+    pub f: Cow<'static, str>,
+    /// Which end of an operation this is.
+    pub kind: EventKind,
+    /// Who.
+    pub process: Process,
+    /// The etcd revision that the operation took, or read at.
+    pub revision: Option<i64>,
     /// Line of the file, counted from 1. The header is line 1.
     pub line: usize,
     /// Nanoseconds since the start of the run.
     pub time: u64,
-    /// Who.
-    pub process: Process,
     /// The logical client behind the process, when known. It survives the
     /// change of process that follows an unknown outcome.
     pub client: Option<u64>,
-    /// Which end of an operation this is.
-    pub kind: EventKind,
-    /// The operation, such as `enqueue`, or the kind of fault.
-    pub f: Cow<'static, str>,
-    /// Argument or result; its shape depends on the model.
-    pub value: Json,
-    /// The etcd revision that the operation took, or read at.
-    pub revision: Option<i64>,
     /// Queue: the mod revision of the item that was dequeued.
     pub mod_revision: Option<i64>,
     /// Why the operation failed, or why its outcome is unknown.

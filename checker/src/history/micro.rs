@@ -182,6 +182,20 @@ fn plain_one<'a>(scanner: &mut Scanner<'a>) -> Option<MicroOperation<'a>> {
     Some(operation)
 }
 
+/// A list of a string, or a whole number taken as its decimal digits, and a whole
+/// number, as almost every program writes it. Of anything else nothing is said here.
+pub(crate) fn plain_pair(json: &Json) -> Option<(&str, i64)> {
+    let scanner = &mut Scanner::new(json.as_str());
+    scanner.expect(b'[')?;
+    scanner.skip_space();
+    let text = scanner.text()?;
+    next_element(scanner)?;
+    let number = scanner.signed()?;
+    scanner.skip_space();
+    scanner.expect(b']')?;
+    scanner.is_at_end().then_some((text, number))
+}
+
 fn next_element(scanner: &mut Scanner<'_>) -> Option<()> {
     scanner.skip_space();
     scanner.expect(b',')?;
@@ -268,6 +282,34 @@ impl<'de: 'a, 'a> Visitor<'de> for TextVisitor<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn plain_pairs_are_read_as_the_general_parser_reads_them() {
+        const PAIRS: &[&str] = &[
+            r#"["a",7]"#,
+            "[ 12 , 0 ]",
+            r#"["a\n",-5]"#,
+            r#"["a",1.5,2]"#,
+        ];
+        let mut plain = 0;
+        for pair in PAIRS {
+            for at in 0..pair.len() {
+                for byte in "\"\\[],0-19.e ".chars() {
+                    let text = format!("{}{byte}{}", &pair[..at], &pair[at + 1..]);
+                    let Ok(raw) = serde_json::from_str(&text) else {
+                        continue;
+                    };
+                    let json = Json::from_raw(raw);
+                    if let Some((value, number)) = plain_pair(&json) {
+                        let parsed: (Text<'_>, i64) = json.parse().unwrap();
+                        assert_eq!((value, number), (&*parsed.0.0, parsed.1), "{text}");
+                        plain += 1;
+                    }
+                }
+            }
+        }
+        assert!(plain > 10, "only {plain} are plain");
+    }
 
     #[test]
     fn plain_lists_are_read_as_the_general_parser_reads_them() {

@@ -51,12 +51,13 @@ pub use event::{Event, EventKind, LIVENESS_DEADLINE, Process};
 pub use header::{FORMAT, Header, Source, VERSION};
 pub use json::Json;
 pub use micro::MicroOperation;
-pub(crate) use micro::{Text, micro_operations};
+pub(crate) use micro::{Text, micro_operations, plain_pair};
 pub use operation::{Operation, Outcome};
 pub(crate) use places::{Place, Places};
 pub(crate) use processes::PerProcess;
 pub(crate) use read::memory_of;
 pub use recorder::{Evidence, OperationId, Recorder};
+pub(crate) use scan::{Scanner, plain_object, put};
 pub(crate) use validate::Validator;
 
 /// A recorded run.

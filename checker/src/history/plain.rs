@@ -10,7 +10,7 @@ use std::borrow::Cow;
 
 use super::event::known_name;
 use super::read::offset_in;
-use super::scan::Scanner;
+use super::scan::{Scanner, put};
 use super::{Event, EventKind, Json, Place, Process};
 
 /// The event of a line, unless there is anything unusual in it.
@@ -55,44 +55,25 @@ impl<'t> Fields<'t> {
     fn scan(scanner: &mut Scanner<'t>) -> Option<Self> {
         let mut fields = Self::default();
         scanner.skip_space();
-        scanner.expect(b'{')?;
-        loop {
-            scanner.skip_space();
-            let name = scanner.string()?;
-            scanner.skip_space();
-            scanner.expect(b':')?;
-            scanner.skip_space();
-            fields.scan_value(name, scanner)?;
-            scanner.skip_space();
-            match scanner.next()? {
-                b',' => {}
-                b'}' => break,
-                _ => return None,
-            }
-        }
+        scanner.object(|name, scanner| fields.scan_value(name, scanner))?;
         scanner.skip_space();
         scanner.is_at_end().then_some(fields)
     }
 
     fn scan_value(&mut self, name: &str, scanner: &mut Scanner<'t>) -> Option<()> {
         match name {
-            "time" => set(&mut self.time, scanner.number()?),
-            "process" => set(&mut self.process, process(scanner)?),
-            "type" => set(&mut self.kind, kind(scanner.string()?)?),
-            "f" => set(&mut self.f, scanner.string()?),
-            "client" => set(&mut self.client, scanner.or_null(Scanner::number)?),
-            "value" => set(&mut self.value, scanner.or_null(Scanner::any)?),
-            "revision" => set(&mut self.revision, scanner.or_null(Scanner::signed)?),
-            "mod_revision" => set(&mut self.mod_revision, scanner.or_null(Scanner::signed)?),
-            "error" => set(&mut self.error, scanner.or_null(Scanner::string)?),
+            "time" => put(&mut self.time, scanner.number()?),
+            "process" => put(&mut self.process, process(scanner)?),
+            "type" => put(&mut self.kind, kind(scanner.string()?)?),
+            "f" => put(&mut self.f, scanner.string()?),
+            "client" => put(&mut self.client, scanner.or_null(Scanner::number)?),
+            "value" => put(&mut self.value, scanner.or_null(Scanner::any)?),
+            "revision" => put(&mut self.revision, scanner.or_null(Scanner::signed)?),
+            "mod_revision" => put(&mut self.mod_revision, scanner.or_null(Scanner::signed)?),
+            "error" => put(&mut self.error, scanner.or_null(Scanner::string)?),
             _ => None,
         }
     }
-}
-
-/// Sets what must not be there twice.
-fn set<T>(field: &mut Option<T>, value: T) -> Option<()> {
-    field.replace(value).is_none().then_some(())
 }
 
 fn process(scanner: &mut Scanner<'_>) -> Option<Process> {

@@ -345,7 +345,8 @@ mod tests {
         r#"{"time":1,"process":0,"client":0,"type":"invoke","f":"enqueue","value":"a"}"#,
         r#" { "f" : "txn" , "value" : [ [ "r" , "x" , null ] , [] , {} , { "a" : -1 } ],"type":"ok","process":12,"time":0 } "#,
         r#"{"time":1,"process":"nemesis","type":"info","f":"kill","value":{"client":2},"error":null,"client":null}"#,
-        r#"{"time":18446744073709551615,"process":0,"type":"ok","f":"x","revision":7,"mod_revision":null}"#,
+        r#"{"time":999999999999999999,"process":0,"type":"ok","f":"x","revision":7,"mod_revision":null}"#,
+        r#"{"time":18446744073709551615,"process":0,"type":"ok","f":"x"}"#,
         r#"{"time":18446744073709551616,"process":0,"type":"ok","f":"x"}"#,
         r#"{"time":1,"process":0,"type":"fail","f":"x","revision":9223372036854775807,"error":"no"}"#,
         r#"{"time":1,"process":0,"type":"fail","f":"x","revision":9223372036854775808}"#,
@@ -402,7 +403,7 @@ mod tests {
     #[test]
     fn what_the_plain_reader_reads_the_general_one_reads_alike() {
         let read = LINES.iter().filter(|line| agree(line)).count();
-        assert!(read >= 8, "only {read} lines are plain");
+        assert!(read >= 7, "only {read} lines are plain");
         // And so it is when any byte is another one, or the line ends there.
         for line in LINES {
             for at in (0..line.len()).filter(|at| line.is_char_boundary(*at)) {

@@ -2,49 +2,65 @@
 //! and lists and objects of them. Whoever meets anything else, malformed or not, asks the
 //! general parser.
 
+use super::Json;
 use super::read::NESTING_MAX;
 
 /// So many digits never overflow.
 const DIGITS_MAX: usize = 18;
 
+/// The fields of a value that is an object, each taken by its name.
+pub(crate) fn plain_object<'t>(
+    json: &'t Json,
+    take: impl FnMut(&'t str, &mut Scanner<'t>) -> Option<()>,
+) -> Option<()> {
+    let mut scanner = Scanner::new(json.as_str());
+    scanner.object(take)?;
+    scanner.is_at_end().then_some(())
+}
+
+/// Sets what must not be there twice.
+pub(crate) fn put<T>(field: &mut Option<T>, value: T) -> Option<()> {
+    field.replace(value).is_none().then_some(())
+}
+
 /// A place in a text. What its methods take is JSON; none when it is not, or not of the
 /// simple kind.
-pub(super) struct Scanner<'t> {
+pub(crate) struct Scanner<'t> {
     text: &'t str,
     at: usize,
 }
 
 impl<'t> Scanner<'t> {
-    pub(super) fn new(text: &'t str) -> Self {
+    pub(crate) fn new(text: &'t str) -> Self {
         Self { text, at: 0 }
     }
 
-    pub(super) fn peek(&self) -> Option<u8> {
+    pub(crate) fn peek(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
     }
 
-    pub(super) fn next(&mut self) -> Option<u8> {
+    pub(crate) fn next(&mut self) -> Option<u8> {
         let byte = self.peek()?;
         self.at += 1;
         Some(byte)
     }
 
-    pub(super) fn expect(&mut self, byte: u8) -> Option<()> {
+    pub(crate) fn expect(&mut self, byte: u8) -> Option<()> {
         (self.next()? == byte).then_some(())
     }
 
-    pub(super) fn is_at_end(&self) -> bool {
+    pub(crate) fn is_at_end(&self) -> bool {
         self.at == self.text.len()
     }
 
-    pub(super) fn skip_space(&mut self) {
+    pub(crate) fn skip_space(&mut self) {
         while matches!(self.peek(), Some(b' ' | b'\t')) {
             self.at += 1;
         }
     }
 
     /// What lies between quotation marks.
-    pub(super) fn string(&mut self) -> Option<&'t str> {
+    pub(crate) fn string(&mut self) -> Option<&'t str> {
         self.expect(b'"')?;
         let rest = &self.text.as_bytes()[self.at..];
         let is_special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..=0x1f);
@@ -72,7 +88,7 @@ impl<'t> Scanner<'t> {
         Some(text)
     }
 
-    pub(super) fn number(&mut self) -> Option<u64> {
+    pub(crate) fn number(&mut self) -> Option<u64> {
         let digits = self.digits()?;
         if digits.len() > DIGITS_MAX {
             return None;
@@ -82,19 +98,19 @@ impl<'t> Scanner<'t> {
     }
 
     /// A whole number that is not negative.
-    pub(super) fn signed(&mut self) -> Option<i64> {
+    pub(crate) fn signed(&mut self) -> Option<i64> {
         i64::try_from(self.number()?).ok()
     }
 
     /// A string, or a whole number taken as its decimal digits.
-    pub(super) fn text(&mut self) -> Option<&'t str> {
+    pub(crate) fn text(&mut self) -> Option<&'t str> {
         if self.peek()? == b'"' {
             return self.string();
         }
         self.digits().filter(|digits| digits.len() <= DIGITS_MAX)
     }
 
-    pub(super) fn or_null<T>(
+    pub(crate) fn or_null<T>(
         &mut self,
         take: impl FnOnce(&mut Self) -> Option<T>,
     ) -> Option<Option<T>> {
@@ -111,8 +127,37 @@ impl<'t> Scanner<'t> {
         is_there.then_some(())
     }
 
+    /// `true` or `false`.
+    pub(crate) fn boolean(&mut self) -> Option<bool> {
+        let value = self.peek()? == b't';
+        self.word(if value { "true" } else { "false" })?;
+        Some(value)
+    }
+
+    /// The fields of an object, each taken by its name.
+    pub(crate) fn object(
+        &mut self,
+        mut take: impl FnMut(&'t str, &mut Self) -> Option<()>,
+    ) -> Option<()> {
+        self.expect(b'{')?;
+        loop {
+            self.skip_space();
+            let name = self.string()?;
+            self.skip_space();
+            self.expect(b':')?;
+            self.skip_space();
+            take(name, self)?;
+            self.skip_space();
+            match self.next()? {
+                b',' => {}
+                b'}' => return Some(()),
+                _ => return None,
+            }
+        }
+    }
+
     /// Any value, as it is written.
-    pub(super) fn any(&mut self) -> Option<&'t str> {
+    pub(crate) fn any(&mut self) -> Option<&'t str> {
         let start = self.at;
         self.skip_value(1)?;
         Some(&self.text[start..self.at])

@@ -6,7 +6,10 @@ use rustc_hash::FxHashMap;
 use serde::Deserialize;
 use serde::de::Error as _;
 
-use crate::history::{Event, History, HistoryError, Operation, Outcome, Problem, Process};
+use crate::history::{
+    Event, History, HistoryError, Json, Operation, Outcome, Problem, Process, Scanner,
+    plain_object, put,
+};
 use crate::verdict::{Class, Kind, Violation};
 
 const TWICE: Kind = Kind {
@@ -110,11 +113,80 @@ enum Mode {
     Write,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Copy, Deserialize)]
 struct HeldValue {
     token: i64,
     #[serde(default)]
     guarded: bool,
+}
+
+impl<'h> LockValue<'h> {
+    /// As almost every program writes it. Of anything else nothing is said here.
+    fn plain(json: &'h Json) -> Option<Self> {
+        let (mut lock, mut mode) = (None, None);
+        let fields = plain_object(json, |name, scanner| match name {
+            "lock" => put(&mut lock, scanner.string()?),
+            "mode" => match scanner.string()? {
+                "read" => put(&mut mode, Mode::Read),
+                "write" => put(&mut mode, Mode::Write),
+                _ => None,
+            },
+            _ => None,
+        });
+        fields.and_then(|()| {
+            Some(Self {
+                lock: Cow::Borrowed(lock?),
+                mode: mode.unwrap_or_default(),
+            })
+        })
+    }
+}
+
+impl HeldValue {
+    /// As almost every program writes it. Of anything else nothing is said here.
+    fn plain(json: &Json) -> Option<Self> {
+        let (mut lock, mut token, mut guarded) = (None, None, None);
+        plain_object(json, |name, scanner| match name {
+            "lock" => put(&mut lock, scanner.string()?),
+            "token" => put(&mut token, scanner.signed()?),
+            "guarded" => put(&mut guarded, scanner.boolean()?),
+            _ => None,
+        })?;
+        Some(Self {
+            token: token?,
+            guarded: guarded.unwrap_or_default(),
+        })
+    }
+}
+
+impl KeyValue {
+    /// As almost every program writes it. Of anything else nothing is said here.
+    fn plain(json: &Json) -> Option<Self> {
+        let (mut token, mut deleted, mut with_lease) = (None, None, None);
+        plain_object(json, |name, scanner| match name {
+            "token" => put(&mut token, scanner.signed()?),
+            "deleted" => put(&mut deleted, scanner.or_null(Scanner::signed)?),
+            "with_lease" => put(&mut with_lease, scanner.boolean()?),
+            _ => None,
+        })?;
+        Some(Self {
+            token: token?,
+            deleted: deleted.flatten(),
+            deleted_after: None,
+            with_lease: with_lease.unwrap_or_default(),
+        })
+    }
+}
+
+/// When clients died, by client: indices of events.
+type Deaths = FxHashMap<u64, Vec<usize>>;
+
+/// What somebody does who holds a lock.
+struct Holder {
+    operation: usize,
+    is_unlock: bool,
+    /// None when it takes a closer look to read it.
+    held: Option<HeldValue>,
 }
 
 #[derive(Deserialize)]
@@ -151,17 +223,17 @@ impl<'h> Locks<'h> {
             operations: history.operations(),
             grants: Vec::new(),
             writes: Vec::new(),
-            revision_before: revisions_before(history.events()),
+            revision_before: Vec::with_capacity(history.events().len()),
             first_revision_from: Vec::new(),
             names: Vec::new(),
             ends: FxHashMap::default(),
             watched_through: 0,
         };
-        locks.take_marks(history)?;
-        let by_token = locks.take_grants(model)?;
-        locks.take_what_holders_do(&by_token)?;
+        let deaths = locks.take_events(history)?;
+        let (by_token, holders) = locks.take_grants(model)?;
+        locks.take_what_holders_do(&by_token, &holders)?;
         locks.first_revision_from = locks.first_revisions();
-        locks.end_beliefs(history);
+        locks.end_beliefs(&deaths);
         let twice = locks.find_granted_twice();
         Ok((locks, twice))
     }
@@ -264,13 +336,29 @@ impl<'h> Locks<'h> {
         revisions
     }
 
-    fn take_marks(&mut self, history: &History) -> Result<(), HistoryError> {
-        for event in history.events() {
+    /// Looks once at each event: what revisions it shows, and what the nemesis tells.
+    /// Returns when clients died.
+    fn take_events(&mut self, history: &History) -> Result<Deaths, HistoryError> {
+        let mut deaths = Deaths::default();
+        let mut largest = 0;
+        for (index, event) in history.events().iter().enumerate() {
+            self.revision_before.push(largest);
             if event.process != Process::Nemesis {
+                largest = largest.max(event.revision.unwrap_or(0));
                 continue;
             }
+            if matches!(event.f.as_ref(), "client-kill" | "client-restart")
+                && let Ok(DeadValue {
+                    client: Some(client),
+                }) = event.value.parse()
+            {
+                deaths.entry(client).or_default().push(index);
+            }
             if event.f == "key" {
-                let key: KeyValue = parse(event, "{\"token\":5,\"deleted\":9}")?;
+                let key = match KeyValue::plain(&event.value) {
+                    Some(key) => key,
+                    None => parse(event, "{\"token\":5,\"deleted\":9}")?,
+                };
                 let deletion = key.deleted.map(|revision| Deletion {
                     after: key.deleted_after.unwrap_or(revision - 1),
                     revision,
@@ -282,22 +370,34 @@ impl<'h> Locks<'h> {
                 self.watched_through = self.watched_through.max(watched.through);
             }
         }
-        Ok(())
+        Ok(deaths)
     }
 
-    /// The grants; those of each token, in order.
+    /// The grants. Returns them by token, those of each token in order, and what holders
+    /// do.
     fn take_grants(
         &mut self,
         model: &'static str,
-    ) -> Result<FxHashMap<i64, Vec<usize>>, HistoryError> {
+    ) -> Result<(Vec<(i64, usize)>, Vec<Holder>), HistoryError> {
+        let mut holders = Vec::with_capacity(self.operations.len());
         let mut by_name: FxHashMap<Cow<'h, str>, usize> = FxHashMap::default();
         for (index, operation) in self.operations.iter().enumerate() {
             match operation.invoke.f.as_ref() {
                 "lock" | "try-lock" => {}
-                "unlock" | "write" => continue,
+                is_of_holder @ ("unlock" | "write") => {
+                    holders.push(Holder {
+                        operation: index,
+                        is_unlock: is_of_holder == "unlock",
+                        held: HeldValue::plain(&operation.invoke.value),
+                    });
+                    continue;
+                }
                 other => return Err(unknown_operation(operation.invoke, model, other)),
             }
-            let asked: LockValue<'h> = parse(operation.invoke, "{\"lock\":\"name\"}")?;
+            let asked = match LockValue::plain(&operation.invoke.value) {
+                Some(asked) => asked,
+                None => parse(operation.invoke, "{\"lock\":\"name\"}")?,
+            };
             let next = by_name.len();
             let name = *by_name.entry(asked.lock.clone()).or_insert(next);
             if name == next {
@@ -330,17 +430,17 @@ impl<'h> Locks<'h> {
         let operations = &self.operations;
         self.grants
             .sort_by_key(|grant| operations[grant.lock].completed);
-        let mut by_token: FxHashMap<i64, Vec<usize>> = FxHashMap::default();
-        for (index, grant) in self.grants.iter().enumerate() {
-            by_token.entry(grant.token).or_default().push(index);
-        }
-        Ok(by_token)
+        let tokens = self.grants.iter().map(|grant| grant.token);
+        let mut by_token: Vec<(i64, usize)> = tokens.zip(0..).collect();
+        by_token.sort_unstable();
+        Ok((by_token, holders))
     }
 
     /// A key may be granted again only if nobody knows whether the unlock before has
     /// deleted it.
     fn find_granted_twice(&self) -> Option<Violation> {
         let mut last: FxHashMap<i64, usize> = FxHashMap::default();
+        last.reserve(self.grants.len());
         self.grants.iter().enumerate().find_map(|(index, grant)| {
             let first = last.insert(grant.token, index)?;
             let before = &self.grants[first];
@@ -369,19 +469,23 @@ impl<'h> Locks<'h> {
 
     fn take_what_holders_do(
         &mut self,
-        by_token: &FxHashMap<i64, Vec<usize>>,
+        by_token: &[(i64, usize)],
+        holders: &[Holder],
     ) -> Result<(), HistoryError> {
-        for (index, operation) in self.operations.iter().enumerate() {
-            let is_unlock = operation.invoke.f == "unlock";
-            if !is_unlock && operation.invoke.f != "write" {
-                continue;
-            }
-            let held: HeldValue = parse(operation.invoke, "{\"lock\":\"name\",\"token\":5}")?;
+        for holder in holders {
+            let (index, is_unlock) = (holder.operation, holder.is_unlock);
+            let operation = &self.operations[index];
+            let held = match holder.held {
+                Some(held) => held,
+                None => parse(operation.invoke, "{\"lock\":\"name\",\"token\":5}")?,
+            };
+            // The last one that was granted before.
+            let end = by_token.partition_point(|(token, _)| *token <= held.token);
+            let grants = by_token[..end].iter().rev();
+            let mut grants = grants.take_while(|(token, _)| *token == held.token);
             let granted_before =
-                |grant: &&usize| self.granted(&self.grants[**grant]) < operation.invoked;
-            let grants = by_token.get(&held.token).map(Vec::as_slice);
-            let grant = grants.unwrap_or_default().iter().rfind(granted_before);
-            let Some(&grant) = grant else {
+                |grant: usize| self.granted(&self.grants[grant]) < operation.invoked;
+            let Some(&(_, grant)) = grants.find(|(_, grant)| granted_before(*grant)) else {
                 let detail = format!("no lock had returned the token {}", held.token);
                 return Err(wrong(
                     operation.invoke,
@@ -414,19 +518,7 @@ impl<'h> Locks<'h> {
     }
 
     /// A client believes that it holds a lock until it unlocks, or dies.
-    fn end_beliefs(&mut self, history: &History) {
-        let mut deaths: FxHashMap<u64, Vec<usize>> = FxHashMap::default();
-        for (index, event) in history.events().iter().enumerate() {
-            let kills = matches!(event.f.as_ref(), "client-kill" | "client-restart");
-            if event.process == Process::Nemesis
-                && kills
-                && let Ok(DeadValue {
-                    client: Some(client),
-                }) = event.value.parse()
-            {
-                deaths.entry(client).or_default().push(index);
-            }
-        }
+    fn end_beliefs(&mut self, deaths: &Deaths) {
         for grant in &mut self.grants {
             let operation = &self.operations[grant.lock];
             let unlocked = grant
@@ -440,19 +532,6 @@ impl<'h> Locks<'h> {
             grant.believed_until = unlocked.min(died.unwrap_or(usize::MAX));
         }
     }
-}
-
-/// For each event the largest revision that a completion before it shows.
-fn revisions_before(events: &[Event]) -> Vec<i64> {
-    let mut largest = 0;
-    let before = |event: &Event| {
-        let before = largest;
-        if event.process != Process::Nemesis {
-            largest = largest.max(event.revision.unwrap_or(0));
-        }
-        before
-    };
-    events.iter().map(before).collect()
 }
 
 fn parse<'h, T: Deserialize<'h>>(

@@ -2,9 +2,8 @@
 
 use std::borrow::Cow;
 
-use rustc_hash::FxHashMap;
-
-use crate::history::{Event, History, HistoryError, Operation, Outcome, Problem, Text};
+use crate::history::{Event, History, HistoryError, Operation, Outcome, Problem, Text, plain_pair};
+use crate::names::Finder;
 use crate::verdict::{Class, Kind, Violation};
 
 const FRESH: Kind = Kind {
@@ -45,16 +44,17 @@ pub(super) struct Item<'h> {
 impl<'h> Queue<'h> {
     /// Sorts the operations out, and finds the violations that show on the way.
     pub(super) fn of(history: &'h History) -> Result<(Self, Option<Violation>), HistoryError> {
+        let operations = history.operations();
         let mut queue = Self {
-            operations: history.operations(),
-            items: Vec::new(),
+            items: Vec::with_capacity(operations.len() / 2 + 1),
+            operations,
             empties: Vec::new(),
             pending: Vec::new(),
             events: history.events().len(),
         };
-        let by_value = queue.take_enqueues()?;
-        let fault = queue.take_dequeues(&by_value)?;
-        drop(by_value);
+        let (by_value, dequeues) = queue.take_enqueues()?;
+        let fault = queue.take_dequeues(&by_value, &dequeues)?;
+        drop((by_value, dequeues));
         // Enqueues that need not have happened did not: a value more could only
         // forbid something.
         let operations = &queue.operations;
@@ -70,20 +70,38 @@ impl<'h> Queue<'h> {
         show(&item.value, item.priority)
     }
 
-    fn take_enqueues(&mut self) -> Result<FxHashMap<Cow<'h, str>, usize>, HistoryError> {
-        let mut by_value: FxHashMap<Cow<'h, str>, usize> = FxHashMap::default();
+    /// Returns where the items are found by their values, and the dequeues.
+    ///
+    /// Mostly a value is dequeued not long after it was enqueued. So what it is, is best
+    /// found out at once, while all that has to do with it is at hand.
+    fn take_enqueues(&mut self) -> Result<(Finder, Vec<Dequeue>), HistoryError> {
+        let mut by_value = Finder::with_capacity(self.operations.len() / 2 + 1);
+        let mut dequeues = Vec::with_capacity(self.operations.len() / 2 + 1);
         for (index, operation) in self.operations.iter().enumerate() {
             match operation.invoke.f.as_ref() {
                 "enqueue" => {}
-                "dequeue" => continue,
+                "dequeue" => {
+                    let found = operation.ok().and_then(|ok| plain_pair(&ok.value));
+                    let found = found.and_then(|(value, priority)| {
+                        Some((self.find(&by_value, value)?, priority))
+                    });
+                    dequeues.push(Dequeue {
+                        operation: number(index),
+                        found,
+                    });
+                    continue;
+                }
                 other => return Err(unknown_operation(operation.invoke, other)),
             }
             let (value, priority) = pair(operation.invoke)?;
             if operation.outcome() == Outcome::Fail {
                 continue;
             }
-            if let Some(before) = by_value.insert(value.clone(), self.items.len()) {
-                let since = self.operations[self.items[before].enqueue].invoke.line;
+            let value_of = |item: u32| &*self.items[item as usize].value;
+            if let Some(before) = by_value.insert(&value, number(self.items.len()), value_of) {
+                let since = self.operations[self.items[before as usize].enqueue]
+                    .invoke
+                    .line;
                 let value = value.into_owned();
                 let problem = Problem::EnqueuedTwice { value, since };
                 return Err(HistoryError::at(operation.invoke.line, problem));
@@ -95,16 +113,25 @@ impl<'h> Queue<'h> {
                 dequeue: None,
             });
         }
-        Ok(by_value)
+        Ok((by_value, dequeues))
+    }
+
+    fn find(&self, by_value: &Finder, value: &str) -> Option<u32> {
+        by_value.find(value, |item| &*self.items[item as usize].value)
     }
 
     fn take_dequeues(
         &mut self,
-        by_value: &FxHashMap<Cow<'h, str>, usize>,
+        by_value: &Finder,
+        dequeues: &[Dequeue],
     ) -> Result<Option<Violation>, HistoryError> {
         let mut fault = None;
-        for (index, operation) in self.operations.iter().enumerate() {
-            if operation.invoke.f != "dequeue" {
+        for dequeue in dequeues {
+            let index = dequeue.operation as usize;
+            let operation = &self.operations[index];
+            if let Some((item, priority)) = dequeue.found {
+                let violation = self.take_dequeue(item, priority, index);
+                fault = fault.or(violation);
                 continue;
             }
             let Some(completion) = operation.ok() else {
@@ -118,39 +145,57 @@ impl<'h> Queue<'h> {
                 continue;
             }
             let (value, priority) = pair(completion)?;
-            let shown = show(&value, priority);
-            let Some(item) = by_value.get(&value).map(|item| &mut self.items[*item]) else {
-                fault = fault.or_else(|| Some(never_enqueued(operation, &shown)));
-                continue;
+            let violation = match self.find(by_value, &value) {
+                Some(item) => self.take_dequeue(item, priority, index),
+                None => Some(never_enqueued(operation, &show(&value, priority))),
             };
-            let enqueue = &self.operations[item.enqueue];
-            let found = if operation.completed < enqueue.invoked {
-                let text = format!("{shown} had been dequeued before its enqueue began");
-                Some((FRESH, text, vec![operation, enqueue]))
-            } else if priority != item.priority {
-                let text = format!(
-                    "{} was dequeued with priority {priority}",
-                    show(&item.value, item.priority)
-                );
-                Some((PRIORITY, text, vec![enqueue, operation]))
-            } else if let Some(first) = item.dequeue {
-                let first = &self.operations[first];
-                let text = format!(
-                    "{shown} was enqueued once but dequeued twice, by process {} and by process {}",
-                    first.process(),
-                    operation.process()
-                );
-                Some((REPEAT, text, vec![enqueue, first, operation]))
-            } else {
-                item.dequeue = Some(index);
-                None
-            };
-            let violation =
-                found.map(|(kind, text, of)| Violation::new(Class::Safety, kind, text, of));
             fault = fault.or(violation);
         }
         Ok(fault)
     }
+
+    /// The operation of this index dequeued this item with this priority. Returns what is
+    /// wrong with that.
+    fn take_dequeue(&mut self, item: u32, priority: i64, index: usize) -> Option<Violation> {
+        let item = &mut self.items[item as usize];
+        let (enqueue, operation) = (&self.operations[item.enqueue], &self.operations[index]);
+        let shown = || show(&item.value, priority);
+        let (kind, text, of) = if operation.completed < enqueue.invoked {
+            let text = format!("{} had been dequeued before its enqueue began", shown());
+            (FRESH, text, vec![operation, enqueue])
+        } else if priority != item.priority {
+            let text = format!(
+                "{} was dequeued with priority {priority}",
+                show(&item.value, item.priority)
+            );
+            (PRIORITY, text, vec![enqueue, operation])
+        } else if let Some(first) = item.dequeue {
+            let first = &self.operations[first];
+            let text = format!(
+                "{} was enqueued once but dequeued twice, by process {} and by process {}",
+                shown(),
+                first.process(),
+                operation.process()
+            );
+            (REPEAT, text, vec![enqueue, first, operation])
+        } else {
+            item.dequeue = Some(index);
+            return None;
+        };
+        Some(Violation::new(Class::Safety, kind, text, of))
+    }
+}
+
+/// A dequeue, by its operation, and the item and priority that it got, if the item was
+/// known already when it was invoked.
+struct Dequeue {
+    operation: u32,
+    found: Option<(u32, i64)>,
+}
+
+/// Operations and items are numbered by 32 bits: more do not fit into memory.
+fn number(index: usize) -> u32 {
+    u32::try_from(index).expect("fewer than 2^32 operations")
 }
 
 /// `` `a` (priority 3) ``
@@ -174,6 +219,9 @@ fn unknown_operation(event: &Event, f: &str) -> HistoryError {
 
 /// `[value, priority]`
 fn pair(event: &Event) -> Result<(Cow<'_, str>, i64), HistoryError> {
+    if let Some((value, priority)) = plain_pair(&event.value) {
+        return Ok((Cow::Borrowed(value), priority));
+    }
     let parsed: Result<(Text<'_>, i64), _> = event.value.parse();
     parsed
         .map(|(Text(value), priority)| (value, priority))

@@ -63,8 +63,10 @@ impl Spans {
             }
         };
         let spans: Vec<Span> = queue.items.iter().map(span).collect();
-        let mut best_first: Vec<usize> = (0..spans.len()).collect();
-        best_first.sort_by_key(|item| (spans[*item].priority, spans[*item].enqueued));
+        let key = |(item, span): (usize, &Span)| (span.priority, span.enqueued, item);
+        let mut keys: Vec<(i64, usize, usize)> = spans.iter().enumerate().map(key).collect();
+        keys.sort_unstable();
+        let best_first = keys.into_iter().map(|(_, _, item)| item).collect();
         Self {
             spans,
             best_first,
@@ -146,11 +148,13 @@ impl Spans {
         }
         // Of those that were acknowledged before, the one that leaves last. The
         // class is in the order of acknowledgements.
-        let mut by_invocation: Vec<usize> = (0..class.len()).collect();
-        by_invocation.sort_by_key(|index| self.spans[class[*index]].enqueue_first);
+        let invoked = |(index, item): (usize, &usize)| (self.spans[*item].enqueue_first, index);
+        let mut by_invocation: Vec<(usize, usize)> =
+            class.iter().enumerate().map(invoked).collect();
+        by_invocation.sort_unstable();
         let mut acknowledged = 0;
         let mut latest: Option<(usize, usize)> = None;
-        for index in by_invocation {
+        for (_, index) in by_invocation {
             let span = &self.spans[class[index]];
             while acknowledged < class.len()
                 && self.spans[class[acknowledged]].enqueued < span.enqueue_first

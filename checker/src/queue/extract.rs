@@ -23,7 +23,7 @@ pub(super) struct Queue<'h> {
     /// In the order of their invocations.
     pub(super) operations: Vec<Operation<'h>>,
     /// The values that certainly were enqueued, in the order of the invocations.
-    pub(super) items: Vec<Item<'h>>,
+    pub(super) items: Vec<Item>,
     /// Operations whose dequeue found nothing, in the order of their invocations.
     pub(super) empties: Vec<usize>,
     /// Dequeues of unknown outcome, in the order of their invocations.
@@ -32,11 +32,10 @@ pub(super) struct Queue<'h> {
     pub(super) roles: Vec<Role>,
 }
 
-/// A value and the operations on it.
-pub(super) struct Item<'h> {
-    pub(super) value: Cow<'h, str>,
-    pub(super) enqueue: usize,
-    pub(super) dequeue: Option<usize>,
+/// The operations on a value.
+pub(super) struct Item {
+    pub(super) enqueue: u32,
+    pub(super) dequeue: Option<u32>,
 }
 
 /// A dequeue, by its operation, and the item that it got, if that was known already
@@ -82,13 +81,13 @@ impl<'h> Queue<'h> {
     }
 
     pub(super) fn enqueue(&self, item: usize) -> &Operation<'h> {
-        &self.operations[self.items[item].enqueue]
+        &self.operations[self.items[item].enqueue as usize]
     }
 
     pub(super) fn dequeue(&self, item: usize) -> Option<&Operation<'h>> {
         self.items[item]
             .dequeue
-            .map(|operation| &self.operations[operation])
+            .map(|operation| &self.operations[operation as usize])
     }
 
     pub(super) fn enqueue_returned(&self, item: usize) -> usize {
@@ -107,7 +106,12 @@ impl<'h> Queue<'h> {
 
     /// The value as it is shown to people.
     pub(super) fn show(&self, item: usize) -> String {
-        show(&self.items[item].value)
+        show(&self.value(item))
+    }
+
+    fn value(&self, item: usize) -> Cow<'h, str> {
+        let value = self.enqueue(item).invoke.value.text();
+        value.expect("it was looked at when the item was made")
     }
 
     /// Returns where the items are found by their values, and the dequeues.
@@ -137,11 +141,9 @@ impl<'h> Queue<'h> {
                 continue;
             }
             let item = number(self.items.len());
-            let value_of = |item: u32| &*self.items[item as usize].value;
+            let value_of = |item: u32| self.value(item as usize);
             if let Some(before) = by_value.insert(&value, item, value_of) {
-                let since = self.operations[self.items[before as usize].enqueue]
-                    .invoke
-                    .line;
+                let since = self.enqueue(before as usize).invoke.line;
                 let problem = Problem::EnqueuedTwice {
                     value: value.into_owned(),
                     since,
@@ -149,8 +151,7 @@ impl<'h> Queue<'h> {
                 return Err(HistoryError::at(operation.invoke.line, problem));
             }
             self.items.push(Item {
-                value,
-                enqueue: index,
+                enqueue: number(index),
                 dequeue: None,
             });
         }
@@ -193,41 +194,43 @@ impl<'h> Queue<'h> {
 
     /// The operation of this index dequeued this item. Returns what is wrong with that.
     fn take_dequeue(&mut self, item: u32, index: usize) -> Option<Violation> {
-        let item = &mut self.items[item as usize];
-        let enqueue = &self.operations[item.enqueue];
+        let enqueue = self.enqueue(item as usize);
         let operation = &self.operations[index];
+        let value = || self.value(item as usize);
         if operation.completed < enqueue.invoked {
-            return Some(too_early(enqueue, operation, &item.value));
+            return Some(too_early(enqueue, operation, &value()));
         }
-        if let Some(first) = item.dequeue {
-            let dequeues = [&self.operations[first], operation];
-            return Some(repeated(enqueue, dequeues, &item.value));
+        if let Some(first) = self.dequeue(item as usize) {
+            return Some(repeated(enqueue, [first, operation], &value()));
         }
-        item.dequeue = Some(index);
+        self.items[item as usize].dequeue = Some(number(index));
         None
     }
 
     fn find(&self, by_value: &Finder, value: &str) -> Option<u32> {
-        by_value.find(value, |item| &*self.items[item as usize].value)
+        by_value.find(value, |item| self.value(item as usize))
     }
 
     /// Forgets enqueues that need not have happened.
     fn drop_unseen(&mut self) {
         let operations = &self.operations;
         self.items.retain(|item| {
-            item.dequeue.is_some() || operations[item.enqueue].outcome() == Outcome::Ok
+            item.dequeue.is_some() || operations[item.enqueue as usize].outcome() == Outcome::Ok
         });
     }
 
     fn assign_roles(&mut self, events: usize) {
         let mut roles = vec![Role::None; events];
         for (index, item) in (0_u32..).zip(&self.items) {
-            let enqueue = &self.operations[item.enqueue];
+            let enqueue = &self.operations[item.enqueue as usize];
             roles[enqueue.invoked] = Role::EnqueueInvoked(index);
             if let Some(role) = roles.get_mut(enqueue.returned()) {
                 *role = Role::EnqueueReturned(index);
             }
-            if let Some(dequeue) = item.dequeue.map(|operation| &self.operations[operation]) {
+            if let Some(dequeue) = item
+                .dequeue
+                .map(|operation| &self.operations[operation as usize])
+            {
                 roles[dequeue.invoked] = Role::DequeueInvoked(index);
                 roles[dequeue.completed] = Role::DequeueReturned(index);
             }

@@ -95,10 +95,17 @@ impl<'e, 'h> Taker<'e, 'h> {
         Self {
             election,
             record: &election.record,
-            places: FxHashMap::default(),
+            places: FxHashMap::with_capacity_and_hasher(
+                election.proposers.len(),
+                rustc_hash::FxBuildHasher,
+            ),
             holders: FxHashMap::default(),
             streams: FxHashMap::default(),
-            claims: Claims::default(),
+            claims: Claims {
+                // Most operations say at most two things.
+                bounds: Vec::with_capacity(2 * election.operations.len()),
+                ..Claims::default()
+            },
         }
     }
 
