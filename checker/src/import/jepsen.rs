@@ -246,7 +246,7 @@ fn event(collector: &mut Collector<'_>, start: Place, fields: Fields) -> Result<
             kind
         },
         f,
-        value: json(value),
+        value: json(&value),
         time: fields.time,
         revision: None,
         error: fields.error,
@@ -255,13 +255,13 @@ fn event(collector: &mut Collector<'_>, start: Place, fields: Fields) -> Result<
 }
 
 /// A JSON text as a value.
-pub(super) fn json(text: String) -> Json {
-    serde_json::from_str(&text).map_or(Json::NULL, Json::from_raw)
+pub(super) fn json(text: &str) -> Json {
+    serde_json::from_str(text).map_or(Json::NULL, Json::from_raw)
 }
 
 /// A JSON string.
 pub(super) fn json_text(text: &str) -> Json {
     let mut out = String::with_capacity(text.len() + 2);
     push_text(&mut out, text);
-    json(out)
+    json(&out)
 }

@@ -114,7 +114,7 @@ fn event(collector: &mut Collector<'_>, text: &str, start: Place) -> Result<(), 
     if is_keyword && matches!(kind, EventKind::Fail | EventKind::Info) {
         found.error = Some(scratch.trim_matches('"').to_owned());
     } else {
-        found.value = json(scratch.clone());
+        found.value = json(&scratch);
     }
     let rest = text[edn.offset()..].trim();
     if !rest.is_empty() {

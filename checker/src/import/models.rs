@@ -53,7 +53,7 @@ fn take_apart(collector: &mut Collector<'_>) -> Result<(), ImportError> {
             return Err(collector.wrong_value(index, detail).into());
         };
         let text = format!("{{\"key\":{},\"value\":{}}}", key.get(), value.get());
-        collector.set_value(index, super::jepsen::json(text));
+        collector.set_value(index, super::jepsen::json(&text));
     }
     Ok(())
 }

@@ -181,6 +181,9 @@ impl KeyValue {
 /// When clients died, by client: indices of events.
 type Deaths = FxHashMap<u64, Vec<usize>>;
 
+/// Grants by their tokens, those of each token in order.
+type ByToken = Vec<(i64, usize)>;
+
 /// What somebody does who holds a lock.
 struct Holder {
     operation: usize,
@@ -375,10 +378,7 @@ impl<'h> Locks<'h> {
 
     /// The grants. Returns them by token, those of each token in order, and what holders
     /// do.
-    fn take_grants(
-        &mut self,
-        model: &'static str,
-    ) -> Result<(Vec<(i64, usize)>, Vec<Holder>), HistoryError> {
+    fn take_grants(&mut self, model: &'static str) -> Result<(ByToken, Vec<Holder>), HistoryError> {
         let mut holders = Vec::with_capacity(self.operations.len());
         let mut by_name: FxHashMap<Cow<'h, str>, usize> = FxHashMap::default();
         for (index, operation) in self.operations.iter().enumerate() {
@@ -431,7 +431,7 @@ impl<'h> Locks<'h> {
         self.grants
             .sort_by_key(|grant| operations[grant.lock].completed);
         let tokens = self.grants.iter().map(|grant| grant.token);
-        let mut by_token: Vec<(i64, usize)> = tokens.zip(0..).collect();
+        let mut by_token: ByToken = tokens.zip(0..).collect();
         by_token.sort_unstable();
         Ok((by_token, holders))
     }
