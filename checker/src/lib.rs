@@ -14,6 +14,7 @@
 //! | `transactions` | strict serializability | [`txn`] |
 //! | `bank` | the same, and the accounts always add up | [`txn`] |
 //! | `list-append` | a consistency model, inferred from lists that only grow | [`isolation`] |
+//! | `rw-register` | a consistency model, inferred from registers of distinct values | [`isolation`] |
 //! | `mutex` | one holder at a time while its lease lives, and fences that hold | [`lock`] |
 //! | `rwlock` | the same, with one writer or any number of readers | [`lock`] |
 //! | `election` | one leader per term, seen by all in one order | [`election`] |
@@ -97,6 +98,6 @@ pub mod verdict;
 
 pub use history::{History, HistoryError, ReadError};
 pub use import::{Check, CheckError, Checked, check_file};
-pub use isolation::{Consistency, Options};
+pub use isolation::{Consistency, KeyOrders, Options};
 pub use model::{Model, UnknownModel, check, check_with, check_within, linearization};
 pub use verdict::{Verdict, Violation};

@@ -30,6 +30,8 @@ pub enum Model {
     Bank,
     /// Transactions on lists that only grow, at a consistency model.
     ListAppend,
+    /// Transactions on registers of distinct values, at a consistency model.
+    RwRegister,
     /// Locks with one holder at a time, and fencing tokens.
     Mutex,
     /// Locks with one writer or any number of readers at a time.
@@ -76,6 +78,7 @@ impl Model {
             Self::Transactions,
             Self::Bank,
             Self::ListAppend,
+            Self::RwRegister,
             Self::Mutex,
             Self::RwLock,
             Self::Election,
@@ -108,6 +111,7 @@ impl Model {
             Self::Transactions => "transactions",
             Self::Bank => "bank",
             Self::ListAppend => "list-append",
+            Self::RwRegister => "rw-register",
             Self::Mutex => "mutex",
             Self::RwLock => "rwlock",
             Self::Election => "election",
@@ -190,7 +194,7 @@ impl Model {
                 "Every request takes effect at one instant between its start and its answer, in the \
                  order of revisions, and watches tell of every change once and in order."
             }
-            Self::ListAppend => {
+            Self::ListAppend | Self::RwRegister => {
                 "Transactions keep the consistency model that was asked for; when none was, strict \
                  serializability: each takes effect at one instant between its start and its answer, \
                  as if they ran one by one."
@@ -296,6 +300,7 @@ fn judge(history: &History, model: Model, options: &Options) -> Result<Verdict, 
         Model::Bank if bank::is_of(history) => bank::check(history),
         Model::Bank => txn::check_bank(history),
         Model::ListAppend => isolation::check_list_append(history, options),
+        Model::RwRegister => isolation::check_rw_register(history, options),
         Model::Mutex if mutex::is_of(history) => mutex::check(history, budget),
         Model::Mutex => lock::check_mutex(history),
         Model::RwLock if mutex::is_of(history) => rw_lock::check(history, budget),

@@ -1,5 +1,5 @@
 //! The checkers of consistency models never contradict a search through all orders, on many
-//! small random histories of lists, with transactions of unknown outcome.
+//! small random histories of lists and registers, with transactions of unknown outcome.
 
 mod support;
 
@@ -54,12 +54,14 @@ impl Txn {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Object {
     List,
+    Register,
 }
 
 impl Object {
     fn sees_same(self, one: &[u8], other: &[u8]) -> bool {
         match self {
             Self::List => one == other,
+            Self::Register => one.last() == other.last(),
         }
     }
 
@@ -178,6 +180,7 @@ impl Twin<'_> {
                         Object::List => {
                             store[*key].starts_with(seen) && seen.last().is_none_or(committed)
                         }
+                        Object::Register => seen.last().is_none_or(committed),
                     }
                 }
                 _ => true,
@@ -291,11 +294,15 @@ fn draw(random: &mut Random) -> Vec<Txn> {
 fn history(object: Object, txns: &[Txn]) -> History {
     let (model, write) = match object {
         Object::List => ("list-append", "append"),
+        Object::Register => ("rw-register", "w"),
     };
     let value = |txn: &Txn| {
         let micro = txn.micro.iter().map(|micro| match micro {
             Micro::Write(key, value) => serde_json::json!([write, KEYS[*key], value]),
             Micro::Read(key, _) if !txn.is_known => serde_json::json!(["r", KEYS[*key], null]),
+            Micro::Read(key, seen) if object == Object::Register => {
+                serde_json::json!(["r", KEYS[*key], seen.last()])
+            }
             Micro::Read(key, seen) => {
                 serde_json::json!(["r", KEYS[*key], seen])
             }
@@ -349,6 +356,7 @@ fn compare(object: Object, seed: u64, tally: &mut Tally) {
         };
         let verdict = match object {
             Object::List => isolation::check_list_append(&history, &options).unwrap(),
+            Object::Register => isolation::check_rw_register(&history, &options).unwrap(),
         };
         let said = match verdict {
             Verdict::Valid(_) => {
@@ -384,4 +392,9 @@ fn compare_all(object: Object, unknown_in: usize) {
 #[test]
 fn lists_agree_with_a_search_through_all_orders() {
     compare_all(Object::List, 200);
+}
+
+#[test]
+fn registers_agree_with_a_search_through_all_orders() {
+    compare_all(Object::Register, 200);
 }

@@ -328,3 +328,225 @@ fn a_fault_planted_in_a_large_history_of_lists_is_found() {
         );
     }
 }
+
+#[track_caller]
+fn registers(short: &[&str], anomalies: &[&str], not: &[&str]) {
+    assert_shows(&history("rw-register", true, short), anomalies, not);
+}
+
+#[track_caller]
+fn registers_in_turn(short: &[&str], anomalies: &[&str], not: &[&str]) {
+    assert_shows(&history("rw-register", false, short), anomalies, not);
+}
+
+/// As [`registers_in_turn`], with a parameter of the header.
+#[track_caller]
+fn registers_given(parameter: &str, short: &[&str], anomalies: &[&str], not: &[&str]) {
+    let (mut header, events) = history("rw-register", false, short).into_parts();
+    header.parameters = Json::new(&serde_json::json!({ parameter: true })).unwrap();
+    assert_shows(&History::new(header, events).unwrap(), anomalies, not);
+}
+
+#[test]
+fn cycles_of_registers_have_their_names() {
+    registers(
+        &["0 ok wx1ry1", "1 ok wy1rx1"],
+        &["G1c"],
+        &["read-committed"],
+    );
+    // Who found nothing comes before all writers.
+    registers(
+        &["0 ok rx_ry1", "1 ok wy1wx2"],
+        &["G-single"],
+        &["repeatable-read", "consistent-view"],
+    );
+    // Writes follow reads.
+    registers(
+        &["0 ok wy1", "1 ok ry1wx1wy2", "2 ok rx1ry1"],
+        &["G-single"],
+        &["repeatable-read", "consistent-view"],
+    );
+    registers(
+        &["0 ok wx1wt1", "1 ok rx1ry_", "2 ok wy1wz2", "3 ok rz2rt_"],
+        &["G-nonadjacent"],
+        &["snapshot-isolation", "repeatable-read"],
+    );
+    registers(
+        &["0 ok wx1ry_", "1 ok wy1rx_"],
+        &["G2-item"],
+        &["repeatable-read"],
+    );
+}
+
+#[test]
+fn cycles_of_registers_that_need_an_order_have_their_names() {
+    registers_in_turn(
+        &["1 ok rx1wy1", "2 ok ry1", "2 ok wx1"],
+        &["G1c-process"],
+        &["strong-session-read-committed"],
+    );
+    registers_in_turn(
+        &["0 ok rx1", "1 ok wx1"],
+        &["G1c-realtime"],
+        &["strong-read-committed"],
+    );
+    registers_in_turn(
+        &["0 ok wx1", "1 ok rx_"],
+        &["G-single-realtime"],
+        &["strong-snapshot-isolation"],
+    );
+    registers_in_turn(
+        &["0 ok wx1", "0 ok rx_"],
+        &["G-single-process"],
+        &["strong-session-snapshot-isolation"],
+    );
+    // Each was acknowledged, and then the first came back.
+    registers_in_turn(
+        &["0 ok wx1", "1 ok wx2", "2 ok rx1"],
+        &["G-single-realtime"],
+        &["strong-snapshot-isolation"],
+    );
+    registers_in_turn(
+        &["0 ok wx1", "1 ok wx2", "2 ok rx2", "2 ok rx1"],
+        &["G-single-realtime"],
+        &["strong-snapshot-isolation"],
+    );
+}
+
+#[test]
+fn what_no_cycle_of_facts_shows_is_found_all_the_same() {
+    // One of the writers was first, and whichever it was, one of the readers is wrong: the
+    // first two read skew, and so do the other two.
+    registers(
+        &["0 ok wx1wy1", "1 ok wx2wy2", "2 ok rx1ry2", "3 ok rx2ry1"],
+        &["G-nonadjacent"],
+        &["snapshot-isolation", "repeatable-read"],
+    );
+}
+
+#[test]
+fn what_is_wrong_with_registers_without_a_cycle_has_its_name() {
+    registers(&["0 fail wx1", "1 ok rx1"], &["G1a"], &["read-committed"]);
+    registers(
+        &["0 fail wx1", "1 ok rx1wx2"],
+        &["G1a", "dirty-update"],
+        &["read-committed"],
+    );
+    registers(&["0 ok wx1wx2", "1 ok rx1"], &["G1b"], &["read-committed"]);
+    registers(
+        &["0 ok rx_", "1 ok rx1"],
+        &["garbage-read"],
+        &["read-committed"],
+    );
+    registers(&["0 ok rx1wx1"], &["future-read"], &["read-committed"]);
+    registers(
+        &["0 ok wx1rx_"],
+        &["internal"],
+        &["repeatable-read", "read-atomic"],
+    );
+    registers(
+        &["0 ok rx_wx1", "1 ok rx_wx2"],
+        &["lost-update"],
+        &["cursor-stability"],
+    );
+}
+
+#[test]
+fn registers_of_unknown_outcome_count_when_somebody_saw_them() {
+    registers_in_turn(&["0 info wx1", "1 ok rx_"], &[], &[]);
+    registers_in_turn(&["0 info wx1", "1 ok rx_", "2 ok rx1"], &[], &[]);
+    registers(
+        &["0 info wx1wy1", "1 ok rx1ry_"],
+        &["G-single"],
+        &["repeatable-read", "consistent-view"],
+    );
+}
+
+#[test]
+fn the_order_of_keys_can_be_taken_for_granted() {
+    let short = ["0 ok wx1wy2", "1 ok wx2wy1", "0 ok rx2", "1 ok ry2"];
+    registers_in_turn(
+        &short,
+        &["G-single-process"],
+        &["strong-session-snapshot-isolation"],
+    );
+    registers_given(
+        "sequential_keys",
+        &short,
+        &["G0", "G-single-process"],
+        &["read-uncommitted"],
+    );
+    registers_given(
+        "linearizable_keys",
+        &["0 ok wx1", "1 ok wx2", "2 ok rx2", "3 ok rx1"],
+        &["cyclic-versions", "G-single-realtime"],
+        &["read-uncommitted"],
+    );
+}
+
+#[test]
+fn a_value_that_may_be_older_than_the_history_is_not_judged() {
+    let history = history("rw-register", false, &["0 ok wx2", "0 ok rx3", "0 ok rx2"]);
+    let verdict = judge(&history, Consistency::StrictSerializable);
+    let Verdict::Unknown { reason } = verdict else {
+        panic!("{verdict}");
+    };
+    assert!(reason.contains("`3`, which nobody wrote"), "{reason}");
+}
+
+/// The place of the first read that found a value, of which the test holds.
+fn register_read(text: &str) -> Option<(usize, usize)> {
+    let at = text.find("[\"r\",")?;
+    let open = at + 5 + text[at + 5..].find(',')? + 1;
+    let close = open + text[open..].find(']')?;
+    (&text[open..close] != "null").then_some((open, close))
+}
+
+#[test]
+fn a_fault_planted_in_a_large_history_of_registers_is_never_called_valid() {
+    for seed in 0..1 {
+        for clients in [10, 100] {
+            let random = &mut support::Random(seed);
+            let valid = busy_transactions(random, Object::Register, 2_000, clients);
+            let verdict = judge(&valid, Consistency::StrictSerializable);
+            assert!(verdict.is_valid(), "{seed} {clients}: {verdict}");
+        }
+        let lost = planted(Object::Register, seed, |text| {
+            let (open, close) = register_read(text)?;
+            Some(format!("{}null{}", &text[..open], &text[close..]))
+        });
+        let verdict = judge(&lost.unwrap(), Consistency::StrictSerializable);
+        let violation = verdict.violation().expect("a lost write");
+        assert!(violation.witness.len() <= 10, "{verdict}");
+        // A value of long ago.
+        let stale = planted(Object::Register, seed, |text| {
+            let (open, close) = register_read(text)?;
+            let value: u64 = text[open..close].parse().unwrap();
+            let key = text[..open].rsplit('[').next().unwrap();
+            let key = key.split(',').nth(1).unwrap();
+            let old = written_long_before(seed, key, value)?;
+            Some(format!("{}{old}{}", &text[..open], &text[close..]))
+        });
+        let Some(stale) = stale else { continue };
+        let verdict = judge(&stale, Consistency::StrictSerializable);
+        let violation = verdict.violation().expect("a stale read");
+        assert!(violation.witness.len() <= 10, "{verdict}");
+    }
+}
+
+/// A value that the key had many values before this one.
+fn written_long_before(seed: u64, key: &str, value: u64) -> Option<u64> {
+    let history = busy_transactions(&mut support::Random(seed), Object::Register, 2_000, 10);
+    let (_, events) = history.into_parts();
+    let mut values: Vec<u64> = Vec::new();
+    for event in events.iter().filter(|event| event.kind == EventKind::Ok) {
+        let micro: Vec<(String, u64, Option<u64>)> =
+            serde_json::from_str(event.value.as_str()).unwrap();
+        let of_key = micro
+            .iter()
+            .filter(|(f, of, _)| f == "w" && of.to_string() == key);
+        values.extend(of_key.filter_map(|(_, _, value)| *value));
+    }
+    let at = values.iter().position(|other| *other == value)?;
+    values.get(at.checked_sub(12)?).copied()
+}

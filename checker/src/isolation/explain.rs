@@ -69,7 +69,8 @@ fn say(relations: &dyn Relations, step: &Step, name: &impl Fn(u32) -> String) ->
     }
 }
 
-fn introduce(txns: &Txns<'_>, txn: u32, name: &str) -> String {
+/// A transaction by its name here, and where it is found.
+pub(super) fn introduce(txns: &Txns<'_>, txn: u32, name: &str) -> String {
     let operation = txns.operation(txn);
     let outcome = match txns.status(txn) {
         Status::Committed => "",

@@ -17,7 +17,8 @@
 //!
 //! The arrows follow from the order of the versions of each key, and the systems under test
 //! do not tell that. So the workload is chosen such that its reads do: lists that only grow
-//! (`list`). This is the idea of Elle (Kingsbury and Alvaro, VLDB 2020), and so are the
+//! (`list`), or registers that are never set to
+//! the same value twice (`register`). This is the idea of Elle (Kingsbury and Alvaro, VLDB 2020), and so are the
 //! names of the models and anomalies.
 //!
 //! # How it is decided
@@ -55,6 +56,8 @@ mod judge;
 mod list;
 mod micro;
 mod options;
+mod order;
+mod register;
 mod settle;
 mod txns;
 
@@ -63,7 +66,7 @@ use crate::verdict::Verdict;
 
 pub use anomaly::{Anomaly, Dependencies, Order};
 pub use consistency::{Consistency, UnknownConsistency};
-pub use options::Options;
+pub use options::{KeyOrders, Options};
 
 /// Decides which consistency models a history of appends to lists satisfies, and whether
 /// those that are required are among them.
@@ -76,4 +79,19 @@ pub use options::Options;
 /// When an event is no such operation or contradicts itself, or a value is not unique.
 pub fn check_list_append(history: &History, options: &Options) -> Result<Verdict, HistoryError> {
     list::check(history, options)
+}
+
+/// Decides which consistency models a history of reads and writes of registers satisfies, and
+/// whether those that are required are among them.
+///
+/// Operations: `txn`, whose value is a list of `["w", key, value]` and `["r", key, value]`,
+/// where `null` is what a key holds before anybody writes it. No two transactions write the
+/// same value to a key, unless the first failed. A valid verdict and a violation say which
+/// models hold. A value that nobody wrote is a violation if it was certainly never there, and
+/// else makes the verdict unknown: it may be older than the history.
+///
+/// # Errors
+/// When an event is no such operation or contradicts itself, or a value is not unique.
+pub fn check_rw_register(history: &History, options: &Options) -> Result<Verdict, HistoryError> {
+    register::check(history, options)
 }

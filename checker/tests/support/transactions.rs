@@ -12,6 +12,8 @@ use super::{Random, header};
 pub enum Object {
     /// `list-append`
     List,
+    /// `rw-register`
+    Register,
     /// `transactions`, with known revisions.
     Revisions,
 }
@@ -20,6 +22,7 @@ impl Object {
     pub fn model(self) -> &'static str {
         match self {
             Self::List => "list-append",
+            Self::Register => "rw-register",
             Self::Revisions => "transactions",
         }
     }
@@ -94,6 +97,7 @@ impl Store {
                 let seen = match (object, cell.values.last()) {
                     (Object::List, _) => serde_json::to_string(&cell.values).unwrap(),
                     (_, None) => "null".to_owned(),
+                    (Object::Register, Some(last)) => last.to_string(),
                     (Object::Revisions, Some(last)) => format!("{last},{}", cell.revision),
                 };
                 text += &format!("[\"r\",{key},{seen}]");

@@ -114,7 +114,7 @@ fn the_model_can_be_chosen() {
         .run("check h")
         .exits_with(2)
         .notes("h: line 1")
-        .notes("fifo-queue, transactions, bank, list-append, mutex");
+        .notes("fifo-queue, transactions, bank, list-append, rw-register, mutex");
     folder.run("check --model fifo-queue h").exits_with(0);
     folder
         .run("check --model transactions h")

@@ -1,0 +1,513 @@
+//! Can things be put in an order in which each of several choices comes out one way or the
+//! other?
+//!
+//! # The question
+//!
+//! Points with spans of time, some of which must come before others; and choices between
+//! two sets of such arcs. Is there an order of all points that respects time and the arcs,
+//! and of each choice one side? This is the acyclicity of a polygraph (Papadimitriou 1979), which
+//! is NP-complete; what makes it cheap is that time leaves few choices.
+//!
+//! # How it is decided
+//!
+//! For each point a row of bits says which points come behind it, among those whose spans
+//! overlap its own: the others are ordered by time.
+//!
+//! ```text
+//! u ─▶ v is new:   a ⇝ u ─▶ v ⇝ b       each a that comes before u learns all that
+//!                                       comes behind v
+//! ```
+//!
+//! Whoever learns `a ⇝ b` rules out the sides of choices that have `b ─▶ a`; then the other
+//! side is forced, and so on. When nothing is forced any more, the earliest open choice is
+//! tried one way and then the other. Rows are restored when a trial fails.
+//!
+//! # Cost
+//!
+//! With points that overlap at most `c` others O(c / 64) words for each arc and each point
+//! before it; as many trials as it takes, up to a limit.
+
+use super::txns::NONE;
+
+/// How many words of rows may be changed before the search gives up.
+const STEPS_MAX: u64 = 400_000_000;
+/// How many words there may be.
+const WORDS_MAX: usize = 1 << 25;
+/// How many changes can be taken back.
+const TRAIL_MAX: usize = 1 << 23;
+
+/// One point comes before another.
+pub(super) type Arc = (u32, u32);
+
+/// What is asked.
+#[derive(Default)]
+pub(super) struct Problem {
+    /// By point, ascending: the event before which it cannot be.
+    pub(super) invoked: Vec<u32>,
+    /// By point: the event behind which it cannot be.
+    pub(super) returned: Vec<u32>,
+    pub(super) arcs: Vec<Arc>,
+    choices: Vec<Choice>,
+    /// The arcs of all choices.
+    sides: Vec<Arc>,
+}
+
+struct Choice {
+    /// Where the arcs of the first side begin, those of the second, and where they end.
+    bounds: [u32; 3],
+}
+
+/// What became of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Answer {
+    Possible,
+    Impossible,
+    Unknown,
+}
+
+impl Problem {
+    /// One of the two sets of arcs. The first of each is what the choice is about.
+    pub(super) fn choose(
+        &mut self,
+        first: impl IntoIterator<Item = Arc>,
+        second: impl IntoIterator<Item = Arc>,
+    ) {
+        let length = |arcs: &Vec<Arc>| u32::try_from(arcs.len()).unwrap_or(NONE);
+        let start = length(&self.sides);
+        self.sides.extend(first);
+        let middle = length(&self.sides);
+        self.sides.extend(second);
+        let bounds = [start, middle, length(&self.sides)];
+        self.choices.push(Choice { bounds });
+    }
+
+    /// How many arcs there are.
+    pub(super) fn size(&self) -> usize {
+        self.arcs.len() + self.sides.len()
+    }
+
+    pub(super) fn solve(&self) -> Answer {
+        match Search::new(self) {
+            Some(mut search) => search.run(),
+            None => Answer::Unknown,
+        }
+    }
+
+    fn side(&self, choice: u32, side: u8) -> &[Arc] {
+        let bounds = self.choices[choice as usize].bounds;
+        let side = usize::from(side);
+        &self.sides[bounds[side] as usize..bounds[side + 1] as usize]
+    }
+}
+
+/// There is no such order.
+struct Conflict;
+
+const OPEN: u8 = 2;
+
+/// A choice that was tried.
+struct Trial {
+    /// Its place in the order of the choices.
+    turn: usize,
+    side: u8,
+    /// How long the trails were before.
+    changes: usize,
+    decided: usize,
+}
+
+struct Search<'p> {
+    problem: &'p Problem,
+    /// The points in the order of their returns.
+    by_return: Vec<u32>,
+    /// By point: the first that was invoked after its return.
+    high: Vec<u32>,
+    /// By point: the first bit of its row is for this one, a multiple of 64.
+    base: Vec<u32>,
+    /// By point: where its row begins; and the end.
+    rows: Vec<u32>,
+    /// The rows that say what is behind a point, and then those that say what is before it.
+    words: Vec<u64>,
+    /// By point: where its arcs begin in `watched`; and the end.
+    starts: Vec<u32>,
+    /// The arcs of choices by where they lead: from where, and of which side of which.
+    watched: Vec<(u32, u32, u8)>,
+    /// By choice: the side that was taken, or [`OPEN`].
+    taken: Vec<u8>,
+    /// Arcs that are still to be drawn.
+    queue: Vec<Arc>,
+    changes: Vec<(u32, u64)>,
+    decided: Vec<u32>,
+    trials: Vec<Trial>,
+    /// Whether trials were made that cannot be taken back any more.
+    is_committed: bool,
+    steps: u64,
+}
+
+impl<'p> Search<'p> {
+    fn new(problem: &'p Problem) -> Option<Self> {
+        let (invoked, returned) = (&problem.invoked, &problem.returned);
+        let points = invoked.len();
+        let as_u32 = |number: usize| u32::try_from(number).unwrap_or(NONE);
+        let mut by_return: Vec<u32> = (0..as_u32(points)).collect();
+        by_return.sort_by_key(|point| returned[*point as usize]);
+        let high: Vec<u32> = returned
+            .iter()
+            .map(|returned| as_u32(invoked.partition_point(|invoked| invoked <= returned)))
+            .collect();
+        let (mut base, mut rows, mut words, mut low) = (Vec::new(), vec![0], 0, 0);
+        for point in 0..points {
+            while returned[low] < invoked[point] {
+                low += 1;
+            }
+            let first = low / 64 * 64;
+            base.push(as_u32(first));
+            words += (high[point] as usize - first).div_ceil(64);
+            if words > WORDS_MAX {
+                return None;
+            }
+            rows.push(as_u32(words));
+        }
+        let mut starts = vec![0_u32; points + 1];
+        for (_, to) in &problem.sides {
+            starts[*to as usize + 1] += 1;
+        }
+        for point in 0..points {
+            starts[point + 1] += starts[point];
+        }
+        let mut next = starts.clone();
+        let mut watched = vec![(0, 0, 0); problem.sides.len()];
+        for choice in 0..as_u32(problem.choices.len()) {
+            for side in [0, 1] {
+                for (from, to) in problem.side(choice, side) {
+                    let at = &mut next[*to as usize];
+                    watched[*at as usize] = (*from, choice, side);
+                    *at += 1;
+                }
+            }
+        }
+        for bounds in starts.windows(2) {
+            watched[bounds[0] as usize..bounds[1] as usize].sort_unstable();
+        }
+        Some(Self {
+            problem,
+            by_return,
+            high,
+            base,
+            rows,
+            words: vec![0; words * 2],
+            starts,
+            watched,
+            taken: vec![OPEN; problem.choices.len()],
+            queue: Vec::new(),
+            changes: Vec::new(),
+            decided: Vec::new(),
+            trials: Vec::new(),
+            is_committed: false,
+            steps: 0,
+        })
+    }
+
+    fn run(&mut self) -> Answer {
+        self.queue.extend(self.problem.arcs.iter().rev());
+        if self.draw().is_err() {
+            return Answer::Impossible;
+        }
+        let choices = u32::try_from(self.problem.choices.len()).unwrap_or(NONE);
+        for choice in 0..choices {
+            for side in [0, 1] {
+                if self.is_ruled_out(choice, side) && self.force(choice, 1 - side).is_err() {
+                    return Answer::Impossible;
+                }
+            }
+        }
+        let mut order: Vec<u32> = (0..choices).collect();
+        order.sort_by_key(|choice| {
+            let (from, to) = self.problem.side(*choice, 0)[0];
+            self.problem.invoked[from.max(to) as usize]
+        });
+        self.try_all(&order)
+    }
+
+    fn try_all(&mut self, order: &[u32]) -> Answer {
+        let mut turn = 0;
+        while let Some(choice) = order.get(turn).copied() {
+            if self.steps > STEPS_MAX {
+                return Answer::Unknown;
+            }
+            if self.taken[choice as usize] != OPEN {
+                turn += 1;
+                continue;
+            }
+            if self.changes.len() > TRAIL_MAX {
+                self.changes.clear();
+                self.decided.clear();
+                self.trials.clear();
+                self.is_committed = true;
+            }
+            let side = self.likely(choice);
+            self.trials.push(Trial {
+                turn,
+                side,
+                changes: self.changes.len(),
+                decided: self.decided.len(),
+            });
+            let mut result = self.force(choice, side);
+            while result.is_err() {
+                let Some(trial) = self.trials.pop() else {
+                    return match self.is_committed {
+                        true => Answer::Unknown,
+                        false => Answer::Impossible,
+                    };
+                };
+                self.take_back(&trial);
+                turn = trial.turn;
+                // What follows from the trial before, as this one has failed.
+                result = self.force(order[turn], 1 - trial.side);
+                if self.steps > STEPS_MAX {
+                    return Answer::Unknown;
+                }
+            }
+        }
+        Answer::Possible
+    }
+
+    /// The side that is tried first: who came first, is.
+    fn likely(&self, choice: u32) -> u8 {
+        let middle = |point: u32| {
+            let at = point as usize;
+            let (invoked, returned) = (self.problem.invoked[at], self.problem.returned[at]);
+            u64::from(invoked) + u64::from(returned)
+        };
+        let (from, to) = self.problem.side(choice, 0)[0];
+        u8::from(middle(from) > middle(to))
+    }
+
+    fn take_back(&mut self, trial: &Trial) {
+        for (word, before) in self.changes.drain(trial.changes..).rev() {
+            self.words[word as usize] = before;
+        }
+        for choice in self.decided.drain(trial.decided..) {
+            self.taken[choice as usize] = OPEN;
+        }
+        self.queue.clear();
+    }
+
+    fn is_ruled_out(&self, choice: u32, side: u8) -> bool {
+        let arcs = self.problem.side(choice, side);
+        arcs.iter()
+            .any(|(from, to)| from == to || self.reaches(*to, *from))
+    }
+
+    /// Takes a side, with all that follows.
+    fn force(&mut self, choice: u32, side: u8) -> Result<(), Conflict> {
+        self.take(choice, side)?;
+        self.draw()
+    }
+
+    fn take(&mut self, choice: u32, side: u8) -> Result<(), Conflict> {
+        match self.taken[choice as usize] {
+            OPEN => {
+                self.taken[choice as usize] = side;
+                self.decided.push(choice);
+                self.queue.extend(self.problem.side(choice, side));
+                Ok(())
+            }
+            taken if taken == side => Ok(()),
+            _ => Err(Conflict),
+        }
+    }
+
+    fn is_before_in_time(&self, first: u32, second: u32) -> bool {
+        self.problem.returned[first as usize] < self.problem.invoked[second as usize]
+    }
+
+    fn reaches(&self, from: u32, to: u32) -> bool {
+        if self.is_before_in_time(from, to) {
+            return true;
+        }
+        if from == to || self.is_before_in_time(to, from) {
+            return false;
+        }
+        let bit = to - self.base[from as usize];
+        let word = self.rows[from as usize] + bit / 64;
+        self.words[word as usize] >> (bit % 64) & 1 == 1
+    }
+
+    /// Draws all arcs that are waiting, and those that follow.
+    fn draw(&mut self) -> Result<(), Conflict> {
+        while let Some((from, to)) = self.queue.pop() {
+            if from == to || self.reaches(to, from) {
+                self.queue.clear();
+                return Err(Conflict);
+            }
+            if !self.reaches(from, to)
+                && let Err(conflict) = self.add(from, to)
+            {
+                self.queue.clear();
+                return Err(conflict);
+            }
+        }
+        Ok(())
+    }
+
+    /// All points before `from` come before all points behind `to`.
+    fn add(&mut self, from: u32, to: u32) -> Result<(), Conflict> {
+        let mut before = vec![from];
+        let row = self.rows[from as usize]..self.rows[from as usize + 1];
+        self.steps += u64::from(row.end - row.start);
+        for (at, word) in (0..).zip(row) {
+            let mut bits = self.words[self.words.len() / 2 + word as usize];
+            while bits != 0 {
+                before.push(self.base[from as usize] + at * 64 + bits.trailing_zeros());
+                bits &= bits - 1;
+            }
+        }
+        let returned = &self.problem.returned;
+        let first_behind = self.first_behind(to);
+        let since = self.problem.invoked[first_behind as usize];
+        let until = self.problem.invoked[from as usize];
+        let place = |moment: u32| {
+            self.by_return
+                .partition_point(|point| returned[*point as usize] < moment)
+        };
+        let (since, until) = (place(since), place(until));
+        if since < until {
+            before.extend(&self.by_return[since..until]);
+        }
+        for point in before {
+            self.learn(point, to)?;
+        }
+        Ok(())
+    }
+
+    /// The point that was invoked first of this one and those behind it.
+    fn first_behind(&self, point: u32) -> u32 {
+        let row = self.rows[point as usize]..self.rows[point as usize + 1];
+        let base = self.base[point as usize];
+        let first = (0..).zip(row).find_map(|(at, word)| {
+            let word = self.words[word as usize];
+            (word != 0).then(|| base + at * 64 + word.trailing_zeros())
+        });
+        first.map_or(point, |first| first.min(point))
+    }
+
+    /// A point comes before another one, and all that is behind it.
+    fn learn(&mut self, point: u32, other: u32) -> Result<(), Conflict> {
+        let at = point as usize;
+        let (base, other_base) = (self.base[at], self.base[other as usize]);
+        let row = self.rows[at]..self.rows[at + 1];
+        let other_row = self.rows[other as usize]..self.rows[other as usize + 1];
+        let later = self.high[other as usize];
+        self.steps += u64::from(row.end - row.start);
+        for word in row.clone() {
+            let first = base + (word - row.start) * 64;
+            let mut bits = 0;
+            if first >= other_base {
+                let theirs = other_row.start + (first - other_base) / 64;
+                if theirs < other_row.end {
+                    bits = self.words[theirs as usize];
+                }
+            }
+            if (first..first + 64).contains(&other) {
+                bits |= 1 << (other - first);
+            }
+            if later < first + 64 {
+                bits |= u64::MAX << later.saturating_sub(first);
+            }
+            let known = self.words[word as usize];
+            let mut new = 0;
+            let mut rest = bits & !known;
+            while rest != 0 {
+                let bit = rest.trailing_zeros();
+                rest &= rest - 1;
+                let behind = first + bit;
+                if behind >= self.high[at] || self.is_before_in_time(point, behind) {
+                    continue;
+                }
+                if behind == point || self.is_before_in_time(behind, point) {
+                    return Err(Conflict);
+                }
+                new |= 1 << bit;
+                self.note_before(point, behind);
+                self.rule_out(behind, point)?;
+            }
+            if new != 0 {
+                self.change(word as usize, known | new);
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes with a point that another one comes before it.
+    fn note_before(&mut self, point: u32, behind: u32) {
+        let bit = point - self.base[behind as usize];
+        let row = (self.rows[behind as usize] + bit / 64) as usize;
+        let word = self.words.len() / 2 + row;
+        self.change(word, self.words[word] | 1 << (bit % 64));
+    }
+
+    fn change(&mut self, word: usize, bits: u64) {
+        if !self.trials.is_empty() {
+            let at = u32::try_from(word).unwrap_or(NONE);
+            self.changes.push((at, self.words[word]));
+        }
+        self.words[word] = bits;
+    }
+
+    /// An arc cannot be: then the other side of the choice is taken.
+    fn rule_out(&mut self, from: u32, to: u32) -> Result<(), Conflict> {
+        let mut at = self.starts[to as usize] as usize;
+        let end = self.starts[to as usize + 1] as usize;
+        at += self.watched[at..end].partition_point(|watched| watched.0 < from);
+        while at < end && self.watched[at].0 == from {
+            let (_, choice, side) = self.watched[at];
+            if self.taken[choice as usize] != side {
+                self.take(choice, 1 - side)?;
+            } else {
+                return Err(Conflict);
+            }
+            at += 1;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Answer, Arc, Problem};
+
+    fn solve(spans: &[(u32, u32)], arcs: &[Arc], choices: &[[&[Arc]; 2]]) -> Answer {
+        let mut problem = Problem {
+            invoked: spans.iter().map(|span| span.0).collect(),
+            returned: spans.iter().map(|span| span.1).collect(),
+            arcs: arcs.to_vec(),
+            ..Problem::default()
+        };
+        for [first, second] in choices {
+            problem.choose(first.iter().copied(), second.iter().copied());
+        }
+        problem.solve()
+    }
+
+    #[test]
+    fn time_and_arcs_leave_no_circle() {
+        let apart = [(0, 1), (2, 3)];
+        assert_eq!(solve(&apart, &[(0, 1)], &[]), Answer::Possible);
+        assert_eq!(solve(&apart, &[(1, 0)], &[]), Answer::Impossible);
+        // 0 ─▶ 2 goes through time, and so 2 ─▶ 0 cannot be.
+        let spans = [(0, 9), (1, 2), (3, 10)];
+        assert_eq!(solve(&spans, &[(0, 1), (2, 0)], &[]), Answer::Impossible);
+        assert_eq!(solve(&spans, &[(0, 1)], &[]), Answer::Possible);
+    }
+
+    #[test]
+    fn a_wrong_trial_is_taken_back() {
+        let at_once = [(0, 10), (1, 10), (2, 10)];
+        let choices: [[&[Arc]; 2]; 2] = [
+            [&[(0, 1), (1, 2)], &[(1, 0)]],
+            [&[(2, 0)], &[(2, 0), (2, 1)]],
+        ];
+        assert_eq!(solve(&at_once, &[], &choices), Answer::Possible);
+        assert_eq!(solve(&at_once, &[(0, 1)], &choices), Answer::Impossible);
+    }
+}

@@ -1,0 +1,372 @@
+//! Registers: each value is written once, and the reads tell who came after whom.
+//!
+//! # The question
+//!
+//! Transactions write values of their own to registers and read them. Nobody says in which
+//! order the values of a register came, and a read shows only one of them:
+//!
+//! ```text
+//! T1  w x 1             |----|
+//! T2  w x 2                |------|                  was 1 before 2, or 2 before 1?
+//! T3  r x = 1                           |-----|      T1 wr T3: here 2 was over, or T2
+//! T4  r x = 2, w x 3                 |-----|         comes behind T3; T4 rw whoever is next
+//! ```
+//!
+//! # What is sound
+//!
+//! Facts are `wr` from who wrote to who read, `rw` from who found nothing to all writers, and
+//! `rw` from who read a version to who read it too and wrote the next (`edges`). An order of
+//! versions by process or real time is assumed for anomalies that need that order
+//! anyway (`succession`): if it were another one, there would be read skew in it. With
+//! [`KeyOrders`](super::KeyOrders) it is taken for granted, as Elle does.
+//!
+//! # What is complete
+//!
+//! No cycle among these does not mean that all is well. So the orders are looked for that
+//! would explain all reads (`orders`): in real time first, which mostly exists, and then all
+//! models hold. Where there is none, that is an anomaly, and the fewest transactions that have
+//! none are its witness. `G0` and `G1c` need no such order: the versions may come as their
+//! transactions do in any order that `wr` allows.
+//!
+//! # Unknown outcomes
+//!
+//! A transaction of unknown outcome took effect if somebody read what it wrote, and before
+//! that one had returned. If nobody did, leaving it out is in nobody's way.
+//!
+//! # Cost
+//!
+//! O(n c) for n transactions of which c overlap, and the square of that for those in doubt;
+//! without real time O(n^2). Whether transactions of registers are serializable is
+//! NP-complete (Papadimitriou 1979): where a budget does not suffice, the verdict is *unknown*.
+
+mod edges;
+mod local;
+mod orders;
+mod succession;
+mod versions;
+
+use super::anomaly::{Anomaly, Dependencies, Order};
+use super::components::{Components, Rule};
+use super::consistency::Consistency;
+use super::cycles;
+use super::explain::{self, who};
+use super::findings::Findings;
+use super::graph::{Builder, Span, Why};
+use super::judge::{self, Evidence};
+use super::options::{KeyOrders, Options};
+use super::order::Answer;
+use super::settle::open_questions;
+use super::txns::{NONE, Names, Txns};
+use crate::history::{History, HistoryError, Problem};
+use crate::verdict::Verdict;
+
+use edges::Registers;
+use orders::{Ideal, Known, Orders};
+use succession::Successions;
+use versions::Versions;
+
+const NAMES: Names = Names {
+    model: "rw-register",
+    write: "w",
+    reads_lists: false,
+    expected: r#"a list of ["w", key, value] and ["r", key, value]"#,
+};
+
+/// What is looked for, and what there is if it does not exist.
+const IDEALS: [(Ideal, Dependencies); 2] = [
+    (Ideal::Serial, Dependencies::G2Item),
+    (Ideal::Snapshots, Dependencies::GNonadjacent),
+];
+
+const TOO_HARD: &str = "whether there is an order of the transactions that explains all reads is \
+                        too hard to tell; keys that are read more often make it easier";
+
+pub(super) fn check(history: &History, options: &Options) -> Result<Verdict, HistoryError> {
+    let required = options.required(history)?;
+    let keys = options.key_orders(history)?;
+    let mut txns = Txns::of(history, &NAMES)?;
+    refuse_nothing(&txns)?;
+    let versions = Versions::of(&mut txns);
+    let evidence = Registry {
+        txns: &txns,
+        versions: &versions,
+        keys,
+        findings: Findings::default(),
+    }
+    .evidence();
+    Ok(judge::verdict(
+        history,
+        &txns.operations,
+        &required,
+        evidence,
+    ))
+}
+
+/// Who writes `null` leaves a key as if nobody had written it.
+fn refuse_nothing(txns: &Txns<'_>) -> Result<(), HistoryError> {
+    let nothing = txns
+        .values
+        .iter()
+        .find(|value| value.text == "null" && value.writer != NONE);
+    let Some(value) = nothing else {
+        return Ok(());
+    };
+    let problem = Problem::Value {
+        f: "txn".to_owned(),
+        expected: NAMES.expected,
+        detail: format!(
+            "{:?} is set to null, which is what a key holds before anybody writes it",
+            txns.keys[value.key as usize]
+        ),
+    };
+    let line = txns.operation(value.writer).invoke.line;
+    Err(HistoryError::at(line, problem))
+}
+
+struct Registry<'t, 'h> {
+    txns: &'t Txns<'h>,
+    versions: &'t Versions,
+    keys: KeyOrders,
+    findings: Findings,
+}
+
+impl Registry<'_, '_> {
+    fn evidence(mut self) -> Evidence {
+        let perhaps_initial = local::find(self.txns, self.versions, &mut self.findings);
+        let (mut unknown, mut reason) = self.find_cycles();
+        if let Some((txn, value)) = perhaps_initial {
+            reason = format!(
+                "{} read {} as {}, which nobody wrote: either that was there before the history \
+                 begins, or who wrote it is not in the history, or it was made up",
+                who(self.txns, txn),
+                self.txns.show_key(self.txns.values[value as usize].key),
+                self.txns.show_value(value),
+            );
+            unknown.push(Anomaly::GarbageRead);
+            let order = Anomaly::Cycle(Dependencies::G0, Order::Any);
+            unknown.extend(order.implied());
+        }
+        Evidence {
+            found: self.findings.into_vec(),
+            unknown,
+            reason,
+        }
+    }
+
+    /// Notes the cycles. Returns those of which it is not known whether they exist, and
+    /// why.
+    fn find_cycles(&mut self) -> (Vec<Anomaly>, String) {
+        let takes_order_for_granted = self.keys != KeyOrders::default();
+        let (txns, versions) = (self.txns, self.versions);
+        if !takes_order_for_granted
+            && !self.is_hopeless()
+            && self.order(&[], Ideal::Serial, Order::RealTime) == Answer::Possible
+        {
+            return (Vec::new(), String::new());
+        }
+        let successions = Successions::of(txns, versions);
+        let known = self.known(&successions);
+        let graph = edges::graph(txns, versions, &successions, self.keys, &known);
+        let registers = Registers {
+            txns,
+            versions,
+            successions: &successions,
+            keys: self.keys,
+        };
+        let unknown = cycles::find(txns, &graph, &registers, &mut self.findings);
+        if !unknown.is_empty() {
+            let reason = "there are too many cycles to tell whether one of them is of the kind that is forbidden";
+            return (unknown, reason.to_owned());
+        }
+        if self.is_hopeless() {
+            let mut open = open_questions(&self.findings);
+            open.retain(|anomaly| is_of_snapshots(*anomaly));
+            return (open, TOO_HARD.to_owned());
+        }
+        (self.settle(&known), TOO_HARD.to_owned())
+    }
+
+    /// Whether no order can explain what was read, as is known already.
+    fn is_hopeless(&self) -> bool {
+        let breaks = |anomaly: Anomaly| {
+            Consistency::SnapshotIsolation.forbids(anomaly)
+                && Consistency::RepeatableRead.forbids(anomaly)
+        };
+        self.findings.anomalies().any(breaks)
+    }
+
+    fn order(&self, known: &[Known], ideal: Ideal, order: Order) -> Answer {
+        Orders::of(self.txns, self.versions, known).exists(ideal, order)
+    }
+
+    /// Looks for orders that rule out what was not found. Where there is none, that is
+    /// an anomaly too. Returns what stays open.
+    fn settle(&mut self, known: &[Known]) -> Vec<Anomaly> {
+        let mut open = open_questions(&self.findings);
+        open.retain(|anomaly| is_of_snapshots(*anomaly));
+        // Where something worse was found in an order, no model that is open asks for more.
+        open.retain(|anomaly| !self.is_outdone(*anomaly));
+        let mut impossible = Vec::new();
+        for (ideal, dependencies) in IDEALS {
+            // From the most to the least that is asked for.
+            let mut least = None;
+            for order in Order::ALL.into_iter().rev() {
+                if !open.contains(&Anomaly::Cycle(dependencies, order)) {
+                    continue;
+                }
+                match self.order(known, ideal, order) {
+                    Answer::Possible => {
+                        open.retain(|open| !is_ruled_out(*open, dependencies, order));
+                        break;
+                    }
+                    Answer::Impossible => least = Some(order),
+                    Answer::Unknown => {}
+                }
+            }
+            impossible.extend(least.map(|order| (ideal, dependencies, order)));
+        }
+        // Who lacks snapshots lacks an order, too.
+        for (ideal, dependencies, order) in impossible.into_iter().rev() {
+            let anomaly = Anomaly::Cycle(dependencies, order);
+            if !self.findings.imply(anomaly) {
+                self.add_unordered(known, ideal, anomaly);
+            }
+        }
+        open.retain(|anomaly| !self.findings.imply(*anomaly));
+        open
+    }
+
+    /// Whether a cycle without a missed write, in this order or none, was found.
+    fn is_outdone(&self, anomaly: Anomaly) -> bool {
+        let Anomaly::Cycle(_, order) = anomaly else {
+            return false;
+        };
+        let is_worse = |found| matches!(found, Anomaly::Cycle(Dependencies::G0 | Dependencies::G1c, other) if other <= order);
+        self.findings.anomalies().any(is_worse)
+    }
+
+    /// Notes that some transactions have no order.
+    fn add_unordered(&mut self, known: &[Known], ideal: Ideal, anomaly: Anomaly) {
+        let Anomaly::Cycle(_, order) = anomaly else {
+            return;
+        };
+        let core = Orders::of(self.txns, self.versions, known).core(ideal, order);
+        self.findings.add(self.txns, anomaly, || {
+            let what = match ideal {
+                Ideal::Serial => "no order of these transactions explains what they read",
+                Ideal::Snapshots => {
+                    "no snapshots of what these transactions wrote explain what they read"
+                }
+            };
+            let kept = match order {
+                Order::Any => "",
+                Order::Process => ", if each process does one after the other",
+                Order::RealTime => ", if what was acknowledged comes before what began later",
+            };
+            let who: Vec<String> = (1..)
+                .zip(&core)
+                .map(|(number, txn)| explain::introduce(self.txns, *txn, &format!("T{number}")))
+                .collect();
+            (format!("{what}{kept} ({})", who.join(", ")), core)
+        });
+    }
+
+    /// The order of versions that is taken for granted, source by source: one that
+    /// contradicts the others is an anomaly, and left out.
+    fn known(&mut self, successions: &Successions) -> Vec<Known> {
+        let mut known = Vec::new();
+        let mut sources: Vec<Vec<Known>> = Vec::new();
+        if self.keys.writes_follow_reads {
+            sources.push(successions.follow_reads(self.txns, self.versions));
+        }
+        for order in self.keys.orders() {
+            sources.push(successions.by(order).to_vec());
+        }
+        for source in sources {
+            let mut together = known.clone();
+            together.extend(source);
+            match self.circle(&together) {
+                None => known = together,
+                Some((key, places)) => self.add_cyclic_versions(key, &places),
+            }
+        }
+        known
+    }
+
+    /// Versions of a key that come after each other in a circle, if there are any.
+    fn circle(&self, known: &[Known]) -> Option<(u32, Vec<usize>)> {
+        let mut starts = vec![0];
+        for versions in &self.versions.keys {
+            starts.push(starts[starts.len() - 1] + versions.len());
+        }
+        let node =
+            |key: u32, place: usize| u32::try_from(starts[key as usize] + place).unwrap_or(NONE);
+        let span = Span {
+            invoked: 0,
+            returned: NONE,
+        };
+        let mut builder = Builder::new(vec![span; starts[starts.len() - 1]], known.len());
+        for (key, versions) in (0..).zip(&self.versions.keys) {
+            for place in 1..versions.len() {
+                builder.edge(node(key, 0), node(key, place), Why::Overwrote, key);
+            }
+        }
+        for (key, first, second) in known {
+            builder.edge(
+                node(*key, *first),
+                node(*key, *second),
+                Why::Overwrote,
+                *key,
+            );
+        }
+        let rule = Rule {
+            whys: Why::Overwrote.bit(),
+            order: Order::Any,
+            assumes: Order::Any,
+            nonadjacent: false,
+        };
+        let circle = Components::of(&builder.finish(), rule).members.into_iter();
+        let circle = circle.min_by_key(Vec::len)?;
+        let key = starts.partition_point(|start| *start <= circle[0] as usize) - 1;
+        let places = circle.iter().map(|node| *node as usize - starts[key]);
+        Some((u32::try_from(key).unwrap_or(NONE), places.collect()))
+    }
+
+    fn add_cyclic_versions(&mut self, key: u32, places: &[usize]) {
+        let (txns, versions) = (self.txns, &self.versions.keys[key as usize]);
+        self.findings.add(txns, Anomaly::CyclicVersions, || {
+            let values: Vec<String> = places
+                .iter()
+                .map(|place| local::show(txns, versions[*place].value))
+                .collect();
+            let sentence = format!(
+                "the values {} of {} came after each other in a circle, as those tell who met them",
+                values.join(", "),
+                txns.show_key(key)
+            );
+            let mut who: Vec<u32> = places
+                .iter()
+                .map(|place| &versions[*place])
+                .flat_map(|version| version.readers.iter().chain([&version.writer]))
+                .copied()
+                .filter(|txn| *txn != NONE)
+                .collect();
+            who.sort_unstable();
+            who.dedup();
+            (sentence, who)
+        });
+    }
+}
+
+/// Whether only an order of the versions can tell if there is such a cycle.
+fn is_of_snapshots(anomaly: Anomaly) -> bool {
+    !matches!(
+        anomaly,
+        Anomaly::Cycle(Dependencies::G0 | Dependencies::G1c, _)
+    )
+}
+
+/// Whether there is no such cycle if there is none of these dependencies in this order.
+fn is_ruled_out(anomaly: Anomaly, dependencies: Dependencies, order: Order) -> bool {
+    matches!(anomaly, Anomaly::Cycle(other, weaker) if other <= dependencies && weaker <= order)
+}

@@ -1,0 +1,374 @@
+//! Orders of transactions that explain all reads: is there one?
+//!
+//! Each transaction has two points: its reads happen at the first, its writes at the second.
+//! Where transactions are serializable the two are one.
+//!
+//! ```text
+//! A writes x      ──w──────             either B comes before A, or behind A and all
+//! R reads it           ──r────          that read what A wrote
+//! B writes x         ─────w──
+//! ```
+//!
+//! That is a choice for each two writers of a key. Under snapshot isolation, too, one of
+//! the two must have written before the other read.
+
+use super::super::anomaly::Order;
+use super::super::order::{Answer, Problem};
+use super::super::txns::{NONE, Status, Txns};
+use super::versions::Versions;
+
+/// How many transactions may be put in an order if real time is of no help.
+const AT_ONCE_MAX: usize = 10_000;
+/// How many arcs there may be.
+const ARCS_MAX: usize = 50_000_000;
+
+/// What the order must be like.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Ideal {
+    Serial,
+    Snapshots,
+}
+
+/// An order of the versions that is known: of a key, the places of two.
+pub(super) type Known = (u32, usize, usize);
+
+pub(super) struct Orders<'t, 'h> {
+    pub(super) txns: &'t Txns<'h>,
+    pub(super) versions: &'t Versions,
+    /// By transaction: the event by which it had happened.
+    pub(super) ends: Vec<u32>,
+    pub(super) known: &'t [Known],
+}
+
+impl<'t, 'h> Orders<'t, 'h> {
+    pub(super) fn of(txns: &'t Txns<'h>, versions: &'t Versions, known: &'t [Known]) -> Self {
+        Self {
+            txns,
+            versions,
+            ends: ends(txns, versions),
+            known,
+        }
+    }
+
+    /// Whether there is such an order.
+    pub(super) fn exists(&self, ideal: Ideal, order: Order) -> Answer {
+        self.exists_among(ideal, order, &|txn| self.versions.happened[txn as usize])
+    }
+
+    /// As [`exists`](Self::exists), for some of the transactions that took effect: what
+    /// they read of others counts for nothing.
+    fn exists_among(&self, ideal: Ideal, order: Order, is_in: &dyn Fn(u32) -> bool) -> Answer {
+        let count = (0..self.txns.len()).filter(|txn| is_in(u32::try_from(*txn).unwrap_or(NONE)));
+        if order != Order::RealTime && count.count() > AT_ONCE_MAX {
+            return Answer::Unknown;
+        }
+        let mut asked = Asked::new(self, ideal, order, is_in);
+        asked.add_processes();
+        asked.add_known();
+        for key in 0..self.versions.keys.len() {
+            asked.add_key(key);
+            if asked.problem.size() > ARCS_MAX {
+                return Answer::Unknown;
+            }
+        }
+        asked.problem.solve()
+    }
+
+    /// Some transactions that have no such order, of which none can be left out, unless
+    /// it takes too long to find them.
+    pub(super) fn core(&self, ideal: Ideal, order: Order) -> Vec<u32> {
+        let is_impossible = |txns: &[u32]| {
+            let is_in = |txn: u32| txns.binary_search(&txn).is_ok();
+            self.exists_among(ideal, order, &is_in) == Answer::Impossible
+        };
+        let happened = |txn: &u32| self.versions.happened[*txn as usize];
+        let count = u32::try_from(self.txns.len()).unwrap_or(NONE);
+        let mut core: Vec<u32> = (0..count).filter(happened).collect();
+        // As many of the first as it takes, then as few of these as it takes.
+        let end = shortest(core.len(), |end| is_impossible(&core[..end]));
+        core.truncate(end);
+        let length = core.len();
+        let behind = shortest(length, |last| is_impossible(&core[length - last..]));
+        core.drain(..length - behind);
+        let mut chunk = core.len() / 2;
+        while chunk > 0 {
+            let mut at = 0;
+            while at < core.len() {
+                let mut rest = core.clone();
+                rest.drain(at..core.len().min(at + chunk));
+                if is_impossible(&rest) {
+                    core = rest;
+                } else {
+                    at += chunk;
+                }
+            }
+            chunk = if chunk == 1 { 0 } else { chunk.div_ceil(2) };
+            if chunk == 1 && core.len() > 200 {
+                break;
+            }
+        }
+        core
+    }
+}
+
+/// The smallest length for which it is true, where it is true for all longer ones.
+fn shortest(length: usize, is_enough: impl Fn(usize) -> bool) -> usize {
+    let (mut low, mut high) = (0, length);
+    while low < high {
+        let middle = usize::midpoint(low, high);
+        if is_enough(middle) {
+            high = middle;
+        } else {
+            low = middle + 1;
+        }
+    }
+    high
+}
+
+/// By transaction: by when it had happened. Where it is not known, somebody had read its
+/// writes by then.
+fn ends(txns: &Txns<'_>, versions: &Versions) -> Vec<u32> {
+    let mut ends: Vec<u32> = txns
+        .txns
+        .iter()
+        .map(|txn| match txn.status {
+            Status::Committed => txn.returned,
+            _ => NONE,
+        })
+        .collect();
+    for version in versions.keys.iter().flatten() {
+        if version.writer == NONE || txns.committed(version.writer) {
+            continue;
+        }
+        for reader in &version.readers {
+            let end = txns.txns[*reader as usize].returned;
+            let known = &mut ends[version.writer as usize];
+            // A reader that had returned before the writer was invoked is a circle of its own.
+            if end > txns.txns[version.writer as usize].invoked {
+                *known = (*known).min(end);
+            }
+        }
+    }
+    ends
+}
+
+struct Asked<'o, 't, 'h> {
+    orders: &'o Orders<'t, 'h>,
+    ideal: Ideal,
+    order: Order,
+    is_in: &'o dyn Fn(u32) -> bool,
+    /// By transaction: its first point, or [`NONE`].
+    points: Vec<u32>,
+    problem: Problem,
+}
+
+impl<'o, 't, 'h> Asked<'o, 't, 'h> {
+    fn new(
+        orders: &'o Orders<'t, 'h>,
+        ideal: Ideal,
+        order: Order,
+        is_in: &'o dyn Fn(u32) -> bool,
+    ) -> Self {
+        let mut asked = Self {
+            orders,
+            ideal,
+            order,
+            is_in,
+            points: vec![NONE; orders.txns.len()],
+            problem: Problem::default(),
+        };
+        for txn in 0..orders.txns.len() {
+            let number = u32::try_from(txn).unwrap_or(NONE);
+            if !is_in(number) {
+                continue;
+            }
+            let point = u32::try_from(asked.problem.invoked.len()).unwrap_or(NONE);
+            asked.points[txn] = point;
+            let (invoked, returned) = match order {
+                Order::RealTime => (orders.txns.txns[txn].invoked, orders.ends[txn]),
+                _ => (0, NONE),
+            };
+            asked.add_point(invoked, returned);
+            if ideal == Ideal::Snapshots {
+                asked.add_point(invoked, returned);
+                asked.problem.arcs.push((point, point + 1));
+            }
+        }
+        asked
+    }
+
+    fn add_point(&mut self, invoked: u32, returned: u32) {
+        self.problem.invoked.push(invoked);
+        self.problem.returned.push(returned);
+    }
+
+    /// When a transaction reads.
+    fn reads(&self, txn: u32) -> u32 {
+        self.points[txn as usize]
+    }
+
+    /// When it writes.
+    fn writes(&self, txn: u32) -> u32 {
+        self.points[txn as usize] + u32::from(self.ideal == Ideal::Snapshots)
+    }
+
+    fn add_processes(&mut self) {
+        if self.order != Order::Process {
+            return;
+        }
+        let mut last = rustc_hash::FxHashMap::default();
+        for txn in 0..self.orders.txns.len() {
+            let txn = u32::try_from(txn).unwrap_or(NONE);
+            if self.points[txn as usize] == NONE {
+                continue;
+            }
+            let process = self.orders.txns.operation(txn).process();
+            if let Some(before) = last.insert(process, txn) {
+                let arc = (self.writes(before), self.reads(txn));
+                self.problem.arcs.push(arc);
+            }
+        }
+    }
+
+    fn add_known(&mut self) {
+        for (key, first, second) in self.orders.known {
+            let versions = &self.orders.versions.keys[*key as usize];
+            let (first, second) = (&versions[*first], &versions[*second]);
+            let is_in = |txn: &u32| *txn != NONE && *txn != second.writer && (self.is_in)(*txn);
+            if second.writer == NONE || !(self.is_in)(second.writer) {
+                continue;
+            }
+            let to = second.writer;
+            let mut arcs = Vec::new();
+            if is_in(&first.writer) {
+                arcs.push((self.writes(first.writer), self.writes(to)));
+            }
+            let readers = first.readers.iter().filter(|reader| is_in(reader));
+            arcs.extend(readers.map(|reader| (self.reads(*reader), self.writes(to))));
+            self.problem.arcs.extend(arcs);
+        }
+    }
+
+    fn add_key(&mut self, key: usize) {
+        let versions = &self.orders.versions.keys[key];
+        let is_in = |txn: &u32| (self.is_in)(*txn);
+        let (mut writers, mut arcs) = (Vec::new(), Vec::new());
+        for (place, version) in (0_u32..).zip(versions) {
+            if version.writer != NONE && is_in(&version.writer) {
+                writers.push((version.writer, place));
+                let wrote = self.writes(version.writer);
+                let readers = version.readers.iter().filter(|reader| is_in(reader));
+                arcs.extend(readers.map(|reader| (wrote, self.reads(*reader))));
+            }
+        }
+        self.problem.arcs.append(&mut arcs);
+        writers.sort_unstable();
+        self.add_before_all(key, &writers);
+        self.add_behind(key, &writers);
+        self.add_choices(key, &writers);
+    }
+
+    fn span(&self, txn: u32) -> (u32, u32) {
+        match self.order {
+            Order::RealTime => (
+                self.orders.txns.txns[txn as usize].invoked,
+                self.orders.ends[txn as usize],
+            ),
+            _ => (0, NONE),
+        }
+    }
+
+    /// Who found nothing comes before all writers.
+    fn add_before_all(&mut self, key: usize, writers: &[(u32, u32)]) {
+        let nothing = &self.orders.versions.keys[key][0];
+        for reader in nothing
+            .readers
+            .iter()
+            .filter(|reader| (self.is_in)(**reader))
+        {
+            self.come_before(*reader, writers);
+        }
+    }
+
+    /// A reader comes before all of these writers but itself. Those that began after it
+    /// had returned do so anyway.
+    fn come_before(&mut self, reader: u32, writers: &[(u32, u32)]) {
+        let (_, end) = self.span(reader);
+        let near = writers.partition_point(|(writer, _)| self.span(*writer).0 <= end);
+        for (writer, _) in &writers[..near] {
+            if *writer != reader {
+                let arc = (self.reads(reader), self.writes(*writer));
+                let is_hopeless = self.span(*writer).1 < self.span(reader).0;
+                self.problem.arcs.push(arc);
+                if is_hopeless {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Who read a version comes before all writers that began after its own had returned.
+    fn add_behind(&mut self, key: usize, writers: &[(u32, u32)]) {
+        if self.order != Order::RealTime {
+            return;
+        }
+        for (writer, place) in writers {
+            let (_, end) = self.span(*writer);
+            let from = writers.partition_point(|(other, _)| self.span(*other).0 <= end);
+            let versions = &self.orders.versions.keys[key];
+            for reader in &versions[*place as usize].readers {
+                if (self.is_in)(*reader) {
+                    self.come_before(*reader, &writers[from..]);
+                }
+            }
+        }
+    }
+
+    /// Of two writers whose spans overlap one is first.
+    fn add_choices(&mut self, key: usize, writers: &[(u32, u32)]) {
+        for (at, (one, place)) in writers.iter().enumerate() {
+            let (_, end) = self.span(*one);
+            if self.problem.size() > ARCS_MAX {
+                return;
+            }
+            for (other, other_place) in &writers[at + 1..] {
+                if self.span(*other).0 > end {
+                    break;
+                }
+                if self.span(*other).1 < self.span(*one).0 {
+                    continue;
+                }
+                let first = self.arcs(key, *one, *place, *other);
+                let second = self.arcs(key, *other, *other_place, *one);
+                self.problem.choose(first, second);
+            }
+        }
+    }
+
+    /// What follows if one writer of a key comes before another.
+    fn arcs(&self, key: usize, one: u32, place: u32, other: u32) -> Vec<(u32, u32)> {
+        let readers = &self.orders.versions.keys[key][place as usize].readers;
+        let others = readers
+            .iter()
+            .filter(|reader| **reader != other && (self.is_in)(**reader));
+        let behind = match self.ideal {
+            Ideal::Serial => self.writes(other),
+            Ideal::Snapshots => self.reads(other),
+        };
+        let first = (self.writes(one), behind);
+        let (_, end) = self.span(other);
+        let mut arcs = vec![first];
+        for reader in others {
+            // Who returned before the other began comes before it anyway.
+            let (invoked, returned) = self.span(*reader);
+            if returned < self.span(other).0 {
+                continue;
+            }
+            arcs.push((self.reads(*reader), self.writes(other)));
+            if invoked > end {
+                break;
+            }
+        }
+        arcs
+    }
+}
