@@ -223,7 +223,7 @@ fn stands_back(keys: usize, moves_ms: u64) -> (Duration, usize) {
                 runtime::sleep(Duration::from_millis(moves_ms)).await;
                 kv.delete(format!("line/{key}"), None).await.unwrap();
             }
-            std::future::pending::<()>().await
+            std::future::pending::<()>().await;
         };
         let start = runtime::now();
         let standing_back = async {
