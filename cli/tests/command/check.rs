@@ -158,7 +158,7 @@ fn what_is_no_history_is_exit_2_with_file_and_line() {
         ("binary", [b"\x00\xff\xfe", good.as_bytes()].concat(), 1),
         ("binary-later", [good.as_bytes(), b"\xff\xfe\n"].concat(), 6),
         ("truncated", good[..good.len() - 20].into(), 5),
-        ("headless", VALID.join("\n").into(), 1),
+        ("headless", format!("{{}}\n{}", VALID.join("\n")).into(), 1),
         ("deep", "[".repeat(100_000).into(), 1),
         (
             "deep-later",
