@@ -179,8 +179,8 @@ fn watches(side: &mut Side) {
     side.run("del w/b");
     side.hears(&one, 6);
     side.hears(&all, 16);
-    side.interrupt(all);
-    side.interrupt(one);
+    side.end(all);
+    side.end(one);
     side.run("watch w/a --rev=2");
     side.run("watch");
     side.run("watch a --prefix --from-key");
@@ -191,7 +191,7 @@ fn watches(side: &mut Side) {
     ] {
         let past = side.start(line);
         side.hears(&past, lines);
-        side.interrupt(past);
+        side.end(past);
     }
     let mut typed = side.start("watch --interactive");
     side.types(&mut typed, "watch w/a --rev=7 --prev-kv");
@@ -203,7 +203,7 @@ fn watches(side: &mut Side) {
     side.hears(&typed, 2);
     side.types(&mut typed, "progress");
     side.hears(&typed, 2);
-    side.interrupt(typed);
+    side.end(typed);
 }
 
 fn leases(side: &mut Side) {
@@ -240,14 +240,14 @@ fn recipes(side: &mut Side) {
     side.hears(&holder, 1);
     let waiter = side.start("lock jobs echo mine");
     std::thread::sleep(Duration::from_millis(500));
-    side.interrupt(holder);
+    side.end(holder);
     side.hears(&waiter, 1);
     let leader = side.start("elect board first");
     side.hears(&leader, 2);
     let listener = side.start("elect -l board");
     side.hears(&listener, 2);
-    side.interrupt(leader);
-    side.interrupt(listener);
+    side.end(leader);
+    side.end(listener);
 }
 
 /// The endpoint as a URL, which Go's client of 3.4 makes the authority of its requests.

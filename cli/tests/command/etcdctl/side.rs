@@ -147,10 +147,11 @@ impl Side {
         }
     }
 
-    /// Interrupts one that goes on, and waits for its end.
-    pub(super) fn interrupt(&mut self, mut going: Going) {
+    /// Ends one that goes on, and waits for its end. Not by SIGINT, which a program
+    /// ignores that was started in the background of a shell.
+    pub(super) fn end(&mut self, mut going: Going) {
         let pid = going.child.id().to_string();
-        let sent = Command::new("kill").args(["-INT", &pid]).status();
+        let sent = Command::new("kill").args(["-TERM", &pid]).status();
         assert!(sent.expect("there is kill").success());
         going.child.wait().expect("it is ours");
     }
