@@ -33,6 +33,18 @@ pub(super) struct Pending<'a> {
     pub(super) is_placed: bool,
 }
 
+impl Pending<'_> {
+    /// Whether it makes no difference which of the two happened at some revision.
+    fn does_the_same(&self, other: &Self) -> bool {
+        let same = |(a, b): (&Branch<'_>, &Branch<'_>)| {
+            let is_plain = a.condition.is_none() && b.condition.is_none();
+            is_plain && a.effects == b.effects && a.leases == b.leases
+        };
+        self.branches.len() == other.branches.len()
+            && self.branches.iter().zip(&other.branches).all(same)
+    }
+}
+
 /// What an operation does if it happens.
 pub(super) struct Branch<'a> {
     pub(super) effects: Vec<(usize, Effect<'a>)>,
@@ -387,6 +399,7 @@ impl<'a> Solver<'a> {
                     continue;
                 }
                 let free = self.gaps.within(low.saturating_add(1), high);
+                let free = free.filter(|revision| !self.is_another_better(pending, *revision));
                 let mut free = free.map(|revision| Place {
                     pending,
                     branch,
@@ -397,6 +410,22 @@ impl<'a> Solver<'a> {
             }
         }
         explanations
+    }
+
+    /// Whether something that does the same can take the revision, and nothing is lost
+    /// if it does: everywhere else where it could be, this one could be instead.
+    fn is_another_better(&self, pending: usize, revision: i64) -> bool {
+        let this = &self.pending[pending];
+        let is_better = |(index, other): (usize, &Pending<'a>)| {
+            let is_stricter = other.after >= this.after && other.before <= this.before;
+            let is_as_strict = (other.after, other.before) == (this.after, this.before);
+            !other.is_placed
+                && is_stricter
+                && (!is_as_strict || index < pending)
+                && (other.after < revision && revision < other.before)
+                && other.does_the_same(this)
+        };
+        self.pending.iter().enumerate().any(is_better)
     }
 
     /// What is not explained yet: by key, or else by the first fact about several.

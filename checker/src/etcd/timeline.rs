@@ -48,13 +48,16 @@ pub(super) fn state_at<'a>(timeline: &[State<'a>], revision: i64) -> State<'a> {
     let after = timeline.partition_point(|state| state.since <= revision);
     match after.checked_sub(1) {
         Some(index) => timeline[index],
-        None => State {
-            since: 0,
-            version: None,
-            by: None,
-        },
+        None => NEVER,
     }
 }
+
+/// Before anything happened to a key.
+const NEVER: State<'static> = State {
+    since: 0,
+    version: None,
+    by: None,
+};
 
 /// The first difference between what was replayed and what was seen.
 #[derive(Clone, Copy, Debug)]
@@ -83,24 +86,22 @@ pub(super) fn replay<'c, 'a: 'c>(
 ) -> (Timeline<'a>, Option<Difference<'a>>) {
     let mut timeline: Timeline<'a> = Vec::new();
     let mut difference: Option<Difference<'a>> = None;
-    let mut state = State {
-        since: 0,
-        version: None,
-        by: None,
-    };
+    let mut state = NEVER;
     let mut certain = 0;
     let mut next = 0;
-    let mut compare = |facts: &[Fact<'a>], state: &State<'a>, certain: &mut i64| {
+    let mut compare = |facts: &[Fact<'a>], timeline: &Timeline<'a>, certain: &mut i64| {
+        let state = timeline.last().copied().unwrap_or(NEVER);
         for fact in facts {
-            if fits(fact, state) {
+            if fits(fact, &state) {
                 if fact.seen.is_full() {
                     *certain = fact.revision;
                 }
             } else if difference.is_none() {
+                let (after, at) = narrowed(fact, timeline, *certain);
                 difference = Some(Difference {
-                    after: *certain,
-                    at: fact.revision,
-                    what: Wrong::Seen(*fact, *state),
+                    after,
+                    at,
+                    what: Wrong::Seen(*fact, state),
                 });
             }
         }
@@ -108,7 +109,7 @@ pub(super) fn replay<'c, 'a: 'c>(
     let mut unheard = None;
     for change in changes {
         let until = next + facts[next..].partition_point(|fact| fact.revision < change.revision);
-        compare(&facts[next..until], &state, &mut certain);
+        compare(&facts[next..until], &timeline, &mut certain);
         next = until;
         let Some(version) = apply(change, state.version) else {
             continue;
@@ -130,12 +131,47 @@ pub(super) fn replay<'c, 'a: 'c>(
             });
         }
     }
-    compare(&facts[next..], &state, &mut certain);
+    compare(&facts[next..], &timeline, &mut certain);
     let difference = match (difference, unheard) {
         (Some(a), Some(b)) => Some(if b.at < a.at { b } else { a }),
         (a, b) => a.or(b),
     };
     (timeline, difference)
+}
+
+/// Between which revisions something else must have happened for the fact to be true,
+/// when everything was right at `certain`. A version says when its key was created: the
+/// key was written at that revision, and was not there before.
+fn narrowed(fact: &Fact<'_>, timeline: &Timeline<'_>, certain: i64) -> (i64, i64) {
+    let (Seen::Version(seen) | Seen::Writing(seen)) = fact.seen else {
+        return (certain, fact.revision);
+    };
+    let created = seen.2;
+    if created == UNKNOWN || created <= certain || created > fact.revision {
+        return (certain, fact.revision);
+    }
+    let state = state_at(timeline, created);
+    match state.version {
+        Some(version) if version.create_revision == created => {
+            not_written(seen, timeline).map_or((created, fact.revision), |at| (at - 1, at))
+        }
+        // It was there before.
+        Some(_) if state.since == created => (certain, created - 1),
+        _ => (created - 1, created),
+    }
+}
+
+/// If the count of a version says that every revision since its creation has written
+/// it: the first that has not.
+fn not_written(seen: &KeyValue<'_>, timeline: &Timeline<'_>) -> Option<i64> {
+    let KeyValue(_, _, created, modified, count, _) = *seen;
+    let every_one_has = modified != UNKNOWN && count == modified - created + 1;
+    let is_written = |revision: i64| {
+        let state = state_at(timeline, revision);
+        state.since == revision && state.version.is_some()
+    };
+    let mut all = (created..=modified).filter(|revision| !is_written(*revision));
+    all.next().filter(|_| every_one_has)
 }
 
 /// The version after a change; none when it changes nothing.
