@@ -86,6 +86,7 @@ mod names;
 mod object;
 pub mod priority_queue;
 pub mod queue;
+mod read_write;
 pub mod register;
 pub mod reliable_queue;
 pub mod rw_lock;

@@ -32,11 +32,11 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use rustc_hash::FxHashMap;
-use serde::Deserialize;
 
 use crate::history::{Event, History, HistoryError, Operation, Problem, Text};
 use crate::keyed::unknown_operation;
 use crate::names::Names;
+use crate::read_write::{self, Action, Listed};
 use crate::verdict::{Class, Kind, Summary, Verdict, Violation};
 
 const LONG_FORK: Kind = Kind {
@@ -103,14 +103,6 @@ struct Read<'o> {
     seen: Vec<u32>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-enum Action {
-    #[serde(rename = "r", alias = "read")]
-    Read,
-    #[serde(rename = "w", alias = "write")]
-    Write,
-}
-
 /// One of the reads or writes of a transaction.
 struct Micro<'h> {
     kind: Action,
@@ -119,17 +111,8 @@ struct Micro<'h> {
 }
 
 fn micro(event: &Event) -> Result<Vec<Micro<'_>>, HistoryError> {
-    #[derive(Deserialize)]
-    struct Listed<'h>(
-        Action,
-        #[serde(borrow)] Text<'h>,
-        #[serde(borrow)] Option<Text<'h>>,
-    );
-    let listed: Option<Vec<Listed<'_>>> = event
-        .value
-        .parse()
-        .map_err(|error| HistoryError::value(event, EXPECTED, &error))?;
-    let listed = listed.unwrap_or_default().into_iter();
+    let listed: Vec<Listed<'_, Option<Text<'_>>>> = read_write::listed(event, EXPECTED)?;
+    let listed = listed.into_iter();
     let micro = listed.map(|Listed(kind, Text(key), value)| Micro {
         kind,
         key,

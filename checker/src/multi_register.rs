@@ -37,6 +37,7 @@ use crate::history::{Event, EventKind, History, HistoryError, Operation, Process
 use crate::keyed::{parameters, text, unknown_operation};
 use crate::names::Names;
 use crate::object::{self, Object};
+use crate::read_write::{self, Action, Listed};
 use crate::search::{Budget, Sequential};
 use crate::verdict::Verdict;
 
@@ -82,27 +83,8 @@ pub(crate) struct Txn {
     micro: Vec<Micro>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-enum Action {
-    #[serde(rename = "r", alias = "read")]
-    Read,
-    #[serde(rename = "w", alias = "write")]
-    Write,
-}
-
-#[derive(Deserialize)]
-struct Listed<'h>(
-    Action,
-    #[serde(borrow)] Text<'h>,
-    #[serde(borrow)] &'h RawValue,
-);
-
-fn listed(event: &Event) -> Result<Vec<Listed<'_>>, HistoryError> {
-    let list: Option<Vec<Listed<'_>>> = event
-        .value
-        .parse()
-        .map_err(|error| HistoryError::value(event, EXPECTED, &error))?;
-    Ok(list.unwrap_or_default())
+fn listed(event: &Event) -> Result<Vec<Listed<'_, &RawValue>>, HistoryError> {
+    read_write::listed(event, EXPECTED)
 }
 
 #[derive(Deserialize, Default)]

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use rustc_hash::FxHashMap;
 
+use super::graph::Span;
 use super::micro::{self, Micro};
 use crate::history::{Event, History, HistoryError, Operation, Outcome, Problem};
 
@@ -94,6 +95,19 @@ pub(super) struct Names {
 }
 
 impl<'h> Txns<'h> {
+    /// When each transaction ran. One that did not commit, or not for certain, never
+    /// returned.
+    pub(super) fn spans(&self) -> Vec<Span> {
+        let span = |txn: &Txn| Span {
+            invoked: txn.invoked,
+            returned: match txn.status {
+                Status::Committed => txn.returned,
+                _ => NONE,
+            },
+        };
+        self.txns.iter().map(span).collect()
+    }
+
     pub(super) fn of(history: &'h History, names: &Names) -> Result<Self, HistoryError> {
         let operations = history.operations();
         let count = operations.len();

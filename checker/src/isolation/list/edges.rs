@@ -2,7 +2,7 @@
 
 use super::super::cycle::Step;
 use super::super::cycles::Relations;
-use super::super::graph::{Builder, Graph, Span, Why};
+use super::super::graph::{Builder, Graph, Why};
 use super::super::group::Group;
 use super::super::txns::{NONE, Status, Txns, What};
 use super::versions::{INCOMPATIBLE, Versions};
@@ -13,17 +13,10 @@ use super::versions::{INCOMPATIBLE, Versions};
 /// Those that appended what nobody has seen come after all others of the key, in an order
 /// that nobody knows; or in that of their returns, if that is to be tried.
 pub(super) fn graph(txns: &Txns<'_>, versions: &Versions, unseen: Unseen) -> Graph {
-    let spans = txns.txns.iter().map(|txn| Span {
-        invoked: txn.invoked,
-        returned: match txn.status {
-            Status::Committed => txn.returned,
-            _ => NONE,
-        },
-    });
     let mut edges = Edges {
         txns,
         versions,
-        builder: Builder::new(spans.collect(), txns.micro.len() * 3 / 2),
+        builder: Builder::new(txns.spans(), txns.micro.len() * 3 / 2),
         happened: happened(txns, versions),
         unseen: Vec::new(),
     };

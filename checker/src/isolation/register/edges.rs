@@ -3,10 +3,10 @@
 use super::super::anomaly::Order;
 use super::super::cycle::Step;
 use super::super::cycles::Relations;
-use super::super::graph::{Builder, Graph, Span, Why};
+use super::super::graph::{Builder, Graph, Why};
 use super::super::group::Group;
 use super::super::options::KeyOrders;
-use super::super::txns::{NONE, Status, Txns, What};
+use super::super::txns::{NONE, Txns, What};
 use super::local::show;
 use super::orders::Known;
 use super::succession::Successions;
@@ -20,16 +20,9 @@ pub(super) fn graph(
     keys: KeyOrders,
     known: &[Known],
 ) -> Graph {
-    let spans = txns.txns.iter().map(|txn| Span {
-        invoked: txn.invoked,
-        returned: match txn.status {
-            Status::Committed => txn.returned,
-            _ => NONE,
-        },
-    });
     let mut edges = Edges {
         versions,
-        builder: Builder::new(spans.collect(), txns.micro.len() * 2),
+        builder: Builder::new(txns.spans(), txns.micro.len() * 2),
     };
     edges.add_reads();
     for (key, first, second) in successions.follow_reads(txns, versions) {
