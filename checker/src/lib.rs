@@ -11,7 +11,7 @@
 //! | `fifo-queue` | linearizable first-in first-out queue | [`queue`] |
 //! | `reliable-queue` | nothing lost, nothing acknowledged twice, nothing in two hands | [`reliable_queue`] |
 //! | `priority-queue` | linearizable priority queue, ties in order of arrival | [`priority_queue`] |
-//! | `transactions` | strict serializability | [`txn`] |
+//! | `transactions` | a consistency model, from the revisions that etcd reveals | [`txn`] |
 //! | `bank` | the same, and the accounts always add up | [`txn`] |
 //! | `list-append` | a consistency model, inferred from lists that only grow | [`isolation`] |
 //! | `rw-register` | a consistency model, inferred from registers of distinct values | [`isolation`] |

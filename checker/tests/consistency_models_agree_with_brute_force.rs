@@ -1,12 +1,13 @@
 //! The checkers of consistency models never contradict a search through all orders, on many
-//! small random histories of lists and registers, with transactions of unknown outcome.
+//! small random histories of lists, of registers, and of registers with known revisions, with
+//! transactions of unknown outcome.
 
 mod support;
 
 use std::borrow::Cow;
 
 use etcd_checker::history::{Event, EventKind, Json, Process};
-use etcd_checker::{Consistency, History, Options, Verdict, isolation};
+use etcd_checker::{Consistency, History, Options, Verdict, isolation, txn};
 use support::Random;
 
 const HISTORIES: usize = 10_000;
@@ -27,6 +28,8 @@ enum Micro {
 struct Txn {
     micro: Vec<Micro>,
     is_known: bool,
+    /// The revision of its writes, if a known one has any.
+    revision: i64,
     process: usize,
     invoked: u64,
     returned: u64,
@@ -37,6 +40,13 @@ impl Txn {
         self.micro.iter().rev().find_map(|micro| match micro {
             Micro::Write(written, value) if *written == key => Some(*value),
             _ => None,
+        })
+    }
+
+    fn writes(&self) -> impl Iterator<Item = u8> + '_ {
+        self.micro.iter().filter_map(|micro| match micro {
+            Micro::Write(_, value) => Some(*value),
+            Micro::Read(..) => None,
         })
     }
 
@@ -55,26 +65,59 @@ impl Txn {
 enum Object {
     List,
     Register,
+    /// Registers whose versions have revisions.
+    Revisions,
 }
 
 impl Object {
     fn sees_same(self, one: &[u8], other: &[u8]) -> bool {
         match self {
             Self::List => one == other,
-            Self::Register => one.last() == other.last(),
+            Self::Register | Self::Revisions => one.last() == other.last(),
         }
+    }
+}
+
+/// By value: at which revision it was written, if somebody knows.
+fn revisions(txns: &[Txn]) -> Vec<Option<i64>> {
+    let mut revisions = vec![None; 1 + u8::MAX as usize];
+    let known = txns.iter().filter(|txn| txn.is_known);
+    let seen = known.flat_map(|txn| {
+        txn.micro.iter().filter_map(|micro| match micro {
+            Micro::Read(_, seen) => seen.last().copied(),
+            Micro::Write(..) => None,
+        })
+    });
+    let seen: Vec<u8> = seen.collect();
+    for txn in txns {
+        if txn.is_known || txn.writes().any(|value| seen.contains(&value)) {
+            for value in txn.writes() {
+                revisions[usize::from(value)] = Some(txn.revision);
+            }
+        }
+    }
+    revisions
+}
+
+impl Twin<'_> {
+    /// Whether a value can follow upon those that are there, and puts it there.
+    fn write(&self, store: &mut Store, key: usize, value: u8) -> bool {
+        let at = |value: &u8| self.revisions[usize::from(*value)];
+        let last = store[key].iter().rev().find_map(at);
+        store[key].push(value);
+        self.object != Object::Revisions
+            || last.is_none()
+            || at(&value).is_none()
+            || last <= at(&value)
     }
 
     /// Whether the transaction can have seen what it did in a copy of this store, which then
     /// has its writes.
-    fn run(self, txn: &Txn, store: &mut Store) -> bool {
+    fn run(&self, txn: &Txn, store: &mut Store) -> bool {
         txn.micro.iter().all(|micro| match micro {
-            Micro::Write(key, value) => {
-                store[*key].push(*value);
-                true
-            }
+            Micro::Write(key, value) => self.write(store, *key, *value),
             // What a transaction of unknown outcome read is not known.
-            Micro::Read(key, seen) => !txn.is_known || self.sees_same(seen, &store[*key]),
+            Micro::Read(key, seen) => !txn.is_known || self.object.sees_same(seen, &store[*key]),
         })
     }
 }
@@ -90,6 +133,7 @@ enum Time {
 struct Twin<'t> {
     object: Object,
     txns: &'t [Txn],
+    revisions: Vec<Option<i64>>,
     time: Time,
 }
 
@@ -119,7 +163,7 @@ impl Twin<'_> {
             || (0..self.txns.len()).any(|txn| {
                 let mut store = store.clone();
                 self.may_be_next(txn, done)
-                    && self.object.run(&self.txns[txn], &mut store)
+                    && self.run(&self.txns[txn], &mut store)
                     && self.is_serializable(done | 1 << txn, &store)
             })
     }
@@ -148,7 +192,7 @@ impl Twin<'_> {
                 let mut after = snapshots[txn].clone();
                 let unchanged = (0..KEYS.len())
                     .all(|key| this.last_write(key).is_none() || store[key] == snapshots[txn][key]);
-                if unchanged && self.object.run(this, &mut after) {
+                if unchanged && self.run(this, &mut after) {
                     let mut store = store.clone();
                     for key in (0..KEYS.len()).filter(|key| this.last_write(*key).is_some()) {
                         store[key].clone_from(&after[key]);
@@ -180,7 +224,7 @@ impl Twin<'_> {
                         Object::List => {
                             store[*key].starts_with(seen) && seen.last().is_none_or(committed)
                         }
-                        Object::Register => seen.last().is_none_or(committed),
+                        Object::Register | Object::Revisions => seen.last().is_none_or(committed),
                     }
                 }
                 _ => true,
@@ -189,10 +233,13 @@ impl Twin<'_> {
                 return false;
             }
             let mut store = store.clone();
-            for micro in &this.micro {
-                if let Micro::Write(key, value) = micro {
-                    store[*key].push(*value);
-                }
+            let mut writes = this.micro.iter();
+            let is_written = writes.all(|micro| match micro {
+                Micro::Write(key, value) => self.write(&mut store, *key, *value),
+                Micro::Read(..) => true,
+            });
+            if !is_written {
+                return false;
             }
             order.push(txn);
             let holds = self.is_read_committed(done | 1 << txn, order, &store);
@@ -212,7 +259,12 @@ fn twin(object: Object, txns: &[Txn], model: Consistency) -> Option<bool> {
         | C::StrongSessionReadCommitted => Time::Session,
         _ => Time::Any,
     };
-    let twin = Twin { object, txns, time };
+    let twin = Twin {
+        object,
+        txns,
+        revisions: revisions(txns),
+        time,
+    };
     let empty = Store::default();
     match model {
         C::StrictSerializable
@@ -273,6 +325,7 @@ fn draw(random: &mut Random) -> Vec<Txn> {
         txns.push(Txn {
             micro,
             is_known: !random.one_in(6),
+            revision: txns.len() as i64 + 2,
             process,
             invoked,
             returned,
@@ -295,6 +348,13 @@ fn history(object: Object, txns: &[Txn]) -> History {
     let (model, write) = match object {
         Object::List => ("list-append", "append"),
         Object::Register => ("rw-register", "w"),
+        Object::Revisions => ("transactions", "w"),
+    };
+    let revision_of = |value: &u8| {
+        let writer = txns
+            .iter()
+            .find(|txn| txn.writes().any(|own| own == *value));
+        writer.map_or(0, |writer| writer.revision)
     };
     let value = |txn: &Txn| {
         let micro = txn.micro.iter().map(|micro| match micro {
@@ -302,6 +362,10 @@ fn history(object: Object, txns: &[Txn]) -> History {
             Micro::Read(key, _) if !txn.is_known => serde_json::json!(["r", KEYS[*key], null]),
             Micro::Read(key, seen) if object == Object::Register => {
                 serde_json::json!(["r", KEYS[*key], seen.last()])
+            }
+            Micro::Read(key, seen) if object == Object::Revisions => {
+                let revision = seen.last().map_or(0, revision_of);
+                serde_json::json!(["r", KEYS[*key], seen.last(), revision])
             }
             Micro::Read(key, seen) => {
                 serde_json::json!(["r", KEYS[*key], seen])
@@ -316,8 +380,14 @@ fn history(object: Object, txns: &[Txn]) -> History {
         client: None,
         kind,
         f: Cow::Borrowed("txn"),
-        value: Json::new(&value(txn)).unwrap(),
-        revision: None,
+        // The completion of an unknown outcome would say what was read.
+        value: match object == Object::Revisions && kind == EventKind::Info {
+            true => Json::NULL,
+            false => Json::new(&value(txn)).unwrap(),
+        },
+        revision: (kind == EventKind::Ok && txn.writes().next().is_some())
+            .then_some(txn.revision)
+            .filter(|_| object == Object::Revisions),
         mod_revision: None,
         error: None,
     };
@@ -357,6 +427,7 @@ fn compare(object: Object, seed: u64, tally: &mut Tally) {
         let verdict = match object {
             Object::List => isolation::check_list_append(&history, &options).unwrap(),
             Object::Register => isolation::check_rw_register(&history, &options).unwrap(),
+            Object::Revisions => txn::check(&history, &options).unwrap(),
         };
         let said = match verdict {
             Verdict::Valid(_) => {
@@ -397,4 +468,9 @@ fn lists_agree_with_a_search_through_all_orders() {
 #[test]
 fn registers_agree_with_a_search_through_all_orders() {
     compare_all(Object::Register, 200);
+}
+
+#[test]
+fn revisions_agree_with_a_search_through_all_orders() {
+    compare_all(Object::Revisions, 200);
 }

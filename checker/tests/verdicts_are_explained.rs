@@ -166,6 +166,8 @@ fn a_lost_update() {
         expect![[r#"
             safety violation: lost-update (a write was overwritten by a transaction that had read the version before it)
             T2 read `x` before T1 wrote it, yet T2 overwrote `x` after T1 wrote it (T1 by process 0, line 2, T2 by process 1, line 3)
+            also: G-single: T2 read `x` before T1 wrote it, yet T2 overwrote `x` after T1 wrote it (T1 by process 0, line 2, T2 by process 1, line 3)
+            also: strict-serializable was required; the strongest that holds is strong-read-committed; broken: cursor-stability, and with it 10 stronger models
               lines 2-4  1.000000 s - 3.000000 s  process 0  txn -> ok {r x = 0 @1, w x = 1} @2
               lines 3-5  2.000000 s - 4.000000 s  process 1  txn -> ok {r x = 0 @1, w x = 2} @3"#]],
     );
@@ -181,6 +183,7 @@ fn write_skew() {
         expect![[r#"
             safety violation: G2-item (write skew: transactions missed each other's writes)
             T1 read `x` before T2 wrote it, yet T2 read `y` before T1 wrote it (T1 by process 0, line 2, T2 by process 1, line 3)
+            also: strict-serializable was required; the strongest that holds is strong-snapshot-isolation; broken: repeatable-read, and with it 3 stronger models
               lines 2-4  1.000000 s - 3.000000 s  process 0  txn -> ok {r x = 0 @1, w y = 1} @2
               lines 3-5  2.000000 s - 4.000000 s  process 1  txn -> ok {r y = 0 @1, w x = 1} @3"#]],
     );
@@ -194,8 +197,9 @@ fn a_stale_read() {
             1 invoke txn null
             1 ok txn [["r","x","0",1]] "#,
         expect![[r#"
-            safety violation: stale-read (a transaction did not see what was acknowledged before it began)
+            safety violation: G-single-realtime (read skew with what was acknowledged)
             T2 read `x` before T1 wrote it, yet T1 had been acknowledged before T2 began (T1 by process 0, line 2, T2 by process 1, line 4)
+            also: strict-serializable was required; the strongest that holds is strong-session-serializable, strong-read-committed; broken: strong-snapshot-isolation, and with it 1 stronger model
               lines 2-3  1.000000 s - 2.000000 s  process 0  txn -> ok {w x = 1} @2
               lines 4-5  3.000000 s - 4.000000 s  process 1  txn -> ok {r x = 0 @1}"#]],
     );
@@ -226,6 +230,7 @@ fn an_unknown_outcome_that_was_seen_counts() {
         expect![[r#"
             safety violation: G1a (aborted read: a value was seen whose writer had failed)
             a transaction by process 1 read `x` as `1` of revision 2, but the transaction that wrote it had failed and so did not happen
+            also: strict-serializable was required; the strongest that holds is strong-read-uncommitted; broken: read-committed, and with it 17 stronger models
               lines 2-3  1.000000 s - 2.000000 s  process 0  txn -> fail {r x = 0 @1, w x = 1}
               lines 4-5  3.000000 s - 4.000000 s  process 1  txn -> ok {r x = 1 @2}"#]],
     );
@@ -234,6 +239,7 @@ fn an_unknown_outcome_that_was_seen_counts() {
         expect![[r#"
             safety violation: G-single-realtime (read skew with what was acknowledged)
             T2 read `x` before an unseen transaction at revision 2 wrote it, T1 read `x` as an unseen transaction at revision 2 wrote it, yet T1 had been acknowledged before T2 began (T1 by process 1, line 4, T2 by process 2, line 6)
+            also: strict-serializable was required; the strongest that holds is strong-session-serializable, strong-read-committed; broken: strong-snapshot-isolation, and with it 1 stronger model
               lines 4-5  3.000000 s - 4.000000 s  process 1  txn -> ok {r x = 1 @2}
               lines 6-7  5.000000 s - 6.000000 s  process 2  txn -> ok {r x = 0 @1}"#]],
     );
@@ -281,6 +287,7 @@ fn the_cause_comes_before_the_wrong_total() {
             safety violation: fractured-read (a transaction saw one write of another but not all)
             T2 read `a` before T1 wrote it, yet T2 read `b` as T1 wrote it (T1 by process 0, line 2, T2 by process 1, line 3)
             also: a transaction by process 1 saw accounts that add up to 130 instead of 100
+            also: strict-serializable was required; the strongest that holds is strong-read-committed; broken: repeatable-read, consistent-view, read-atomic, and with it 8 stronger models
               lines 2-4  1.000000 s - 3.000000 s  process 0  txn -> ok {r a = 60 @1, r b = 40 @1, w a = 30, w b = 70} @2
               lines 3-5  2.000000 s - 4.000000 s  process 1  txn -> ok {r a = 60 @1, r b = 70 @2}"#]],
     );

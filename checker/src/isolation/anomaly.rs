@@ -10,6 +10,8 @@ use crate::verdict::Kind;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Anomaly {
+    /// Two transactions committed at one revision.
+    SameRevision,
     /// A list holds an element twice that was appended once.
     DuplicateElements,
     /// Of one transaction's appends to a key some are missing, or in another order.
@@ -20,6 +22,8 @@ pub enum Anomaly {
     IncompatibleOrder,
     /// A value was read that nobody wrote.
     GarbageRead,
+    /// A transaction took effect more than once.
+    CommittedTwice,
     /// A value was read whose writer had failed.
     G1a,
     /// A committed write follows upon one whose writer had failed.
@@ -30,8 +34,12 @@ pub enum Anomaly {
     FutureRead,
     /// A transaction contradicts its own reads and writes.
     Internal,
-    /// Two transactions read the same version of a key, and both wrote it.
+    /// A transaction read a version of a key and overwrote a later one, which it had not
+    /// seen (Berenson and others 1995).
     LostUpdate,
+    /// A transaction saw one write of another and missed a second one (Bailis and others
+    /// 2014).
+    FracturedRead,
     /// Transactions each of which must come before the next, and the last before the
     /// first.
     Cycle(Dependencies, Order),
@@ -65,7 +73,7 @@ pub enum Order {
 }
 
 impl Dependencies {
-    pub(super) const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 5] = [
         Self::G0,
         Self::G1c,
         Self::GSingle,
@@ -75,12 +83,12 @@ impl Dependencies {
 }
 
 impl Order {
-    pub(super) const ALL: [Self; 3] = [Self::Any, Self::Process, Self::RealTime];
+    pub(crate) const ALL: [Self; 3] = [Self::Any, Self::Process, Self::RealTime];
 }
 
 impl Anomaly {
     /// The anomaly and all that it is a case of.
-    pub(super) fn implied(self) -> Vec<Self> {
+    pub(crate) fn implied(self) -> Vec<Self> {
         let mut anomalies = vec![self];
         let mut next = 0;
         while let Some(anomaly) = anomalies.get(next).copied() {
@@ -101,6 +109,9 @@ impl Anomaly {
                 Self::FutureRead => vec![Self::Cycle(D::G1c, Order::Any)],
                 // Each missed the other's write of that key.
                 Self::LostUpdate => vec![Self::Cycle(D::G2Item, Order::Any)],
+                Self::FracturedRead => vec![Self::Cycle(D::GSingle, Order::Any)],
+                // All but one of its runs count as failed.
+                Self::CommittedTwice => vec![Self::G1a],
                 _ => Vec::new(),
             };
         };
@@ -121,6 +132,11 @@ impl Anomaly {
         milder.into_iter().chain(stricter).collect()
     }
 
+    /// Whether it is one in whatever order transactions began and ended.
+    pub(crate) fn needs_no_order(self) -> bool {
+        !matches!(self, Self::Cycle(_, Order::Process | Order::RealTime))
+    }
+
     /// The name, as the literature has it. Names are stable.
     pub fn name(self) -> &'static str {
         self.kind().name
@@ -129,6 +145,10 @@ impl Anomaly {
     /// Name and meaning.
     pub fn kind(self) -> Kind {
         let (name, meaning) = match self {
+            Self::SameRevision => (
+                "same-revision",
+                "two transactions committed at one revision",
+            ),
             Self::DuplicateElements => (
                 "duplicate-elements",
                 "a list holds an element twice that was appended once",
@@ -146,6 +166,10 @@ impl Anomaly {
                 "two reads of a list, neither of which is the beginning of the other",
             ),
             Self::GarbageRead => ("garbage-read", "a value was seen that nobody wrote"),
+            Self::CommittedTwice => (
+                "committed-twice",
+                "a transaction took effect more than once",
+            ),
             Self::G1a => (
                 "G1a",
                 "aborted read: a value was seen whose writer had failed",
@@ -168,7 +192,11 @@ impl Anomaly {
             ),
             Self::LostUpdate => (
                 "lost-update",
-                "two transactions read the same version of a key, and both wrote it",
+                "a write was overwritten by a transaction that had read the version before it",
+            ),
+            Self::FracturedRead => (
+                "fractured-read",
+                "a transaction saw one write of another but not all",
             ),
             Self::Cycle(dependencies, order) => cycle(dependencies, order),
         };

@@ -9,21 +9,21 @@ use super::txns::NONE;
 
 /// Which dependencies count.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Rule {
+pub(crate) struct Rule {
     /// A set of [`Why`].
-    pub(super) whys: u8,
+    pub(crate) whys: u8,
     /// Whether real time does.
-    pub(super) order: Order,
+    pub(crate) order: Order,
     /// Which edges do that assume an order of the versions: those of no later order.
-    pub(super) assumes: Order,
+    pub(crate) assumes: Order,
     /// Whether two `rw` in a row lead nowhere.
-    pub(super) nonadjacent: bool,
+    pub(crate) nonadjacent: bool,
 }
 
 /// The components that have several nodes.
-pub(super) struct Components {
+pub(crate) struct Components {
     /// The nodes of each, ascending.
-    pub(super) members: Vec<Vec<u32>>,
+    pub(crate) members: Vec<Vec<u32>>,
 }
 
 /// The graph as it is walked: its nodes, each once more if `rw` counts only alone, and the
@@ -40,7 +40,7 @@ struct Walk<'g> {
 }
 
 impl Components {
-    pub(super) fn of(graph: &Graph, rule: Rule) -> Self {
+    pub(crate) fn of(graph: &Graph, rule: Rule) -> Self {
         let walk = Walk::new(graph, rule);
         let nodes = graph.nodes();
         let mut members = Vec::new();

@@ -239,7 +239,7 @@ impl Consistency {
             Self::SnapshotIsolation => &[A::Cycle(D::GNonadjacent, Order::Any)],
             Self::ConsistentView => &[A::Cycle(D::GSingle, Order::Any)],
             Self::CursorStability => &[A::LostUpdate],
-            Self::ReadAtomic => &[A::Internal],
+            Self::ReadAtomic => &[A::Internal, A::FracturedRead],
             Self::StrongReadCommitted => &[A::Cycle(D::G1c, Order::RealTime)],
             Self::StrongSessionReadCommitted => &[A::Cycle(D::G1c, Order::Process)],
             Self::ReadCommitted => &[
@@ -254,6 +254,7 @@ impl Consistency {
             Self::StrongSessionReadUncommitted => &[A::Cycle(D::G0, Order::Process)],
             Self::ReadUncommitted => &[
                 A::Cycle(D::G0, Order::Any),
+                A::SameRevision,
                 A::DuplicateElements,
                 A::TornAppend,
                 A::CyclicVersions,

@@ -28,17 +28,17 @@ const STEPS_MAX: usize = 40_000_000;
 
 /// One transaction comes before the next, for this reason.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Step {
-    pub(super) from: u32,
-    pub(super) to: u32,
-    pub(super) why: Why,
-    pub(super) key: u32,
+pub(crate) struct Step {
+    pub(crate) from: u32,
+    pub(crate) to: u32,
+    pub(crate) why: Why,
+    pub(crate) key: u32,
     /// The order that is assumed to be that of the versions.
-    pub(super) assumes: Order,
+    pub(crate) assumes: Order,
 }
 
 /// What became of a search.
-pub(super) enum Answer {
+pub(crate) enum Answer {
     /// There is such a cycle; each step begins where the one before ends.
     Cycle(Vec<Step>),
     None,
@@ -48,7 +48,7 @@ pub(super) enum Answer {
 
 /// The shortest cycle of these dependencies. Worse ones in the same order must not exist,
 /// where they are a case of it.
-pub(super) fn shortest(graph: &Graph, dependencies: Dependencies, order: Order) -> Answer {
+pub(crate) fn shortest(graph: &Graph, dependencies: Dependencies, order: Order) -> Answer {
     let rule = rule(dependencies, order);
     let components = Components::of(graph, rule);
     if components.members.is_empty() {
@@ -78,7 +78,7 @@ pub(super) fn shortest(graph: &Graph, dependencies: Dependencies, order: Order) 
 }
 
 /// What sort of cycle these steps are.
-pub(super) fn classify(steps: &[Step]) -> (Dependencies, Order) {
+pub(crate) fn classify(steps: &[Step]) -> (Dependencies, Order) {
     let count = |why| steps.iter().filter(|step| step.why == why).count();
     let order = match (count(Why::RealTime), count(Why::Process)) {
         (0, 0) => Order::Any,
@@ -110,7 +110,7 @@ pub(super) fn classify(steps: &[Step]) -> (Dependencies, Order) {
 
 /// What may take part in such a cycle. Where no component exists under the rule, there is
 /// no such cycle; the reverse holds for all but G-single.
-pub(super) fn rule(dependencies: Dependencies, order: Order) -> Rule {
+pub(crate) fn rule(dependencies: Dependencies, order: Order) -> Rule {
     let bits = |whys: &[Why]| whys.iter().fold(0, |bits, why| bits | why.bit());
     let whys = match dependencies {
         Dependencies::G0 => bits(&[Why::Overwrote, Why::Onward]),

@@ -3,16 +3,15 @@
 use super::anomaly::{Anomaly, Dependencies, Order};
 use super::components::{Components, Rule};
 use super::cycle::{self, Answer, Step};
-use super::explain;
+use super::explain::{self, Parties};
 use super::findings::Findings;
 use super::graph::{Graph, Why};
-use super::txns::Txns;
 
 /// The cycles with more transactions than this are shown as they were found.
 const SHORTENED_MAX: usize = 64;
 
 /// What a model knows of two transactions.
-pub(super) trait Relations {
+pub(crate) trait Relations {
     /// Why the first comes before the second, and by which key: also where others come in
     /// between.
     fn between(&self, first: u32, second: u32) -> Vec<(Why, u32)>;
@@ -29,8 +28,8 @@ pub(super) trait Relations {
 /// Whatever cycle there is lies within one component of all dependencies and real time,
 /// which implies the order of the processes. Mostly there is none, and nothing else is to
 /// do.
-pub(super) fn find(
-    txns: &Txns<'_>,
+pub(crate) fn find(
+    parties: &dyn Parties,
     graph: &Graph,
     relations: &dyn Relations,
     findings: &mut Findings,
@@ -50,7 +49,7 @@ pub(super) fn find(
         return Vec::new();
     }
     nodes.sort_unstable();
-    let small = graph.restricted(&nodes, |txn| txns.operation(txn).process());
+    let small = graph.restricted(&nodes, |txn| parties.process(txn));
     let mut unknown = Vec::new();
     for order in Order::ALL {
         for dependencies in Dependencies::ALL {
@@ -67,7 +66,9 @@ pub(super) fn find(
                     shorten(&mut steps, relations);
                     let (dependencies, order) = cycle::classify(&steps);
                     let anomaly = Anomaly::Cycle(dependencies, order);
-                    findings.add(txns, anomaly, || explain::cycle(txns, relations, &steps));
+                    findings.add(parties, anomaly, || {
+                        explain::cycle(parties, relations, &steps)
+                    });
                 }
             }
         }

@@ -1,12 +1,50 @@
 //! Sentences for people.
 
+use super::anomaly::Anomaly;
 use super::cycle::Step;
 use super::cycles::Relations;
 use super::graph::Why;
-use super::txns::{Status, Txns};
+use super::txns::Txns;
+use crate::history::{Operation, Outcome};
+use crate::verdict::Kind;
 
 /// How many elements of a list are shown.
 const SHOWN_MAX: usize = 12;
+
+/// Those who take part in anomalies: transactions by their number.
+pub(crate) trait Parties {
+    /// The operation of a transaction; none when nobody reported it.
+    fn operation(&self, txn: u32) -> Option<&Operation<'_>>;
+
+    /// The process that did it one after its others, if there is one.
+    fn process(&self, txn: u32) -> Option<u64> {
+        self.operation(txn).map(Operation::process)
+    }
+
+    /// What a transaction is called that nobody reported.
+    fn unreported(&self, _txn: u32) -> String {
+        "an unseen transaction".to_owned()
+    }
+
+    /// What is said of a transaction besides its place.
+    fn remark(&self, txn: u32) -> &'static str {
+        match self.operation(txn).map(Operation::outcome) {
+            None | Some(Outcome::Ok) => "",
+            Some(_) => " with unknown outcome",
+        }
+    }
+
+    /// What an anomaly is called that these transactions prove.
+    fn kind(&self, anomaly: Anomaly, _witness: &[u32]) -> Kind {
+        anomaly.kind()
+    }
+}
+
+impl Parties for Txns<'_> {
+    fn operation(&self, txn: u32) -> Option<&Operation<'_>> {
+        Some(Txns::operation(self, txn))
+    }
+}
 
 /// A transaction by its place in the history.
 pub(super) fn who(txns: &Txns<'_>, txn: u32) -> String {
@@ -30,8 +68,8 @@ pub(super) fn shown(txns: &Txns<'_>, list: &[u32]) -> String {
 }
 
 /// The sentence about a cycle, and the transactions that prove it.
-pub(super) fn cycle(
-    txns: &Txns<'_>,
+pub(crate) fn cycle(
+    parties: &dyn Parties,
     relations: &dyn Relations,
     steps: &[Step],
 ) -> (String, Vec<u32>) {
@@ -43,18 +81,20 @@ pub(super) fn cycle(
     members.extend(evidence);
     members.sort_unstable();
     members.dedup();
-    let name = |txn: u32| {
-        let at = members.binary_search(&txn).expect("each is a member");
-        format!("T{}", at + 1)
+    let is_reported = |txn: &&u32| parties.operation(**txn).is_some();
+    let named: Vec<u32> = members.iter().filter(is_reported).copied().collect();
+    let name = |txn: u32| match named.binary_search(&txn) {
+        Ok(at) => format!("T{}", at + 1),
+        Err(_) => parties.unreported(txn),
     };
     let said: Vec<String> = steps
         .iter()
         .map(|step| say(relations, step, &name))
         .collect();
     let (last, before) = said.split_last().expect("a cycle has steps");
-    let who: Vec<String> = members
+    let who: Vec<String> = named
         .iter()
-        .map(|txn| introduce(txns, *txn, &name(*txn)))
+        .map(|txn| introduce(parties, *txn, &name(*txn)))
         .collect();
     let sentence = format!("{}, yet {last} ({})", before.join(", "), who.join(", "));
     (sentence, members)
@@ -70,15 +110,14 @@ fn say(relations: &dyn Relations, step: &Step, name: &impl Fn(u32) -> String) ->
 }
 
 /// A transaction by its name here, and where it is found.
-pub(super) fn introduce(txns: &Txns<'_>, txn: u32, name: &str) -> String {
-    let operation = txns.operation(txn);
-    let outcome = match txns.status(txn) {
-        Status::Committed => "",
-        _ => " with unknown outcome",
+pub(crate) fn introduce(parties: &dyn Parties, txn: u32, name: &str) -> String {
+    let Some(operation) = parties.operation(txn) else {
+        return parties.unreported(txn);
     };
     format!(
-        "{name} by process {}, line {}{outcome}",
+        "{name} by process {}, line {}{}",
         operation.process(),
-        operation.invoke.line
+        operation.invoke.line,
+        parties.remark(txn)
     )
 }

@@ -3,29 +3,29 @@
 use std::collections::BTreeMap;
 
 use super::anomaly::Anomaly;
-use super::txns::Txns;
+use super::explain::Parties;
 use crate::verdict::{Class, Violation};
 
 /// What was found so far.
 #[derive(Default)]
-pub(super) struct Findings {
+pub(crate) struct Findings {
     found: BTreeMap<Anomaly, Found>,
 }
 
 /// An anomaly that occurs.
-pub(super) struct Found {
+pub(crate) struct Found {
     /// How often it was noticed.
-    pub(super) count: u64,
+    pub(crate) count: u64,
     /// Its first instance.
-    pub(super) violation: Violation,
+    pub(crate) violation: Violation,
 }
 
 impl Findings {
     /// Notes an anomaly. The sentence and the transactions that prove it are only asked
     /// for the first time.
-    pub(super) fn add(
+    pub(crate) fn add(
         &mut self,
-        txns: &Txns<'_>,
+        parties: &dyn Parties,
         anomaly: Anomaly,
         evidence: impl FnOnce() -> (String, Vec<u32>),
     ) {
@@ -34,8 +34,9 @@ impl Findings {
             return;
         }
         let (sentence, witness) = evidence();
-        let witness = witness.into_iter().map(|txn| txns.operation(txn));
-        let violation = Violation::new(Class::Safety, anomaly.kind(), sentence, witness);
+        let kind = parties.kind(anomaly, &witness);
+        let witness = witness.into_iter().filter_map(|txn| parties.operation(txn));
+        let violation = Violation::new(Class::Safety, kind, sentence, witness);
         self.found.insert(
             anomaly,
             Found {
@@ -45,18 +46,38 @@ impl Findings {
         );
     }
 
+    /// Notes an anomaly that is explained already.
+    pub(crate) fn note(&mut self, anomaly: Anomaly, violation: impl FnOnce() -> Violation) {
+        if let Some(found) = self.found.get_mut(&anomaly) {
+            found.count += 1;
+            return;
+        }
+        let found = Found {
+            count: 1,
+            violation: violation(),
+        };
+        self.found.insert(anomaly, found);
+    }
+
     /// Whether it was noticed, or something that is a case of it.
-    pub(super) fn imply(&self, anomaly: Anomaly) -> bool {
+    pub(crate) fn imply(&self, anomaly: Anomaly) -> bool {
         self.anomalies()
             .any(|found| found.implied().contains(&anomaly))
     }
 
-    pub(super) fn anomalies(&self) -> impl Iterator<Item = Anomaly> + '_ {
+    /// The first anomaly, in the order in which reports name them, that is asked for.
+    pub(crate) fn first(&self, is_asked: impl Fn(Anomaly) -> bool) -> Option<Violation> {
+        let mut found = self.found.iter();
+        let found = found.find(|(anomaly, _)| is_asked(**anomaly));
+        found.map(|(_, found)| found.violation.clone())
+    }
+
+    pub(crate) fn anomalies(&self) -> impl Iterator<Item = Anomaly> + '_ {
         self.found.keys().copied()
     }
 
     /// In the order in which reports name them.
-    pub(super) fn into_vec(self) -> Vec<(Anomaly, Found)> {
+    pub(crate) fn into_vec(self) -> Vec<(Anomaly, Found)> {
         self.found.into_iter().collect()
     }
 }

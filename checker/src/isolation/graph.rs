@@ -24,12 +24,12 @@
 //! ```
 
 use super::anomaly::Order;
-use super::txns::NONE;
+pub(crate) use super::txns::NONE;
 
 /// Why one transaction comes before another.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, PartialOrd, Ord)]
 #[repr(u8)]
-pub(super) enum Why {
+pub(crate) enum Why {
     /// `ww`
     Overwrote,
     /// `wr`
@@ -54,7 +54,7 @@ impl Why {
     ];
 
     /// A set of one.
-    pub(super) fn bit(self) -> u8 {
+    pub(crate) fn bit(self) -> u8 {
         1 << self as u8
     }
 }
@@ -64,24 +64,24 @@ const KEY_SHIFT: u32 = 5;
 
 /// When a transaction may have happened, by the indices of events.
 #[derive(Clone, Copy)]
-pub(super) struct Span {
-    pub(super) invoked: u32,
+pub(crate) struct Span {
+    pub(crate) invoked: u32,
     /// [`NONE`] when it has not returned.
-    pub(super) returned: u32,
+    pub(crate) returned: u32,
 }
 
 /// An edge that is being collected.
 #[derive(Clone, Copy)]
-pub(super) struct Edge {
-    pub(super) from: u32,
-    pub(super) to: u32,
+pub(crate) struct Edge {
+    pub(crate) from: u32,
+    pub(crate) to: u32,
     label: u32,
 }
 
 /// Dependencies between transactions. Nodes are the transactions, in the order of their
 /// invocations, and then the junctions.
-pub(super) struct Graph {
-    pub(super) spans: Vec<Span>,
+pub(crate) struct Graph {
+    pub(crate) spans: Vec<Span>,
     /// Index of the first edge of each node, and the end.
     starts: Vec<u32>,
     targets: Vec<u32>,
@@ -90,7 +90,7 @@ pub(super) struct Graph {
 }
 
 /// Collects the edges of a graph.
-pub(super) struct Builder {
+pub(crate) struct Builder {
     spans: Vec<Span>,
     nodes: u32,
     edges: Vec<Edge>,
@@ -98,7 +98,7 @@ pub(super) struct Builder {
 
 impl Builder {
     /// Transactions with these spans, ascending by invocation.
-    pub(super) fn new(spans: Vec<Span>, edges: usize) -> Self {
+    pub(crate) fn new(spans: Vec<Span>, edges: usize) -> Self {
         Self {
             nodes: u32::try_from(spans.len()).expect("there are fewer transactions than bytes"),
             spans,
@@ -106,17 +106,17 @@ impl Builder {
         }
     }
 
-    pub(super) fn junction(&mut self) -> u32 {
+    pub(crate) fn junction(&mut self) -> u32 {
         self.nodes += 1;
         self.nodes - 1
     }
 
-    pub(super) fn edge(&mut self, from: u32, to: u32, why: Why, key: u32) {
+    pub(crate) fn edge(&mut self, from: u32, to: u32, why: Why, key: u32) {
         self.edge_assuming(from, to, why, key, Order::Any);
     }
 
     /// An edge that follows only if this order of transactions is that of the versions too.
-    pub(super) fn edge_assuming(&mut self, from: u32, to: u32, why: Why, key: u32, order: Order) {
+    pub(crate) fn edge_assuming(&mut self, from: u32, to: u32, why: Why, key: u32, order: Order) {
         if from != to {
             let label = key << KEY_SHIFT | (order as u32) << ORDER_SHIFT | why as u32;
             self.edges.push(Edge { from, to, label });
@@ -124,11 +124,11 @@ impl Builder {
     }
 
     /// A way out of a junction.
-    pub(super) fn onward(&mut self, from: u32, to: u32) {
+    pub(crate) fn onward(&mut self, from: u32, to: u32) {
         self.edge(from, to, Why::Onward, 0);
     }
 
-    pub(super) fn finish(self) -> Graph {
+    pub(crate) fn finish(self) -> Graph {
         Graph::of(self.spans, self.nodes as usize, &self.edges)
     }
 }
@@ -160,35 +160,35 @@ impl Graph {
     }
 
     /// How many nodes are transactions.
-    pub(super) fn txns(&self) -> u32 {
+    pub(crate) fn txns(&self) -> u32 {
         u32::try_from(self.spans.len()).expect("there are fewer transactions than bytes")
     }
 
     /// How many nodes there are.
-    pub(super) fn nodes(&self) -> u32 {
+    pub(crate) fn nodes(&self) -> u32 {
         u32::try_from(self.starts.len() - 1).expect("there are fewer nodes than bytes")
     }
 
     /// The edges that leave a node.
-    pub(super) fn range(&self, node: u32) -> std::ops::Range<u32> {
+    pub(crate) fn range(&self, node: u32) -> std::ops::Range<u32> {
         self.starts[node as usize]..self.starts[node as usize + 1]
     }
 
     /// Where an edge leads, why, and by which key.
-    pub(super) fn edge(&self, edge: u32) -> (u32, Why, u32) {
+    pub(crate) fn edge(&self, edge: u32) -> (u32, Why, u32) {
         let label = self.labels[edge as usize];
         let why = Why::STORED[(label & 7) as usize];
         (self.targets[edge as usize], why, label >> KEY_SHIFT)
     }
 
     /// The order that an edge assumes to be that of the versions.
-    pub(super) fn assumes(&self, edge: u32) -> Order {
+    pub(crate) fn assumes(&self, edge: u32) -> Order {
         Order::ALL[(self.labels[edge as usize] >> ORDER_SHIFT & 3) as usize]
     }
 
     /// The graph of some of the nodes, in ascending order, with the order of the
     /// processes. `process` tells who did a transaction.
-    pub(super) fn restricted(&self, nodes: &[u32], process: impl Fn(u32) -> u64) -> Self {
+    pub(crate) fn restricted(&self, nodes: &[u32], process: impl Fn(u32) -> Option<u64>) -> Self {
         let mut new_names = vec![NONE; self.nodes() as usize];
         for (new, node) in (0..).zip(nodes) {
             new_names[*node as usize] = new;
@@ -211,7 +211,9 @@ impl Graph {
         }
         let mut last = rustc_hash::FxHashMap::default();
         for (new, node) in (0..).zip(&nodes[..txns]) {
-            builder.follow(&mut last, process(*node), new);
+            if let Some(process) = process(*node) {
+                builder.follow(&mut last, process, new);
+            }
         }
         builder.finish()
     }

@@ -10,17 +10,17 @@ use crate::verdict::{
 };
 
 /// All that a history shows.
-pub(super) struct Evidence {
+pub(crate) struct Evidence {
     /// In the order in which reports name them.
-    pub(super) found: Vec<(Anomaly, Found)>,
+    pub(crate) found: Vec<(Anomaly, Found)>,
     /// Anomalies of which it is not known whether they occur.
-    pub(super) unknown: Vec<Anomaly>,
+    pub(crate) unknown: Vec<Anomaly>,
     /// Why not, as a sentence.
-    pub(super) reason: String,
+    pub(crate) reason: String,
 }
 
 /// Whether the models that are required hold, and which others do.
-pub(super) fn verdict(
+pub(crate) fn verdict(
     history: &History,
     operations: &[Operation<'_>],
     required: &[Consistency],
@@ -159,7 +159,10 @@ fn violated(
 fn summed_up(isolation: &Isolation) -> String {
     let list = |names: &[&str]| names.join(", ");
     let strongest = match isolation.strongest.as_slice() {
-        [] => "the history satisfies not even read-uncommitted".to_owned(),
+        [] if isolation.not.contains(&Consistency::ReadUncommitted.name()) => {
+            "the history satisfies not even read-uncommitted".to_owned()
+        }
+        [] => "whether a weaker one holds is not known".to_owned(),
         strongest => format!("the strongest that holds is {}", list(strongest)),
     };
     let mut broken = list(&isolation.not);

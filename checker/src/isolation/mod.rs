@@ -43,22 +43,22 @@
 //!
 //! Reads of ranges and predicates, so G2 proper and phantoms.
 
-mod anomaly;
-mod components;
+pub(crate) mod anomaly;
+pub(crate) mod components;
 mod consistency;
-mod cycle;
-mod cycles;
-mod explain;
-mod findings;
-mod graph;
+pub(crate) mod cycle;
+pub(crate) mod cycles;
+pub(crate) mod explain;
+pub(crate) mod findings;
+pub(crate) mod graph;
 mod group;
-mod judge;
+pub(crate) mod judge;
 mod list;
 mod micro;
 mod options;
 mod order;
 mod register;
-mod settle;
+pub(crate) mod settle;
 mod txns;
 
 use crate::history::{History, HistoryError};

@@ -35,7 +35,7 @@ pub struct KeyOrders {
 
 impl KeyOrders {
     /// The orders of transactions that each key respects.
-    pub(super) fn orders(self) -> impl Iterator<Item = Order> {
+    pub(crate) fn orders(self) -> impl Iterator<Item = Order> {
         let process = self.sequential.then_some(Order::Process);
         let real_time = self.linearizable.then_some(Order::RealTime);
         process.into_iter().chain(real_time)
@@ -67,7 +67,7 @@ enum Names {
 
 impl Options {
     /// The models that must hold.
-    pub(super) fn required(&self, history: &History) -> Result<Vec<Consistency>, HistoryError> {
+    pub(crate) fn required(&self, history: &History) -> Result<Vec<Consistency>, HistoryError> {
         if !self.consistency.is_empty() {
             return Ok(self.consistency.clone());
         }
@@ -90,7 +90,7 @@ impl Options {
     }
 
     /// What is taken for granted of the values of a key.
-    pub(super) fn key_orders(&self, history: &History) -> Result<KeyOrders, HistoryError> {
+    pub(crate) fn key_orders(&self, history: &History) -> Result<KeyOrders, HistoryError> {
         let parameters: KeyParameters = history.header().parameters.parse().map_err(|_| {
             let detail =
                 "\"linearizable_keys\", \"sequential_keys\" and \"wfr_keys\" must be true or false";

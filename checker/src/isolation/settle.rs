@@ -3,12 +3,13 @@
 use super::anomaly::{Anomaly, Dependencies, Order};
 use super::components::Components;
 use super::cycle;
+use super::explain::Parties as _;
 use super::findings::Findings;
 use super::graph::Graph;
 use super::txns::Txns;
 
 /// The cycles of which it is not known whether the history has them.
-pub(super) fn open_questions(findings: &Findings) -> Vec<Anomaly> {
+pub(crate) fn open_questions(findings: &Findings) -> Vec<Anomaly> {
     let all = Order::ALL.into_iter().flat_map(|order| {
         Dependencies::ALL.map(|dependencies| Anomaly::Cycle(dependencies, order))
     });
@@ -35,7 +36,7 @@ pub(super) fn settle(graph: &Graph, txns: &Txns<'_>, open: &mut Vec<Anomaly>) {
             .any(|other| anomaly.implied().contains(other));
         let graph = match order {
             Order::Process => {
-                let processes = |txn| txns.operation(txn).process();
+                let processes = |txn| txns.process(txn);
                 &*with_processes.get_or_insert_with(|| graph.restricted(&all, processes))
             }
             _ => graph,

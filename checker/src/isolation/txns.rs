@@ -9,7 +9,7 @@ use super::micro::{self, Micro};
 use crate::history::{Event, History, HistoryError, Operation, Outcome, Problem};
 
 /// No transaction, value, place or moment.
-pub(super) const NONE: u32 = u32::MAX;
+pub(crate) const NONE: u32 = u32::MAX;
 
 /// The transactions of a history in the order of their invocations. Transactions, keys
 /// and values are named by their index.

@@ -10,12 +10,8 @@ use crate::history::{
     Event, History, HistoryError, MicroOperation, Operation, Outcome, Problem, Text,
     micro_operations,
 };
-use crate::verdict::{Class, Kind, Violation};
-
-const INTERNAL: Kind = Kind {
-    name: "internal",
-    meaning: "a transaction did not see its own write",
-};
+use crate::isolation::Anomaly;
+use crate::verdict::{Class, Violation};
 
 /// What becomes of operations that record attempts.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -43,6 +39,8 @@ pub(super) struct Txns<'h> {
     pub(super) failed: Vec<(usize, Write<'h>)>,
     /// Which attempts belong to which transaction.
     pub(super) runs: Runs,
+    /// The first transaction that contradicts its own writes.
+    pub(super) fault: Option<Violation>,
 }
 
 pub(super) struct Txn<'h> {
@@ -85,12 +83,8 @@ pub(super) struct Initial {
 }
 
 impl<'h> Txns<'h> {
-    /// Sorts the operations out, and finds the first transaction that contradicts
-    /// its own writes.
-    pub(super) fn of(
-        history: &'h History,
-        attempts: Attempts,
-    ) -> Result<(Self, Option<Violation>), HistoryError> {
+    /// Sorts the operations out.
+    pub(super) fn of(history: &'h History, attempts: Attempts) -> Result<Self, HistoryError> {
         let mut extraction = Extraction::default();
         let operations = history.operations();
         let mut txns = Self {
@@ -104,6 +98,7 @@ impl<'h> Txns<'h> {
             blank: Vec::new(),
             initial: extraction.initial(history)?,
             failed: Vec::new(),
+            fault: None,
         };
         txns.txns.reserve_exact(txns.operations.len());
         for index in 0..txns.operations.len() {
@@ -114,8 +109,9 @@ impl<'h> Txns<'h> {
             }
         }
         txns.keys = extraction.keys;
+        txns.fault = extraction.fault;
         txns.forget_deletions_of_nothing();
-        Ok((txns, extraction.fault))
+        Ok(txns)
     }
 
     pub(super) fn operation(&self, txn: usize) -> &Operation<'h> {
@@ -439,5 +435,10 @@ fn internal(
         show(value),
         show(own.value.as_deref())
     );
-    Violation::new(Class::Safety, INTERNAL, sentence, [operation])
+    Violation::new(
+        Class::Safety,
+        Anomaly::Internal.kind(),
+        sentence,
+        [operation],
+    )
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::graph::Why;
+use crate::isolation::{Anomaly, Consistency};
 use crate::verdict::Guarantee;
 
 /// How much of the truth transactions may miss. Each level implies those after it.
@@ -36,30 +36,6 @@ pub enum Level {
     /// Only what was committed is seen, and writes take effect together: no cycle of
     /// `ww` and `wr`, no aborted and no intermediate reads (Adya's PL-2).
     ReadCommitted,
-}
-
-/// Which dependencies must not form a cycle.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Rule {
-    /// All, and real time.
-    RealTime,
-    /// All.
-    Dependencies,
-    /// All, but cycles with two `rw` in a row are allowed.
-    NoLoneMissed,
-    /// `ww` and `wr`.
-    Information,
-}
-
-impl Rule {
-    /// Whether a cycle may go through such a dependency.
-    pub(super) fn counts(self, why: Why) -> bool {
-        match why {
-            Why::Overwrote | Why::Read => true,
-            Why::Missed => self != Self::Information,
-            Why::RealTime => self == Self::RealTime,
-        }
-    }
 }
 
 impl Level {
@@ -105,12 +81,19 @@ impl Level {
         }
     }
 
-    pub(super) fn rule(self) -> Rule {
+    /// Whether a history with this anomaly breaks the level. Of opacity attempts are
+    /// transactions too.
+    pub(super) fn forbids(self, anomaly: Anomaly) -> bool {
         match self {
-            Self::Opaque | Self::StrictSerializable => Rule::RealTime,
-            Self::Serializable => Rule::Dependencies,
-            Self::SnapshotIsolation => Rule::NoLoneMissed,
-            Self::ItemCutIsolation | Self::ReadCommitted => Rule::Information,
+            Self::Opaque | Self::StrictSerializable => {
+                Consistency::StrictSerializable.forbids(anomaly)
+            }
+            Self::Serializable => Consistency::Serializable.forbids(anomaly),
+            Self::SnapshotIsolation => Consistency::SnapshotIsolation.forbids(anomaly),
+            Self::ItemCutIsolation => {
+                anomaly == Anomaly::Internal || Consistency::ReadCommitted.forbids(anomaly)
+            }
+            Self::ReadCommitted => Consistency::ReadCommitted.forbids(anomaly),
         }
     }
 

@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::extract::{Attempts, Txns};
 use super::level::Level;
-use super::resolve::{self, Finding};
+use super::resolve;
 use super::{find_stuck, missing_revision};
 use crate::history::{History, HistoryError, Problem};
 use crate::verdict::{Guarantee, Summary, Verdict, Violation};
@@ -29,16 +29,13 @@ struct Parameters {
 /// As for [`check`](super::check); and when there is no level of the promised name.
 pub fn check_levels(history: &History) -> Result<Verdict, HistoryError> {
     let promise = promise(history)?;
-    let (attempted, internal) = Txns::of(history, Attempts::Read)?;
-    let (committed, _) = Txns::of(history, Attempts::LeaveOut)?;
+    let attempted = Txns::of(history, Attempts::Read)?;
+    let committed = Txns::of(history, Attempts::LeaveOut)?;
     let judge = Judge {
         attempted: &attempted,
         committed: &committed,
     };
-    let verdict = match internal {
-        Some(violation) => violated(violation, promise, None),
-        None => judge.verdict(promise),
-    };
+    let verdict = judge.verdict(promise);
     if verdict.violation().is_none()
         && let Some(stuck) = find_stuck(history, &attempted)
     {
@@ -135,10 +132,18 @@ impl Judge<'_, '_> {
 }
 
 fn decide(txns: &Txns<'_>, level: Level) -> Answer {
-    match resolve::resolve(txns, level) {
-        Finding::Violation(violation) => Answer::No(violation),
-        Finding::Unknown(reason) => Answer::Undecided(reason),
-        Finding::Explained(commits) => match missing_revision(txns, &commits) {
+    let is_asked = |anomaly| level.forbids(anomaly);
+    let finding = resolve::resolve(txns, &is_asked);
+    match finding.answer {
+        resolve::Answer::Certain(_) => {
+            let violation = finding.certain.first(is_asked);
+            Answer::No(Box::new(
+                violation.expect("something that is asked about is certain"),
+            ))
+        }
+        resolve::Answer::Always(_, violation) => Answer::No(violation),
+        resolve::Answer::Unknown => Answer::Undecided(finding.reason),
+        resolve::Answer::Explained(commits) => match missing_revision(txns, &commits) {
             Some(reason) => Answer::Undecided(reason),
             None => Answer::Yes,
         },

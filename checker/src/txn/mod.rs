@@ -25,31 +25,31 @@
 //! real time agrees too, then the order of the revisions *is* the order that was
 //! asked for. One sweep over the events finds out (`certificate`).
 //!
-//! # The bad case: a cycle
+//! # The bad case: all anomalies
 //!
 //! Revisions are evidence, not authority: a violation must hold from what the
 //! clients saw. With the versions in order, all dependencies between transactions
-//! are known (Adya's ww, wr, rw, and real time), and an order exists exactly when
-//! they form no cycle (`graph`). If they do, the strongest and then shortest cycle
-//! is shown, by the names of the literature (`cycle`): G0, G1c, G-single (with
-//! lost-update, fractured-read and stale-read as its plain cases), G2-item, and
-//! `-realtime` where real time is needed to close it. G1a, G1b and garbage reads
-//! show without a cycle (`model`).
+//! are known (Adya's ww, wr, rw: `edges`), and the orders of processes and of real time
+//! with them. From there on it goes as for histories [without versions](crate::isolation):
+//! each kind of cycle is looked for, from G0 to G2-item, alone, with the order of the
+//! processes, and with real time; each rules out the
+//! [consistency models](crate::Consistency) that forbid it, and what remains holds. What is
+//! wrong without a cycle (`choice`, `model`): G1a, G1b, garbage reads, a transaction that
+//! contradicts itself; and lost updates and fractured reads have names of their own.
 //!
-//! # Weaker levels
+//! # Levels of the STM
 //!
-//! What is not strictly serializable may still satisfy a weaker [`Level`], each a rule
-//! about which dependencies must not form a cycle; and what is may be more: opaque, if
-//! also the *attempts*, the runs of a transaction's closure that did not commit, saw
-//! states of the store that there were. For that each attempt is a transaction that
-//! only reads (`levels`).
+//! A history may be more than strictly serializable: opaque, if also the *attempts*, the
+//! runs of a transaction's closure that did not commit, saw states of the store that there
+//! were. For that each attempt is a transaction that only reads (`levels`).
 //!
 //! # Unknown outcomes
 //!
 //! A transaction of unknown outcome committed if somebody saw its writes; which one
 //! made a revision is mostly obvious, and otherwise found by search within a budget
 //! (`resolve`). One of which nothing is known, not even what it attempted, may have
-//! made any one revision that nobody else made.
+//! made any one revision that nobody else made. An anomaly is certain if it follows
+//! whoever it was; a model holds if it does for one choice.
 //!
 //! # Cost
 //!
@@ -69,12 +69,13 @@
 //! Range reads and predicates (G2 proper, phantoms), and keys that vanish with their
 //! lease: record such a deletion as a transaction of its own.
 
+mod absence;
 mod bank;
 mod certificate;
-mod cycle;
+mod choice;
+mod edges;
 mod explain;
 mod extract;
-mod graph;
 mod level;
 mod levels;
 mod model;
@@ -82,17 +83,21 @@ mod resolve;
 mod runs;
 
 use crate::history::{History, HistoryError};
+use crate::isolation::judge::{self, Evidence};
+use crate::isolation::settle::open_questions;
+use crate::isolation::{Consistency, Options};
 use crate::liveness::{Deadline, STUCK};
-use crate::verdict::{Class, Summary, Verdict, Violation, count};
+use crate::verdict::{Class, Verdict, Violation, count};
 
 use extract::{Attempts, Txns};
 use model::Commits;
+use resolve::{Answer, Finding};
 
 pub use level::{Level, UnknownLevel};
 pub use levels::check_levels;
-use resolve::Finding;
 
-/// Decides whether the history is strictly serializable.
+/// Decides which consistency models the history satisfies, and whether those that are
+/// required are among them: strict serializability when nobody says.
 ///
 /// Operations: `txn`, whose value is a list of
 /// [micro-operations](crate::history::MicroOperation). Versions that keys had before
@@ -101,13 +106,13 @@ use resolve::Finding;
 ///
 /// # Errors
 /// When an event is no such operation or contradicts itself.
-pub fn check(history: &History) -> Result<Verdict, HistoryError> {
-    let (txns, internal) = Txns::of(history, Attempts::Refuse)?;
-    Ok(judge(history, &txns, internal))
+pub fn check(history: &History, options: &Options) -> Result<Verdict, HistoryError> {
+    let required = options.required(history)?;
+    let txns = Txns::of(history, Attempts::Refuse)?;
+    Ok(verdict(history, &txns, &required))
 }
 
-/// Decides whether the history is strictly serializable and the accounts of the bank
-/// always add up.
+/// As [`check`], and decides whether the accounts of the bank always add up.
 ///
 /// Operations are those of [`check`]. The header's parameters must have `accounts`, a
 /// list of keys, and `total`, their sum; `"allow_negative":false` forbids balances
@@ -116,33 +121,46 @@ pub fn check(history: &History) -> Result<Verdict, HistoryError> {
 /// # Errors
 /// As for [`check`]; and when the parameters are missing, or an account holds
 /// something else than a whole number.
-pub fn check_bank(history: &History) -> Result<Verdict, HistoryError> {
-    let (txns, internal) = Txns::of(history, Attempts::Refuse)?;
+pub fn check_bank(history: &History, options: &Options) -> Result<Verdict, HistoryError> {
+    let required = options.required(history)?;
+    let txns = Txns::of(history, Attempts::Refuse)?;
     let bank = bank::find(history, &txns)?;
-    Ok(match (judge(history, &txns, internal), bank) {
+    Ok(match (verdict(history, &txns, &required), bank) {
         (verdict, None) => verdict,
         (Verdict::Violation(mut cause), Some(effect)) if cause.class == Class::Safety => {
-            cause.also.push(effect.sentence);
+            cause.also.insert(0, effect.sentence);
             Verdict::Violation(cause)
         }
         (_, Some(violation)) => Verdict::Violation(violation),
     })
 }
 
-fn judge(history: &History, txns: &Txns<'_>, internal: Option<Violation>) -> Verdict {
-    if let Some(violation) = internal {
-        return Verdict::Violation(violation);
+fn verdict(history: &History, txns: &Txns<'_>, required: &[Consistency]) -> Verdict {
+    let is_asked = |anomaly| required.iter().any(|model| model.forbids(anomaly));
+    let Finding {
+        answer,
+        mut certain,
+        mut open,
+        mut reason,
+    } = resolve::resolve(txns, &is_asked);
+    match answer {
+        Answer::Explained(commits) | Answer::Certain(commits) => {
+            if let Some(missing) = missing_revision(txns, &commits) {
+                open = open_questions(&certain);
+                reason = missing;
+            }
+        }
+        Answer::Always(Some(common), violation) => certain.note(common, || *violation),
+        // Which weaker models are broken with it depends on the choice.
+        Answer::Always(None, violation) => return Verdict::Violation(*violation),
+        Answer::Unknown => {}
     }
-    let missing = match resolve::resolve(txns, Level::StrictSerializable) {
-        Finding::Violation(violation) => return Verdict::Violation(*violation),
-        Finding::Explained(commits) => missing_revision(txns, &commits),
-        Finding::Unknown(reason) => Some(reason),
+    let evidence = Evidence {
+        found: certain.into_vec(),
+        unknown: open,
+        reason,
     };
-    match (find_stuck(history, txns), missing) {
-        (Some(violation), _) => Verdict::Violation(violation),
-        (None, Some(reason)) => Verdict::Unknown { reason },
-        (None, None) => Verdict::Valid(Summary::of(&txns.operations)),
-    }
+    judge::verdict(history, &txns.operations, required, evidence)
 }
 
 /// The first transaction that could not be checked for want of a revision.

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use super::absence::Deletable;
 use super::explain;
 use super::extract::{Read, Txns};
-use super::graph::Deletable;
-use crate::verdict::Violation;
+use crate::isolation::findings::Findings;
 
 /// Revision by transaction: at which revision each is taken to have committed.
 /// None for those that only read, whose revision is unknown, or that are taken not
@@ -63,7 +63,7 @@ pub(super) enum What {
 }
 
 /// What is known of a revision that no transaction is known to have made.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Unexplained {
     /// Key, and transaction that read it and index of its read, for each key.
     pub(super) seen: Vec<(usize, usize, usize)>,
@@ -72,8 +72,8 @@ pub(super) struct Unexplained {
 }
 
 impl Model {
-    /// Builds the versions, or finds what no order can explain.
-    pub(super) fn of(txns: &Txns<'_>, commits: &Commits) -> Result<Self, Box<Violation>> {
+    /// Builds the versions, and notes what no order can explain.
+    pub(super) fn of(txns: &Txns<'_>, commits: &Commits, findings: &mut Findings) -> Self {
         let mut model = Self {
             nodes: Vec::with_capacity(txns.txns.len()),
             versions: vec![Vec::new(); txns.keys.len()],
@@ -82,13 +82,13 @@ impl Model {
         };
         model.add_nodes(txns, commits);
         model.reserve(txns);
-        let by_revision = model.add_versions(txns)?;
-        model.find_unexplained(txns, &by_revision)?;
+        let by_revision = model.add_versions(txns, findings);
+        model.find_unexplained(txns, &by_revision, findings);
         model.add_stand_ins();
         model.sort_versions();
         model.tie_reads(txns);
-        model.check_absences(txns, commits)?;
-        Ok(model)
+        model.check_absences(txns, commits, findings);
+        model
     }
 
     /// The gap-free range of store revisions at which this version was current.
@@ -166,7 +166,7 @@ impl Model {
 
     /// Adds what is known to have been written. Returns who made each revision, by
     /// revision.
-    fn add_versions(&mut self, txns: &Txns<'_>) -> Result<Vec<(i64, usize)>, Box<Violation>> {
+    fn add_versions(&mut self, txns: &Txns<'_>, findings: &mut Findings) -> Vec<(i64, usize)> {
         for initial in &txns.initial {
             self.versions[initial.key].push(Version {
                 revision: initial.revision,
@@ -189,7 +189,7 @@ impl Model {
             // Of several that only deleted, all but one found nothing to delete.
             if pair[0].0 == pair[1].0 && (puts(pair[0].1) || puts(pair[1].1)) {
                 let nodes = [self.nodes[pair[0].1], self.nodes[pair[1].1]];
-                return Err(Box::new(explain::same_revision(txns, pair[0].0, nodes)));
+                explain::same_revision(txns, pair[0].0, nodes).note(findings);
             }
         }
         for (revision, at) in &writers {
@@ -209,7 +209,7 @@ impl Model {
         writers.reverse();
         writers.dedup_by_key(|(revision, _)| *revision);
         writers.reverse();
-        Ok(writers)
+        writers
     }
 
     /// Compares what was read with what was written, and notes the revisions that
@@ -218,7 +218,8 @@ impl Model {
         &mut self,
         txns: &Txns<'_>,
         by_revision: &[(i64, usize)],
-    ) -> Result<(), Box<Violation>> {
+        findings: &mut Findings,
+    ) {
         for node in &self.nodes {
             let txn = node.txn.expect("stand-ins come later");
             for (index, read) in txns.txns[txn].reads.iter().enumerate() {
@@ -231,13 +232,13 @@ impl Model {
                     if writer == Some(txn)
                         || written(txns, &self.nodes, version, read) != read.value.as_deref()
                     {
-                        return Err(Box::new(explain::other_value(txns, txn, read, writer)));
+                        explain::other_value(txns, txn, read, writer).note(findings);
                     }
                 } else if let Ok(place) =
                     by_revision.binary_search_by_key(&revision, |(revision, _)| *revision)
                 {
                     let writer = self.nodes[by_revision[place].1].txn;
-                    return Err(Box::new(explain::other_value(txns, txn, read, writer)));
+                    explain::other_value(txns, txn, read, writer).note(findings);
                 } else {
                     let entry = self
                         .unexplained
@@ -246,12 +247,11 @@ impl Model {
                             seen: Vec::new(),
                             seen_by: usize::MAX,
                         });
-                    entry.see(txns, read, (txn, index))?;
+                    entry.see(txns, read, (txn, index), findings);
                     entry.seen_by = entry.seen_by.min(node.returned);
                 }
             }
         }
-        Ok(())
     }
 
     fn add_stand_ins(&mut self) {
@@ -294,9 +294,11 @@ impl Model {
                     Some(0) => What::Absent,
                     Some(revision) => {
                         let versions = &mut self.versions[read.key];
-                        let version = find(versions, revision);
-                        let version =
-                            version.expect("each version that was read has a writer or a stand-in");
+                        // There is none where who committed at that revision did not write
+                        // the key.
+                        let Some(version) = find(versions, revision) else {
+                            continue;
+                        };
                         let seen_until = &mut versions[version].seen_until;
                         *seen_until = node.revision.map_or(0, |own| own - 1).max(*seen_until);
                         What::Version(version)
@@ -315,7 +317,7 @@ impl Model {
 impl Model {
     /// A key that was there before the run can only be absent if somebody may have
     /// deleted it.
-    fn check_absences(&self, txns: &Txns<'_>, commits: &Commits) -> Result<(), Box<Violation>> {
+    fn check_absences(&self, txns: &Txns<'_>, commits: &Commits, findings: &mut Findings) {
         let deletable = Deletable::of(txns, commits);
         for read in self
             .reads
@@ -329,10 +331,9 @@ impl Model {
                 && !deletable.may_be(read.key)
             {
                 let reader = self.nodes[read.node].txn.expect("only transactions read");
-                return Err(Box::new(explain::never_absent(txns, reader, read.key)));
+                explain::never_absent(txns, reader, read.key).note(findings);
             }
         }
-        Ok(())
     }
 }
 
@@ -342,15 +343,15 @@ impl Unexplained {
         txns: &Txns<'_>,
         read: &Read<'_>,
         by: (usize, usize),
-    ) -> Result<(), Box<Violation>> {
+        findings: &mut Findings,
+    ) {
         let Some((_, txn, index)) = self.seen.iter().find(|(key, ..)| *key == read.key) else {
             self.seen.push((read.key, by.0, by.1));
-            return Ok(());
+            return;
         };
-        if txns.txns[*txn].reads[*index].value == read.value {
-            return Ok(());
+        if txns.txns[*txn].reads[*index].value != read.value {
+            explain::two_values(txns, read, *txn, by.0).note(findings);
         }
-        Err(Box::new(explain::two_values(txns, read, *txn, by.0)))
     }
 }
 

@@ -13,17 +13,18 @@
 //! Transactions of unknown outcome whose writes nobody saw are taken not to have
 //! committed: a version more can only make reads staler. The exception are
 //! deletions, which leave nothing to see; reads of absent keys take that into
-//! account (see [`Deletable`](super::graph::Deletable)).
+//! account (see [`Deletable`](super::absence::Deletable)).
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::certificate;
-use super::cycle;
+use super::choice::{Choice, Judged};
 use super::explain;
 use super::extract::{Read, Txns};
-use super::graph::{self, Graph};
-use super::level::{Level, Rule};
 use super::model::{Commits, Model, Unexplained};
+use crate::isolation::anomaly::{Anomaly, Dependencies, Order};
+use crate::isolation::findings::Findings;
+use crate::isolation::settle::open_questions;
 use crate::verdict::Violation;
 
 /// How many choices are tried, and how many transactions are looked at on the way.
@@ -31,51 +32,86 @@ const TRIALS_MAX: usize = 1_000;
 const TRIAL_NODES_MAX: usize = 5_000_000;
 
 /// What is known about all choices together.
-pub(super) enum Finding {
-    /// Some choice explains everything.
-    Explained(Commits),
-    /// None does.
-    Violation(Box<Violation>),
-    /// Neither is certain.
-    Unknown(String),
+pub(super) struct Finding {
+    pub(super) answer: Answer,
+    /// What is wrong whatever the choice.
+    pub(super) certain: Findings,
+    /// Anomalies of which it is not known whether they occur.
+    pub(super) open: Vec<Anomaly>,
+    /// Why not, as a sentence.
+    pub(super) reason: String,
 }
 
-/// Looks for a choice that explains everything, as far as the level asks.
-pub(super) fn resolve(txns: &Txns<'_>, level: Level) -> Finding {
-    let known = || -> Commits { txns.txns.iter().map(|txn| txn.revision).collect() };
+/// Whether something is wrong that is asked about.
+pub(super) enum Answer {
+    /// Some choice has nothing of it.
+    Explained(Commits),
+    /// It is among what is wrong whatever the choice. This is a likely one.
+    Certain(Commits),
+    /// Each choice has something of it: what they have in common, and what one of them
+    /// has.
+    Always(Option<Anomaly>, Box<Violation>),
+    /// Neither is certain.
+    Unknown,
+}
+
+/// Looks for a choice that has none of the anomalies that are asked about.
+pub(super) fn resolve(txns: &Txns<'_>, is_asked: &dyn Fn(Anomaly) -> bool) -> Finding {
+    let known: Commits = txns.txns.iter().map(|txn| txn.revision).collect();
     let mut search = Search {
         txns,
-        level,
+        is_asked,
         writers: writers(txns),
         trials: 0,
         nodes: 0,
         unclear: None,
         first: None,
+        common: None,
     };
-    let guess = search.guess(known());
-    if guess.is_none()
-        && let Err(violation) = search.certain(&known())
-    {
-        return Finding::Violation(violation);
+    let (guess, is_proof) = search.guess(known.clone());
+    let unwritten = find_unwritten(txns);
+    if is_proof && unwritten.is_none() && txns.fault.is_none() {
+        return Finding::explained(guess);
     }
-    if let Some(violation) = find_unwritten(txns) {
-        return Finding::Violation(Box::new(violation));
+    let mut certain = search.certain(&known);
+    if let Some(unwritten) = unwritten {
+        unwritten.note(&mut certain.findings);
     }
-    if let Some(commits) = guess {
-        return Finding::Explained(commits);
+    let is_only_choice = guess == known && txns.blank.is_empty();
+    let (open, reason) = if is_proof {
+        (Vec::new(), "")
+    } else if is_only_choice {
+        (certain.open, certain.reason)
+    } else {
+        search.judged(&guess).into_open()
+    };
+    let mut finding = Finding {
+        answer: Answer::Certain(guess),
+        certain: certain.findings,
+        open,
+        reason: reason.to_owned(),
+    };
+    if !finding.certain.anomalies().any(is_asked) {
+        search.finish(known, &mut finding);
     }
-    if let Some(commits) = search.choose(known(), &mut Vec::new()) {
-        return Finding::Explained(commits);
-    }
-    match (search.unclear, search.first) {
-        (None, Some(violation)) => Finding::Violation(violation),
-        (Some(reason), _) => Finding::Unknown(reason),
-        (None, None) => unreachable!("a choice that fails says why"),
+    let certain = &finding.certain;
+    finding.open.retain(|anomaly| !certain.imply(*anomaly));
+    finding
+}
+
+impl Finding {
+    fn explained(commits: Commits) -> Self {
+        Self {
+            answer: Answer::Explained(commits),
+            certain: Findings::default(),
+            open: Vec::new(),
+            reason: String::new(),
+        }
     }
 }
 
 /// A read whose version is not known, of a value that nobody can have written there.
-fn find_unwritten(txns: &Txns<'_>) -> Option<Violation> {
+fn find_unwritten(txns: &Txns<'_>) -> Option<explain::Local> {
     let is_open = |read: &&Read<'_>| read.revision.is_none() && read.value.is_some();
     let mut open = (0..).zip(&txns.txns).filter(|(_, txn)| txn.committed);
     let (first, _) = open.find(|(_, txn)| txn.reads.iter().any(|read| is_open(&read)))?;
@@ -124,7 +160,7 @@ fn writers<'t>(txns: &'t Txns<'_>) -> Writers<'t> {
 
 struct Search<'t, 'h> {
     txns: &'t Txns<'h>,
-    level: Level,
+    is_asked: &'t dyn Fn(Anomaly) -> bool,
     writers: Writers<'t>,
     trials: usize,
     nodes: usize,
@@ -132,14 +168,20 @@ struct Search<'t, 'h> {
     unclear: Option<String>,
     /// What was wrong with the first choice.
     first: Option<Box<Violation>>,
+    /// What was wrong with all choices so far, if that was the same thing.
+    common: Option<Option<Anomaly>>,
 }
 
-impl Search<'_, '_> {
-    /// The best writer for each unexplained revision. Returns the choice when the
-    /// order of the revisions then explains everything.
-    fn guess(&self, mut commits: Commits) -> Option<Commits> {
+impl<'t, 'h> Search<'t, 'h> {
+    /// The best writer for each unexplained revision, and whether the order of the
+    /// revisions then explains everything.
+    fn guess(&self, mut commits: Commits) -> (Commits, bool) {
         loop {
-            let model = Model::of(self.txns, &commits).ok()?;
+            let mut findings = Findings::default();
+            let model = Model::of(self.txns, &commits, &mut findings);
+            if findings.anomalies().next().is_some() {
+                return (commits, false);
+            }
             let mut chosen = false;
             for (revision, unexplained) in model.unexplained.iter().rev() {
                 let mut candidates = self.candidates(*revision, unexplained, &commits);
@@ -149,7 +191,9 @@ impl Search<'_, '_> {
                     .retain(|txn| !only_likely || is_likely(self.txns, &model, *txn, *revision));
                 let best = candidates.into_iter().max_by_key(|txn| {
                     let invoked = self.txns.txns[*txn].invoked;
-                    (is_likely(self.txns, &model, *txn, *revision), invoked)
+                    let is_early = invoked < unexplained.seen_by;
+                    let is_likely = is_likely(self.txns, &model, *txn, *revision);
+                    (is_likely && is_early, is_early, invoked)
                 });
                 if let Some(best) = best {
                     commits[best] = Some(*revision);
@@ -157,34 +201,85 @@ impl Search<'_, '_> {
                 }
             }
             if !chosen {
-                return certificate::holds(self.txns, &model).then_some(commits);
+                let is_proof = certificate::holds(self.txns, &model);
+                return (commits, is_proof);
             }
         }
     }
 
     /// What is wrong whatever the choice.
-    fn certain(&self, known: &Commits) -> Result<(), Box<Violation>> {
-        let model = self.model(known)?;
-        for (revision, unexplained) in &model.unexplained {
+    fn certain(&self, known: &Commits) -> Judged {
+        let mut choice = Choice::of(self.txns, known);
+        let mut unexplained = std::mem::take(&mut choice.revisions.model.unexplained);
+        for (revision, unexplained) in &unexplained {
             let candidates = self.candidates(*revision, unexplained, known);
             if candidates.is_empty() && self.txns.blank.is_empty() {
-                return Err(self.nobody_wrote(unexplained));
+                self.nobody_wrote(unexplained).note(&mut choice.findings);
             }
         }
-        if let Order::Cyclic { nodes, graph } = self.sort(&model, known) {
-            return Err(Box::new(explain::cycle(
-                self.txns,
-                &model,
-                &cycle::find(&graph, &model, &nodes),
-            )));
+        std::mem::swap(&mut unexplained, &mut choice.revisions.model.unexplained);
+        choice.judge()
+    }
+
+    /// All that is wrong with a choice that leaves the other revisions to blank
+    /// transactions.
+    fn judged(&self, commits: &Commits) -> Judged {
+        self.judge(Choice::of(self.txns, commits))
+    }
+
+    fn judge(&self, mut choice: Choice<'_, '_>) -> Judged {
+        let unexplained = std::mem::take(&mut choice.revisions.model.unexplained);
+        // Each blank transaction has made one.
+        for left in unexplained.values().skip(self.txns.blank.len()) {
+            self.nobody_wrote(left).note(&mut choice.findings);
         }
-        Ok(())
+        let late = choice.late_stand_in(&unexplained);
+        choice.revisions.model.unexplained = unexplained.clone();
+        let mut judged = choice.judge();
+        if let Some(revision) = late {
+            self.note_late(revision, &unexplained[&revision], &mut judged);
+        }
+        judged
+    }
+
+    /// Notes that a blank transaction began too late to have made a revision. How bad a
+    /// cycle that is depends on which one it was.
+    fn note_late(&self, revision: i64, unexplained: &Unexplained, judged: &mut Judged) {
+        let mildest = Anomaly::Cycle(Dependencies::G2Item, Order::RealTime);
+        let (_, reader, read) = unexplained.seen[0];
+        let read = &self.txns.txns[reader].reads[read];
+        let late = || explain::too_late(self.txns, revision, reader, read);
+        judged.findings.note(mildest, late);
+        judged.open.extend(open_questions(&judged.findings));
+    }
+
+    /// Looks for a choice that explains what is asked about, as far as nothing certain
+    /// speaks against it.
+    fn finish(&mut self, known: Commits, finding: &mut Finding) {
+        let found = self.choose(known, &mut Vec::new());
+        finding.answer = match (found, self.unclear.take(), self.first.take()) {
+            (Some((commits, judged)), ..) => {
+                let (open, reason) = judged.into_open();
+                (finding.open, finding.reason) = (open, reason.to_owned());
+                Answer::Explained(commits)
+            }
+            (None, None, Some(violation)) => {
+                Answer::Always(self.common.take().flatten(), violation)
+            }
+            (None, Some(reason), _) => {
+                finding.open = open_questions(&finding.certain);
+                finding.open.extend([Anomaly::G1a, Anomaly::GarbageRead]);
+                finding.reason = reason;
+                Answer::Unknown
+            }
+            (None, None, None) => unreachable!("a choice that fails says why"),
+        };
     }
 
     /// Tries all choices. `blank` are the revisions that are left to transactions of
     /// which nothing is known.
-    fn choose(&mut self, mut commits: Commits, blank: &mut Vec<i64>) -> Option<Commits> {
-        let (model, revision, options) = loop {
+    fn choose(&mut self, mut commits: Commits, blank: &mut Vec<i64>) -> Option<(Commits, Judged)> {
+        let (choice, revision, options) = loop {
             self.trials += 1;
             self.nodes += commits.len();
             if self.trials > TRIALS_MAX || self.nodes > TRIAL_NODES_MAX {
@@ -194,8 +289,8 @@ impl Search<'_, '_> {
                 ));
                 return None;
             }
-            let model = self.consistent(&commits)?;
-            let open: Vec<(i64, Vec<usize>)> = self.open(&model, &commits, blank);
+            let choice = self.consistent(&commits)?;
+            let open = self.open(&choice.revisions.model, &commits, blank);
             // Where there is no choice there is nothing to try.
             let may_be_blank = blank.len() < self.txns.blank.len();
             let forced = |(_, options): &&(i64, Vec<usize>)| options.len() == 1 && !may_be_blank;
@@ -210,13 +305,13 @@ impl Search<'_, '_> {
                 continue;
             }
             // The revision with the least choice first, and of these the latest.
-            match open
+            let next = open
                 .into_iter()
                 .rev()
-                .min_by_key(|(_, options)| options.len())
-            {
-                Some((revision, options)) => break (model, revision, options),
-                None => return self.accept(commits, &model),
+                .min_by_key(|(_, options)| options.len());
+            match next {
+                Some((revision, options)) => break (choice, revision, options),
+                None => return self.accept(commits, choice),
             }
         };
         for option in &options {
@@ -227,17 +322,30 @@ impl Search<'_, '_> {
                 return found;
             }
         }
-        if blank.len() < self.txns.blank.len() {
+        let unmade = self.nobody_wrote(&choice.revisions.model.unexplained[&revision]);
+        // Where such reads are allowed, nobody need have made the revision.
+        let is_allowed = options.is_empty() && !(self.is_asked)(unmade.anomaly);
+        if blank.len() < self.txns.blank.len() || is_allowed {
             blank.push(revision);
             let found = self.choose(commits, blank);
             blank.pop();
             return found;
         }
         if options.is_empty() {
-            let violation = self.nobody_wrote(&model.unexplained[&revision]);
-            self.first.get_or_insert(violation);
+            self.fail(unmade.anomaly, Box::new(unmade.violation));
         }
         None
+    }
+
+    /// Notes what is wrong with a choice.
+    fn fail(&mut self, anomaly: Anomaly, violation: Box<Violation>) {
+        self.first.get_or_insert(violation);
+        self.common = Some(match self.common {
+            None => Some(anomaly),
+            Some(Some(common)) if common.implied().contains(&anomaly) => Some(anomaly),
+            Some(Some(common)) if anomaly.implied().contains(&common) => Some(common),
+            _ => None,
+        });
     }
 
     /// The unexplained revisions that are not left to blank transactions, each with
@@ -258,78 +366,55 @@ impl Search<'_, '_> {
         .collect()
     }
 
-    /// The model of a choice, unless something is wrong with it already.
-    fn consistent(&mut self, commits: &Commits) -> Option<Model> {
-        match self.model(commits) {
-            Ok(model) => match self.sort(&model, commits) {
-                Order::Sorted { .. } => Some(model),
-                Order::Cyclic { nodes, graph } => {
-                    if self.first.is_none() {
-                        let cycle = cycle::find(&graph, &model, &nodes);
-                        self.first = Some(Box::new(explain::cycle(self.txns, &model, &cycle)));
-                    }
-                    None
-                }
-            },
-            Err(violation) => {
-                self.first.get_or_insert(violation);
-                None
-            }
-        }
-    }
-
-    /// Whether a consistent choice that leaves open nothing but blank transactions
-    /// explains everything.
-    fn accept(&mut self, commits: Commits, model: &Model) -> Option<Commits> {
-        if certificate::holds(self.txns, model) {
-            return Some(commits);
-        }
-        let Order::Sorted {
-            deadlines,
-            ambiguous,
-        } = self.sort(model, &commits)
-        else {
-            return None;
+    /// A choice, unless something is wrong with it already that is asked about.
+    fn consistent(&mut self, commits: &Commits) -> Option<Choice<'t, 'h>> {
+        let choice = Choice::of(self.txns, commits);
+        let Some(anomaly) = choice.breaks(self.is_asked) else {
+            return Some(choice);
         };
-        if let Some(late) = late_stand_in(self.txns, model, &deadlines) {
-            let violation = self.nobody_wrote(&model.unexplained[&late]);
-            self.first.get_or_insert(violation);
+        if let Some(first) = self.first.clone() {
+            self.fail(anomaly, first);
             return None;
         }
-        if ambiguous {
-            let reason = "reads of absent keys that may have been deleted more than once, or unseen, can be explained in several ways";
-            self.unclear.get_or_insert_with(|| reason.to_owned());
-            return None;
+        let judged = choice.judge();
+        match judged.findings.first(self.is_asked) {
+            Some(violation) => self.fail(anomaly, Box::new(violation)),
+            None => self.unclear = Some(judged.reason.to_owned()),
         }
-        Some(commits)
+        None
     }
 
-    /// The versions that a choice means, unless something is wrong with them.
-    fn model(&self, commits: &Commits) -> Result<Model, Box<Violation>> {
-        let model = Model::of(self.txns, commits)?;
-        if self.level == Level::ItemCutIsolation
-            && let Some(reader) = find_changed(self.txns, &model)
+    /// Whether a choice that leaves open nothing but blank transactions explains what is
+    /// asked about.
+    fn accept(&mut self, commits: Commits, choice: Choice<'t, 'h>) -> Option<(Commits, Judged)> {
+        let model = &choice.revisions.model;
+        if self.txns.fault.is_none()
+            && choice.findings.anomalies().next().is_none()
+            && certificate::holds(self.txns, model)
         {
-            return Err(Box::new(explain::changed(self.txns, reader)));
+            return Some((commits, Judged::default()));
         }
-        Ok(model)
+        let judged = self.judge(choice);
+        if let Some(anomaly) = judged
+            .findings
+            .anomalies()
+            .find(|found| (self.is_asked)(*found))
+        {
+            let violation = judged.findings.first(self.is_asked)?;
+            self.fail(anomaly, Box::new(violation));
+            return None;
+        }
+        if judged.open.iter().any(|anomaly| (self.is_asked)(*anomaly)) {
+            self.unclear.get_or_insert_with(|| judged.reason.to_owned());
+            return None;
+        }
+        Some((commits, judged))
     }
 
-    fn sort(&self, model: &Model, commits: &Commits) -> Order {
-        let graph = Graph::of(self.txns, model, commits, self.level.rule());
-        match graph.sort(model) {
-            graph::Order::Sorted { deadlines } => Order::Sorted {
-                deadlines,
-                ambiguous: graph.ambiguous,
-            },
-            graph::Order::Cyclic { nodes } => Order::Cyclic { nodes, graph },
-        }
-    }
-
-    fn nobody_wrote(&self, unexplained: &Unexplained) -> Box<Violation> {
+    fn nobody_wrote(&self, unexplained: &Unexplained) -> explain::Local {
         let (_, reader, read) = unexplained.seen[0];
         let read = &self.txns.txns[reader].reads[read];
-        Box::new(explain::nobody_wrote(self.txns, reader, read))
+        explain::nobody_wrote(self.txns, reader, read)
     }
 
     /// The transactions that may have made a revision.
@@ -356,38 +441,14 @@ impl Search<'_, '_> {
                 .iter()
                 .any(|write| write.key == key && write.value.as_deref() == Some(value))
         };
-        let counts_time = self.level.rule() == Rule::RealTime;
         let may_have_made = |txn: &usize| {
             commits[*txn].is_none()
-                && (!counts_time || self.txns.txns[*txn].invoked < unexplained.seen_by)
                 && seen.iter().all(|(key, value)| wrote(*txn, *key, value))
                 && !read_itself(self.txns, *txn, revision)
         };
         let writers = self.writers.get(&seen[0]).map_or(&[][..], Vec::as_slice);
         writers.iter().copied().filter(may_have_made).collect()
     }
-}
-
-/// What sorting a model by all dependencies gave.
-enum Order {
-    Sorted {
-        deadlines: Vec<usize>,
-        ambiguous: bool,
-    },
-    Cyclic {
-        nodes: Vec<usize>,
-        graph: Graph,
-    },
-}
-
-/// The first transaction, taken to have committed, that read a key in two versions.
-fn find_changed(txns: &Txns<'_>, model: &Model) -> Option<usize> {
-    let taken = model.nodes.iter().filter_map(|node| node.txn);
-    taken.into_iter().find(|txn| {
-        let reads = &txns.txns[*txn].reads;
-        let earlier = |at: usize| reads[..at].iter().map(|read| read.key);
-        (0..reads.len()).any(|at| earlier(at).any(|key| key == reads[at].key))
-    })
 }
 
 /// A transaction cannot have read what it wrote itself.
@@ -417,30 +478,4 @@ fn is_likely(txns: &Txns<'_>, model: &Model, txn: usize, revision: i64) -> bool 
             .writes
             .iter()
             .any(|write| model.seen_unchanged(write.key, revision))
-}
-
-/// The first unexplained revision for which no blank transaction was invoked early
-/// enough. Invocations and deadlines are thresholds, so the earliest go together.
-fn late_stand_in(txns: &Txns<'_>, model: &Model, deadlines: &[usize]) -> Option<i64> {
-    let stand_ins = model
-        .nodes
-        .iter()
-        .zip(deadlines)
-        .filter(|(node, _)| node.txn.is_none());
-    let mut stand_ins: Vec<(usize, i64)> = stand_ins
-        .filter_map(|(node, deadline)| Some((*deadline, node.revision?)))
-        .collect();
-    stand_ins.sort_unstable();
-    let invoked = txns
-        .blank
-        .iter()
-        .map(|operation| txns.operations[*operation].invoked);
-    let mut invoked = invoked.map(Some).chain(std::iter::repeat(None));
-    let late = stand_ins.into_iter().find(|(deadline, _)| {
-        invoked
-            .next()
-            .flatten()
-            .is_none_or(|invoked| invoked > *deadline)
-    });
-    late.map(|(_, revision)| revision)
 }

@@ -11,7 +11,7 @@ use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use etcd_checker::history::Source;
 use etcd_checker::import::{Budget, Format};
-use etcd_checker::{Checked, Consistency, Model, Options};
+use etcd_checker::{Checked, Consistency, KeyOrders, Model, Options};
 use serde_json::Value;
 
 use crate::exit_code::{self, Status};
@@ -29,6 +29,7 @@ Examples:
   etcd-recipes sim queue --seed 7 --history - | etcd-recipes check -
   etcd-recipes check --model transactions bank.jsonl.zst
   etcd-recipes check --consistency snapshot-isolation append.jsonl
+  etcd-recipes check --consistency serializable --linearizable-keys registers.edn
   etcd-recipes check --html queue.html queue.jsonl   then open it in a browser
 
 What other tools write is recognized by its content, packed by gzip or zstd or not:
@@ -64,10 +65,26 @@ pub(crate) struct Check {
 
     /// The consistency models that transactions must satisfy, instead of what the header says
     ///
-    /// For the model list-append. Without this and without a word in the header it is
-    /// strict-serializable
+    /// For the models transactions, bank, list-append and rw-register. Without this and
+    /// without a word in the header it is strict-serializable
     #[arg(long, alias = "consistency-models", value_name = "NAME", value_delimiter = ',', value_parser = consistency_parser())]
     consistency: Vec<Consistency>,
+
+    /// Take for granted that each key by itself respects real time, as Elle does
+    ///
+    /// For the model rw-register, as the two below. Nobody says in which order the values
+    /// of a register came; what the system is known to keep tells more of it, at models
+    /// weaker than strict-serializable
+    #[arg(long)]
+    linearizable_keys: bool,
+
+    /// Take for granted that each key by itself respects the order of each process
+    #[arg(long)]
+    sequential_keys: bool,
+
+    /// Take for granted that who reads a key and writes it, writes over what was read
+    #[arg(long)]
+    wfr_keys: bool,
 
     /// A parameter of the model, instead of what the header says, such as initial=0
     ///
@@ -224,6 +241,11 @@ impl Check {
     fn judge(&self, path: &Path) -> anyhow::Result<Checked> {
         let mut check = etcd_checker::Check::new().options(Options {
             consistency: self.consistency.clone(),
+            keys: KeyOrders {
+                linearizable: self.linearizable_keys,
+                sequential: self.sequential_keys,
+                writes_follow_reads: self.wfr_keys,
+            },
             ..Options::default()
         });
         if let Some(format) = self.from {

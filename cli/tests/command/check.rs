@@ -357,3 +357,69 @@ fn a_simulated_violation_says_how_to_do_it_again() {
     let ran = folder.run("check h.jsonl").exits_with(1);
     folder.shell(ran.labelled("reproduce:")).exits_with(1);
 }
+
+/// Two registers that are set in opposite orders, and what was read of them afterwards.
+const WRITE_CYCLE: [&str; 8] = [
+    r#"{"time":1,"process":0,"type":"invoke","f":"txn","value":[["w","x",1],["w","y",2]]}"#,
+    r#"{"time":2,"process":1,"type":"invoke","f":"txn","value":[["w","x",2],["w","y",1]]}"#,
+    r#"{"time":3,"process":0,"type":"ok","f":"txn","value":[["w","x",1],["w","y",2]]}"#,
+    r#"{"time":4,"process":1,"type":"ok","f":"txn","value":[["w","x",2],["w","y",1]]}"#,
+    r#"{"time":5,"process":0,"type":"invoke","f":"txn","value":[["r","x",null]]}"#,
+    r#"{"time":6,"process":0,"type":"ok","f":"txn","value":[["r","x",2]]}"#,
+    r#"{"time":7,"process":1,"type":"invoke","f":"txn","value":[["r","y",null]]}"#,
+    r#"{"time":8,"process":1,"type":"ok","f":"txn","value":[["r","y",2]]}"#,
+];
+
+#[test]
+fn the_order_of_keys_can_be_taken_for_granted() {
+    let folder = Folder::new();
+    folder.write("h", history("rw-register", &WRITE_CYCLE));
+    let check = "check --consistency read-uncommitted h";
+    folder.run(check).exits_with(0).says("h: valid");
+    for flag in ["--sequential-keys", "--linearizable-keys"] {
+        folder
+            .run(&format!("{check} {flag}"))
+            .exits_with(1)
+            .says("h: safety violation: G0");
+    }
+    let each_over_the_other = [
+        r#"{"time":1,"process":0,"type":"invoke","f":"txn"}"#,
+        r#"{"time":2,"process":1,"type":"invoke","f":"txn"}"#,
+        r#"{"time":3,"process":0,"type":"ok","f":"txn","value":[["w","x",1],["r","y",1],["w","y",2]]}"#,
+        r#"{"time":4,"process":1,"type":"ok","f":"txn","value":[["r","x",1],["w","x",2],["w","y",1]]}"#,
+    ];
+    folder.write("h", history("rw-register", &each_over_the_other));
+    folder.run(check).exits_with(0).says("h: valid");
+    folder
+        .run(&format!("{check} --wfr-keys"))
+        .exits_with(1)
+        .says("h: safety violation: G0");
+}
+
+#[test]
+fn parameters_of_the_model_can_be_given() {
+    let folder = Folder::new();
+    let read = [
+        r#"{"time":1,"process":0,"type":"invoke","f":"read"}"#,
+        r#"{"time":2,"process":0,"type":"ok","f":"read","value":7}"#,
+    ];
+    folder.write("h", history("register", &read));
+    folder.run("check h").exits_with(1).says("h: ");
+    folder
+        .run("check --parameter initial=7 h")
+        .exits_with(0)
+        .says("h: valid");
+    folder.run("check --parameter initial=8 h").exits_with(1);
+    // What stands in the header gives way.
+    let with_header =
+        history("register", &read).replace(r#""source""#, r#""parameters":{"initial":8},"source""#);
+    folder.write("with-header", with_header);
+    folder.run("check with-header").exits_with(1);
+    folder
+        .run("check --parameter initial=7 with-header")
+        .exits_with(0);
+    folder
+        .run("check --parameter initial h")
+        .exits_with(2)
+        .notes("such as initial=0");
+}
