@@ -19,6 +19,12 @@ pub(crate) trait Relations {
     /// The transactions without which a step would not follow.
     fn evidence(&self, step: &Step) -> Vec<u32>;
 
+    /// Fewer transactions that prove an anomaly, with a sentence about them, where some of
+    /// those of a cycle and its evidence can be spared.
+    fn fewer(&self, _anomaly: Anomaly, _members: &[u32]) -> Option<(String, Vec<u32>)> {
+        None
+    }
+
     /// The step in words, where `first` and `second` are how the two are called.
     fn say(&self, step: &Step, first: &str, second: &str) -> String;
 }
@@ -67,7 +73,8 @@ pub(crate) fn find(
                     let (dependencies, order) = cycle::classify(&steps);
                     let anomaly = Anomaly::Cycle(dependencies, order);
                     findings.add(parties, anomaly, || {
-                        explain::cycle(parties, relations, &steps)
+                        let told = explain::cycle(parties, relations, &steps);
+                        relations.fewer(anomaly, &told.1).unwrap_or(told)
                     });
                 }
             }

@@ -65,6 +65,14 @@ pub(super) enum Answer {
     Unknown,
 }
 
+/// What became of it, and where.
+pub(super) struct Solution {
+    pub(super) answer: Answer,
+    /// Two points between which it became impossible: there is no order of what is around
+    /// them, though perhaps not of these alone.
+    pub(super) conflict: Option<Arc>,
+}
+
 impl Problem {
     /// One of the two sets of arcs. The first of each is what the choice is about.
     pub(super) fn choose(
@@ -86,10 +94,17 @@ impl Problem {
         self.arcs.len() + self.sides.len()
     }
 
-    pub(super) fn solve(&self) -> Answer {
-        match Search::new(self) {
-            Some(mut search) => search.run(),
-            None => Answer::Unknown,
+    pub(super) fn solve(&self) -> Solution {
+        let Some(mut search) = Search::new(self) else {
+            return Solution {
+                answer: Answer::Unknown,
+                conflict: None,
+            };
+        };
+        let answer = search.run();
+        Solution {
+            answer,
+            conflict: search.conflict.filter(|_| answer == Answer::Impossible),
         }
     }
 
@@ -141,6 +156,8 @@ struct Search<'p> {
     /// Whether trials were made that cannot be taken back any more.
     is_committed: bool,
     steps: u64,
+    /// The arc that could not be drawn last.
+    conflict: Option<Arc>,
 }
 
 impl<'p> Search<'p> {
@@ -204,6 +221,7 @@ impl<'p> Search<'p> {
             trials: Vec::new(),
             is_committed: false,
             steps: 0,
+            conflict: None,
         })
     }
 
@@ -313,8 +331,17 @@ impl<'p> Search<'p> {
                 Ok(())
             }
             taken if taken == side => Ok(()),
-            _ => Err(Conflict),
+            _ => {
+                let arc = self.problem.side(choice, side)[0];
+                Err(self.clash(arc))
+            }
         }
+    }
+
+    /// Notes which arc cannot be drawn.
+    fn clash(&mut self, arc: Arc) -> Conflict {
+        self.conflict = Some(arc);
+        Conflict
     }
 
     fn is_before_in_time(&self, first: u32, second: u32) -> bool {
@@ -338,7 +365,7 @@ impl<'p> Search<'p> {
         while let Some((from, to)) = self.queue.pop() {
             if from == to || self.reaches(to, from) {
                 self.queue.clear();
-                return Err(Conflict);
+                return Err(self.clash((from, to)));
             }
             if !self.reaches(from, to)
                 && let Err(conflict) = self.add(from, to)
@@ -425,7 +452,7 @@ impl<'p> Search<'p> {
                     continue;
                 }
                 if behind == point || self.is_before_in_time(behind, point) {
-                    return Err(Conflict);
+                    return Err(self.clash((point, behind)));
                 }
                 new |= 1 << bit;
                 self.note_before(point, behind);
@@ -464,7 +491,7 @@ impl<'p> Search<'p> {
             if self.taken[choice as usize] != side {
                 self.take(choice, 1 - side)?;
             } else {
-                return Err(Conflict);
+                return Err(self.clash((from, to)));
             }
             at += 1;
         }
@@ -486,7 +513,7 @@ mod tests {
         for [first, second] in choices {
             problem.choose(first.iter().copied(), second.iter().copied());
         }
-        problem.solve()
+        problem.solve().answer
     }
 
     #[test]

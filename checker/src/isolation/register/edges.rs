@@ -1,15 +1,17 @@
 //! The dependencies that reads and writes of registers show.
 
-use super::super::anomaly::Order;
+use super::super::anomaly::{Anomaly, Dependencies, Order};
 use super::super::cycle::Step;
 use super::super::cycles::Relations;
 use super::super::graph::{Builder, Graph, Why};
 use super::super::group::Group;
 use super::super::options::KeyOrders;
+use super::super::order::Answer;
 use super::super::txns::{NONE, Txns, What};
 use super::local::show;
-use super::orders::Known;
+use super::orders::{Ideal, Known, Orders};
 use super::succession::Successions;
+use super::unordered;
 use super::versions::Versions;
 
 /// The dependencies between all transactions that took effect.
@@ -201,6 +203,27 @@ impl Relations for Registers<'_, '_> {
             evidence.extend(writers.into_iter().filter(|writer| *writer != NONE));
         }
         evidence
+    }
+
+    /// Evidence is of single steps, and what proves one may make another one needless.
+    fn fewer(&self, anomaly: Anomaly, members: &[u32]) -> Option<(String, Vec<u32>)> {
+        let Anomaly::Cycle(dependencies, order) = anomaly else {
+            return None;
+        };
+        let ideal = match dependencies {
+            Dependencies::G0 | Dependencies::G1c => return None,
+            Dependencies::GSingle | Dependencies::GNonadjacent => Ideal::Snapshots,
+            Dependencies::G2Item => Ideal::Serial,
+        };
+        if self.keys != KeyOrders::default() {
+            return None;
+        }
+        let orders = Orders::of(self.txns, self.versions, &[]);
+        let question = orders.question(ideal, order);
+        let is_proof = orders.exists(question, members).answer == Answer::Impossible;
+        let core = orders.core(question, is_proof.then(|| members.to_vec())?);
+        let sentence = || unordered(self.txns, ideal, order, &core);
+        (core.len() < members.len()).then(|| (sentence(), core.clone()))
     }
 
     fn say(&self, step: &Step, first: &str, second: &str) -> String {

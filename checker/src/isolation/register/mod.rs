@@ -35,12 +35,14 @@
 //!
 //! # Cost
 //!
-//! O(n c) for n transactions of which c overlap, and the square of that for those in doubt;
-//! without real time O(n^2). Whether transactions of registers are serializable is
+//! O(n c) for n transactions of which c overlap, and the square of that for those in doubt.
+//! Without real time it is O(n^2) for those near what real time forbids (`nearby`), and only
+//! where these do not decide, for all. Whether transactions of registers are serializable is
 //! NP-complete (Papadimitriou 1979): where a budget does not suffice, the verdict is *unknown*.
 
 mod edges;
 mod local;
+mod nearby;
 mod orders;
 mod succession;
 mod versions;
@@ -61,7 +63,8 @@ use crate::history::{History, HistoryError, Problem};
 use crate::verdict::Verdict;
 
 use edges::Registers;
-use orders::{Ideal, Known, Orders};
+use nearby::Nearby;
+use orders::{Found, Ideal, Known, Orders};
 use succession::Successions;
 use versions::Versions;
 
@@ -160,7 +163,7 @@ impl Registry<'_, '_> {
         let (txns, versions) = (self.txns, self.versions);
         if !takes_order_for_granted
             && !self.is_hopeless()
-            && self.order(&[], Ideal::Serial, Order::RealTime) == Answer::Possible
+            && self.in_real_time(&[], Ideal::Serial).answer == Answer::Possible
         {
             return (Vec::new(), String::new());
         }
@@ -195,8 +198,9 @@ impl Registry<'_, '_> {
         self.findings.anomalies().any(breaks)
     }
 
-    fn order(&self, known: &[Known], ideal: Ideal, order: Order) -> Answer {
-        Orders::of(self.txns, self.versions, known).exists(ideal, order)
+    fn in_real_time(&self, known: &[Known], ideal: Ideal) -> Found {
+        let orders = Orders::of(self.txns, self.versions, known);
+        orders.exists(orders.question(ideal, Order::RealTime), &orders.all())
     }
 
     /// Looks for orders that rule out what was not found. Where there is none, that is
@@ -206,30 +210,32 @@ impl Registry<'_, '_> {
         open.retain(|anomaly| is_of_snapshots(*anomaly));
         // Where something worse was found in an order, no model that is open asks for more.
         open.retain(|anomaly| !self.is_outdone(*anomaly));
+        let orders = Orders::of(self.txns, self.versions, known);
         let mut impossible = Vec::new();
         for (ideal, dependencies) in IDEALS {
             // From the most to the least that is asked for.
             let mut least = None;
+            let mut conflict = None;
             for order in Order::ALL.into_iter().rev() {
                 if !open.contains(&Anomaly::Cycle(dependencies, order)) {
                     continue;
                 }
-                match self.order(known, ideal, order) {
-                    Answer::Possible => {
+                match answer(&orders, ideal, order, &mut conflict) {
+                    Nearby::Possible => {
                         open.retain(|open| !is_ruled_out(*open, dependencies, order));
                         break;
                     }
-                    Answer::Impossible => least = Some(order),
-                    Answer::Unknown => {}
+                    Nearby::Impossible(txns) => least = Some((order, txns)),
+                    Nearby::Unknown => {}
                 }
             }
-            impossible.extend(least.map(|order| (ideal, dependencies, order)));
+            impossible.extend(least.map(|(order, txns)| (ideal, dependencies, order, txns)));
         }
         // Who lacks snapshots lacks an order, too.
-        for (ideal, dependencies, order) in impossible.into_iter().rev() {
+        for (ideal, dependencies, order, txns) in impossible.into_iter().rev() {
             let anomaly = Anomaly::Cycle(dependencies, order);
             if !self.findings.imply(anomaly) {
-                self.add_unordered(known, ideal, anomaly);
+                self.add_unordered(&orders, ideal, anomaly, txns);
             }
         }
         open.retain(|anomaly| !self.findings.imply(*anomaly));
@@ -246,28 +252,20 @@ impl Registry<'_, '_> {
     }
 
     /// Notes that some transactions have no order.
-    fn add_unordered(&mut self, known: &[Known], ideal: Ideal, anomaly: Anomaly) {
+    fn add_unordered(
+        &mut self,
+        orders: &Orders<'_, '_>,
+        ideal: Ideal,
+        anomaly: Anomaly,
+        txns: Vec<u32>,
+    ) {
         let Anomaly::Cycle(_, order) = anomaly else {
             return;
         };
-        let core = Orders::of(self.txns, self.versions, known).core(ideal, order);
+        let core = orders.core(orders.question(ideal, order), txns);
         self.findings.add(self.txns, anomaly, || {
-            let what = match ideal {
-                Ideal::Serial => "no order of these transactions explains what they read",
-                Ideal::Snapshots => {
-                    "no snapshots of what these transactions wrote explain what they read"
-                }
-            };
-            let kept = match order {
-                Order::Any => "",
-                Order::Process => ", if each process does one after the other",
-                Order::RealTime => ", if what was acknowledged comes before what began later",
-            };
-            let who: Vec<String> = (1..)
-                .zip(&core)
-                .map(|(number, txn)| explain::introduce(self.txns, *txn, &format!("T{number}")))
-                .collect();
-            (format!("{what}{kept} ({})", who.join(", ")), core)
+            let sentence = unordered(self.txns, ideal, order, &core);
+            (sentence, core)
         });
     }
 
@@ -356,6 +354,63 @@ impl Registry<'_, '_> {
             (sentence, who)
         });
     }
+}
+
+/// Whether there is such an order. `conflict` keeps where real time allows none, once that is
+/// known.
+fn answer(
+    orders: &Orders<'_, '_>,
+    ideal: Ideal,
+    order: Order,
+    conflict: &mut Option<Vec<u32>>,
+) -> Nearby {
+    if conflict.is_none() {
+        let question = orders.question(ideal, Order::RealTime);
+        let found = orders.exists(question, &orders.all());
+        match found.answer {
+            // Then there is one that asks for less.
+            Answer::Possible => return Nearby::Possible,
+            Answer::Impossible => *conflict = Some(found.conflict),
+            Answer::Unknown => {}
+        }
+    }
+    let near = match conflict {
+        Some(conflict) => nearby::search(orders, ideal, order, conflict),
+        None => Nearby::Unknown,
+    };
+    match (near, order) {
+        (Nearby::Unknown, Order::RealTime) if conflict.is_some() => {
+            Nearby::Impossible(orders.all())
+        }
+        (Nearby::Unknown, Order::RealTime) => Nearby::Unknown,
+        (Nearby::Unknown, _) => {
+            let all = orders.all();
+            match orders.exists(orders.question(ideal, order), &all).answer {
+                Answer::Possible => Nearby::Possible,
+                Answer::Impossible => Nearby::Impossible(all),
+                Answer::Unknown => Nearby::Unknown,
+            }
+        }
+        (near, _) => near,
+    }
+}
+
+/// The sentence about transactions that have no order.
+fn unordered(txns: &Txns<'_>, ideal: Ideal, order: Order, core: &[u32]) -> String {
+    let what = match ideal {
+        Ideal::Serial => "no order of these transactions explains what they read",
+        Ideal::Snapshots => "no snapshots of what these transactions wrote explain what they read",
+    };
+    let kept = match order {
+        Order::Any => "",
+        Order::Process => ", if each process does one after the other",
+        Order::RealTime => ", if what was acknowledged comes before what began later",
+    };
+    let who: Vec<String> = (1..)
+        .zip(core)
+        .map(|(number, txn)| explain::introduce(txns, *txn, &format!("T{number}")))
+        .collect();
+    format!("{what}{kept} ({})", who.join(", "))
 }
 
 /// Whether only an order of the versions can tell if there is such a cycle.

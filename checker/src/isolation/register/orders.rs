@@ -32,58 +32,92 @@ pub(super) enum Ideal {
 /// An order of the versions that is known: of a key, the places of two.
 pub(super) type Known = (u32, usize, usize);
 
+/// The event before which a transaction cannot have happened, and that by which it had.
+pub(super) type Interval = (u32, u32);
+
 pub(super) struct Orders<'t, 'h> {
     pub(super) txns: &'t Txns<'h>,
     pub(super) versions: &'t Versions,
-    /// By transaction: the event by which it had happened.
-    pub(super) ends: Vec<u32>,
+    /// By transaction, ascending by where they begin: in real time.
+    pub(super) times: Vec<Interval>,
     pub(super) known: &'t [Known],
+}
+
+/// What became of the search for an order.
+pub(super) struct Found {
+    pub(super) answer: Answer,
+    /// Transactions around which there is none.
+    pub(super) conflict: Vec<u32>,
+}
+
+/// What is asked of an order.
+#[derive(Clone, Copy)]
+pub(super) struct Question<'q> {
+    pub(super) ideal: Ideal,
+    pub(super) order: Order,
+    /// When transactions happened, where that counts.
+    pub(super) times: Option<&'q [Interval]>,
 }
 
 impl<'t, 'h> Orders<'t, 'h> {
     pub(super) fn of(txns: &'t Txns<'h>, versions: &'t Versions, known: &'t [Known]) -> Self {
+        let invoked = txns.txns.iter().map(|txn| txn.invoked);
         Self {
             txns,
             versions,
-            ends: ends(txns, versions),
+            times: invoked.zip(ends(txns, versions)).collect(),
             known,
         }
     }
 
-    /// Whether there is such an order.
-    pub(super) fn exists(&self, ideal: Ideal, order: Order) -> Answer {
-        self.exists_among(ideal, order, &|txn| self.versions.happened[txn as usize])
+    pub(super) fn question(&self, ideal: Ideal, order: Order) -> Question<'_> {
+        let times = (order == Order::RealTime).then_some(self.times.as_slice());
+        Question {
+            ideal,
+            order,
+            times,
+        }
     }
 
-    /// As [`exists`](Self::exists), for some of the transactions that took effect: what
-    /// they read of others counts for nothing.
-    fn exists_among(&self, ideal: Ideal, order: Order, is_in: &dyn Fn(u32) -> bool) -> Answer {
-        let count = (0..self.txns.len()).filter(|txn| is_in(u32::try_from(*txn).unwrap_or(NONE)));
-        if order != Order::RealTime && count.count() > AT_ONCE_MAX {
-            return Answer::Unknown;
+    /// The transactions that took effect.
+    pub(super) fn all(&self) -> Vec<u32> {
+        let count = u32::try_from(self.txns.len()).unwrap_or(NONE);
+        let happened = |txn: &u32| self.versions.happened[*txn as usize];
+        (0..count).filter(happened).collect()
+    }
+
+    /// Whether there is such an order of these transactions, ascending, all of which took
+    /// effect: what they read of others counts for nothing.
+    pub(super) fn exists(&self, question: Question<'_>, among: &[u32]) -> Found {
+        let unknown = Found {
+            answer: Answer::Unknown,
+            conflict: Vec::new(),
+        };
+        if question.times.is_none() && among.len() > AT_ONCE_MAX {
+            return unknown;
         }
-        let mut asked = Asked::new(self, ideal, order, is_in);
+        let mut asked = Asked::new(self, question, among);
         asked.add_processes();
         asked.add_known();
-        for key in 0..self.versions.keys.len() {
+        for key in asked.keys() {
             asked.add_key(key);
             if asked.problem.size() > ARCS_MAX {
-                return Answer::Unknown;
+                return unknown;
             }
         }
-        asked.problem.solve()
+        let solution = asked.problem.solve();
+        let ends = solution.conflict.map(|(from, to)| [from, to]);
+        let txn = |point: u32| among[point as usize / question.ideal.points()];
+        Found {
+            answer: solution.answer,
+            conflict: ends.into_iter().flatten().map(txn).collect(),
+        }
     }
 
-    /// Some transactions that have no such order, of which none can be left out, unless
-    /// it takes too long to find them.
-    pub(super) fn core(&self, ideal: Ideal, order: Order) -> Vec<u32> {
-        let is_impossible = |txns: &[u32]| {
-            let is_in = |txn: u32| txns.binary_search(&txn).is_ok();
-            self.exists_among(ideal, order, &is_in) == Answer::Impossible
-        };
-        let happened = |txn: &u32| self.versions.happened[*txn as usize];
-        let count = u32::try_from(self.txns.len()).unwrap_or(NONE);
-        let mut core: Vec<u32> = (0..count).filter(happened).collect();
+    /// Of transactions that have no such order some that have none, and of which none can be
+    /// left out, unless it takes too long to find them.
+    pub(super) fn core(&self, question: Question<'_>, mut core: Vec<u32>) -> Vec<u32> {
+        let is_impossible = |txns: &[u32]| self.exists(question, txns).answer == Answer::Impossible;
         // As many of the first as it takes, then as few of these as it takes.
         let end = shortest(core.len(), |end| is_impossible(&core[..end]));
         core.truncate(end);
@@ -108,6 +142,16 @@ impl<'t, 'h> Orders<'t, 'h> {
             }
         }
         core
+    }
+}
+
+impl Ideal {
+    /// How many points a transaction has.
+    fn points(self) -> usize {
+        match self {
+            Self::Serial => 1,
+            Self::Snapshots => 2,
+        }
     }
 }
 
@@ -154,47 +198,63 @@ fn ends(txns: &Txns<'_>, versions: &Versions) -> Vec<u32> {
 
 struct Asked<'o, 't, 'h> {
     orders: &'o Orders<'t, 'h>,
-    ideal: Ideal,
-    order: Order,
-    is_in: &'o dyn Fn(u32) -> bool,
-    /// By transaction: its first point, or [`NONE`].
+    question: Question<'o>,
+    among: &'o [u32],
+    /// By transaction from the first on: its first point, or [`NONE`].
     points: Vec<u32>,
     problem: Problem,
 }
 
 impl<'o, 't, 'h> Asked<'o, 't, 'h> {
-    fn new(
-        orders: &'o Orders<'t, 'h>,
-        ideal: Ideal,
-        order: Order,
-        is_in: &'o dyn Fn(u32) -> bool,
-    ) -> Self {
+    fn new(orders: &'o Orders<'t, 'h>, question: Question<'o>, among: &'o [u32]) -> Self {
+        let width = match (among.first(), among.last()) {
+            (Some(first), Some(last)) => (last - first + 1) as usize,
+            _ => 0,
+        };
         let mut asked = Self {
             orders,
-            ideal,
-            order,
-            is_in,
-            points: vec![NONE; orders.txns.len()],
+            question,
+            among,
+            points: vec![NONE; width],
             problem: Problem::default(),
         };
-        for txn in 0..orders.txns.len() {
-            let number = u32::try_from(txn).unwrap_or(NONE);
-            if !is_in(number) {
-                continue;
-            }
+        for txn in among {
             let point = u32::try_from(asked.problem.invoked.len()).unwrap_or(NONE);
-            asked.points[txn] = point;
-            let (invoked, returned) = match order {
-                Order::RealTime => (orders.txns.txns[txn].invoked, orders.ends[txn]),
-                _ => (0, NONE),
-            };
+            asked.points[(txn - among[0]) as usize] = point;
+            let (invoked, returned) = asked.span(*txn);
             asked.add_point(invoked, returned);
-            if ideal == Ideal::Snapshots {
+            if question.ideal == Ideal::Snapshots {
                 asked.add_point(invoked, returned);
                 asked.problem.arcs.push((point, point + 1));
             }
         }
         asked
+    }
+
+    fn point(&self, txn: u32) -> Option<u32> {
+        let first = *self.among.first()?;
+        let point = *self.points.get(txn.checked_sub(first)? as usize)?;
+        (point != NONE).then_some(point)
+    }
+
+    fn is_in(&self, txn: u32) -> bool {
+        self.point(txn).is_some()
+    }
+
+    /// The keys that matter.
+    fn keys(&self) -> Vec<usize> {
+        let keys = self.orders.versions.keys.len();
+        if self.among.len() >= keys {
+            return (0..keys).collect();
+        }
+        let micro = self
+            .among
+            .iter()
+            .flat_map(|txn| self.orders.txns.micro(*txn));
+        let mut keys: Vec<usize> = micro.map(|micro| micro.key as usize).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        keys
     }
 
     fn add_point(&mut self, invoked: u32, returned: u32) {
@@ -204,27 +264,24 @@ impl<'o, 't, 'h> Asked<'o, 't, 'h> {
 
     /// When a transaction reads.
     fn reads(&self, txn: u32) -> u32 {
-        self.points[txn as usize]
+        self.point(txn)
+            .expect("only those are asked about that are in")
     }
 
     /// When it writes.
     fn writes(&self, txn: u32) -> u32 {
-        self.points[txn as usize] + u32::from(self.ideal == Ideal::Snapshots)
+        self.reads(txn) + u32::from(self.question.ideal == Ideal::Snapshots)
     }
 
     fn add_processes(&mut self) {
-        if self.order != Order::Process {
+        if self.question.order != Order::Process {
             return;
         }
         let mut last = rustc_hash::FxHashMap::default();
-        for txn in 0..self.orders.txns.len() {
-            let txn = u32::try_from(txn).unwrap_or(NONE);
-            if self.points[txn as usize] == NONE {
-                continue;
-            }
-            let process = self.orders.txns.operation(txn).process();
-            if let Some(before) = last.insert(process, txn) {
-                let arc = (self.writes(before), self.reads(txn));
+        for txn in self.among {
+            let process = self.orders.txns.operation(*txn).process();
+            if let Some(before) = last.insert(process, *txn) {
+                let arc = (self.writes(before), self.reads(*txn));
                 self.problem.arcs.push(arc);
             }
         }
@@ -234,8 +291,8 @@ impl<'o, 't, 'h> Asked<'o, 't, 'h> {
         for (key, first, second) in self.orders.known {
             let versions = &self.orders.versions.keys[*key as usize];
             let (first, second) = (&versions[*first], &versions[*second]);
-            let is_in = |txn: &u32| *txn != NONE && *txn != second.writer && (self.is_in)(*txn);
-            if second.writer == NONE || !(self.is_in)(second.writer) {
+            let is_in = |txn: &u32| *txn != NONE && *txn != second.writer && self.is_in(*txn);
+            if second.writer == NONE || !self.is_in(second.writer) {
                 continue;
             }
             let to = second.writer;
@@ -251,7 +308,7 @@ impl<'o, 't, 'h> Asked<'o, 't, 'h> {
 
     fn add_key(&mut self, key: usize) {
         let versions = &self.orders.versions.keys[key];
-        let is_in = |txn: &u32| (self.is_in)(*txn);
+        let is_in = |txn: &u32| self.is_in(*txn);
         let (mut writers, mut arcs) = (Vec::new(), Vec::new());
         for (place, version) in (0_u32..).zip(versions) {
             if version.writer != NONE && is_in(&version.writer) {
@@ -269,24 +326,19 @@ impl<'o, 't, 'h> Asked<'o, 't, 'h> {
     }
 
     fn span(&self, txn: u32) -> (u32, u32) {
-        match self.order {
-            Order::RealTime => (
-                self.orders.txns.txns[txn as usize].invoked,
-                self.orders.ends[txn as usize],
-            ),
-            _ => (0, NONE),
+        match self.question.times {
+            Some(times) => times[txn as usize],
+            None => (0, NONE),
         }
     }
 
     /// Who found nothing comes before all writers.
     fn add_before_all(&mut self, key: usize, writers: &[(u32, u32)]) {
         let nothing = &self.orders.versions.keys[key][0];
-        for reader in nothing
-            .readers
-            .iter()
-            .filter(|reader| (self.is_in)(**reader))
-        {
-            self.come_before(*reader, writers);
+        for reader in &nothing.readers {
+            if self.is_in(*reader) {
+                self.come_before(*reader, writers);
+            }
         }
     }
 
@@ -309,7 +361,7 @@ impl<'o, 't, 'h> Asked<'o, 't, 'h> {
 
     /// Who read a version comes before all writers that began after its own had returned.
     fn add_behind(&mut self, key: usize, writers: &[(u32, u32)]) {
-        if self.order != Order::RealTime {
+        if self.question.times.is_none() {
             return;
         }
         for (writer, place) in writers {
@@ -317,7 +369,7 @@ impl<'o, 't, 'h> Asked<'o, 't, 'h> {
             let from = writers.partition_point(|(other, _)| self.span(*other).0 <= end);
             let versions = &self.orders.versions.keys[key];
             for reader in &versions[*place as usize].readers {
-                if (self.is_in)(*reader) {
+                if self.is_in(*reader) {
                     self.come_before(*reader, &writers[from..]);
                 }
             }
@@ -350,8 +402,8 @@ impl<'o, 't, 'h> Asked<'o, 't, 'h> {
         let readers = &self.orders.versions.keys[key][place as usize].readers;
         let others = readers
             .iter()
-            .filter(|reader| **reader != other && (self.is_in)(**reader));
-        let behind = match self.ideal {
+            .filter(|reader| **reader != other && self.is_in(**reader));
+        let behind = match self.question.ideal {
             Ideal::Serial => self.writes(other),
             Ideal::Snapshots => self.reads(other),
         };
