@@ -7,7 +7,7 @@ use etcd_client::proto::{
     PbCompactionRequest, PbCompare, PbDeleteRequest, PbKeyValue, PbPutRequest, PbRangeRequest,
     PbTargetUnion, PbTxnOpRequest, PbTxnRequest, PbTxnRequestOp,
 };
-use etcd_sim::store::{Store, StoreError};
+use etcd_sim::store::{Record, Store, StoreError};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -201,10 +201,16 @@ fn assert_same(store: &Store, model: &Model) {
         for key in 0..KEYS {
             let expected = model.at(revision).get(&vec![key]);
             let expected = expected.filter(|_| revision >= model.compacted);
-            assert_eq!(store.key_at(&[key], revision), expected);
+            let found = store.key_at(&[key], revision).map(Record::key_value);
+            assert_eq!(found.as_ref(), expected);
         }
     }
-    assert!(store.current().eq(model.now().values()));
+    assert!(
+        store
+            .current()
+            .map(Record::key_value)
+            .eq(model.now().values().cloned())
+    );
     assert_events(store, model);
 }
 
@@ -220,7 +226,7 @@ fn assert_events(store: &Store, model: &Model) {
                 "a delete of an absent key"
             );
         } else {
-            keys.insert(record.key().to_vec(), record.key_value().clone());
+            keys.insert(record.key().to_vec(), record.key_value());
         }
     }
     assert_eq!(&keys, model.now());

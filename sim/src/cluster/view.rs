@@ -1,7 +1,5 @@
 //! The history as one member sees it.
 
-use etcd_client::proto::PbKeyValue;
-
 use crate::store::{Record, Store, View};
 
 /// The history up to the revision that a member has applied.
@@ -30,7 +28,7 @@ impl<'a> MemberView<'a> {
     }
 
     /// The version of a key that existed after `revision`.
-    pub(crate) fn key_at(self, key: &[u8], revision: i64) -> Option<&'a PbKeyValue> {
+    pub(crate) fn key_at(self, key: &[u8], revision: i64) -> Option<&'a Record> {
         self.store.key_in(key, revision, self.view)
     }
 }

@@ -62,7 +62,8 @@ impl MaintenanceService {
         let mut blob = SNAPSHOT_MARK.to_vec();
         {
             let guard = self.member.lock();
-            for key_value in guard.view().store.current() {
+            for record in guard.view().store.current() {
+                let key_value = record.key_value();
                 key_value
                     .encode_length_delimited(&mut blob)
                     .expect("a vector grows as needed");

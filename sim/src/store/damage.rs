@@ -14,9 +14,9 @@ impl Store {
         }
         let first = self.log.partition_point(|r| r.mod_revision() < revision);
         let before = |record: &super::Record| {
-            let slot = self.index.find(record.key())?;
+            let slot = self.index.find(record.key())?.slot;
             let before = self.index.before(slot, revision)?;
-            Some(LeaseId(before.key_value.lease))
+            Some(LeaseId(before.lease()))
         };
         let leases_live = self.log.range(first..).all(|record| {
             before(record).is_none_or(|lease| lease == LeaseId::NONE || self.lessor.contains(lease))
@@ -25,9 +25,9 @@ impl Store {
             return false;
         }
         for record in self.log.split_off(first).into_iter().rev() {
-            let lease = LeaseId(record.key_value.lease);
+            let lease = LeaseId(record.lease());
             let restored = self.index.undo(record.key());
-            let restored = restored.map_or(LeaseId::NONE, |r| LeaseId(r.key_value.lease));
+            let restored = restored.map_or(LeaseId::NONE, |r| LeaseId(r.lease()));
             self.lessor.attach(record.key(), lease, restored);
         }
         self.revision = revision - 1;

@@ -1,11 +1,10 @@
 //! A fingerprint of the store, and its size.
 
-use etcd_client::proto::PbKeyValue;
 use prost::Message as _;
 
 use super::index::At;
 use super::key_range::KeyRange;
-use super::{Store, StoreError};
+use super::{Record, Store, StoreError};
 
 /// What an empty database has (bbolt's first pages and etcd's buckets).
 const EMPTY_BYTES: i64 = 20 * 1024;
@@ -19,16 +18,15 @@ impl Store {
     /// About how many bytes etcd's database would have for what is kept, in whole
     /// pages.
     pub fn bytes(&self) -> i64 {
-        let bytes = |key_value: &PbKeyValue| {
-            RECORD_BYTES + i64::try_from(key_value.encoded_len()).unwrap_or(0)
+        let bytes = |record: &Record| {
+            RECORD_BYTES + i64::try_from(record.key_value().encoded_len()).unwrap_or(0)
         };
         let oldest = self
             .log
             .front()
             .map_or(i64::MAX, |record| record.mod_revision());
-        let older = self.current().filter(|kept| kept.mod_revision < oldest);
-        let kept = self.log.iter().map(|record| record.key_value());
-        let needed: i64 = kept.chain(older).map(bytes).sum();
+        let older = self.current().filter(|kept| kept.mod_revision() < oldest);
+        let needed: i64 = self.log.iter().chain(older).map(bytes).sum();
         EMPTY_BYTES + (needed + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES
     }
 
@@ -54,10 +52,15 @@ impl Store {
         };
         let mut hash = Fnv::default();
         self.index.visit(KeyRange::From(b""), at, |record| {
-            let kv = record.key_value();
-            hash.bytes(&kv.key);
-            hash.bytes(&kv.value);
-            for number in [kv.create_revision, kv.mod_revision, kv.version, kv.lease] {
+            hash.bytes(record.key());
+            hash.bytes(record.value());
+            let numbers = [
+                record.create_revision(),
+                record.mod_revision(),
+                record.version(),
+                record.lease(),
+            ];
+            for number in numbers {
                 hash.bytes(&number.to_le_bytes());
             }
         });

@@ -1,16 +1,15 @@
 //! All versions of all keys, by key.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
 use super::key_range::KeyRange;
+use super::points::{Point, Points, Slot};
 use super::record::Record;
 
-/// A key as the maps hold it: in place up to 24 bytes, which spares most look-ups
-/// a walk to another part of the memory.
+/// A key as the ordered maps hold it: in place up to 24 bytes, which spares most
+/// look-ups a walk to another part of the memory.
 type Key = SmallVec<[u8; 24]>;
 
 /// At which point in history a read looks.
@@ -22,30 +21,16 @@ pub(super) enum At {
     Revision(i64),
 }
 
-/// The place of a key in [`Index::histories`].
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Slot(u32);
-
-impl Slot {
-    fn place(self) -> usize {
-        self.0 as usize
-    }
-
-    fn last_of(histories: &[Option<History>]) -> Slot {
-        Slot(u32::try_from(histories.len() - 1).expect("there are fewer than 2^32 keys"))
-    }
-}
-
 /// Every version of one key since the last compaction, oldest first.
 #[derive(Debug)]
 struct History {
-    latest: Arc<Record>,
-    older: Vec<Arc<Record>>,
+    latest: Record,
+    older: Vec<Record>,
 }
 
 impl History {
     /// The version that was valid after `revision`, tombstones included.
-    fn at(&self, revision: i64) -> Option<&Arc<Record>> {
+    fn at(&self, revision: i64) -> Option<&Record> {
         if self.latest.mod_revision() <= revision {
             return Some(&self.latest);
         }
@@ -62,11 +47,11 @@ impl History {
 /// queue has left behind.
 ///
 /// # Invariants
-/// - Each key of `by_key` is in exactly one of `live` and `dead`, with the same
-///   slot; in `dead` if and only if its latest record is a tombstone.
+/// - Each key of `points` is in exactly one of `live` and `dead`, with the same
+///   slot, and its record is the latest of the history there; in `dead` if and only if its latest record is a tombstone.
 #[derive(Debug, Default)]
 pub(super) struct Index {
-    by_key: FxHashMap<Key, Slot>,
+    points: Points,
     live: BTreeMap<Key, Slot>,
     dead: BTreeMap<Key, Slot>,
     histories: Vec<Option<History>>,
@@ -74,20 +59,18 @@ pub(super) struct Index {
 }
 
 impl Index {
-    /// Where the key's versions are, if it has any.
-    pub(super) fn find(&self, key: &[u8]) -> Option<Slot> {
-        self.by_key.get(key).copied()
-    }
-
-    /// The version of a found key that exists now.
-    pub(super) fn live(&self, slot: Slot) -> Option<&Arc<Record>> {
-        let latest = &self.history(slot).latest;
-        (!latest.tombstone).then_some(latest)
+    /// The newest version of a key and where the others are, if it has any.
+    pub(super) fn find(&self, key: &[u8]) -> Option<&Point> {
+        self.points.find(key)
     }
 
     /// The version of a key that existed at a point in history.
-    pub(super) fn get(&self, key: &[u8], at: At) -> Option<&Arc<Record>> {
-        self.existing(self.find(key)?, at)
+    pub(super) fn get(&self, key: &[u8], at: At) -> Option<&Record> {
+        let point = self.find(key)?;
+        match at {
+            At::Now => point.live(),
+            At::Revision(_) => self.existing(point.slot, at),
+        }
     }
 
     /// Calls `visit` with each existing version in the range, in order of keys.
@@ -95,7 +78,7 @@ impl Index {
         &'a self,
         range: KeyRange<'_>,
         at: At,
-        mut visit: impl FnMut(&'a Arc<Record>),
+        mut visit: impl FnMut(&'a Record),
     ) {
         if let KeyRange::One(key) = range {
             if let Some(record) = self.get(key, at) {
@@ -132,7 +115,7 @@ impl Index {
         range: KeyRange<'_>,
         at: At,
         limit: Option<usize>,
-    ) -> (Vec<&Arc<Record>>, usize) {
+    ) -> (Vec<&Record>, usize) {
         let limit = limit.unwrap_or(usize::MAX);
         if at == At::Now
             && !matches!(range, KeyRange::One(_))
@@ -170,48 +153,48 @@ impl Index {
     }
 
     /// Adds the newest version of a key; `slot` is where [`Index::find`] found it.
-    pub(super) fn append(&mut self, slot: Option<Slot>, record: Arc<Record>) {
+    pub(super) fn append(&mut self, slot: Option<Slot>, record: Record) {
         let Some(slot) = slot else {
             return self.insert(record);
         };
-        let tombstone = record.tombstone;
+        let tombstone = record.is_tombstone();
+        self.points.replace(slot, record.clone());
         let history = self.histories[slot.place()]
             .as_mut()
             .expect("a found key has a history");
-        let was_tombstone = history.latest.tombstone;
+        let was_tombstone = history.latest.is_tombstone();
         history
             .older
             .push(std::mem::replace(&mut history.latest, record));
         if tombstone != was_tombstone {
-            let key = &history.latest.key_value.key;
+            let key = history.latest.key();
             let (from, to) = if tombstone {
                 (&mut self.live, &mut self.dead)
             } else {
                 (&mut self.dead, &mut self.live)
             };
-            let (key, slot) = from
-                .remove_entry(key.as_slice())
-                .expect("a key is live or dead");
+            let (key, slot) = from.remove_entry(key).expect("a key is live or dead");
             to.insert(key, slot);
         }
     }
 
     /// The version of a found key before `revision`, deletions included.
-    pub(super) fn before(&self, slot: Slot, revision: i64) -> Option<&Arc<Record>> {
+    pub(super) fn before(&self, slot: Slot, revision: i64) -> Option<&Record> {
         self.history(slot).at(revision - 1)
     }
 
     /// Forgets the newest version of a key; the one before it, deletions included.
-    pub(super) fn undo(&mut self, key: &[u8]) -> Option<Arc<Record>> {
-        let slot = self.find(key)?;
+    pub(super) fn undo(&mut self, key: &[u8]) -> Option<Record> {
+        let slot = self.find(key)?.slot;
         let history = self.histories[slot.place()].as_mut()?;
         let Some(before) = history.older.pop() else {
             self.live.remove(key);
             self.remove(key, slot);
             return None;
         };
-        history.latest = Arc::clone(&before);
-        let (from, to) = match before.tombstone {
+        history.latest = before.clone();
+        self.points.replace(slot, before.clone());
+        let (from, to) = match before.is_tombstone() {
             true => (&mut self.live, &mut self.dead),
             false => (&mut self.dead, &mut self.live),
         };
@@ -226,13 +209,15 @@ impl Index {
     /// Kept is what exists at `revision`; a tombstone there is no longer needed
     /// (`keyIndex.compact` in etcd's `server/storage/mvcc/key_index.go`).
     pub(super) fn compact(&mut self, key: &[u8], revision: i64) {
-        let Some(slot) = self.find(key) else { return };
+        let Some(slot) = self.find(key).map(|point| point.slot) else {
+            return;
+        };
         let history = self.histories[slot.place()]
             .as_mut()
             .expect("a found key has a history");
         if history.latest.mod_revision() <= revision {
             history.older = Vec::new();
-            if history.latest.tombstone {
+            if history.latest.is_tombstone() {
                 self.remove(key, slot);
             }
             return;
@@ -240,7 +225,7 @@ impl Index {
         let newer = history
             .older
             .partition_point(|r| r.mod_revision() <= revision);
-        let keeps_one = newer > 0 && !history.older[newer - 1].tombstone;
+        let keeps_one = newer > 0 && !history.older[newer - 1].is_tombstone();
         history.older.drain(..newer - usize::from(keeps_one));
     }
 
@@ -249,12 +234,13 @@ impl Index {
         self.live.len()
     }
 
-    fn insert(&mut self, record: Arc<Record>) {
+    fn insert(&mut self, record: Record) {
         assert!(
-            !record.tombstone,
+            !record.is_tombstone(),
             "a key without versions cannot be deleted"
         );
         let key = Key::from_slice(record.key());
+        let latest = record.clone();
         let history = Some(History {
             latest: record,
             older: Vec::new(),
@@ -266,28 +252,27 @@ impl Index {
             }
             None => {
                 self.histories.push(history);
-                Slot::last_of(&self.histories)
+                Slot::new(self.histories.len() - 1)
             }
         };
-        self.by_key.insert(key.clone(), slot);
+        self.points.insert(slot, latest);
         self.live.insert(key, slot);
     }
 
     fn remove(&mut self, key: &[u8], slot: Slot) {
-        self.by_key.remove(key);
+        self.points.remove(key, slot);
         self.dead.remove(key);
         self.histories[slot.place()] = None;
         self.free.push(slot);
     }
 
-    fn existing(&self, slot: Slot, at: At) -> Option<&Arc<Record>> {
-        match at {
-            At::Now => self.live(slot),
-            At::Revision(revision) => self
-                .history(slot)
-                .at(revision)
-                .filter(|record| !record.tombstone),
-        }
+    fn existing(&self, slot: Slot, at: At) -> Option<&Record> {
+        let history = self.history(slot);
+        let version = match at {
+            At::Now => Some(&history.latest),
+            At::Revision(revision) => history.at(revision),
+        };
+        version.filter(|record| !record.is_tombstone())
     }
 
     fn history(&self, slot: Slot) -> &History {

@@ -20,7 +20,7 @@
 //! | `write` | puts and deletes, and the revision they take |
 //! | `txn` | comparisons, branches, all or nothing |
 //! | `lessor` | leases, their keys and their end |
-//! | `index`, `record` | the versions of each key |
+//! | `index`, `points`, `record` | the versions of each key |
 //! | `view` | the past as a member sees it that has not applied all |
 //! | `damage` | what known bugs of etcd's do to the history |
 //!
@@ -45,6 +45,7 @@ mod index;
 mod key_range;
 mod lessor;
 mod overlap;
+mod points;
 mod range;
 mod record;
 mod txn;
@@ -52,12 +53,10 @@ mod view;
 mod write;
 
 use std::collections::{BTreeSet, VecDeque};
-use std::sync::Arc;
 use std::time::Duration;
 
 use etcd_client::proto::{
-    PbCompactionRequest, PbCompactionResponse, PbKeyValue, PbRangeRequest, PbRangeResponse,
-    PbResponseHeader,
+    PbCompactionRequest, PbCompactionResponse, PbRangeRequest, PbRangeResponse, PbResponseHeader,
 };
 
 pub use error::StoreError;
@@ -122,8 +121,10 @@ pub struct Store {
     /// How many records the running transaction has written.
     changes: i64,
     index: Index,
-    log: VecDeque<Arc<Record>>,
+    log: VecDeque<Record>,
     lessor: Lessor,
+    /// Memory to make records in.
+    scratch: Vec<u8>,
 }
 
 impl Default for Store {
@@ -143,6 +144,7 @@ impl Store {
             index: Index::default(),
             log: VecDeque::new(),
             lessor: Lessor::new(options.lease_ttl_min),
+            scratch: Vec::new(),
         }
     }
 
@@ -229,7 +231,7 @@ impl Store {
         let end = self.log.partition_point(|r| r.mod_revision() <= revision);
         let keeps_deletion = self.options.version.profile().compaction_keeps_deletion;
         let mut keys = BTreeSet::new();
-        let is_kept = |record: &Arc<Record>| {
+        let is_kept = |record: &Record| {
             keys.insert(record.key().to_vec()) && (keeps_deletion || !record.is_tombstone())
         };
         let kept: Vec<_> = self.log.drain(..end).rev().filter(is_kept).collect();
@@ -241,31 +243,29 @@ impl Store {
     /// in the order in which they were applied.
     pub fn events(&self, from: i64) -> impl DoubleEndedIterator<Item = &Record> {
         let start = self.log.partition_point(|r| r.mod_revision() < from);
-        self.log.range(start..).map(Arc::as_ref)
+        self.log.range(start..)
     }
 
     /// The version of a key that existed after `revision`. `None` also when
     /// that revision is compacted or has not happened.
-    pub fn key_at(&self, key: &[u8], revision: i64) -> Option<&PbKeyValue> {
+    pub fn key_at(&self, key: &[u8], revision: i64) -> Option<&Record> {
         self.key_in(key, revision, self.present())
     }
 
     /// The version of a key that existed after `revision`, as a view shows it.
-    pub fn key_in(&self, key: &[u8], revision: i64, view: View) -> Option<&PbKeyValue> {
+    pub fn key_in(&self, key: &[u8], revision: i64, view: View) -> Option<&Record> {
         if revision > view.revision || revision < view.compacted {
             return None;
         }
-        self.index
-            .get(key, At::Revision(revision))
-            .map(|record| record.key_value())
+        self.index.get(key, At::Revision(revision))
     }
 
     /// The keys that exist now, in order.
-    pub fn current(&self) -> impl Iterator<Item = &PbKeyValue> {
+    pub fn current(&self) -> impl Iterator<Item = &Record> {
         let mut records = Vec::with_capacity(self.index.len());
         self.index
             .visit(KeyRange::From(b""), At::Now, |record| records.push(record));
-        records.into_iter().map(|record| record.key_value())
+        records.into_iter()
     }
 
     /// Grants a lease; its time to live in seconds, which can be longer than

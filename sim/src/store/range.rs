@@ -3,8 +3,6 @@
 //! Follows `executeRange` in etcd's `server/etcdserver/txn/range.go` and
 //! `rangeKeys` in `server/storage/mvcc/kvstore_txn.go`.
 
-use std::sync::Arc;
-
 use etcd_client::proto::{PbKeyValue, PbRangeRequest, PbRangeResponse};
 
 use super::index::At;
@@ -51,7 +49,7 @@ impl Store {
             if let Some(record) = self.index.get(key, at) {
                 response.count = 1;
                 if passes(record, request) {
-                    response.kvs = vec![copy(key, record, request.keys_only)];
+                    response.kvs = vec![copy(record, request.keys_only)];
                 }
             }
             return Ok(response);
@@ -68,7 +66,7 @@ impl Store {
         response.count = signed(count);
         response.kvs = records
             .into_iter()
-            .map(|r| copy(r.key(), r, request.keys_only))
+            .map(|r| copy(r, request.keys_only))
             .collect();
         Ok(response)
     }
@@ -115,13 +113,12 @@ fn fetch_limit(request: &PbRangeRequest) -> Option<usize> {
 fn passes(record: &Record, request: &PbRangeRequest) -> bool {
     let within =
         |revision, min, max| (max == 0 || revision <= max) && (min == 0 || revision >= min);
-    let kv = &record.key_value;
     within(
-        kv.mod_revision,
+        record.mod_revision(),
         request.min_mod_revision,
         request.max_mod_revision,
     ) && within(
-        kv.create_revision,
+        record.create_revision(),
         request.min_create_revision,
         request.max_create_revision,
     )
@@ -129,7 +126,7 @@ fn passes(record: &Record, request: &PbRangeRequest) -> bool {
 
 /// Sorts what a read has found, which is in order of keys. Equals stay in
 /// order of keys; etcd leaves their order open.
-fn sort(records: &mut [&Arc<Record>], request: &PbRangeRequest) {
+fn sort(records: &mut [&Record], request: &PbRangeRequest) {
     let descend = match request.sort_order {
         ORDER_NONE | ORDER_ASCEND => false,
         ORDER_DESCEND => true,
@@ -144,32 +141,19 @@ fn sort(records: &mut [&Arc<Record>], request: &PbRangeRequest) {
     }
     records.sort_by(|a, b| {
         let (a, b) = if descend { (b, a) } else { (a, b) };
-        let (a, b) = (&a.key_value, &b.key_value);
         match request.sort_target {
-            TARGET_VERSION => a.version.cmp(&b.version),
-            TARGET_CREATE => a.create_revision.cmp(&b.create_revision),
-            TARGET_MOD => a.mod_revision.cmp(&b.mod_revision),
-            _ => a.value.cmp(&b.value),
+            TARGET_VERSION => a.version().cmp(&b.version()),
+            TARGET_CREATE => a.create_revision().cmp(&b.create_revision()),
+            TARGET_MOD => a.mod_revision().cmp(&b.mod_revision()),
+            _ => a.value().cmp(b.value()),
         }
     });
 }
 
-/// A record as an answer. The key, which is that of the record, may come from
-/// the request: that one is at hand.
-fn copy(key: &[u8], record: &Record, keys_only: bool) -> PbKeyValue {
-    let kv = &record.key_value;
-    PbKeyValue {
-        key: key.to_vec(),
-        create_revision: kv.create_revision,
-        mod_revision: kv.mod_revision,
-        version: kv.version,
-        value: if keys_only {
-            Vec::new()
-        } else {
-            kv.value.clone()
-        },
-        lease: kv.lease,
-    }
+/// A record as an answer.
+fn copy(record: &Record, keys_only: bool) -> PbKeyValue {
+    let value = if keys_only { &[] } else { record.value() };
+    record.with_value(value)
 }
 
 fn positive(limit: i64) -> Option<usize> {

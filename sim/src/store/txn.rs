@@ -6,12 +6,13 @@
 use std::cmp::Ordering;
 
 use etcd_client::proto::{
-    PbCompare, PbKeyValue, PbRangeRequest, PbResponseHeader, PbResponseOp, PbTargetUnion,
-    PbTxnOpRequest, PbTxnOpResponse, PbTxnRequest, PbTxnRequestOp, PbTxnResponse,
+    PbCompare, PbRangeRequest, PbResponseHeader, PbResponseOp, PbTargetUnion, PbTxnOpRequest,
+    PbTxnOpResponse, PbTxnRequest, PbTxnRequestOp, PbTxnResponse,
 };
 
 use super::index::At;
 use super::key_range::KeyRange;
+use super::record::Record;
 use super::{Store, StoreError, View, check};
 use crate::bug::EtcdBug;
 use crate::version::TxnChecks;
@@ -97,12 +98,12 @@ impl Store {
         let (mut any, mut all) = (false, true);
         self.index.visit(range, at, |record| {
             any = true;
-            all = all && key_holds(compare, &record.key_value);
+            all = all && key_holds(compare, Some(record));
         });
         if any {
             return all;
         }
-        compare.target != TARGET_VALUE && key_holds(compare, &PbKeyValue::default())
+        compare.target != TARGET_VALUE && key_holds(compare, None)
     }
 
     /// Whether the operations of the branches that are taken can be done.
@@ -233,21 +234,27 @@ fn branch(request: &PbTxnRequest, succeeded: bool) -> &[PbTxnRequestOp] {
     }
 }
 
-/// Compares one key. A target that does not match the kind of value sent with
-/// it compares with zero or nothing, an unknown target finds equality, and an
-/// unknown result holds (`compareKV`).
-fn key_holds(compare: &PbCompare, kv: &PbKeyValue) -> bool {
+/// Compares one key, `None` being an absent one. A target that does not match the kind
+/// of value sent with it compares with zero or nothing, an unknown target finds
+/// equality, and an unknown result holds (`compareKV`).
+fn key_holds(compare: &PbCompare, record: Option<&Record>) -> bool {
+    let number = |field: fn(&Record) -> i64| record.map_or(0, field);
+    let value = || record.map_or(&[][..], Record::value);
     let ordering = match (compare.target, &compare.target_union) {
-        (0, Some(PbTargetUnion::Version(version))) => kv.version.cmp(version),
-        (0, _) => kv.version.cmp(&0),
-        (1, Some(PbTargetUnion::CreateRevision(revision))) => kv.create_revision.cmp(revision),
-        (1, _) => kv.create_revision.cmp(&0),
-        (2, Some(PbTargetUnion::ModRevision(revision))) => kv.mod_revision.cmp(revision),
-        (2, _) => kv.mod_revision.cmp(&0),
-        (TARGET_VALUE, Some(PbTargetUnion::Value(value))) => kv.value.cmp(value),
-        (TARGET_VALUE, _) => kv.value.as_slice().cmp(&[]),
-        (4, Some(PbTargetUnion::Lease(lease))) => kv.lease.cmp(lease),
-        (4, _) => kv.lease.cmp(&0),
+        (0, Some(PbTargetUnion::Version(version))) => number(Record::version).cmp(version),
+        (0, _) => number(Record::version).cmp(&0),
+        (1, Some(PbTargetUnion::CreateRevision(revision))) => {
+            number(Record::create_revision).cmp(revision)
+        }
+        (1, _) => number(Record::create_revision).cmp(&0),
+        (2, Some(PbTargetUnion::ModRevision(revision))) => {
+            number(Record::mod_revision).cmp(revision)
+        }
+        (2, _) => number(Record::mod_revision).cmp(&0),
+        (TARGET_VALUE, Some(PbTargetUnion::Value(sent))) => value().cmp(sent),
+        (TARGET_VALUE, _) => value().cmp(&[]),
+        (4, Some(PbTargetUnion::Lease(lease))) => number(Record::lease).cmp(lease),
+        (4, _) => number(Record::lease).cmp(&0),
         _ => Ordering::Equal,
     };
     match compare.result {

@@ -3,8 +3,6 @@
 //! Follows etcd's `server/etcdserver/txn/{put,delete}.go` and
 //! `server/storage/mvcc/kvstore_txn.go`.
 
-use std::sync::Arc;
-
 use etcd_client::proto::{
     PbDeleteRequest, PbDeleteResponse, PbKeyValue, PbPutRequest, PbPutResponse,
 };
@@ -12,6 +10,7 @@ use etcd_client::proto::{
 use super::index::At;
 use super::key_range::KeyRange;
 use super::lessor::LeaseId;
+use super::points::{Point, Slot};
 use super::record::Record;
 use super::{Store, StoreError, check, header};
 
@@ -76,20 +75,21 @@ impl Store {
             mut lease,
             ..
         } = request;
-        let slot = self.index.find(&key);
-        let previous = slot.and_then(|slot| self.index.live(slot));
+        let point = self.index.find(&key);
+        let slot = point.map(|point| point.slot);
         let (mut create_revision, mut version, mut old_lease) = (self.revision + 1, 1, 0);
         let mut prev_kv = None;
-        if let Some(record) = previous {
-            let kv = &record.key_value;
-            (create_revision, version, old_lease) = (kv.create_revision, kv.version + 1, kv.lease);
+        if let Some(record) = point.and_then(Point::live) {
+            create_revision = record.create_revision();
+            version = record.version() + 1;
+            old_lease = record.lease();
             if request.ignore_value {
-                value.clone_from(&kv.value);
+                value = record.value().to_vec();
             }
             if request.ignore_lease {
-                lease = kv.lease;
+                lease = old_lease;
             }
-            prev_kv = request.prev_kv.then(|| kv.clone());
+            prev_kv = request.prev_kv.then(|| record.key_value());
         }
         self.lessor.attach(&key, LeaseId(old_lease), LeaseId(lease));
         let mod_revision = self.revision + 1;
@@ -101,15 +101,7 @@ impl Store {
             value,
             lease,
         };
-        let record = Record {
-            key_value,
-            sub_revision: self.changes,
-            tombstone: false,
-        };
-        let record = Arc::new(record);
-        self.index.append(slot, Arc::clone(&record));
-        self.log.push_back(record);
-        self.changes += 1;
+        self.append(slot, &key_value);
         PbPutResponse {
             header: header(mod_revision),
             prev_kv,
@@ -120,15 +112,12 @@ impl Store {
         let range = KeyRange::new(&request.key, &request.range_end);
         let mut removed = Vec::new();
         self.index
-            .visit(range, At::Now, |record| removed.push(Arc::clone(record)));
+            .visit(range, At::Now, |record| removed.push(record.clone()));
         for record in &removed {
             self.write_delete(record.key());
         }
         let prev_kvs = match request.prev_kv {
-            true => removed
-                .iter()
-                .map(|record| record.key_value.clone())
-                .collect(),
+            true => removed.iter().map(Record::key_value).collect(),
             false => Vec::new(),
         };
         let deleted = i64::try_from(removed.len()).expect("a count of keys fits into 63 bits");
@@ -141,26 +130,27 @@ impl Store {
 
     /// Removes one key, if it exists.
     pub(super) fn write_delete(&mut self, key: &[u8]) {
-        let Some(slot) = self.index.find(key) else {
+        let Some(point) = self.index.find(key) else {
             return;
         };
-        let Some(previous) = self.index.live(slot) else {
+        let Some(previous) = point.live() else {
             return;
         };
-        let lease = LeaseId(previous.key_value.lease);
+        let slot = point.slot;
+        let lease = LeaseId(previous.lease());
         self.lessor.attach(key, lease, LeaseId::NONE);
         let key_value = PbKeyValue {
             key: key.to_vec(),
             mod_revision: self.revision + 1,
             ..Default::default()
         };
-        let record = Record {
-            key_value,
-            sub_revision: self.changes,
-            tombstone: true,
-        };
-        let record = Arc::new(record);
-        self.index.append(Some(slot), Arc::clone(&record));
+        self.append(Some(slot), &key_value);
+    }
+
+    /// Adds the next record of the running mutation; a tombstone has the version 0.
+    fn append(&mut self, slot: Option<Slot>, key_value: &PbKeyValue) {
+        let record = Record::new(key_value, self.changes, &mut self.scratch);
+        self.index.append(slot, record.clone());
         self.log.push_back(record);
         self.changes += 1;
     }

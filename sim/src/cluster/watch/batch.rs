@@ -46,7 +46,7 @@ impl WatchSpec {
         if self.prev_kv && !record.is_creation() {
             event.prev_kv = seen
                 .key_at(record.key(), record.mod_revision() - 1)
-                .cloned();
+                .map(Record::key_value);
         }
         event
     }
