@@ -51,10 +51,7 @@ fn main() {
 }
 
 fn measure_all(size: u64, filter: Option<&str>) -> Vec<(&'static str, f64)> {
-    let keys: Vec<Vec<u8>> = (0..size)
-        .map(|i| format!("bench/key/{i:08}").into_bytes())
-        .collect();
-    let key = |i: u64| &keys[usize::try_from(scatter(i) % size).expect("a number fits")];
+    let key = |i: u64| key(scatter(i) % size);
     let mut measured = Vec::new();
     let mut measure = |name: &'static str, operations: u64, operation: &mut dyn FnMut(u64)| {
         if filter.is_none_or(|filter| name.contains(filter)) {
@@ -67,21 +64,18 @@ fn measure_all(size: u64, filter: Option<&str>) -> Vec<(&'static str, f64)> {
             if i % size == 0 {
                 *store = Store::default();
             }
-            put(
-                store,
-                &keys[usize::try_from(i % size).expect("a number fits")],
-            );
+            put(store, self::key(i % size));
         });
     });
     let filled = || {
         let mut store = Store::default();
-        keys.iter().for_each(|key| put(&mut store, key));
+        (0..size).for_each(|i| put(&mut store, self::key(i)));
         store
     };
     let mut store = filled();
     measure("get", OPERATIONS, &mut |i| get(&store, key(i)));
     measure("get, absent", OPERATIONS, &mut |i| {
-        let mut absent = key(i).clone();
+        let mut absent = key(i);
         absent.push(b'x');
         let read = store.range(&PbRangeRequest {
             key: absent,
@@ -92,8 +86,15 @@ fn measure_all(size: u64, filter: Option<&str>) -> Vec<(&'static str, f64)> {
     measure("get 10 keys", OPERATIONS / 10, &mut |i| {
         get_ten(&store, key(i));
     });
-    // Longer than the clock of the processor time is coarse.
-    measure("count all keys", 30_000_000 / size, &mut |_| {
+    measure("get 1000 keys from one on", OPERATIONS / 1000, &mut |i| {
+        let from = self::key(scatter(i) % size.saturating_sub(999).max(1));
+        get_from(&store, from, 1000);
+    });
+    // What the head of a queue is read with: the answer counts all keys.
+    measure("get the first key of all", OPERATIONS / 10, &mut |_| {
+        get_from(&store, vec![0], 1);
+    });
+    measure("count all keys", OPERATIONS, &mut |_| {
         let read = store.range(&PbRangeRequest {
             key: vec![0],
             range_end: vec![0],
@@ -107,7 +108,7 @@ fn measure_all(size: u64, filter: Option<&str>) -> Vec<(&'static str, f64)> {
     });
     measure("get, past revision", OPERATIONS, &mut |i| {
         let read = store.range(&PbRangeRequest {
-            key: key(i).clone(),
+            key: key(i),
             revision: signed(size) + 1,
             ..Default::default()
         });
@@ -118,7 +119,7 @@ fn measure_all(size: u64, filter: Option<&str>) -> Vec<(&'static str, f64)> {
     });
     measure("delete and put", OPERATIONS / 3, &mut |i| {
         let delete = PbDeleteRequest {
-            key: key(i).clone(),
+            key: key(i),
             ..Default::default()
         };
         store.delete_range(&delete).expect("a delete succeeds");
@@ -126,11 +127,13 @@ fn measure_all(size: u64, filter: Option<&str>) -> Vec<(&'static str, f64)> {
     });
     measure("put and compact, each revision", OPERATIONS, &mut |i| {
         put(&mut store, key(i));
-        let compact = PbCompactionRequest {
-            revision: store.revision(),
-            physical: false,
-        };
-        store.compact(&compact).expect("a compaction succeeds");
+        compact(&mut store);
+    });
+    measure("put, and compact each 10000th", OPERATIONS, &mut |i| {
+        put(&mut store, key(i));
+        if i % 10_000 == 9_999 {
+            compact(&mut store);
+        }
     });
     measured
 }
@@ -139,17 +142,47 @@ thread_local! {
     static STORE: std::cell::RefCell<Store> = std::cell::RefCell::new(Store::default());
 }
 
-fn get(store: &Store, key: &[u8]) {
+/// The key with a number, as a request brings it: in memory just written.
+fn key(number: u64) -> Vec<u8> {
+    let mut key = b"bench/key/00000000".to_vec();
+    let mut rest = number;
+    for digit in key.iter_mut().rev().take(8) {
+        *digit += u8::try_from(rest % 10).expect("a digit fits");
+        rest /= 10;
+    }
+    key
+}
+
+fn compact(store: &mut Store) {
+    let compact = PbCompactionRequest {
+        revision: store.revision(),
+        physical: false,
+    };
+    store.compact(&compact).expect("a compaction succeeds");
+}
+
+fn get(store: &Store, key: Vec<u8>) {
     let request = PbRangeRequest {
-        key: key.to_vec(),
+        key,
         ..Default::default()
     };
     let read = store.range(&request);
     assert_eq!(read.expect("a present key can be read").kvs.len(), 1);
 }
 
-fn get_ten(store: &Store, key: &[u8]) {
-    let mut key = key.to_vec();
+/// Reads the first keys from one on.
+fn get_from(store: &Store, key: Vec<u8>, limit: i64) {
+    let read = store.range(&PbRangeRequest {
+        key,
+        range_end: vec![0],
+        limit,
+        ..Default::default()
+    });
+    let found = read.expect("present keys can be read").kvs.len();
+    assert_eq!(signed(found as u64), limit);
+}
+
+fn get_ten(store: &Store, mut key: Vec<u8>) {
     *key.last_mut().expect("the key is not empty") = b'0';
     let mut range_end = key.clone();
     *range_end.last_mut().expect("the key is not empty") = b':';
@@ -161,31 +194,31 @@ fn get_ten(store: &Store, key: &[u8]) {
     assert_eq!(read.expect("present keys can be read").kvs.len(), 10);
 }
 
-fn put(store: &mut Store, key: &[u8]) {
+fn put(store: &mut Store, key: Vec<u8>) {
     store.put(put_request(key)).expect("a put succeeds");
 }
 
-fn put_request(key: &[u8]) -> PbPutRequest {
+fn put_request(key: Vec<u8>) -> PbPutRequest {
     PbPutRequest {
-        key: key.to_vec(),
+        key,
         value: vec![7; 16],
         ..Default::default()
     }
 }
 
-fn txn(store: &mut Store, key: &[u8]) {
+fn txn(store: &mut Store, key: Vec<u8>) {
     let op = |request| PbTxnRequestOp {
         request: Some(request),
     };
     let exists = PbCompare {
         result: 1,
         target: 1,
-        key: key.to_vec(),
+        key: key.clone(),
         target_union: Some(PbTargetUnion::CreateRevision(0)),
         ..Default::default()
     };
     let get = PbRangeRequest {
-        key: key.to_vec(),
+        key: key.clone(),
         ..Default::default()
     };
     let done = store.txn(PbTxnRequest {
