@@ -1,16 +1,9 @@
 //! All versions of all keys, by key.
 
-use std::collections::BTreeMap;
-
-use smallvec::SmallVec;
-
 use super::key_range::KeyRange;
+use super::ordered::{Key, Ordered};
 use super::points::{Point, Points, Slot};
 use super::record::Record;
-
-/// A key as the ordered maps hold it: in place up to 24 bytes, which spares most
-/// look-ups a walk to another part of the memory.
-type Key = SmallVec<[u8; 24]>;
 
 /// At which point in history a read looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,19 +34,19 @@ impl History {
 
 /// All versions of all keys.
 ///
-/// Points are found through a hash table, ranges through ordered maps, of which
-/// one holds the keys that exist and one those that were deleted and not yet
-/// compacted: a read of the present steps over no tombstones, however many a
-/// queue has left behind.
+/// Points are found through a hash table, ranges through ordered keys: apart from each
+/// other those that exist and those that were deleted and not yet compacted. A read of
+/// the present steps over no tombstones, however many a queue has left behind.
 ///
 /// # Invariants
 /// - Each key of `points` is in exactly one of `live` and `dead`, with the same
-///   slot, and its record is the latest of the history there; in `dead` if and only if its latest record is a tombstone.
+///   slot, in `dead` if and only if its latest record is a tombstone. That record is
+///   also the latest of the history at the slot.
 #[derive(Debug, Default)]
 pub(super) struct Index {
     points: Points,
-    live: BTreeMap<Key, Slot>,
-    dead: BTreeMap<Key, Slot>,
+    live: Ordered,
+    dead: Ordered,
     histories: Vec<Option<History>>,
     free: Vec<Slot>,
 }
@@ -81,26 +74,22 @@ impl Index {
         mut visit: impl FnMut(&'a Record),
     ) {
         if let KeyRange::One(key) = range {
-            if let Some(record) = self.get(key, at) {
-                visit(record);
-            }
-            return;
+            return self.get(key, at).into_iter().for_each(visit);
         }
-        let Some(bounds) = range.bounds() else { return };
-        let live = self.live.range::<[u8], _>(bounds);
+        let Some(span) = range.span() else { return };
+        let (live, _) = self.live.range(span);
         if at == At::Now {
-            live.for_each(|(_, &slot)| visit(&self.history(slot).latest));
-            return;
+            return live.for_each(|&(_, slot)| visit(&self.history(slot).latest));
         }
         let mut live = live.peekable();
-        let mut dead = self.dead.range::<[u8], _>(bounds).peekable();
+        let mut dead = self.dead.range(span).0.peekable();
         loop {
             let next = match (live.peek(), dead.peek()) {
                 (Some((a, _)), Some((b, _))) if a < b => live.next(),
                 (Some(_), None) => live.next(),
                 _ => dead.next(),
             };
-            let Some((_, &slot)) = next else { return };
+            let Some(&(_, slot)) = next else { return };
             if let Some(record) = self.existing(slot, at) {
                 visit(record);
             }
@@ -108,8 +97,8 @@ impl Index {
     }
 
     /// The first `limit` existing versions in the range, in order of keys, and how many
-    /// there are. Of those beyond the limit nothing but the keys is looked at, when
-    /// that is possible.
+    /// there are. In the present, those beyond the limit are counted without a look at
+    /// them.
     pub(super) fn first(
         &self,
         range: KeyRange<'_>,
@@ -118,13 +107,12 @@ impl Index {
     ) -> (Vec<&Record>, usize) {
         let limit = limit.unwrap_or(usize::MAX);
         if at == At::Now
-            && !matches!(range, KeyRange::One(_))
-            && let Some(bounds) = range.bounds()
+            && let Some(span) = range.span()
         {
-            let mut live = self.live.range::<[u8], _>(bounds);
-            let first = live.by_ref().take(limit);
-            let records: Vec<_> = first.map(|(_, &slot)| &self.history(slot).latest).collect();
-            let count = records.len() + live.count();
+            let (live, count) = self.live.range(span);
+            let mut records = Vec::with_capacity(limit.min(count));
+            let first = live.take(limit);
+            records.extend(first.map(|&(_, slot)| &self.history(slot).latest));
             return (records, count);
         }
         let mut records = Vec::new();
@@ -140,12 +128,10 @@ impl Index {
 
     /// How many keys of the range existed at a point in history.
     pub(super) fn count(&self, range: KeyRange<'_>, at: At) -> usize {
-        match (range, range.bounds()) {
-            (KeyRange::One(_), _) | (_, None) => {}
-            (_, Some(bounds)) if at == At::Now => {
-                return self.live.range::<[u8], _>(bounds).count();
-            }
-            _ => {}
+        if at == At::Now
+            && let Some(span) = range.span()
+        {
+            return self.live.count(span);
         }
         let mut count = 0;
         self.visit(range, at, |_| count += 1);
@@ -173,7 +159,7 @@ impl Index {
             } else {
                 (&mut self.dead, &mut self.live)
             };
-            let (key, slot) = from.remove_entry(key).expect("a key is live or dead");
+            let (key, slot) = from.remove(key).expect("a key is live or dead");
             to.insert(key, slot);
         }
     }
@@ -198,7 +184,7 @@ impl Index {
             true => (&mut self.live, &mut self.dead),
             false => (&mut self.dead, &mut self.live),
         };
-        if let Some((key, slot)) = from.remove_entry(key) {
+        if let Some((key, slot)) = from.remove(key) {
             to.insert(key, slot);
         }
         Some(before)

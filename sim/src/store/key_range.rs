@@ -1,9 +1,8 @@
 //! Which keys a request means.
 
-use std::ops::Bound;
-
-/// The bounds of a range in an ordered map.
-pub(super) type Bounds<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
+/// Keys in order: from the first one on, up to before the second if there is one. None
+/// when the second does not lie behind the first.
+pub(super) type Span<'a> = (&'a [u8], Option<&'a [u8]>);
 
 /// The keys that a pair of `key` and `range_end` stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,15 +37,12 @@ impl<'a> KeyRange<'a> {
         }
     }
 
-    /// The bounds for an ordered map; `None` when no key can lie between.
-    pub(super) fn bounds(&self) -> Option<Bounds<'a>> {
+    /// Where the keys are among ordered ones; `None` for a single key.
+    pub(super) fn span(&self) -> Option<Span<'a>> {
         match *self {
-            KeyRange::One(key) => Some((Bound::Included(key), Bound::Included(key))),
-            KeyRange::Between(start, end) if start < end => {
-                Some((Bound::Included(start), Bound::Excluded(end)))
-            }
-            KeyRange::Between(..) => None,
-            KeyRange::From(start) => Some((Bound::Included(start), Bound::Unbounded)),
+            KeyRange::One(_) => None,
+            KeyRange::Between(start, end) => Some((start, Some(end))),
+            KeyRange::From(start) => Some((start, None)),
         }
     }
 }

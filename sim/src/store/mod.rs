@@ -20,7 +20,7 @@
 //! | `write` | puts and deletes, and the revision they take |
 //! | `txn` | comparisons, branches, all or nothing |
 //! | `lessor` | leases, their keys and their end |
-//! | `index`, `points`, `record` | the versions of each key |
+//! | `index`, `points`, `ordered`, `record` | the versions of each key |
 //! | `view` | the past as a member sees it that has not applied all |
 //! | `damage` | what known bugs of etcd's do to the history |
 //!
@@ -44,6 +44,7 @@ mod hash;
 mod index;
 mod key_range;
 mod lessor;
+mod ordered;
 mod overlap;
 mod points;
 mod range;
