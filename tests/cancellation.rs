@@ -80,8 +80,8 @@ impl Scene {
             let keys: BTreeSet<&[u8]> = events.map(etcd_sim::store::Record::key).collect();
             keys.into_iter()
                 .filter_map(|key| store.key_at(key, store.revision()))
-                .filter(|kv| kv.lease == lease)
-                .map(|kv| String::from_utf8_lossy(&kv.key).into_owned())
+                .filter(|kv| kv.lease() == lease)
+                .map(|kv| String::from_utf8_lossy(kv.key()).into_owned())
                 .collect()
         })
     }

@@ -354,7 +354,7 @@ fn run_is_over_before_the_lease(kind: FaultKind) {
             sleep(Duration::from_millis(1)).await;
             let key_lives = simulation
                 .member()
-                .with_store(|store| store.current().any(|kv| kv.create_revision == term));
+                .with_store(|store| store.current().any(|kv| kv.create_revision() == term));
             ended = (!key_lives).then(now);
             assert!(now() < SimTime::from_millis(20_000));
         }

@@ -20,7 +20,7 @@ fn keys(simulation: &Simulation) -> Vec<String> {
     simulation.member().with_store(|store| {
         let current = store.current();
         current
-            .map(|kv| String::from_utf8_lossy(&kv.key).into_owned())
+            .map(|kv| String::from_utf8_lossy(kv.key()).into_owned())
             .collect()
     })
 }

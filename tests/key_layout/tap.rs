@@ -167,8 +167,8 @@ pub(crate) fn stored(simulation: &Simulation) -> Vec<String> {
             .into_iter()
             .filter_map(|key| store.key_at(&key, store.revision()));
         now.map(|kv| {
-            let lease = if kv.lease == 0 { "" } else { " with lease" };
-            format!("{} {:?}{lease}", text(&kv.key), text(&kv.value))
+            let lease = if kv.lease() == 0 { "" } else { " with lease" };
+            format!("{} {:?}{lease}", text(kv.key()), text(kv.value()))
         })
         .collect()
     })

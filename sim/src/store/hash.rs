@@ -21,10 +21,7 @@ impl Store {
         let bytes = |record: &Record| {
             RECORD_BYTES + i64::try_from(record.key_value().encoded_len()).unwrap_or(0)
         };
-        let oldest = self
-            .log
-            .front()
-            .map_or(i64::MAX, |record| record.mod_revision());
+        let oldest = self.log.front().map_or(i64::MAX, Record::mod_revision);
         let older = self.current().filter(|kept| kept.mod_revision() < oldest);
         let needed: i64 = self.log.iter().chain(older).map(bytes).sum();
         EMPTY_BYTES + (needed + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES

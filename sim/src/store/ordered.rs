@@ -269,9 +269,8 @@ mod tests {
                 if random.random_range(0..100) >= inserts {
                     let removed = ordered.remove(&key(number));
                     assert_eq!(removed, model.remove_entry(&key(number)));
-                } else if !model.contains_key(&key(number)) {
+                } else if model.insert(key(number), slot(number)).is_none() {
                     ordered.insert(key(number), slot(number));
-                    model.insert(key(number), slot(number));
                 }
                 if round % 100 == 0 {
                     assert_same(&ordered, &model, &mut random);
