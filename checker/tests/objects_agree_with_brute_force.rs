@@ -642,3 +642,70 @@ impl Naive for Groups {
 fn groups() {
     assert_varied(&agree::<Groups>(HISTORIES));
 }
+
+struct MultiRegisters;
+
+impl Naive for MultiRegisters {
+    type State = BTreeMap<String, u64>;
+    const MODEL: &'static str = "multi-register";
+    // An answer repeats what was asked.
+    const ANSWERS_ARE_ALIKE: bool = false;
+
+    fn parameters(random: &mut Random) -> Value {
+        [json!({}), json!({"initial": 1})][random.below(2)].clone()
+    }
+
+    fn initial(_: &Value) -> Self::State {
+        BTreeMap::new()
+    }
+
+    fn draw(random: &mut Random, _: &Value, _: usize) -> (&'static str, Value) {
+        // Values repeat, and so may keys.
+        let micro = (0..1 + random.below(3)).map(|_| {
+            let key = ["x", "y", "z"][random.below(3)];
+            match random.one_in(2) {
+                true => json!(["r", key, null]),
+                false => json!(["w", key, random.below(3)]),
+            }
+        });
+        ("txn", Value::Array(micro.collect()))
+    }
+
+    fn act(
+        parameters: &Value,
+        state: &Self::State,
+        _: &str,
+        argument: &Value,
+        _: usize,
+    ) -> Vec<(Self::State, Value)> {
+        let mut after = state.clone();
+        let micro = argument.as_array().unwrap().iter().map(|micro| {
+            let (f, key) = (&micro[0], micro[1].as_str().unwrap().to_owned());
+            if f == "w" {
+                after.insert(key, micro[2].as_u64().unwrap());
+                return micro.clone();
+            }
+            match after.get(&key) {
+                Some(held) => json!([f, key, held]),
+                None => json!([f, key, parameters["initial"]]),
+            }
+        });
+        let answer = Value::Array(micro.collect());
+        vec![(after, answer)]
+    }
+
+    fn alter(random: &mut Random, op: &mut Op) {
+        let mut micro: Vec<Value> = op.result.parse().unwrap_or_default();
+        if let Some(read) = micro.iter_mut().find(|micro| micro[0] == "r") {
+            read[2] = json!(random.below(3));
+        }
+        if !micro.is_empty() {
+            op.result = Json::new(&micro).unwrap();
+        }
+    }
+}
+
+#[test]
+fn registers_of_transactions() {
+    assert_varied(&agree::<MultiRegisters>(HISTORIES));
+}

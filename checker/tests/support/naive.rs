@@ -15,6 +15,8 @@ use super::{Op, Random, history, intervals, witness_ops};
 pub trait Naive {
     type State: Clone + Ord + Debug;
     const MODEL: &'static str;
+    /// Whether the answer of an operation may be that of another one of the same name.
+    const ANSWERS_ARE_ALIKE: bool = true;
 
     /// The header's parameters, drawn anew for each history.
     fn parameters(_: &mut Random) -> Value {
@@ -195,7 +197,11 @@ fn falsify<N: Naive>(random: &mut Random, ops: &mut [Op]) {
     for _ in 0..1 + random.below(3) {
         let (first, second) = (random.below(ops.len()), random.below(ops.len()));
         match random.below(5) {
-            0 | 1 if ops[first].f == ops[second].f && ops[first].outcome == ops[second].outcome => {
+            0 | 1
+                if N::ANSWERS_ARE_ALIKE
+                    && ops[first].f == ops[second].f
+                    && ops[first].outcome == ops[second].outcome =>
+            {
                 let other = ops[second].result.clone();
                 let result = std::mem::replace(&mut ops[first].result, other);
                 ops[second].result = result;
