@@ -29,12 +29,13 @@
 
 use serde::Deserialize;
 
+use crate::anomaly;
 use crate::history::{Event, History, HistoryError, Operation};
 use crate::keyed::{Keyed, parameters, unknown_operation};
 use crate::names::Names;
 use crate::object::{self, Object};
-use crate::search::{Budget, Sequential};
-use crate::verdict::Verdict;
+use crate::search::{Budget, Call, Failure, NON_LINEARIZABLE, Sequential};
+use crate::verdict::{Kind, Verdict};
 
 /// Decides whether the history is that of counters.
 ///
@@ -67,6 +68,15 @@ pub(crate) enum Ask {
     Read,
     AddAndGet(i64),
     GetAndAdd(i64),
+}
+
+impl Ask {
+    fn number(self) -> i64 {
+        match self {
+            Self::Read => 0,
+            Self::AddAndGet(number) | Self::GetAndAdd(number) => number,
+        }
+    }
 }
 
 const NUMBER: &str = "a whole number";
@@ -103,6 +113,25 @@ impl<'h> Object<'h> for Counters<'h> {
             }
         };
         Ok(((self.names.number(name), ask), answer))
+    }
+
+    /// Where nobody subtracts, a sum is too small only when something was not added to.
+    fn kind(&self, calls: &[Call<(u32, Ask), i64>], failure: &Failure) -> Kind {
+        let refuted = &calls[failure.refuted];
+        let (name, ask) = refuted.input;
+        let others = || calls.iter().filter(|call| call.input.0 == name);
+        let grows = others().all(|call| call.input.1.number() >= 0);
+        let before = others().filter(|call| call.returned < Some(refuted.invoked));
+        let before = before.filter(|call| call.returned.is_some());
+        let least: i64 = before.map(|call| call.input.1.number()).sum();
+        let added = match ask {
+            Ask::AddAndGet(number) => number,
+            Ask::Read | Ask::GetAndAdd(_) => 0,
+        };
+        match refuted.output {
+            Some(sum) if grows && sum < self.initial + least + added => anomaly::LOST_UPDATE,
+            _ => NON_LINEARIZABLE,
+        }
     }
 }
 

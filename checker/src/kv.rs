@@ -41,12 +41,13 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::anomaly;
 use crate::history::{History, HistoryError, Operation};
 use crate::keyed::{Keyed, parameters, text, unknown_operation};
 use crate::names::Names;
 use crate::object::{self, Object};
-use crate::search::{Budget, Sequential};
-use crate::verdict::Verdict;
+use crate::search::{Budget, Call, Failure, NON_LINEARIZABLE, Sequential};
+use crate::verdict::{Kind, Verdict};
 
 /// Decides whether the history is that of a map.
 ///
@@ -153,6 +154,10 @@ impl<'h> Object<'h> for Map<'h> {
         self.tell(key, &ask, answer.as_ref());
         Ok(((key, ask), answer))
     }
+
+    fn kind(&self, calls: &[Call<(u32, Ask), Answer>], failure: &Failure) -> Kind {
+        kind(self, calls, failure)
+    }
 }
 
 impl Map<'_> {
@@ -202,6 +207,38 @@ struct NoValue {
 
 fn value(json: &str) -> Value {
     text(json).map(Arc::from)
+}
+
+/// Where values get longer, nobody can tell which of them there have been.
+fn kind(map: &Map<'_>, calls: &[Call<(u32, Ask), Answer>], failure: &Failure) -> Kind {
+    let refuted = &calls[failure.refuted];
+    let (key, ask) = &refuted.input;
+    let seen = match (ask, &refuted.output) {
+        (Ask::Get, Some(Answer::Got(value))) => value,
+        (Ask::CompareAndSet { .. }, Some(Answer::Compared(false))) => {
+            return anomaly::SPURIOUS_FAILURE;
+        }
+        (Ask::CompareAndSet { old, .. }, _) => old,
+        _ => return NON_LINEARIZABLE,
+    };
+    let of_key = || calls.iter().filter(|call| call.input.0 == *key);
+    if of_key().any(|call| matches!(call.input.1, Ask::Append(_))) {
+        return NON_LINEARIZABLE;
+    }
+    let writes = of_key().filter(|call| match &call.input.1 {
+        Ask::Put(value) => value == seen,
+        Ask::CompareAndSet { new, .. } => {
+            new == seen && call.output != Some(Answer::Compared(false))
+        }
+        Ask::Get | Ask::Append(_) => false,
+    });
+    match (
+        anomaly::wrong_read(refuted, *seen == map.absent, writes),
+        ask,
+    ) {
+        (anomaly::STALE_READ, Ask::CompareAndSet { .. }) => anomaly::LOST_UPDATE,
+        (kind, _) => kind,
+    }
 }
 
 impl Sequential for Map<'_> {
@@ -309,7 +346,7 @@ impl Sequential for Map<'_> {
         match state {
             Held::Value(None) => "no value".to_owned(),
             Held::Value(Some(value)) => format!("the value {value:?}"),
-            Held::Unseen => "a value that nobody tells of".to_owned(),
+            Held::Unseen => "a value that nobody saw".to_owned(),
         }
     }
 }

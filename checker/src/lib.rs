@@ -64,6 +64,7 @@
 //! - [`search`]: linearizability of any object that has a sequential description;
 //! - [`Model`], [`check`] and [`linearization`]: a checker by its name.
 
+mod anomaly;
 pub mod bank;
 pub mod barrier;
 pub mod counter;

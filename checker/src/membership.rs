@@ -34,9 +34,9 @@ use crate::history::{History, HistoryError, Operation};
 use crate::keyed::{Keyed, unknown_operation};
 use crate::names::Names;
 use crate::object::{self, Object};
-use crate::search::{Budget, Sequential};
-use crate::set::{Answer, Elements, changed, list, show, whole};
-use crate::verdict::Verdict;
+use crate::search::{Budget, Call, Failure, NON_LINEARIZABLE, Sequential};
+use crate::set::{Answer, Change, Elements, View, changed, list, show, whole, wrong_view};
+use crate::verdict::{Kind, Verdict};
 
 /// Decides whether the history is that of groups of members.
 ///
@@ -93,6 +93,30 @@ impl<'h> Object<'h> for Groups<'h> {
             _ => None,
         };
         Ok(((group, ask), answer))
+    }
+
+    fn kind(&self, calls: &[Call<(u32, Ask), Answer>], failure: &Failure) -> Kind {
+        let refuted = &calls[failure.refuted];
+        let view = match &refuted.output {
+            Some(Answer::Whole(whole)) => View::Whole(whole),
+            Some(Answer::Twice) => View::Twice,
+            _ => return NON_LINEARIZABLE,
+        };
+        let others = calls.iter().filter(|call| call.input.0 == refuted.input.0);
+        let change = |call: &Call<(u32, Ask), Answer>| {
+            let (element, adds) = match call.input.1 {
+                Ask::Join(member) => (member, true),
+                Ask::Leave(member) => (member, false),
+                Ask::Members => return None,
+            };
+            let is_before = call.returned.is_some_and(|end| end < refuted.invoked);
+            Some(Change {
+                element,
+                adds,
+                is_before,
+            })
+        };
+        wrong_view(&view, others.filter_map(change))
     }
 
     fn may_wait(operation: &Operation<'h>) -> bool {

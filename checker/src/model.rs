@@ -325,7 +325,8 @@ fn judge(history: &History, model: Model, options: &Options) -> Result<Verdict, 
 
 /// The operations that took effect, by their index in [`History::operations`], in an
 /// order that explains all results; none when there is none, when the budget does not
-/// suffice to find one, or when the model has no order of single operations.
+/// suffice to find one, or when the model has no order of single operations: queues,
+/// registers, maps, sets, counters, semaphores, groups, and locks without tokens have one.
 ///
 /// # Errors
 /// As [`check`].
@@ -352,6 +353,8 @@ pub fn linearization(
         Model::MultiRegister => {
             object::linearization::<multi_register::MultiRegister<'_>>(history, budget)
         }
+        Model::FifoQueue => queue::linearization(history),
+        Model::PriorityQueue => priority_queue::linearization(history),
         _ => Ok(None),
     }
 }

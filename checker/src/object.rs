@@ -2,8 +2,8 @@
 
 use crate::history::{History, HistoryError, Operation};
 use crate::liveness::{Deadline, STUCK};
-use crate::search::{Budget, Calls, Sequential};
-use crate::verdict::{Class, Verdict, Violation, count};
+use crate::search::{Budget, Call, Calls, Failure, NON_LINEARIZABLE, Sequential};
+use crate::verdict::{Class, Kind, Verdict, Violation, count};
 
 /// An object whose operations stand in histories.
 pub(crate) trait Object<'h>: Sequential + Sized {
@@ -15,6 +15,12 @@ pub(crate) trait Object<'h>: Sequential + Sized {
         &mut self,
         operation: &Operation<'h>,
     ) -> Result<(Self::Input, Option<Self::Output>), HistoryError>;
+
+    /// The name of a violation, if the literature has one that is certain.
+    fn kind(&self, calls: &[Call<Self::Input, Self::Output>], failure: &Failure) -> Kind {
+        let _ = (calls, failure);
+        NON_LINEARIZABLE
+    }
 
     /// Whether such an operation may wait for as long as it likes.
     fn may_wait(_: &Operation<'h>) -> bool {
@@ -29,7 +35,9 @@ pub(crate) fn check<'h, O: Object<'h>>(
 ) -> Result<Verdict, HistoryError> {
     let mut object = O::of(history)?;
     let calls = Calls::of(history, |operation| object.call(operation))?;
-    let verdict = calls.verdict(&object, budget);
+    let verdict = calls.verdict_named(&object, budget, |failure| {
+        object.kind(&calls.calls, failure)
+    });
     let stuck = Deadline::of(history).filter(|_| verdict.is_valid());
     let stuck = stuck.and_then(|deadline| find_stuck::<O>(&deadline, &calls.operations));
     Ok(stuck.map_or(verdict, Verdict::Violation))

@@ -33,13 +33,14 @@
 
 use serde::Deserialize;
 
+use crate::anomaly;
 use crate::history::{History, HistoryError, Operation};
 use crate::keyed::{parameters, unknown_operation};
 use crate::mutex::{Asked, Mode, is_false};
 use crate::names::Names;
 use crate::object::{self, Object};
-use crate::search::{Budget, Sequential};
-use crate::verdict::Verdict;
+use crate::search::{Budget, Call, Failure, Sequential};
+use crate::verdict::{Kind, Verdict};
 
 /// Decides whether the history is that of locks that have one writer, or any number of
 /// readers, at a time.
@@ -118,6 +119,11 @@ impl<'h> Object<'h> for RwLocks<'h> {
             (lock, owner, ask, asked.mode.unwrap_or(Mode::Write)),
             answer,
         ))
+    }
+
+    fn kind(&self, calls: &[Call<(u32, u32, Ask, Mode), bool>], failure: &Failure) -> Kind {
+        let refuted = &calls[failure.refuted];
+        anomaly::wrong_entry(refuted.input.2 == Ask::Release, refuted.output)
     }
 
     fn may_wait(operation: &Operation<'h>) -> bool {

@@ -30,12 +30,13 @@
 
 use serde::Deserialize;
 
+use crate::anomaly;
 use crate::history::{History, HistoryError, Operation, Problem};
 use crate::keyed::{Keyed, parameters, unknown_operation};
 use crate::names::Names;
 use crate::object::{self, Object};
-use crate::search::{Budget, Sequential};
-use crate::verdict::{Verdict, count};
+use crate::search::{Budget, Call, Failure, Sequential};
+use crate::verdict::{Kind, Verdict, count};
 
 /// Decides whether the history is that of semaphores.
 ///
@@ -101,6 +102,11 @@ impl<'h> Object<'h> for Semaphores<'h> {
         let answer = ok.map(|ok| !ok.is_false());
         let answer = answer.filter(|_| ask == Ask::TryAcquire);
         Ok(((self.names.number(name), ask, permits.unwrap_or(1)), answer))
+    }
+
+    fn kind(&self, calls: &[Call<(u32, Ask, u64), bool>], failure: &Failure) -> Kind {
+        let refuted = &calls[failure.refuted];
+        anomaly::wrong_entry(refuted.input.1 == Ask::Release, refuted.output)
     }
 
     fn may_wait(operation: &Operation<'h>) -> bool {

@@ -39,15 +39,15 @@ use crate::names::Names;
 use crate::set;
 use crate::verdict::{Class, Kind, Summary, Verdict, Violation, count};
 
-const LOST: Kind = Kind {
+pub(crate) const LOST: Kind = Kind {
     name: "lost-element",
     meaning: "an element that was added is gone",
 };
-const TWICE: Kind = Kind {
+pub(crate) const TWICE: Kind = Kind {
     name: "duplicate-element",
     meaning: "a set has an element twice",
 };
-const PHANTOM: Kind = Kind {
+pub(crate) const PHANTOM: Kind = Kind {
     name: "phantom-element",
     meaning: "an element that nobody had begun to add",
 };

@@ -325,7 +325,8 @@ pub struct Moment {
 }
 
 impl WitnessOperation {
-    fn of(operation: &Operation<'_>) -> Self {
+    /// The operation as verdicts show it.
+    pub fn of(operation: &Operation<'_>) -> Self {
         let moment = |event: &crate::history::Event| Moment {
             line: event.line,
             time_ns: event.time,

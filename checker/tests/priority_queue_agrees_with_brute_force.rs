@@ -7,7 +7,7 @@ mod support;
 use std::collections::BTreeSet;
 
 use etcd_checker::history::{Json, Outcome};
-use etcd_checker::{History, Violation, priority_queue};
+use etcd_checker::{History, Verdict, Violation, priority_queue};
 use support::queues::{Order, agree};
 use support::{Op, Random, history, intervals, witness_ops};
 
@@ -46,11 +46,56 @@ impl Order for Priorities {
     }
 }
 
+/// The same, where any of the best items may be taken.
+struct AnyTies(Priorities);
+
+impl Order for AnyTies {
+    type Item = Item;
+    const MODEL: &'static str = Priorities::MODEL;
+    const PARAMETERS: &'static str = r#"{"ties":"any"}"#;
+
+    fn draw(random: &mut Random) -> Self {
+        Self(Priorities::draw(random))
+    }
+
+    fn item(&self, random: &mut Random, number: u64) -> Item {
+        self.0.item(random, number)
+    }
+
+    /// The last of the best that came, for a change.
+    fn take(queue: &mut Vec<Item>) -> Option<Item> {
+        Self::choices(queue).pop().map(|(rest, item)| {
+            *queue = rest;
+            item
+        })
+    }
+
+    fn choices(queue: &[Item]) -> Vec<(Vec<Item>, Item)> {
+        let best = queue.iter().map(|(priority, _)| *priority).min();
+        let is_best = |index: &usize| Some(queue[*index].0) == best;
+        let without = |index: usize| {
+            let mut rest = queue.to_vec();
+            let item = rest.remove(index);
+            (rest, item)
+        };
+        (0..queue.len()).filter(is_best).map(without).collect()
+    }
+
+    fn json(item: Option<&Item>) -> Json {
+        Priorities::json(item)
+    }
+
+    fn parse(json: &Json) -> Option<Item> {
+        Priorities::parse(json)
+    }
+}
+
 /// The witness alone breaks the promise.
-fn check_witness(whole: &History, ops: &[Op], violation: &Violation) {
+fn check_witness<Q: Order>(whole: &History, ops: &[Op], violation: &Violation) {
     let lines = violation.witness.iter().map(|op| op.invoked.line);
     let witness = witness_ops(whole, ops, lines);
-    let verdict = priority_queue::check(&history("priority-queue", "{}", &witness)).unwrap();
+    let verdict =
+        priority_queue::check(&history("priority-queue", Q::PARAMETERS, &witness)).unwrap();
     let kind = verdict.violation().map(|violation| violation.kind.name);
     assert!(kind.is_some(), "{violation}\n{witness:#?}\n{ops:#?}");
     if witness.iter().all(|op| op.outcome == Outcome::Ok) {
@@ -58,15 +103,40 @@ fn check_witness(whole: &History, ops: &[Op], violation: &Violation) {
     }
 }
 
+fn check(history: &History) -> Verdict {
+    priority_queue::check(history).unwrap()
+}
+
+/// Another priority.
+fn alter(_: &mut Random, op: &mut Op) {
+    if let Some((priority, value)) = Priorities::parse(&op.result) {
+        op.result = Priorities::json(Some(&(priority + 1, value)));
+    }
+}
+
+#[test]
+fn ties_may_leave_in_any_order() {
+    let agreed = agree::<AnyTies>(check, alter, check_witness::<AnyTies>);
+    let share = agreed.valid_percent;
+    assert!((30..85).contains(&share), "{share} % are valid");
+    assert!(agreed.with_pending > 500, "{}", agreed.with_pending);
+    assert_eq!(
+        agreed.kinds,
+        BTreeSet::from([
+            "PQ-order",
+            "PQ-order-lost",
+            "PQ-priority",
+            "VFresh",
+            "VRepeat",
+            "VWit",
+            "VWit-lost"
+        ])
+    );
+}
+
 #[test]
 fn the_verdict_is_that_of_a_search_through_all_orders() {
-    let check = |history: &_| priority_queue::check(history).unwrap();
-    let alter = |_: &mut Random, op: &mut Op| {
-        if let Some((priority, value)) = Priorities::parse(&op.result) {
-            op.result = Priorities::json(Some(&(priority + 1, value)));
-        }
-    };
-    let agreed = agree::<Priorities>(check, alter, check_witness);
+    let agreed = agree::<Priorities>(check, alter, check_witness::<Priorities>);
     let share = agreed.valid_percent;
     assert!((30..85).contains(&share), "{share} % are valid");
     assert!(agreed.with_pending > 500, "{}", agreed.with_pending);

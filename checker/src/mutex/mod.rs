@@ -42,12 +42,13 @@ mod ask;
 
 use serde::Deserialize;
 
+use crate::anomaly;
 use crate::history::{History, HistoryError, Operation};
 use crate::keyed::{parameters, unknown_operation};
 use crate::names::Names;
 use crate::object::{self, Object};
-use crate::search::{Budget, Sequential};
-use crate::verdict::Verdict;
+use crate::search::{Budget, Call, Failure, Sequential};
+use crate::verdict::{Kind, Verdict};
 
 pub(crate) use ask::{Asked, Mode, is_false};
 
@@ -131,6 +132,11 @@ impl<'h> Object<'h> for Mutexes<'h> {
         let answer = operation.ok().map(|ok| !is_false(ok));
         let answer = answer.filter(|_| ask == Ask::TryAcquire);
         Ok(((lock, owner, ask), answer))
+    }
+
+    fn kind(&self, calls: &[Call<(u32, u32, Ask), bool>], failure: &Failure) -> Kind {
+        let refuted = &calls[failure.refuted];
+        anomaly::wrong_entry(refuted.input.2 == Ask::Release, refuted.output)
     }
 
     fn may_wait(operation: &Operation<'h>) -> bool {

@@ -2,8 +2,12 @@
 
 use std::borrow::Cow;
 
+use serde::Deserialize;
+
 use crate::history::{Event, History, HistoryError, Operation, Outcome, Problem, Text, plain_pair};
+use crate::keyed::parameters;
 use crate::names::Finder;
+use crate::queue::Ties;
 use crate::verdict::{Class, Kind, Violation};
 
 const FRESH: Kind = Kind {
@@ -19,6 +23,12 @@ const PRIORITY: Kind = Kind {
     meaning: "a value left with another priority than it was enqueued with",
 };
 
+#[derive(Deserialize, Default)]
+struct Parameters {
+    #[serde(default)]
+    ties: Ties,
+}
+
 /// A queue's history, by value. Instants are indices of events.
 pub(super) struct Queue<'h> {
     /// In the order of their invocations.
@@ -31,6 +41,7 @@ pub(super) struct Queue<'h> {
     pub(super) pending: Vec<usize>,
     /// How many events there are.
     pub(super) events: usize,
+    pub(super) ties: Ties,
 }
 
 /// A value and the operations on it.
@@ -45,7 +56,9 @@ impl<'h> Queue<'h> {
     /// Sorts the operations out, and finds the violations that show on the way.
     pub(super) fn of(history: &'h History) -> Result<(Self, Option<Violation>), HistoryError> {
         let operations = history.operations();
+        let Parameters { ties } = parameters(history)?;
         let mut queue = Self {
+            ties,
             items: Vec::with_capacity(operations.len() / 2 + 1),
             operations,
             empties: Vec::new(),

@@ -5,7 +5,8 @@
 //! Producers enqueue distinct values with a priority, consumers dequeue them; a
 //! dequeue may also find the queue empty. Is there an order of all operations that
 //! respects real time and in which each dequeue takes the value with the smallest
-//! number, and of several the one that was enqueued first?
+//! number, and of several the one that was enqueued first? Or any of them, if the header's
+//! parameters say `"ties":"any"`.
 //!
 //! # The answer
 //!
@@ -22,7 +23,8 @@
 //!   all of them.
 //! - **PQ-tie**: `a` and `b` have the same priority, `e(a).r < e(b).i`, and there is
 //!   no instant from `max(d(a).i, e(a).i)` until `d(b).r` at which nothing better is
-//!   certainly inside; so `d(a)` cannot come before `d(b)`. Or `a` never left.
+//!   certainly inside; so `d(a)` cannot come before `d(b)`. Or `a` never left. Not asked
+//!   where ties may leave in any order: then values of one priority are in nobody's way.
 //! - **VWit**: at each instant of a dequeue that found nothing, some value is
 //!   certainly inside.
 //!
@@ -53,6 +55,7 @@ mod search;
 
 use crate::history::{History, HistoryError, Operation, Outcome};
 use crate::liveness::{Deadline, STUCK};
+use crate::queue::{Interval, Value, linearize};
 use crate::verdict::{Class, Kind, Summary, Verdict, Violation, count};
 
 use extract::Queue;
@@ -88,7 +91,8 @@ const WITNESS_LOST: Kind = Kind {
 /// ties in the order of arrival.
 ///
 /// Operations: `enqueue` with `[value, priority]`; `dequeue`, whose result is such a
-/// pair, or null when the queue was empty.
+/// pair, or null when the queue was empty. The header's parameters may have `ties`, `"fifo"`
+/// or `"any"`.
 ///
 /// # Errors
 /// When an event is no such operation, or a value is enqueued twice.
@@ -99,7 +103,7 @@ pub fn check(history: &History) -> Result<Verdict, HistoryError> {
     }
     let mut spans = Spans::of(&queue);
     let violation = match search::explain(&queue, &mut spans) {
-        Explained::Yes => find_stuck(&queue, history),
+        Explained::Yes(_) => find_stuck(&queue, history),
         Explained::No(fault, proof) => Some(violation(&queue, &spans, &fault, &proof)),
         Explained::Unknown { tried } => {
             let reason = format!(
@@ -113,6 +117,37 @@ pub fn check(history: &History) -> Result<Verdict, HistoryError> {
         Some(violation) => Verdict::Violation(violation),
         None => Verdict::Valid(Summary::of(&queue.operations)),
     })
+}
+
+/// The operations that took effect, by their index, in an order that a priority queue can
+/// do, each between its invocation and its return; none when there is none, or when it
+/// takes too long to find out what dequeues of unknown outcome took.
+///
+/// # Errors
+/// As [`check`].
+pub fn linearization(history: &History) -> Result<Option<Vec<usize>>, HistoryError> {
+    let (queue, fault) = Queue::of(history)?;
+    if fault.is_some() {
+        return Ok(None);
+    }
+    let Explained::Yes(taken) = search::explain(&queue, &mut Spans::of(&queue)) else {
+        return Ok(None);
+    };
+    let interval = |operation: usize| Interval::of(&queue.operations, operation);
+    let mut values: Vec<Value> = (queue.items.iter())
+        .map(|item| Value {
+            priority: item.priority,
+            enqueue: interval(item.enqueue),
+            dequeue: item.dequeue.map(interval),
+        })
+        .collect();
+    for (dequeue, item) in queue.pending.iter().zip(taken) {
+        if let Some(item) = item {
+            values[item].dequeue = Some(interval(*dequeue));
+        }
+    }
+    let empties: Vec<Interval> = queue.empties.iter().copied().map(interval).collect();
+    Ok(linearize(&values, &empties, queue.ties, queue.events))
 }
 
 fn violation(queue: &Queue<'_>, spans: &Spans, fault: &Fault, proof: &Proof) -> Violation {

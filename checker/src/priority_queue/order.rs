@@ -3,6 +3,7 @@
 //! Instants are the gaps between events; gap `k` lies right after event `k`.
 
 use super::extract::Queue;
+use crate::queue::Ties;
 
 const NEVER: usize = usize::MAX;
 
@@ -47,6 +48,7 @@ pub(super) struct Spans {
     /// Indices of values, by priority, then in the order of their acknowledgements.
     best_first: Vec<usize>,
     gaps: usize,
+    ties: Ties,
 }
 
 impl Spans {
@@ -71,6 +73,7 @@ impl Spans {
             spans,
             best_first,
             gaps: queue.events,
+            ties: queue.ties,
         }
     }
 
@@ -146,6 +149,18 @@ impl Spans {
                 leaves.push((first, free.previous(span.leave_last)));
             }
         }
+        if self.ties == Ties::Fifo {
+            self.find_overtaken(class, &leaves, found);
+        }
+    }
+
+    /// `leaves` are the first and the last gap at which each value of the class can leave.
+    fn find_overtaken(
+        &self,
+        class: &[usize],
+        leaves: &[(usize, usize)],
+        found: &mut impl FnMut(usize, What),
+    ) {
         // Of those that were acknowledged before, the one that leaves last. The
         // class is in the order of acknowledgements.
         let invoked = |(index, item): (usize, &usize)| (self.spans[*item].enqueue_first, index);

@@ -10,8 +10,9 @@ const BUDGET: usize = 200_000_000;
 
 /// What the search came to.
 pub(super) enum Explained {
-    /// There is an order of the operations.
-    Yes,
+    /// There is an order of the operations, if these values were taken by the dequeues of
+    /// unknown outcome.
+    Yes(Vec<Option<usize>>),
     /// There is none; the fault that shows if nothing is assumed, and all that
     /// show whatever is assumed.
     No(Fault, Proof),
@@ -66,7 +67,7 @@ struct Search<'q, 'h> {
 /// Whether the dequeues of unknown outcome can explain the history.
 pub(super) fn explain(queue: &Queue<'_>, spans: &mut Spans) -> Explained {
     let Some(fault) = spans.find_fault(queue) else {
-        return Explained::Yes;
+        return Explained::Yes(Vec::new());
     };
     let mut search = Search {
         queue,
@@ -77,7 +78,7 @@ pub(super) fn explain(queue: &Queue<'_>, spans: &mut Spans) -> Explained {
         spans,
     };
     match search.repair(&fault) {
-        Some(true) => Explained::Yes,
+        Some(true) => Explained::Yes(search.taken),
         Some(false) => Explained::No(fault, search.proof),
         None => Explained::Unknown {
             tried: search.tried,

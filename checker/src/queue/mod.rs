@@ -72,6 +72,7 @@
 
 mod empty;
 mod extract;
+mod linearization;
 mod order;
 
 use crate::history::{History, HistoryError, Outcome};
@@ -79,6 +80,7 @@ use crate::liveness::{Deadline, STUCK};
 use crate::verdict::{Class, Summary, Verdict, Violation, count};
 
 use extract::Queue;
+pub(crate) use linearization::{Interval, Ties, Value, linearize};
 pub(crate) use order::list;
 
 /// Decides whether the history is that of a FIFO queue.
@@ -99,6 +101,38 @@ pub fn check(history: &History) -> Result<Verdict, HistoryError> {
         Some(violation) => Verdict::Violation(violation),
         None => Verdict::Valid(Summary::of(&queue.operations)),
     })
+}
+
+/// The operations that took effect, by their index, in an order that a FIFO queue can do,
+/// each between its invocation and its return; none when there is none.
+///
+/// # Errors
+/// As [`check`].
+pub fn linearization(history: &History) -> Result<Option<Vec<usize>>, HistoryError> {
+    let (queue, fault) = Queue::of(history)?;
+    if fault.is_some() {
+        return Ok(None);
+    }
+    let interval = |operation: usize| Interval::of(&queue.operations, operation);
+    let taken = queue.taken_in_silence();
+    let values: Vec<Value> = (queue.items.iter().zip(taken))
+        .map(|(item, taken)| Value {
+            priority: 0,
+            enqueue: interval(item.enqueue as usize),
+            dequeue: item
+                .dequeue
+                .map(|operation| operation as usize)
+                .or(taken)
+                .map(interval),
+        })
+        .collect();
+    let empties: Vec<Interval> = queue.empties.iter().copied().map(interval).collect();
+    Ok(linearize(
+        &values,
+        &empties,
+        Ties::Fifo,
+        history.events().len(),
+    ))
 }
 
 /// An operation that had to finish and did not. A dequeue may wait for as long as
@@ -141,6 +175,19 @@ struct Inside {
 }
 
 impl Queue<'_> {
+    /// For each item the dequeue of unknown outcome that may have taken it.
+    ///
+    /// Of the values that nobody got, those that were acknowledged first are those that must
+    /// be gone first, and the pending dequeues that were invoked first can have taken them.
+    fn taken_in_silence(&self) -> Vec<Option<usize>> {
+        let lost = order::first_lost(self, self.pending_dequeues.len());
+        let mut taken = vec![None; self.items.len()];
+        for (item, dequeue) in lost.into_iter().zip(&self.pending_dequeues) {
+            taken[item] = Some(*dequeue);
+        }
+        taken
+    }
+
     /// Open dequeues are left out of account: one that took a value should have
     /// returned it, and one that took none should have found it.
     fn definitely_inside(&self, index: usize) -> Inside {

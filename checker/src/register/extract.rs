@@ -6,10 +6,13 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{Answer, Ask};
+use crate::anomaly;
 use crate::history::{History, HistoryError, Operation};
 use crate::keyed::{Keyed, parameters, text, unknown_operation};
 use crate::names::Names;
 use crate::object::Object;
+use crate::search::{Call, Failure, NON_LINEARIZABLE};
+use crate::verdict::Kind;
 
 /// What registers there are, and what they hold.
 pub(crate) struct Registers<'h> {
@@ -73,6 +76,39 @@ impl<'h> Object<'h> for Registers<'h> {
             }
         };
         Ok(((key, ask), answer))
+    }
+
+    fn kind(&self, calls: &[Call<(u32, Ask), Answer>], failure: &Failure) -> Kind {
+        let refuted = &calls[failure.refuted];
+        let (key, ask) = refuted.input;
+        let seen = match (ask, refuted.output) {
+            (Ask::Read, Some(Answer::Read(value))) => value,
+            (Ask::CompareAndSet { .. }, Some(Answer::Compared(false))) => {
+                return anomaly::SPURIOUS_FAILURE;
+            }
+            (Ask::CompareAndSet { old, .. }, _) => old,
+            _ => return NON_LINEARIZABLE,
+        };
+        let writes = calls.iter().filter(|call| {
+            let (other, ask) = call.input;
+            other == key && writes(ask, call.output) == Some(seen)
+        });
+        match (
+            anomaly::wrong_read(refuted, seen == self.initial, writes),
+            ask,
+        ) {
+            (anomaly::STALE_READ, Ask::CompareAndSet { .. }) => anomaly::LOST_UPDATE,
+            (kind, _) => kind,
+        }
+    }
+}
+
+/// The value that an operation may have written.
+fn writes(ask: Ask, answer: Option<Answer>) -> Option<u32> {
+    match ask {
+        Ask::Read => None,
+        Ask::Write(value) => Some(value),
+        Ask::CompareAndSet { new, .. } => (answer != Some(Answer::Compared(false))).then_some(new),
     }
 }
 

@@ -62,9 +62,24 @@ impl<'h, I, O> Calls<'h, I, O> {
     where
         M: Sequential<Input = I, Output = O> + ?Sized,
     {
+        self.verdict_named(model, budget, |_| NON_LINEARIZABLE)
+    }
+
+    /// The verdict of a search, where a violation gets a name of its own.
+    pub(crate) fn verdict_named<M>(
+        &self,
+        model: &M,
+        budget: &Budget,
+        kind: impl Fn(&Failure) -> Kind,
+    ) -> Verdict
+    where
+        M: Sequential<Input = I, Output = O> + ?Sized,
+    {
         match search(model, &self.calls, budget) {
             Found::Linearizable(_) => Verdict::Valid(Summary::of(&self.operations)),
-            Found::NotLinearizable(failure) => Verdict::Violation(self.violation(&failure)),
+            Found::NotLinearizable(failure) => {
+                Verdict::Violation(self.violation(&failure, kind(&failure)))
+            }
             Found::Unknown(limit) => Verdict::Unknown {
                 reason: self.reason(limit),
             },
@@ -86,27 +101,27 @@ impl<'h, I, O> Calls<'h, I, O> {
     }
 
     /// What a failure of the search means to people.
-    pub(crate) fn violation(&self, failure: &Failure) -> Violation {
+    fn violation(&self, failure: &Failure, kind: Kind) -> Violation {
         let operation = |call: usize| &self.operations[self.operation_of[call]];
-        let stuck = operation(failure.stuck);
-        let mut sentence = format!(
-            "nothing explains `{}` by process {}: ",
-            describe(stuck),
-            stuck.process()
-        );
-        sentence += &match failure.states.as_slice() {
-            [one] => format!("whatever the order of the other operations, it met {one}"),
-            states if states.len() <= SHOWN_MAX => {
-                format!(
-                    "in no order of the other operations it meets anything but {}",
-                    states.join(", or ")
-                )
+        let refuted = operation(failure.refuted);
+        let sentence = format!(
+            "`{}` by process {} cannot be: {}{}",
+            describe(refuted),
+            refuted.process(),
+            if failure.witness.len() > 1 {
+                "given the other operations that are listed, and whatever the rest did, "
+            } else {
+                "whatever the other operations did, "
+            },
+            match failure.meets.as_slice() {
+                [] => "it met no state that allows it".to_owned(),
+                states if states.len() > SHOWN_MAX => "it met no state that allows it".to_owned(),
+                states => format!("it can only have met {}", states.join(" or ")),
             }
-            _ => "in no order of the other operations it meets a state that allows it".to_owned(),
-        };
+        );
         let mut violation = Violation::new(
             Class::Safety,
-            NON_LINEARIZABLE,
+            kind,
             sentence,
             failure.witness.iter().map(|call| operation(*call)),
         );

@@ -65,8 +65,13 @@ pub(super) fn explain<M: Sequential + ?Sized>(
     }
     let mut witness = shrinking.known();
     witness.sort_by_key(|index| shrinking.calls[*index].invoked);
+    let (refuted, meets) = shrinking
+        .refuted()
+        .unwrap_or_else(|| (stuck.call as usize, stuck.states.clone()));
     Failure {
         witness,
+        refuted,
+        meets,
         is_minimal: shrinking.is_minimal,
         stuck: stuck.call as usize,
         prefix: stuck.order.iter().map(|call| *call as usize).collect(),
@@ -173,13 +178,7 @@ impl<'c, M: Sequential + ?Sized> Shrinking<'_, 'c, M> {
         for call in calls {
             self.is_known[*call] = false;
         }
-        let plan = Plan::of(self.model, self.what_matters());
-        self.work += plan.calls.len() as u64;
-        let budget = Budget {
-            memory_bytes: self.budget.memory_bytes.min(self.try_bytes),
-            ..self.budget
-        };
-        match explore(self.model, &self.part.key, &plan, &budget, &self.clock) {
+        match self.explore(&self.plan(&self.what_matters())) {
             Explored::Stuck(_) => return true,
             Explored::Unknown(_) if calls.len() == 1 => self.is_minimal = false,
             Explored::Unknown(_) | Explored::Linearizable(_) => {}
@@ -190,17 +189,47 @@ impl<'c, M: Sequential + ?Sized> Shrinking<'_, 'c, M> {
         false
     }
 
+    /// These calls, as far as they are known now.
+    fn plan(&self, calls: &[usize]) -> Plan<'c, M> {
+        let known = |index: &usize| {
+            let call = &self.calls[*index];
+            if self.is_known[*index] {
+                *call
+            } else {
+                unknown(call)
+            }
+        };
+        Plan::of(self.model, calls.iter().map(known).collect())
+    }
+
+    fn explore(&mut self, plan: &Plan<'c, M>) -> Explored {
+        self.work += plan.calls.len() as u64;
+        let budget = Budget {
+            memory_bytes: self.budget.memory_bytes.min(self.try_bytes),
+            ..self.budget
+        };
+        explore(self.model, &self.part.key, plan, &budget, &self.clock)
+    }
+
+    /// The call that cannot take effect when nothing is known but the witness, and what it
+    /// can meet then. Who looks ahead gets stuck earlier, where nobody sees why.
+    fn refuted(&mut self) -> Option<(usize, Vec<String>)> {
+        let calls = self.what_matters();
+        match self.explore(&self.plan(&calls).without_looking_ahead()) {
+            Explored::Stuck(stuck) => Some((calls[stuck.call as usize], stuck.states)),
+            Explored::Linearizable(_) | Explored::Unknown(_) => None,
+        }
+    }
+
     /// What is known, and those unknown calls that can matter.
-    fn what_matters(&self) -> Vec<Known<'c, M>> {
-        let known = || self.calls.iter().zip(&self.is_known);
-        let ends = known().filter(|(_, is_known)| **is_known);
-        let end = ends.filter_map(|(call, _)| call.returned).max();
-        known()
-            .filter(|(call, is_known)| {
-                let matters = || !self.model.only_reads(call.input, None);
-                **is_known || Some(call.invoked) <= end && matters()
-            })
-            .map(|(call, is_known)| if *is_known { *call } else { unknown(call) })
-            .collect()
+    fn what_matters(&self) -> Vec<usize> {
+        let ends = self.known().into_iter();
+        let end = ends.filter_map(|call| self.calls[call].returned).max();
+        let matters = |index: &usize| {
+            let call = &self.calls[*index];
+            let changes = || !self.model.only_reads(call.input, None);
+            self.is_known[*index] || Some(call.invoked) <= end && changes()
+        };
+        (0..self.calls.len()).filter(matters).collect()
     }
 }

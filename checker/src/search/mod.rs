@@ -74,6 +74,7 @@ mod table;
 use std::ops::RangeInclusive;
 
 pub use budget::{Budget, Clock, Limit};
+pub(crate) use history::NON_LINEARIZABLE;
 pub use history::{Calls, check_history};
 
 pub use sequential::Sequential;
@@ -133,6 +134,11 @@ pub struct Failure {
     /// of any one of them there would be an order; of all other calls nothing need be
     /// known.
     pub witness: Vec<usize>,
+    /// The call of the witness that cannot take effect before it returns, when nothing is
+    /// known but the witness; ..
+    pub refuted: usize,
+    /// .. and in which states, as people read them, it can find the object.
+    pub meets: Vec<String>,
     /// Whether that is certain of each call of the witness. It is not where the budget
     /// did not suffice to find out.
     pub is_minimal: bool,

@@ -181,6 +181,7 @@ fn named<M: Sequential + ?Sized>(mut failure: Failure, part: &Part<'_, M>) -> Fa
         *call = part.indices[*call];
     }
     failure.stuck = part.indices[failure.stuck];
+    failure.refuted = part.indices[failure.refuted];
     failure
 }
 

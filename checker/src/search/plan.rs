@@ -96,6 +96,13 @@ impl<'c, M: Sequential + ?Sized> Plan<'c, M> {
         plan
     }
 
+    /// The same for a search that goes on wherever the next call can take effect.
+    pub(super) fn without_looking_ahead(mut self) -> Self {
+        let none = number(self.events.len());
+        self.next_read.fill(none);
+        self
+    }
+
     fn assign_roles(&mut self, model: &M) {
         let mut classes = FxHashMap::default();
         for call in &self.calls {

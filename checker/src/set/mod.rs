@@ -29,6 +29,7 @@
 
 mod elements;
 mod step;
+mod view;
 
 use std::borrow::Cow;
 
@@ -39,11 +40,12 @@ use crate::history::{Event, History, HistoryError, Operation};
 use crate::keyed::{Keyed, text, unknown_operation};
 use crate::names::Names;
 use crate::object::{self, Object};
-use crate::search::Budget;
-use crate::verdict::Verdict;
+use crate::search::{Budget, Call, Failure, NON_LINEARIZABLE};
+use crate::verdict::{Kind, Verdict};
 
 pub(crate) use elements::Elements;
 pub(crate) use step::{Answer, Ask, changed, show};
+pub(crate) use view::{Change, View, wrong_view};
 
 /// Decides whether the history is that of sets.
 ///
@@ -113,6 +115,36 @@ impl<'h> Object<'h> for Sets<'h> {
             None => None,
         };
         Ok(((name, ask), answer))
+    }
+
+    fn kind(&self, calls: &[Call<(u32, Ask), Answer>], failure: &Failure) -> Kind {
+        let refuted = &calls[failure.refuted];
+        let view = match (refuted.input.1, &refuted.output) {
+            (Ask::Read, Some(Answer::Whole(whole))) => View::Whole(whole),
+            (Ask::Read, Some(Answer::Twice)) => View::Twice,
+            (Ask::Contains(element), Some(Answer::Was(is_inside))) => View::Of(element, *is_inside),
+            // Who changed nothing found it so.
+            (Ask::Add(element), Some(Answer::Was(changes))) => View::Of(element, !changes),
+            (Ask::Remove(element), Some(Answer::Was(changes))) => View::Of(element, *changes),
+            _ => return NON_LINEARIZABLE,
+        };
+        let others = calls
+            .iter()
+            .filter(|call| call.input.0 == refuted.input.0 && call.invoked != refuted.invoked);
+        let change = |call: &Call<(u32, Ask), Answer>| {
+            let (element, adds) = match call.input.1 {
+                Ask::Add(element) => (element, true),
+                Ask::Remove(element) => (element, false),
+                Ask::Contains(_) | Ask::Read => return None,
+            };
+            let is_before = call.returned.is_some_and(|end| end < refuted.invoked);
+            Some(Change {
+                element,
+                adds,
+                is_before,
+            })
+        };
+        wrong_view(&view, others.filter_map(change))
     }
 }
 

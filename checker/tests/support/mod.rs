@@ -4,6 +4,7 @@
 
 pub mod busy;
 pub mod etcd;
+pub mod linearization;
 pub mod naive;
 pub mod queues;
 pub mod register_logs;

@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use std::fmt::Debug;
 
 use etcd_checker::history::{Json, Outcome};
+use etcd_checker::search::Budget;
 use etcd_checker::{History, Verdict, Violation};
 
-use super::{Op, Random, history, intervals};
+use super::{Op, Random, history, intervals, linearization};
 
 const HISTORIES: usize = 300_000;
 
@@ -17,6 +18,9 @@ pub trait Order {
     /// What histories call the queue.
     const MODEL: &'static str;
 
+    /// The parameters of the histories.
+    const PARAMETERS: &'static str = "{}";
+
     /// Draws what the histories have in common.
     fn draw(random: &mut Random) -> Self;
 
@@ -25,6 +29,13 @@ pub trait Order {
 
     /// Takes the item whose turn it is from those that came in this order.
     fn take(queue: &mut Vec<Self::Item>) -> Option<Self::Item>;
+
+    /// What is left of the queue, and the item, for each that may be taken.
+    fn choices(queue: &[Self::Item]) -> Vec<(Vec<Self::Item>, Self::Item)> {
+        let mut rest = queue.to_vec();
+        let taken = Self::take(&mut rest);
+        taken.map(|item| (rest, item)).into_iter().collect()
+    }
 
     fn json(item: Option<&Self::Item>) -> Json;
 
@@ -48,7 +59,7 @@ struct Step<I> {
 /// Whether some order of the operations explains all answers.
 fn is_linearizable<Q: Order>(ops: &[Op]) -> bool {
     let steps: Vec<Step<Q::Item>> = ops.iter().filter_map(step::<Q>).collect();
-    search::<Q>(&steps, 0, &mut Vec::new(), &mut BTreeSet::new())
+    search::<Q>(&steps, 0, &[], &mut BTreeSet::new())
 }
 
 fn step<Q: Order>(op: &Op) -> Option<Step<Q::Item>> {
@@ -66,11 +77,56 @@ fn step<Q: Order>(op: &Op) -> Option<Step<Q::Item>> {
     })
 }
 
+/// Whether the history has a linearization. A queue must do what it says, too.
+pub fn replays<Q: Order>(history: &History) -> bool {
+    let model = Q::MODEL.parse().unwrap();
+    let found = etcd_checker::linearization(history, model, &Budget::default()).unwrap();
+    let Some(found) = found else { return false };
+    // Nobody knows what a dequeue of unknown outcome took.
+    let mut queues = BTreeSet::from([Vec::new()]);
+    for operation in linearization::in_order(history, &found) {
+        let (invoked, ok) = (operation.invoke, operation.ok());
+        let effect = match (invoked.f.as_ref(), ok) {
+            ("enqueue", _) => Effect::Enqueue(Q::parse(&invoked.value).unwrap()),
+            (_, Some(ok)) => Effect::Dequeue(Q::parse(&ok.value)),
+            (_, None) => Effect::DequeueAny,
+        };
+        queues = queues
+            .iter()
+            .flat_map(|queue| after::<Q>(queue, &effect))
+            .collect();
+        assert!(!queues.is_empty(), "{operation:?}");
+    }
+    true
+}
+
+/// What the queue may be like afterwards; nothing if that cannot happen.
+fn after<Q: Order>(queue: &[Q::Item], effect: &Effect<Q::Item>) -> Vec<Vec<Q::Item>> {
+    match effect {
+        Effect::Enqueue(item) => {
+            vec![queue.iter().chain([item]).cloned().collect()]
+        }
+        Effect::Dequeue(None) if queue.is_empty() => vec![Vec::new()],
+        Effect::Dequeue(None) => Vec::new(),
+        Effect::Dequeue(Some(item)) => {
+            let choices = Q::choices(queue).into_iter();
+            choices
+                .filter(|(_, taken)| taken == item)
+                .map(|(rest, _)| rest)
+                .collect()
+        }
+        Effect::DequeueAny => Q::choices(queue)
+            .into_iter()
+            .map(|(rest, _)| rest)
+            .collect(),
+    }
+}
+
 /// Tries all orders.
 fn search<Q: Order>(
     steps: &[Step<Q::Item>],
     done: u32,
-    queue: &mut Vec<Q::Item>,
+    queue: &[Q::Item],
     seen: &mut BTreeSet<(u32, Vec<Q::Item>)>,
 ) -> bool {
     let is_open = |index: usize| done & (1 << index) == 0;
@@ -80,23 +136,15 @@ fn search<Q: Order>(
     if deadline == u64::MAX {
         return true;
     }
-    if !seen.insert((done, queue.clone())) {
+    if !seen.insert((done, queue.to_vec())) {
         return false;
     }
     for index in open().filter(|index| steps[*index].invoked < deadline) {
-        let before = queue.clone();
-        let happens = match &steps[index].effect {
-            Effect::Enqueue(item) => {
-                queue.push(item.clone());
-                true
+        for next in after::<Q>(queue, &steps[index].effect) {
+            if search::<Q>(steps, done | 1 << index, &next, seen) {
+                return true;
             }
-            Effect::Dequeue(item) => Q::take(queue) == *item,
-            Effect::DequeueAny => Q::take(queue).is_some(),
-        };
-        if happens && search::<Q>(steps, done | 1 << index, queue, seen) {
-            return true;
         }
-        *queue = before;
     }
     false
 }
@@ -193,7 +241,12 @@ pub fn agree<Q: Order>(
             expected || !is_real,
             "the search refuses a real run: {ops:#?}"
         );
-        let history = history(Q::MODEL, "{}", &ops);
+        let history = history(Q::MODEL, Q::PARAMETERS, &ops);
+        assert_eq!(
+            replays::<Q>(&history),
+            expected,
+            "history {number}: {ops:#?}"
+        );
         match check(&history) {
             Verdict::Valid(_) => assert!(expected, "history {number} is called valid: {ops:#?}"),
             Verdict::Violation(violation) => {

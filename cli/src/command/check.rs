@@ -11,7 +11,8 @@ use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use etcd_checker::history::Source;
 use etcd_checker::import::{Budget, Format};
-use etcd_checker::{Checked, Consistency, KeyOrders, Model, Options};
+use etcd_checker::verdict::WitnessOperation;
+use etcd_checker::{Checked, Consistency, KeyOrders, Model, Options, search};
 use serde_json::Value;
 
 use crate::exit_code::{self, Status};
@@ -96,6 +97,13 @@ pub(crate) struct Check {
     /// into this file; of several histories: as files NAME.html in this folder
     #[arg(long, value_name = "PATH")]
     html: Option<PathBuf>,
+
+    /// Print an order of the operations that makes a valid history so
+    ///
+    /// For linearizable objects. Which have one is told in docs/history-format.md in the
+    /// repository
+    #[arg(long)]
+    linearization: bool,
 
     /// How much memory to use at most, such as 2GiB, instead of what is free
     #[arg(long, value_name = "SIZE", value_parser = size)]
@@ -195,6 +203,7 @@ impl Check {
             file: name.clone(),
             format: None,
             model: None,
+            linearization: None,
             verdict: None,
             error: None,
         };
@@ -221,6 +230,11 @@ impl Check {
                     let saved = pages.save(&page_name(path), &page)?;
                     output.result(format_args!("  page:      {}", saved.display()))?;
                 }
+                if self.linearization && checked.verdict.is_valid() {
+                    let order = self.linearization(&checked)?;
+                    output.result(verdict::linearization(order.as_deref()))?;
+                    file.linearization = order;
+                }
                 file.format = Some(checked.format.name());
                 file.model = Some(checked.model.name());
                 let status = verdict::status(&checked.verdict);
@@ -236,6 +250,24 @@ impl Check {
             }
         };
         Ok((file, status))
+    }
+
+    /// The operations in the order in which they took effect; none when the model has no such
+    /// order, or it was not found.
+    fn linearization(&self, checked: &Checked) -> anyhow::Result<Option<Vec<WitnessOperation>>> {
+        let default = search::Budget::default();
+        let memory = self.memory.and_then(|bytes| bytes.try_into().ok());
+        let budget = search::Budget {
+            memory_bytes: memory.unwrap_or(default.memory_bytes),
+            ..default
+        };
+        let order = etcd_checker::linearization(&checked.history, checked.model, &budget)?;
+        let operations = checked.history.operations();
+        let in_order = |order: Vec<usize>| {
+            let operations = order.iter().map(|index| &operations[*index]);
+            operations.map(WitnessOperation::of).collect()
+        };
+        Ok(order.map(in_order))
     }
 
     fn judge(&self, path: &Path) -> anyhow::Result<Checked> {

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use etcd_checker::Verdict;
+use etcd_checker::verdict::WitnessOperation;
 use etcd_recipes::campaign::sweep::Summary;
 use etcd_recipes::workload::{self, Parameter, Workload};
 use serde::Serialize;
@@ -127,6 +128,9 @@ pub(crate) struct CheckedFile {
     pub(crate) format: Option<&'static str>,
     pub(crate) model: Option<&'static str>,
     pub(crate) verdict: Option<Verdict>,
+    /// The order that was asked for; none when there is none to give.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) linearization: Option<Vec<WitnessOperation>>,
     /// Why there is no verdict.
     pub(crate) error: Option<String>,
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use etcd_checker::verdict::Class;
+use etcd_checker::verdict::{Class, WitnessOperation};
 use etcd_checker::{Verdict, Violation};
 
 use crate::exit_code::Status;
@@ -37,6 +37,19 @@ pub(crate) fn text(subject: &str, verdict: &Verdict) -> String {
             plain(&other.to_string())
         ),
     }
+}
+
+/// The operations in the order in which they took effect, if there is one to give.
+pub(crate) fn linearization(order: Option<&[WitnessOperation]>) -> String {
+    let Some(order) = order else {
+        return "  linearization: this model has none, or none was found".to_owned();
+    };
+    let mut text = "  linearization:".to_owned();
+    for operation in order {
+        let line = plain(&operation.to_string());
+        write!(text, "\n    {line}").expect("a string takes everything");
+    }
+    text
 }
 
 /// What replaces the verdict on a run that gave none.

@@ -53,11 +53,11 @@ function shown(place) {
 const shownCache = [];
 
 function inWords(text) {
-  // Numbers beyond 2^53, such as the ids of leases, would not survive JSON.parse.
-  if (!/^(\[\[|\{)/.test(text) || /\d{16}/.test(text)) return text;
+  if (!/^(\[\[|\{)/.test(text)) return text;
   let value;
   try {
-    value = JSON.parse(text);
+    // Numbers beyond 2^53, such as the ids of leases, would not survive as numbers.
+    value = JSON.parse(text.replace(/([[:,])(-?\d{16,})(?=[\],}])/g, '$1"$2"'));
   } catch {
     return text;
   }
@@ -70,8 +70,13 @@ function inWords(text) {
 function objectInWords(value) {
   const fields = Object.entries(value);
   if (fields.length === 0 || fields.some(([, one]) => typeof one === "object" && one !== null)) return null;
-  if (fields.length === 1) return fields[0].map((part, index) => (index ? JSON.stringify(part) : part)).join(" ");
-  return fields.map(([name, one]) => `${name}=${JSON.stringify(one)}`).join(" ");
+  if (fields.length === 1) return `${fields[0][0]} ${fieldInWords(fields[0][1])}`;
+  return fields.map(([name, one]) => `${name}=${fieldInWords(one)}`).join(" ");
+}
+
+/** Ids are shown without quotes: they were none in the history. */
+function fieldInWords(one) {
+  return typeof one === "string" && /^-?\d{16,}$/.test(one) ? one : JSON.stringify(one);
 }
 
 function microInWords([kind, key, value, revision]) {

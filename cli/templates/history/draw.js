@@ -8,6 +8,8 @@ const MONO = "11px ui-monospace, monospace";
 const SANS = "11px system-ui, sans-serif";
 /** Narrower bars are drawn this wide. */
 const BAR_LEAST = 2;
+/** Letters of what is written below the bars of the proof. */
+const CAPTION_LONGEST = 80;
 /** About the width of a letter of MONO. */
 const LETTER = 6.7;
 
@@ -40,7 +42,9 @@ function draw() {
   clip(LABELS, AXIS, view.width - LABELS, view.height - AXIS);
   drawGround();
   for (const lane of visibleLanes()) drawLane(lane);
+  for (const operation of [view.hovered, view.selected]) drawMarked(operation);
   drawWitnessLines();
+  for (const lane of visibleLanes()) drawCaptions(lane);
   if (view.ordered && order) drawOrder();
   pen.restore();
   drawAxis();
@@ -153,20 +157,76 @@ function drawPendingLine(lane) {
 
 /**
  * Draws the bars of a row from left to right. Bars that would fall on a pixel that
- * is taken are skipped over by search, so a row never costs more than its width.
+ * is taken are skipped over by search, and narrow ones that touch are drawn as one,
+ * so a row never costs more than its width.
  */
 function drawBars(row, y, height, areOften) {
   const right = view.right;
   let index = firstEndingFrom(row, view.left);
+  /** Narrow bars that are still to be drawn. */
+  let run = null;
+  const drawRun = () => {
+    if (run) drawNarrow(run.from, run.to, y, height);
+    run = null;
+  };
   while (index < row.length) {
     const operation = row[index];
     const begin = axis.beginOf(operation);
-    if (begin > right) return;
+    if (begin > right) break;
     const from = view.x(begin);
     const width = Math.max(view.x(axis.endOf(operation)) - from, BAR_LEAST);
-    drawBar(operation, from, y, width, height);
     index++;
-    if (areOften && width < 4) index = firstBeginningFrom(row, view.place(from + width), index);
+    if (areOften && width < 4) {
+      if (run && from > run.to + 0.5) drawRun();
+      run = { from: run?.from ?? from, to: from + width };
+      index = firstBeginningFrom(row, view.place(from + width), index);
+    } else {
+      drawRun();
+      drawBar(operation, from, y, width, height);
+    }
+  }
+  drawRun();
+}
+
+/** Bars too narrow to tell apart. Those that are not ok are drawn once more, by themselves. */
+function drawNarrow(from, to, y, height) {
+  pen.globalAlpha = witness.length > 0 ? 0.5 : 1;
+  pen.fillStyle = colours.ok;
+  pen.fillRect(from, y, to - from, height);
+  pen.globalAlpha = 1;
+}
+
+/** The operation under the mouse, and the one that was chosen, however narrow they are. */
+function drawMarked(operation) {
+  const lane = lanes[operations.lane[operation]];
+  if (!lane || lane.height === 0) return;
+  const from = view.x(axis.beginOf(operation));
+  const width = Math.max(view.x(axis.endOf(operation)) - from, BAR_LEAST);
+  drawBar(operation, from, yOf(lane) + lane.padding + rowOf[operation] * lane.rowHeight + 1, width, lane.rowHeight - 3);
+}
+
+/** What the operations of the proof did, where their bars have no room for it. */
+function drawCaptions(lane) {
+  if (lane.proof.length === 0) return;
+  pen.font = MONO;
+  pen.textBaseline = "top";
+  pen.fillStyle = colours.proof;
+  const taken = Array(captionRows(lane)).fill(LABELS);
+  for (const operation of lane.proof) {
+    const [from, to] = [view.x(axis.beginOf(operation)), view.x(axis.endOf(operation))];
+    const text = cut(label(operation), CAPTION_LONGEST * LETTER);
+    const isSaid = to - Math.max(from, LABELS) - 22 > text.length * LETTER;
+    if (isSaid || to < LABELS || from > view.width) continue;
+    const caption = `${numberInWitness.get(operation)} ${text}`;
+    const wanted = Math.max(from, LABELS + 4);
+    const line = taken.findIndex((end) => end <= wanted);
+    const index = line >= 0 ? line : taken.indexOf(Math.min(...taken));
+    const length = Math.min(caption.length * LETTER, view.width - LABELS - 8);
+    // What would be cut at the right edge stands further left.
+    const start = Math.max(Math.min(wanted, view.width - length - 4), taken[index]);
+    const shown = cut(caption, view.width - start);
+    pen.fillText(shown, start, yOf(lane) + lane.captionsTop + 2 + index * CAPTION);
+    taken[index] = start + shown.length * LETTER + 10;
   }
 }
 
@@ -332,7 +392,7 @@ function drawNames() {
   pen.font = "12px system-ui, sans-serif";
   pen.textBaseline = "middle";
   for (const lane of visibleLanes()) {
-    pen.fillStyle = lane.hasWitness ? colours.proof : lane.isClient ? colours.ink : colours.faint;
+    pen.fillStyle = lane.proof.length > 0 ? colours.proof : lane.isClient ? colours.ink : colours.faint;
     pen.fillText(lane.name, 8, yOf(lane) + lane.padding + lane.rowHeight / 2);
     pen.fillStyle = colours.line;
     pen.fillRect(0, Math.round(yOf(lane) + lane.height) - 1, LABELS, 1);

@@ -274,8 +274,8 @@ function begin() {
   readColours();
   fitCanvases();
   at("to-witness").hidden = at("proof-lanes").parentElement.hidden = witness.length === 0;
-  at("ordered").disabled = !order;
-  at("order-name").textContent = order ? order.name : "no order known";
+  at("ordered").parentElement.hidden = !order;
+  if (order) at("order-name").textContent = order.name;
   tellFound();
   chooseAxis();
   if (witness.length > 0) view.showWitness();

@@ -54,7 +54,8 @@ const lanes = packed.lanes.map((lane, index) => ({
   bands: [],
   /** The event from which on something may still take effect; -1: none. */
   pendingFrom: -1,
-  hasWitness: false,
+  /** Its operations that prove the violation. */
+  proof: [],
   top: 0,
   height: 0,
   /** How far below its top the rows begin: above are the names of its bands. */
@@ -83,7 +84,7 @@ function fillRows() {
     if (outcome[operation] === INFO && (lane.pendingFrom < 0 || end[operation] < lane.pendingFrom)) {
       lane.pendingFrom = end[operation];
     }
-    if (numberInWitness.has(operation)) lane.hasWitness = true;
+    if (numberInWitness.has(operation)) lane.proof.push(operation);
   }
 }
 fillRows();
@@ -99,18 +100,24 @@ for (const lane of lanes) {
   if (lane.isClient && lane.bands.length > 0) lane.padding = 16;
 }
 
+/** The height of what is written below the bars of the proof. */
+const CAPTION = 14;
+/** In how many lines: those that stand close get one each. */
+const captionRows = (lane) => Math.min(lane.proof.length, 3);
+
 /** Places the visible lanes below each other; the height of all. */
 function layOut(height, proofOnly) {
-  const visible = lanesInOrder.filter((lane) => !proofOnly || !lane.isClient || lane.hasWitness);
+  const visible = lanesInOrder.filter((lane) => !proofOnly || !lane.isClient || lane.proof.length > 0);
   const rows = visible.reduce((sum, lane) => sum + Math.max(lane.rows.length, 1), 0);
-  const between = visible.reduce((sum, lane) => sum + lane.padding + 5, 0);
-  const rowHeight = Math.max(15, Math.min(26, Math.floor((height - between) / Math.max(rows, 1))));
+  const between = visible.reduce((sum, lane) => sum + lane.padding + captionRows(lane) * CAPTION + 5, 0);
+  const rowHeight = Math.max(15, Math.min(32, Math.floor((height - between) / Math.max(rows, 1))));
   let top = 0;
   for (const lane of lanes) lane.height = 0;
   for (const lane of visible) {
     lane.top = top;
     lane.rowHeight = lane.isClient ? rowHeight : 15;
-    lane.height = Math.max(lane.rows.length, 1) * lane.rowHeight + lane.padding + 5;
+    lane.captionsTop = Math.max(lane.rows.length, 1) * lane.rowHeight + lane.padding;
+    lane.height = lane.captionsTop + captionRows(lane) * CAPTION + 5;
     top += lane.height;
   }
   return { visible, height: top };
@@ -121,9 +128,15 @@ function firstEndingFrom(row, from) {
   return search(0, row.length, (index) => axis.endOf(row[index]) >= from);
 }
 
-/** The first operation of a row, from `low` on, that begins at `from` or later. */
-function firstBeginningFrom(row, from, low = 0) {
-  return search(low, row.length, (index) => axis.beginOf(row[index]) >= from);
+/** The first operation of a row, from `low` on, that begins at `from` or later; it is mostly near. */
+function firstBeginningFrom(row, from, low) {
+  const isBehind = (index) => axis.beginOf(row[index]) >= from;
+  let step = 1;
+  while (low + step < row.length && !isBehind(low + step)) {
+    low += step;
+    step *= 2;
+  }
+  return search(low, Math.min(low + step, row.length), isBehind);
 }
 
 /**

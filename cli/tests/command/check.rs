@@ -423,3 +423,33 @@ fn parameters_of_the_model_can_be_given() {
         .exits_with(2)
         .notes("such as initial=0");
 }
+
+#[test]
+fn an_order_of_the_operations_is_printed_on_demand() {
+    let folder = Folder::new();
+    let header = r#"{"format":"etcd-recipes-history","version":1,"workload":"test","model":"fifo-queue","source":{"kind":"other","description":"test"}}"#;
+    let events = [
+        r#"{"time":1,"process":0,"type":"invoke","f":"dequeue","value":null}"#,
+        r#"{"time":2,"process":1,"type":"invoke","f":"enqueue","value":"a"}"#,
+        r#"{"time":3,"process":0,"type":"ok","f":"dequeue","value":"a"}"#,
+        r#"{"time":4,"process":1,"type":"ok","f":"enqueue","value":"a"}"#,
+    ];
+    folder.write("h.jsonl", format!("{header}\n{}\n", events.join("\n")));
+    folder
+        .run("check --linearization h.jsonl")
+        .exits_with(0)
+        .says(
+            "  linearization:\n    lines 3-5  0.000000 s - 0.000000 s  process 1  enqueue \"a\" -> ok\n    \
+             lines 2-4  0.000000 s - 0.000000 s  process 0  dequeue -> ok \"a\"\n",
+        );
+    let said = folder
+        .run("check --linearization --json h.jsonl")
+        .exits_with(0)
+        .json();
+    let order = said["files"][0]["linearization"].as_array().unwrap();
+    let lines: Vec<u64> = order
+        .iter()
+        .map(|one| one["invoked"]["line"].as_u64().unwrap())
+        .collect();
+    assert_eq!(lines, [3, 2]);
+}

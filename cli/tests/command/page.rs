@@ -94,6 +94,43 @@ fn a_page_shows_the_verdict_the_proof_and_every_operation() {
 }
 
 #[test]
+fn a_page_names_clients_as_the_lanes_do_and_has_the_linearization() {
+    let folder = Folder::new();
+    let text = |second: &str| {
+        let header = r#"{"format":"etcd-recipes-history","version":1,"workload":"test","model":"fifo-queue","source":{"kind":"other","description":"test"}}"#;
+        let event = |line: &str| format!("{{\"time\":{line}}}\n");
+        [
+            format!("{header}\n"),
+            event(r#"1,"process":7,"client":3,"type":"invoke","f":"dequeue","value":null"#),
+            event(r#"2,"process":0,"client":1,"type":"invoke","f":"enqueue","value":"a""#),
+            event(r#"3,"process":0,"client":1,"type":"ok","f":"enqueue","value":"a""#),
+            event(r#"4,"process":7,"client":3,"type":"ok","f":"dequeue","value":"a""#),
+            event(r#"5,"process":8,"client":4,"type":"invoke","f":"dequeue","value":null"#),
+            event(&format!(
+                r#"6,"process":8,"client":4,"type":"ok","f":"dequeue","value":{second}"#
+            )),
+        ]
+        .concat()
+    };
+    folder.write("valid.jsonl", text("null"));
+    folder
+        .run("check --html valid.html valid.jsonl")
+        .exits_with(0);
+    let data_of = |page: &str| data(&folder.read(page));
+    let order = &data_of("valid.html")["order"];
+    assert_eq!(order["name"], "linearization");
+    assert_eq!(order["operations"], serde_json::json!([1, 0, 2]));
+    assert!(markup(&folder.read("valid.html")).contains("linearization\u{201d} shows an order"));
+    folder.write("twice.jsonl", text("\"a\""));
+    folder
+        .run("check --html twice.html twice.jsonl")
+        .exits_with(1);
+    let markup = markup(&folder.read("twice.html"));
+    let sentence = "by process 7 (client 3) and by process 8 (client 4)";
+    assert!(markup.contains(sentence), "{markup}");
+}
+
+#[test]
 fn a_page_needs_no_network_and_no_other_file() {
     let folder = Folder::new();
     folder.write("h.jsonl", history("a", "", "fifo-queue"));

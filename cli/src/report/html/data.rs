@@ -31,7 +31,7 @@ pub(super) struct Data {
     bands: Vec<Band>,
     /// The operations that prove the violation, in the order of their invocations.
     pub(super) witness: Vec<usize>,
-    order: Option<Order>,
+    pub(super) order: Option<Order>,
 }
 
 /// Who has bars or bands beside each other.
@@ -70,6 +70,15 @@ pub(super) struct Order {
     name: &'static str,
     /// Indices of operations.
     operations: Vec<usize>,
+}
+
+/// The order that makes a history valid.
+const LINEARIZATION: &str = "linearization";
+
+impl Order {
+    pub(super) fn is_linearization(&self) -> bool {
+        self.name == LINEARIZATION
+    }
 }
 
 impl Data {
@@ -289,7 +298,7 @@ fn linearization(history: &History, model: Model, verdict: &Verdict) -> Option<O
         .is_valid()
         .then(|| etcd_checker::linearization(history, model, &budget));
     Some(Order {
-        name: "linearization",
+        name: LINEARIZATION,
         operations: order?.ok()??,
     })
 }

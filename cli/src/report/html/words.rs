@@ -1,12 +1,12 @@
 //! The verdict in words, and where the history comes from.
 
-use etcd_checker::history::Source;
+use etcd_checker::history::{Event, Process, Source};
 use etcd_checker::verdict::{Class, WitnessOperation};
-use etcd_checker::{Verdict, Violation};
+use etcd_checker::{History, Verdict, Violation};
 
 use super::Page;
 use super::bands::Kind;
-use super::data::Data;
+use super::data::{Data, Order};
 use crate::report::count;
 
 /// What the page says above the picture.
@@ -42,6 +42,11 @@ pub(super) struct Witness {
 impl Words {
     pub(super) fn of(page: &Page<'_>, data: &Data) -> Self {
         let (state, headline, sentence) = in_short(page.verdict);
+        let mut sentence = with_clients(&sentence, page.history);
+        if data.order.as_ref().is_some_and(Order::is_linearization) {
+            sentence += " The box \u{201c}linearization\u{201d} shows an order of the operations that \
+                         explains it all.";
+        }
         let violation = page.verdict.violation();
         Words {
             state,
@@ -61,8 +66,7 @@ impl Words {
 pub(super) fn in_short(verdict: &Verdict) -> (&'static str, String, String) {
     match verdict {
         Verdict::Valid(_) => {
-            let sentence = "The promise was kept: there is an order of the operations that explains \
-                            everything that the clients saw.";
+            let sentence = "The promise was kept: nothing that the clients saw contradicts it.";
             ("valid", "Valid".to_owned(), sentence.to_owned())
         }
         Verdict::Violation(violation) => {
@@ -76,6 +80,29 @@ pub(super) fn in_short(verdict: &Verdict) -> (&'static str, String, String) {
         Verdict::Unknown { reason } => ("unknown", "Undecided".to_owned(), reason.clone()),
         other => ("unknown", "Undecided".to_owned(), other.to_string()),
     }
+}
+
+/// The sentence with the client behind each `process 7` that it names: the lanes of the
+/// picture are called after clients.
+fn with_clients(sentence: &str, history: &History) -> String {
+    const PROCESS: &str = "process ";
+    let client_of = |process: u64| {
+        let is_its = |event: &&Event| event.process == Process::Number(process);
+        history.events().iter().find(is_its)?.client
+    };
+    let mut text = String::with_capacity(sentence.len());
+    let mut rest = sentence;
+    while let Some(at) = rest.find(PROCESS) {
+        let (before, after) = rest.split_at(at + PROCESS.len());
+        let digits = after.bytes().take_while(u8::is_ascii_digit).count();
+        text += before;
+        text += &after[..digits];
+        if let Some(client) = after[..digits].parse().ok().and_then(client_of) {
+            text += &format!(" (client {client})");
+        }
+        rest = &after[digits..];
+    }
+    text + rest
 }
 
 /// What else is worth knowing, each a sentence.

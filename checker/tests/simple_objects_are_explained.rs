@@ -1,0 +1,206 @@
+//! Violations of simple objects have the name that the literature gives them, and a sentence
+//! about the operations that are listed, of which none can be spared.
+
+mod support;
+
+use etcd_checker::history::{Json, Outcome};
+use etcd_checker::{Model, Violation, check};
+use serde_json::{Value, json};
+use support::{Op, history};
+
+/// An operation that is known to have happened from one time to another.
+#[expect(clippy::needless_pass_by_value, reason = "calls are easier to read")]
+fn ok(during: (u64, u64), f: &'static str, asked: Value, answer: Value) -> Op {
+    Op {
+        f,
+        invoke: Json::new(&asked).unwrap(),
+        result: Json::new(&answer).unwrap(),
+        outcome: Outcome::Ok,
+        revision: None,
+        invoked: during.0,
+        returned: during.1,
+    }
+}
+
+fn violation(model: &str, parameters: &str, ops: &[Op]) -> Violation {
+    let history = history(model, parameters, ops);
+    let verdict = check(&history, model.parse::<Model>().unwrap()).unwrap();
+    verdict
+        .violation()
+        .unwrap_or_else(|| panic!("{verdict}"))
+        .clone()
+}
+
+/// Every operation is needed, so the witness has all of them.
+#[track_caller]
+fn assert_named(model: &str, parameters: &str, ops: &[Op], name: &str) {
+    let violation = violation(model, parameters, ops);
+    assert_eq!(violation.kind.name, name, "{violation}");
+    assert_eq!(violation.witness.len(), ops.len(), "{violation}");
+}
+
+const NOTHING: Value = Value::Null;
+
+#[test]
+fn reads_of_registers() {
+    let read = |value: Value| {
+        [
+            ok((1, 2), "write", json!(1), NOTHING),
+            ok((3, 4), "write", json!(2), NOTHING),
+            ok((5, 6), "read", NOTHING, value),
+        ]
+    };
+    for model in ["register", "cas-register"] {
+        assert_named(model, "{}", &read(json!(1)), "stale-read");
+        assert_named(model, "{}", &read(NOTHING)[1..], "stale-read");
+        assert_named(model, "{}", &read(json!(3))[2..], "garbage-read");
+    }
+    let early = [
+        ok((1, 2), "read", NOTHING, json!(1)),
+        ok((3, 4), "write", json!(1), NOTHING),
+    ];
+    assert_eq!(violation("register", "{}", &early).kind.name, "future-read");
+}
+
+#[test]
+fn comparisons_of_registers() {
+    let twice = [
+        ok((1, 5), "cas", json!([0, 1]), json!(true)),
+        ok((2, 6), "cas", json!([0, 2]), json!(true)),
+    ];
+    assert_named("cas-register", r#"{"initial":0}"#, &twice, "lost-update");
+    let refused = [ok((1, 2), "cas", json!([0, 1]), json!(false))];
+    assert_named(
+        "cas-register",
+        r#"{"initial":0}"#,
+        &refused,
+        "spurious-failure",
+    );
+    let never = [ok((1, 2), "cas", json!([7, 1]), json!(true))];
+    assert_named("cas-register", r#"{"initial":0}"#, &never, "garbage-read");
+}
+
+#[test]
+fn maps() {
+    let key = |value: Value| json!({"key": "a", "value": value});
+    let gone = [
+        ok((1, 2), "put", key(json!("x")), NOTHING),
+        ok((3, 4), "get", key(NOTHING), NOTHING),
+    ];
+    assert_named("kv", "{}", &gone, "stale-read");
+    let never = [ok((1, 2), "get", key(NOTHING), json!("x"))];
+    assert_named("kv", "{}", &never, "garbage-read");
+    let appended = [
+        ok((1, 2), "append", key(json!("x")), NOTHING),
+        ok((3, 4), "append", key(json!("y")), NOTHING),
+        ok((5, 6), "get", key(NOTHING), json!("y")),
+    ];
+    assert_eq!(
+        violation("kv", "{}", &appended).kind.name,
+        "non-linearizable"
+    );
+}
+
+#[test]
+fn locks_and_semaphores() {
+    let reader = json!({"mode": "read"});
+    for (model, parameters, asked) in [
+        ("mutex", "{}", NOTHING),
+        ("rwlock", "{}", json!({"mode": "write"})),
+        ("semaphore", r#"{"permits":1}"#, NOTHING),
+    ] {
+        let two = [
+            ok((1, 2), "acquire", asked.clone(), NOTHING),
+            ok((3, 4), "acquire", asked.clone(), NOTHING),
+        ];
+        assert_named(model, parameters, &two, "mutual-exclusion");
+        let refused = [ok((1, 2), "try-acquire", asked.clone(), json!(false))];
+        assert_named(model, parameters, &refused, "spurious-failure");
+        let released = [
+            ok((1, 2), "release", asked.clone(), NOTHING),
+            ok((3, 4), "acquire", asked, NOTHING),
+        ];
+        let violation = violation(model, parameters, &released);
+        assert_eq!(violation.kind.name, "not-held", "{violation}");
+    }
+    let beside = [
+        ok((1, 2), "acquire", reader, NOTHING),
+        ok((3, 4), "acquire", json!({"mode": "write"}), NOTHING),
+    ];
+    assert_named("rwlock", "{}", &beside, "mutual-exclusion");
+}
+
+#[test]
+fn counters() {
+    let lost = [
+        ok((1, 3), "increment", NOTHING, NOTHING),
+        ok((2, 4), "increment", NOTHING, NOTHING),
+        ok((5, 6), "read", NOTHING, json!(1)),
+    ];
+    assert_named("counter", "{}", &lost, "lost-update");
+    // It may have been taken away.
+    let mut taken = lost.to_vec();
+    taken.push(ok((7, 8), "decrement", NOTHING, NOTHING));
+    assert_eq!(
+        violation("counter", "{}", &taken).kind.name,
+        "non-linearizable"
+    );
+    let more = [ok((1, 2), "read", NOTHING, json!(1))];
+    assert_named("counter", "{}", &more, "non-linearizable");
+}
+
+#[test]
+fn sets_and_groups() {
+    for (model, add, remove, read) in [
+        ("set", "add", "remove", "read"),
+        ("membership", "join", "leave", "members"),
+    ] {
+        let lost = [
+            ok((1, 2), add, json!("a"), NOTHING),
+            ok((3, 4), read, NOTHING, json!([])),
+        ];
+        assert_named(model, "{}", &lost, "lost-element");
+        assert_named(
+            model,
+            "{}",
+            &[ok((1, 2), read, NOTHING, json!(["a"]))],
+            "phantom-element",
+        );
+        let twice = [ok((1, 2), read, NOTHING, json!(["a", "a"]))];
+        assert_named(model, "{}", &twice, "duplicate-element");
+        let back = [
+            ok((1, 2), add, json!("a"), NOTHING),
+            ok((3, 4), remove, json!("a"), NOTHING),
+            ok((5, 6), read, NOTHING, json!(["a"])),
+        ];
+        assert_eq!(violation(model, "{}", &back).kind.name, "non-linearizable");
+    }
+    let refused = [ok((1, 2), "add", json!("a"), json!(false))];
+    assert_named("set", "{}", &refused, "phantom-element");
+}
+
+#[test]
+fn the_sentence_is_about_the_operations_that_are_listed() {
+    // The append of x is not needed, although the search gets stuck there first.
+    let key = |value: Value| json!({"key": "a", "value": value});
+    let ops = [
+        ok((1, 7), "append", key(json!("x")), NOTHING),
+        ok((2, 3), "put", key(json!("y")), NOTHING),
+        ok((4, 5), "get", key(NOTHING), json!("y")),
+        ok((8, 9), "get", key(NOTHING), json!("x")),
+    ];
+    let violation = violation("kv", "{}", &ops);
+    assert!(
+        violation
+            .sentence
+            .starts_with("`get {\"key\":\"a\",\"value\":null} -> ok \"x\"` by process 3 cannot be: given the other"),
+        "{violation}"
+    );
+    assert!(
+        violation
+            .sentence
+            .ends_with("it can only have met the value \"y\" or a value that nobody saw"),
+        "{violation}"
+    );
+    assert_eq!(violation.witness.len(), 2, "{violation}");
+}
