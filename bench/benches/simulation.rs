@@ -1,6 +1,7 @@
 //! Requests per second through the unmodified client inside the simulation, on
 //! one core: without and with delays, without and with a recorded history, on three
-//! members under faults, and beside madsim-etcd-client on the same work.
+//! members under faults, and beside madsim-etcd-client on the same work. And events per
+//! second to watches, which that does not have.
 //!
 //! Each of ten clients puts and gets its own key in turn. All contenders are
 //! measured in turns within one run; the best of five rounds counts, and the
@@ -10,7 +11,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use etcd_checker::history::{Evidence, Header, Json, Recorder, Source};
-use etcd_sim::executor::{Executor, now};
+use etcd_client::Client;
+use etcd_sim::executor::{Executor, now, sleep};
 use etcd_sim::plan::{Faults, Latency, Plan};
 use etcd_sim::simulation::{Incarnation, Options, Settled, Simulation, run};
 
@@ -156,6 +158,49 @@ async fn put_and_get(process: &Incarnation, pairs: u32, recorder: &Mutex<Recorde
     }
 }
 
+/// How many watches each client of [`fan_out`] has.
+const WATCHES_PER_CLIENT: u32 = 10;
+const PUTS: u32 = REQUESTS / (CLIENTS * WATCHES_PER_CLIENT);
+
+/// One client puts a key that all others watch: as many events as elsewhere requests.
+fn fan_out(executor: Executor) {
+    let options = Options {
+        executor,
+        messages_max: u64::MAX,
+        polls_max: u64::MAX,
+        ..Options::new(Plan {
+            latency: DELAYS,
+            ..Plan::quiet(1)
+        })
+    };
+    let settled = run(options, |simulation| async move {
+        for client in 0..CLIENTS {
+            simulation.spawn(client, |process| async move {
+                let etcd = process.connect().await.unwrap();
+                let watches = (0..WATCHES_PER_CLIENT).map(|_| hear_all(etcd.clone()));
+                futures_util::future::join_all(watches).await;
+            });
+        }
+        simulation.spawn(CLIENTS, |process| async move {
+            let mut etcd = process.connect().await.unwrap();
+            sleep(Duration::from_secs(1)).await;
+            for _ in 0..PUTS {
+                etcd.put("key", "value", None).await.unwrap();
+            }
+        });
+        simulation.settle(Duration::from_secs(1_000_000)).await
+    });
+    assert_eq!(settled.unwrap(), Settled::Finished);
+}
+
+async fn hear_all(mut etcd: Client) {
+    let mut watch = etcd.watch("key", None).await.unwrap();
+    let mut heard = 0;
+    while heard < PUTS as usize {
+        heard += watch.message().await.unwrap().unwrap().events().len();
+    }
+}
+
 fn recorder() -> Recorder {
     let source = Source::Other {
         description: "benchmark".to_owned(),
@@ -253,6 +298,12 @@ fn contenders() -> Vec<Contender> {
         }
         let name = format!("etcd-sim on {}, three members, faults", executor.name());
         contenders.push(Contender::new(name, move || under_faults(executor)));
+        let watches = CLIENTS * WATCHES_PER_CLIENT;
+        let name = format!(
+            "etcd-sim on {}, events to {watches} watches",
+            executor.name()
+        );
+        contenders.push(Contender::new(name, move || fan_out(executor)));
     }
     contenders
 }
@@ -270,10 +321,12 @@ fn main() {
     for _ in 0..ROUNDS {
         contenders.iter_mut().for_each(Contender::play_round);
     }
-    println!("{CLIENTS} clients, {REQUESTS} requests, one core, best of {ROUNDS} rounds\n");
+    println!(
+        "{CLIENTS} clients, {REQUESTS} requests (or events), one core, best of {ROUNDS} rounds\n"
+    );
     for contender in &contenders {
         println!(
-            "{:<48} {:>8.0} requests/s   {:>5.2} times the first",
+            "{:<48} {:>8.0}/s   {:>5.2} times the first",
             contender.name,
             contender.requests_per_second(),
             contender.ratio_to(&contenders[0]),
