@@ -709,6 +709,22 @@ fn what_one_watch_heard_of_another_one_lost() {
     assert_eq!(violation(&ops(text)).kind.name, "watch-lost-event");
 }
 
+/// Only the deletion that began first can have come before the second put; then the
+/// other one is what the watch heard of.
+#[test]
+fn a_deletion_that_no_watch_heard_of_keeps_who_explains_it() {
+    holds(
+        r#"
+        0-1 put {"key":"a","value":"1"} => {} @2
+        2-9 delete {"key":"a"} => info
+        3-4 put {"key":"a","value":"2","prev_kv":true} => {"prev":null} @4
+        5-9 delete {"key":"a"} => info
+        6-7 watch {"watch":1,"key":"a","start":5} => null @4
+        8-9 notice {} => {"watch":1,"events":[{"delete":["a",5,null]}]} @5
+        "#,
+    );
+}
+
 #[test]
 fn the_time_at_which_a_watch_hears_of_something_decides_nothing() {
     // The read began after the event was there, and is older all the same: a member

@@ -523,6 +523,19 @@ impl FaultKind {
         self.parties().iter().all(exists)
     }
 
+    /// For how long after its end it still shows, in milliseconds: what was sent while
+    /// messages were slow is on its way, and what is sent later comes after it, as on a
+    /// connection of TCP.
+    pub fn lingers_ms(&self) -> u64 {
+        match *self {
+            FaultKind::Delay { by_ms, .. } => by_ms,
+            FaultKind::DelayLink {
+                by_ms, jitter_ms, ..
+            } => by_ms.saturating_add(jitter_ms),
+            _ => 0,
+        }
+    }
+
     /// How long it lasts, in milliseconds; zero for what happens at an instant.
     /// A loss waits a second for its message before the network can heal.
     pub fn lasts_ms(&self) -> u64 {

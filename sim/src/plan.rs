@@ -119,11 +119,18 @@ impl Plan {
         self
     }
 
-    /// When the last fault has passed, in milliseconds of simulated time: then
-    /// the network heals. Zero without faults.
+    /// When the last fault has passed, and what was sent under it has arrived, in
+    /// milliseconds of simulated time: then the network heals. Zero without faults.
     pub fn heals_at_ms(&self) -> u64 {
-        let ends = |fault: &Fault| fault.at_ms.saturating_add(fault.kind.lasts_ms());
-        self.faults.iter().map(ends).max().unwrap_or(0)
+        let end = |fault: &Fault| fault.at_ms.saturating_add(fault.kind.lasts_ms());
+        let settled = |fault: &Fault| {
+            let at = end(fault);
+            // What slows down the same link adds up.
+            let in_force = self.faults.iter().filter(|f| f.at_ms <= at && at <= end(f));
+            let lingers = in_force.map(|other| other.kind.lingers_ms());
+            lingers.fold(at, u64::saturating_add)
+        };
+        self.faults.iter().map(settled).max().unwrap_or(0)
     }
 }
 

@@ -695,3 +695,40 @@ fn the_same_seed_gives_the_same_run_under_every_fault() {
         }
     }
 }
+
+/// What was sent while a link was slow arrives late, and what is sent afterwards comes
+/// after it. So the cluster counts as healed only when that has arrived.
+#[test]
+fn a_cluster_that_has_healed_answers_although_a_link_was_slow_until_then() {
+    let slow = |a, b, ms| FaultKind::DelayLink {
+        between: (Party::Member(a), Party::Member(b)),
+        by_ms: ms,
+        jitter_ms: 100,
+        for_ms: ms,
+    };
+    let restart = |down_ms| FaultKind::RestartMember { down_ms };
+    let faults = vec![
+        (232, slow(0, 2, 7_918)),
+        (310, slow(2, 0, 5_807)),
+        (2_963, restart(255)),
+        (7_299, restart(1)),
+    ];
+    let plan = Plan {
+        endpoints: Endpoints::Own,
+        ..plan(3, faults)
+    };
+    on_each(&plan, |simulation| async move {
+        simulation.healed().await;
+        // Time for an election.
+        sleep(Duration::from_secs(5)).await;
+        // Each knows the member of its number.
+        for client in 9..12 {
+            let options = ChannelOptions {
+                timeout: Some(Duration::from_secs(2)),
+            };
+            let channel = simulation.channel(client, options).into_etcd_channel();
+            let client = Client::from_channel(channel, None).await.unwrap();
+            client.kv_client().get("k", None).await.unwrap();
+        }
+    });
+}

@@ -5,9 +5,10 @@
 //! which, and then nothing need be searched:
 //!
 //! - They do the same, and each is only bound to come after what was known when it
-//!   began. So of those that may have come by then any will do: in whatever other way
-//!   they were matched with revisions, two can be exchanged, for the one that was
-//!   allowed at the earlier revision is allowed at the later one too.
+//!   began. So of those that may have come by then the one that began last will do: if
+//!   it was matched with another revision, and this one with a deletion that began
+//!   before it, the two can be exchanged. (One that began earlier would not do: it may
+//!   be the only one that explains an earlier deletion, of which no watch heard.)
 //! - A transaction that deletes a key if its mod revision is m does so only while it is.
 //!   Where a watch has heard of every change of the key, the mod revision at each
 //!   revision is known, so that says which of them may have come, and of those any will
@@ -74,19 +75,23 @@ impl Solver<'_> {
             {
                 continue;
             }
-            let may = |index: &usize| self.pending[*index].after < revision;
+            let pending = &self.pending;
+            let take = |list: &mut Vec<usize>| {
+                let allowed = list.partition_point(|index| pending[*index].after < revision);
+                allowed.checked_sub(1).map(|last| list.remove(last))
+            };
             // What is conditional can come only now, what is not can come later too.
             let has_conditions = !candidates.conditional.is_empty();
             let modified = self.mod_revision_before(key, revision);
             let conditional = modified
                 .filter(|_| self.coverage.knows_all(key, revision))
                 .and_then(|modified| candidates.conditional.get_mut(&modified));
-            let chosen = match conditional {
-                Some(list) if list.first().is_some_and(may) => Some(list.remove(0)),
-                _ if has_conditions && !self.coverage.knows_all(key, revision) => None,
-                _ if candidates.plain.first().is_some_and(may) => Some(candidates.plain.remove(0)),
-                _ => None,
-            };
+            let is_undecided = has_conditions && !self.coverage.knows_all(key, revision);
+            let chosen = conditional.and_then(take).or_else(|| {
+                (!is_undecided)
+                    .then(|| take(&mut candidates.plain))
+                    .flatten()
+            });
             if let Some(chosen) = chosen {
                 self.insert(chosen, 0, revision);
             }
