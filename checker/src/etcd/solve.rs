@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::facts::{By, Change, Effect, Facts, Joint, JointFact, Seen, attached_keys};
 use super::gaps::Gaps;
@@ -12,11 +12,14 @@ use super::lease::Lives;
 use super::log::{Call, Log};
 use super::message::{Compare, Relation, Target, Txn, TxnOp, UNKNOWN};
 use super::order::Order;
-use super::timeline::{Difference, State, Timeline, replay, state_at};
+use super::timeline::{Difference, Missing, State, Timeline, replay, state_at};
 use super::watch::Coverage;
 
 /// How many attempts the search makes before it gives up.
 const ATTEMPTS_MAX: u32 = 50_000;
+
+/// How many wrong facts about several keys are looked at in one step.
+const JOINTS_MAX: usize = 4;
 
 /// How many revisions are tried for one operation.
 const PLACES_MAX: usize = 64;
@@ -36,12 +39,12 @@ pub(super) struct Pending<'a> {
 impl Pending<'_> {
     /// Whether it makes no difference which of the two happened at some revision.
     fn does_the_same(&self, other: &Self) -> bool {
-        let same = |(a, b): (&Branch<'_>, &Branch<'_>)| {
-            let is_plain = a.condition.is_none() && b.condition.is_none();
-            is_plain && a.effects == b.effects && a.leases == b.leases
-        };
         self.branches.len() == other.branches.len()
-            && self.branches.iter().zip(&other.branches).all(same)
+            && self
+                .branches
+                .iter()
+                .zip(&other.branches)
+                .all(|(this, other)| this.does_the_same(other))
     }
 }
 
@@ -52,6 +55,28 @@ pub(super) struct Branch<'a> {
     pub(super) condition: Option<(&'a [Compare<'a>], bool)>,
     /// Leases that must live when it happens.
     leases: Vec<i64>,
+    /// For each effect, whether it puts a value that nobody saw.
+    unseen: Vec<bool>,
+}
+
+impl Branch<'_> {
+    fn does_the_same(&self, other: &Self) -> bool {
+        let alike = |(index, (one, another)): (usize, (&_, &_))| match (one, another) {
+            // Which of two values it was that nobody saw, nobody can tell.
+            ((a, Effect::Put { lease: with, .. }), (b, Effect::Put { lease, .. }))
+                if self.unseen[index] && other.unseen[index] =>
+            {
+                (a, with) == (b, lease)
+            }
+            _ => one == another,
+        };
+        let mut effects = self.effects.iter().zip(&other.effects).enumerate();
+        self.condition.is_none()
+            && other.condition.is_none()
+            && self.leases == other.leases
+            && self.effects.len() == other.effects.len()
+            && effects.all(alike)
+    }
 }
 
 /// A difference between what was seen and what is known to have happened.
@@ -62,6 +87,7 @@ struct Unexplained<'a> {
     after: i64,
     /// and not after this one.
     at: i64,
+    missing: Missing,
     contradiction: Contradiction<'a>,
 }
 
@@ -155,6 +181,7 @@ pub(super) fn solve<'a>(
 ) -> Solution<'a> {
     let mut solver = Solver::new(log, coverage, facts);
     solver.pending = pending(log, order, lives);
+    solver.note_what_nobody_saw();
     for (index, pending) in solver.pending.iter().enumerate() {
         if let By::Entry(entry) = pending.by {
             solver.pending_of.insert(entry, index);
@@ -290,6 +317,28 @@ impl<'a> Solver<'a> {
         Ok(())
     }
 
+    /// Finds the values that no answer and no watch showed.
+    fn note_what_nobody_saw(&mut self) {
+        let mut seen: FxHashSet<(usize, &str)> = FxHashSet::default();
+        for (key, facts) in self.facts.facts.iter().enumerate() {
+            for fact in facts {
+                if let Seen::Version(kv) | Seen::Writing(kv) = &fact.seen
+                    && let Some(value) = &kv.1
+                {
+                    seen.insert((key, value.as_ref()));
+                }
+            }
+        }
+        let branches = self.pending.iter_mut().flat_map(|one| &mut one.branches);
+        for branch in branches {
+            let unseen = branch.effects.iter().map(|(key, effect)| match effect {
+                Effect::Put { value, .. } => !seen.contains(&(*key, *value)),
+                Effect::Delete | Effect::End(_) => false,
+            });
+            branch.unseen = unseen.collect();
+        }
+    }
+
     fn replay_all(&mut self) {
         for key in 0..self.log.keys.len() {
             self.replay(key);
@@ -386,7 +435,11 @@ impl<'a> Solver<'a> {
     /// What of that which may have happened could explain a difference.
     fn explanations(&self, difference: &Unexplained<'a>) -> Explanations {
         let Unexplained {
-            keys, after, at, ..
+            keys,
+            after,
+            at,
+            missing,
+            ..
         } = difference;
         let mut explanations = Explanations::default();
         for (pending, one) in self.pending.iter().enumerate() {
@@ -395,7 +448,10 @@ impl<'a> Solver<'a> {
             }
             let (low, high) = ((*after).max(one.after), (*at).min(one.before - 1));
             for (branch, what) in one.branches.iter().enumerate() {
-                if !what.effects.iter().any(|(key, _)| keys.contains(key)) {
+                let explains = |(key, effect): &(usize, Effect<'_>)| {
+                    keys.contains(key) && missing.may_be(effect)
+                };
+                if !what.effects.iter().any(explains) {
                     continue;
                 }
                 let free = self.gaps.within(low.saturating_add(1), high);
@@ -428,28 +484,29 @@ impl<'a> Solver<'a> {
         self.pending.iter().enumerate().any(is_better)
     }
 
-    /// What is not explained yet: by key, or else by the first fact about several.
+    /// What is not explained yet: of each key, then facts about several.
     fn differences(&self) -> Vec<Unexplained<'a>> {
         let of_keys = self.wrong.iter().map(|(&key, difference)| Unexplained {
             keys: vec![key],
             after: difference.after,
             at: difference.at,
+            missing: difference.missing,
             contradiction: Contradiction::Key(key, *difference),
         });
-        let mut all: Vec<Unexplained<'a>> = of_keys.collect();
-        if let (true, Some(&joint)) = (all.is_empty(), self.wrong_joint.first()) {
+        let of_several = self.wrong_joint.iter().take(JOINTS_MAX).map(|&joint| {
             let joint = &self.facts.joint[joint];
             let keys = keys_of(self.log, &joint.what);
             let state = |key: &usize| state_at(&self.timelines[*key], joint.revision);
             let makers = keys.iter().filter_map(|key| state(key).by).collect();
-            all.push(Unexplained {
+            Unexplained {
                 keys,
                 after: 0,
                 at: joint.revision,
+                missing: Missing::Anything,
                 contradiction: Contradiction::Joint(joint.clone(), makers),
-            });
-        }
-        all
+            }
+        });
+        of_keys.chain(of_several).collect()
     }
 
     /// Whether each lease that it needs lives then, and none that it ends is
@@ -618,6 +675,7 @@ fn pending<'a>(log: &'a Log<'a>, order: &Order, lives: &Lives) -> Vec<Pending<'a
                 )],
                 condition: None,
                 leases: (put.lease != 0).then_some(put.lease).into_iter().collect(),
+                unseen: Vec::new(),
             }],
             Call::Delete(delete, _) => vec![Branch {
                 effects: log
@@ -626,6 +684,12 @@ fn pending<'a>(log: &'a Log<'a>, order: &Order, lives: &Lives) -> Vec<Pending<'a
                     .collect(),
                 condition: None,
                 leases: Vec::new(),
+                unseen: Vec::new(),
+            }],
+            // The other branch cannot be taken.
+            Call::Txn(txn, _) if txn.compare.is_empty() => vec![Branch {
+                condition: None,
+                ..branch(log, txn, true)
             }],
             Call::Txn(txn, _) => [true, false]
                 .into_iter()
@@ -652,6 +716,7 @@ fn pending<'a>(log: &'a Log<'a>, order: &Order, lives: &Lives) -> Vec<Pending<'a
                 effects: keys.map(|&key| (key, Effect::End(lease))).collect(),
                 condition: None,
                 leases: Vec::new(),
+                unseen: Vec::new(),
             }],
             is_placed: false,
         });
@@ -680,5 +745,6 @@ fn branch<'a>(log: &Log<'_>, txn: &'a Txn<'a>, succeeded: bool) -> Branch<'a> {
         effects,
         condition: Some((&txn.compare, succeeded)),
         leases,
+        unseen: Vec::new(),
     }
 }

@@ -66,7 +66,27 @@ pub(super) struct Difference<'a> {
     pub(super) after: i64,
     /// It is wrong here.
     pub(super) at: i64,
+    pub(super) missing: Missing,
     pub(super) what: Wrong<'a>,
+}
+
+/// What else must have happened to a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Missing {
+    Anything,
+    Put,
+    /// Nothing that happens could make it right.
+    Impossible,
+}
+
+impl Missing {
+    pub(super) fn may_be(self, effect: &Effect<'_>) -> bool {
+        match (self, effect) {
+            (Missing::Anything, _) => true,
+            (Missing::Put, effect) => matches!(effect, Effect::Put { .. }),
+            (Missing::Impossible, _) => false,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -97,10 +117,11 @@ pub(super) fn replay<'c, 'a: 'c>(
                     *certain = fact.revision;
                 }
             } else if difference.is_none() {
-                let (after, at) = narrowed(fact, timeline, *certain);
+                let (missing, after, at) = narrowed(fact, timeline, *certain);
                 difference = Some(Difference {
                     after,
                     at,
+                    missing,
                     what: Wrong::Seen(*fact, state),
                 });
             }
@@ -127,6 +148,7 @@ pub(super) fn replay<'c, 'a: 'c>(
             unheard = Some(Difference {
                 after: certain,
                 at: change.revision,
+                missing: Missing::Anything,
                 what,
             });
         }
@@ -139,25 +161,52 @@ pub(super) fn replay<'c, 'a: 'c>(
     (timeline, difference)
 }
 
-/// Between which revisions something else must have happened for the fact to be true,
-/// when everything was right at `certain`. A version says when its key was created: the
-/// key was written at that revision, and was not there before.
-fn narrowed(fact: &Fact<'_>, timeline: &Timeline<'_>, certain: i64) -> (i64, i64) {
-    let (Seen::Version(seen) | Seen::Writing(seen)) = fact.seen else {
-        return (certain, fact.revision);
+/// What else must have happened for the fact to be true, after which revision, and not
+/// after which one, when everything was right at `certain`.
+///
+/// - Who is absent although it was written at some revision was removed after that, or
+///   written once more with a lease that has ended.
+/// - A version that was written when the fact says, but counts another number of writes,
+///   had another past: what happens to the key later changes nothing about it. If it was
+///   created when the fact says, it was never removed since, so puts are missing.
+/// - A version says when its key was created: the key was written at that revision, and
+///   was not there before.
+fn narrowed(fact: &Fact<'_>, timeline: &Timeline<'_>, certain: i64) -> (Missing, i64, i64) {
+    let now = state_at(timeline, fact.revision);
+    let seen = match fact.seen {
+        Seen::Version(seen) | Seen::Writing(seen) => seen,
+        Seen::Absent if now.version.is_some() => {
+            return (Missing::Anything, certain.max(now.since), fact.revision);
+        }
+        _ => return (Missing::Anything, certain, fact.revision),
     };
-    let created = seen.2;
-    if created == UNKNOWN || created <= certain || created > fact.revision {
-        return (certain, fact.revision);
+    let KeyValue(_, _, created, modified, count, _) = *seen;
+    let of_then = now.version.filter(|_| now.since == modified);
+    let last = of_then.map_or(fact.revision, |_| modified - 1);
+    let is_older = created == UNKNOWN || created == EARLIER || created > fact.revision;
+    let missing = match of_then {
+        Some(version) if !is_older && version.create_revision == created && count != UNKNOWN => {
+            match count > version.version {
+                true => Missing::Put,
+                // Or its value or lease is another one.
+                false => Missing::Impossible,
+            }
+        }
+        _ => Missing::Anything,
+    };
+    if is_older || created <= certain {
+        return (missing, certain, last);
     }
     let state = state_at(timeline, created);
     match state.version {
         Some(version) if version.create_revision == created => {
-            not_written(seen, timeline).map_or((created, fact.revision), |at| (at - 1, at))
+            let (after, at) =
+                not_written(seen, timeline).map_or((created, last), |at| (at - 1, at));
+            (missing, after, at)
         }
         // It was there before.
-        Some(_) if state.since == created => (certain, created - 1),
-        _ => (created - 1, created),
+        Some(_) if state.since == created => (Missing::Anything, certain, created - 1),
+        _ => (Missing::Put, created - 1, created),
     }
 }
 
