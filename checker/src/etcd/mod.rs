@@ -47,8 +47,11 @@
 //! key that is gone, a version that counts one write more, a condition that held.
 //! Deletions have no value, and the end of a lease has no client. So there the
 //! checker searches: it takes the first difference between replay and answers, and
-//! tries every operation of unknown outcome that touches the key, at every free
-//! revision since the key's state was last certain.
+//! tries every operation of unknown outcome that could explain it, at every free
+//! revision since the key's state was last certain. What was seen narrows that: a
+//! version says when its key was created and how often it was written since, so whether
+//! a put is missing, and between which revisions. A difference that nothing explains
+//! ends the attempt.
 //!
 //! That is complete. Let some set of outcomes explain the history, and let what was
 //! tried so far be part of it. Up to the last answer that fits and shows the key
