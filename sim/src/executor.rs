@@ -26,6 +26,8 @@ use std::time::Duration;
 #[cfg(madsim)]
 use futures_util::FutureExt as _;
 
+#[cfg(madsim)]
+mod madsim_sleep;
 mod panics;
 mod tokio_node;
 
@@ -328,7 +330,7 @@ pub fn now() -> SimTime {
 /// A future that waits for a point in simulated time.
 pub(crate) enum Sleep {
     #[cfg(madsim)]
-    Madsim(madsim::time::Sleep),
+    Madsim(madsim_sleep::MadsimSleep),
     Tokio(std::pin::Pin<Box<tokio::time::Sleep>>),
 }
 
@@ -353,7 +355,7 @@ pub(crate) fn timer(at: SimTime) -> Sleep {
         #[cfg(madsim)]
         Clock::Madsim(time) => {
             let wait = Duration::from_nanos(at.0).saturating_sub(time.elapsed());
-            Sleep::Madsim(time.sleep(wait))
+            Sleep::Madsim(madsim_sleep::MadsimSleep::new(time.sleep(wait)))
         }
         Clock::Tokio(start) => Sleep::Tokio(Box::pin(sleep_on_tokio(
             *start + Duration::from_nanos(at.0),

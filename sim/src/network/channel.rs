@@ -15,9 +15,10 @@ use tower::BoxError;
 use tower::util::BoxCloneSyncService;
 
 use super::balance::Pick;
+use super::deadline::Deadlines;
 use super::exchange::{Broken, Down, Exchange, Up};
 use super::{Direction, Fate, Network, member, soon};
-use crate::executor::{Node, now, sleep, sleep_until, timer};
+use crate::executor::{Node, now, sleep, sleep_until};
 use crate::fault::{ClientId, MemberId};
 
 /// The timeouts of a simulated channel.
@@ -57,6 +58,7 @@ pub struct Channel {
     /// The process that sends: its node relays what it streams.
     node: Node,
     options: ChannelOptions,
+    deadlines: Deadlines,
     /// None: as the run's plan says.
     endpoints: Option<Endpoints>,
 }
@@ -78,6 +80,7 @@ impl Channel {
             incarnation,
             node,
             options,
+            deadlines: Deadlines::default(),
             endpoints: None,
         }
     }
@@ -101,14 +104,13 @@ impl Channel {
         let Some(timeout) = self.options.timeout else {
             return self.open(request).await;
         };
-        let mut timer = pin!(timer(now() + timeout));
+        let mut deadline = self.deadlines.at(now() + timeout);
         let mut call = pin!(self.open(request));
         std::future::poll_fn(|context| {
             if let Poll::Ready(response) = call.as_mut().poll(context) {
                 return Poll::Ready(response);
             }
-            timer
-                .as_mut()
+            deadline
                 .poll(context)
                 .map(|()| Err(Status::cancelled("Timeout expired").into()))
         })

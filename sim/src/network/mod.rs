@@ -17,6 +17,7 @@
 //! off notices nothing until its own timeout.
 //!
 //! - [`Channel`]: the client's end, what `etcd_client` is built on.
+//! - `deadline`: how long its calls may take.
 //! - `exchange`: one call: two queues of messages and what broke them.
 //! - `balance`: which member a call goes to.
 //! - `link`: the connections of one client, and the fates of its messages.
@@ -35,6 +36,7 @@ use crate::plan::Latency;
 
 mod balance;
 mod channel;
+mod deadline;
 mod exchange;
 mod inbox;
 mod link;
