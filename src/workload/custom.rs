@@ -409,7 +409,7 @@ mod tests {
         let Failure::Returned(text) = &broken.failure else {
             panic!("{broken}");
         };
-        assert!(text.starts_with("non-linearizable: "), "{text}");
+        assert!(text.starts_with("stale-read: "), "{text}");
         assert!(
             broken.shrunk.as_ref().unwrap().faults.len() <= 2,
             "{broken}"
