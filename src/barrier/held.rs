@@ -21,7 +21,8 @@ pub struct HeldBarrier {
 }
 
 impl HeldBarrier {
-    /// Takes the barrier down and waits until that is certain.
+    /// Takes the barrier down and waits until that is certain. After a lost answer it
+    /// is only known to be down: somebody else may have taken it down just before.
     ///
     /// # Errors
     ///

@@ -419,7 +419,8 @@ impl MutexGuard {
     ///
     /// Only the key of this very hold is deleted, so it is sent again as long as
     /// the outcome is unknown, and the background goes on if this fails or is
-    /// dropped.
+    /// dropped. After a lost answer a key that is gone counts as deleted by this,
+    /// although it may have been lost just before.
     ///
     /// # Errors
     ///

@@ -168,15 +168,16 @@ async fn end(stage: &Stage, run: &Run, driver: &Actor, writers: u32) {
         runtime::sleep(Duration::from_millis(100)).await;
     }
     let last = async {
-        let put = loop {
-            if let Some(revision) = run.put_all(driver).await {
-                break revision;
+        let (put, delete) = loop {
+            if let Some(put) = run.put_all(driver).await
+                // A request of a client that has died may still come in between: then
+                // some watches would never hear of a last deletion.
+                && let Some(delete) = run.delete_all(driver, put).await
+            {
+                break (put, delete);
             }
-        };
-        let delete = loop {
-            if let Some(revision) = run.delete_all(driver).await {
-                break revision;
-            }
+            // It may have been refused at once.
+            runtime::sleep(Duration::from_millis(100)).await;
         };
         run.set_end(put, delete);
     };

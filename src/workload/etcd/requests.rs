@@ -80,6 +80,11 @@ impl<'a> Requester<'a> {
     }
 
     pub(in super::super) async fn txn(&self, request: Txn<'static>) -> Came {
+        self.txn_of_conditions(request).await.0
+    }
+
+    /// Also whether the conditions held; false if no answer came.
+    pub(super) async fn txn_of_conditions(&self, request: Txn<'static>) -> (Came, bool) {
         let open = self.actor.invoke("txn", &request);
         let mut client = self.actor.etcd().kv_client();
         let compares: Vec<_> = request.compare.iter().map(|c| self.compare(c)).collect();
@@ -93,7 +98,7 @@ impl<'a> Requester<'a> {
             Err(trouble) => {
                 let writes = |op: &TxnOp<'_>| !matches!(op, TxnOp::Range(_));
                 let writes = request.success.iter().chain(&request.failure).any(writes);
-                return self.failed(open, trouble, writes);
+                return (self.failed(open, trouble, writes), false);
             }
         };
         let revision = revision_of(answer.header());
@@ -102,7 +107,8 @@ impl<'a> Requester<'a> {
         let pairs = request.branch(succeeded).iter().zip(&answers);
         let results = pairs.filter_map(|(op, answer)| self.op_result(op, answer));
         let results = results.collect();
-        self.done(open, revision, TxnResult { succeeded, results })
+        let came = self.done(open, revision, TxnResult { succeeded, results });
+        (came, succeeded)
     }
 
     pub(super) async fn grant(&self, lease: i64) -> Came {

@@ -146,27 +146,36 @@ impl Run {
     pub(in super::super) async fn put_all(&self, actor: &Actor) -> Option<i64> {
         let put = |key| self.put_of(self.key(key), 0, false);
         let success = (0..self.shared.keys).map(put).map(TxnOp::Put).collect();
-        self.write(actor, success).await
+        self.write(actor, Vec::new(), success).await
     }
 
-    /// Deletes every key, in one revision; which one, if an answer came.
-    pub(in super::super) async fn delete_all(&self, actor: &Actor) -> Option<i64> {
+    /// Deletes every key, in one revision, unless one has changed since this revision
+    /// put them all; which one, if an answer says that it was done.
+    pub(in super::super) async fn delete_all(&self, actor: &Actor, put: i64) -> Option<i64> {
         let delete = Delete {
             span: self.all(),
             prev_kv: true,
         };
-        self.write(actor, vec![TxnOp::Delete(delete)]).await
+        let unchanged = |key| Compare(Target::Mod, self.key(key).into(), Relation::Equal, put);
+        let compare = (0..self.shared.keys).map(unchanged).collect();
+        self.write(actor, compare, vec![TxnOp::Delete(delete)])
+            .await
     }
 
-    async fn write(&self, actor: &Actor, success: Vec<TxnOp<'static>>) -> Option<i64> {
+    async fn write(
+        &self,
+        actor: &Actor,
+        compare: Vec<Compare<'static>>,
+        success: Vec<TxnOp<'static>>,
+    ) -> Option<i64> {
         let txn = Txn {
-            compare: Vec::new(),
+            compare,
             success,
             failure: Vec::new(),
         };
-        match Requester::new(self, actor).txn(txn).await {
-            Came::Yes(revision) => Some(revision),
-            Came::No => None,
+        match Requester::new(self, actor).txn_of_conditions(txn).await {
+            (Came::Yes(revision), true) => Some(revision),
+            _ => None,
         }
     }
 
