@@ -109,12 +109,7 @@ impl<'h> Object<'h> for Groups<'h> {
                 Ask::Leave(member) => (member, false),
                 Ask::Members => return None,
             };
-            let is_before = call.returned.is_some_and(|end| end < refuted.invoked);
-            Some(Change {
-                element,
-                adds,
-                is_before,
-            })
+            Some(Change::of(call, element, adds, refuted))
         };
         wrong_view(&view, others.filter_map(change))
     }

@@ -7,7 +7,7 @@ mod support;
 use std::collections::BTreeSet;
 
 use etcd_checker::history::{Json, Outcome};
-use etcd_checker::{History, Verdict, Violation, priority_queue};
+use etcd_checker::{History, Violation, priority_queue};
 use support::queues::{Order, agree};
 use support::{Op, Random, history, intervals, witness_ops};
 
@@ -103,8 +103,15 @@ fn check_witness<Q: Order>(whole: &History, ops: &[Op], violation: &Violation) {
     }
 }
 
-fn check(history: &History) -> Verdict {
-    priority_queue::check(history).unwrap()
+/// The checker agrees with the search through all orders, valid and violating histories
+/// were among them, and violations of all of these kinds.
+fn agrees<Q: Order>(kinds: impl Into<BTreeSet<&'static str>>) {
+    let check = |history: &_| priority_queue::check(history).unwrap();
+    let agreed = agree::<Q>(check, alter, check_witness::<Q>);
+    let share = agreed.valid_percent;
+    assert!((30..85).contains(&share), "{share} % are valid");
+    assert!(agreed.with_pending > 500, "{}", agreed.with_pending);
+    assert_eq!(agreed.kinds, kinds.into());
 }
 
 /// Another priority.
@@ -116,44 +123,30 @@ fn alter(_: &mut Random, op: &mut Op) {
 
 #[test]
 fn ties_may_leave_in_any_order() {
-    let agreed = agree::<AnyTies>(check, alter, check_witness::<AnyTies>);
-    let share = agreed.valid_percent;
-    assert!((30..85).contains(&share), "{share} % are valid");
-    assert!(agreed.with_pending > 500, "{}", agreed.with_pending);
-    assert_eq!(
-        agreed.kinds,
-        BTreeSet::from([
-            "PQ-order",
-            "PQ-order-lost",
-            "PQ-priority",
-            "VFresh",
-            "VRepeat",
-            "VWit",
-            "VWit-lost"
-        ])
-    );
+    agrees::<AnyTies>([
+        "PQ-order",
+        "PQ-order-lost",
+        "PQ-priority",
+        "VFresh",
+        "VRepeat",
+        "VWit",
+        "VWit-lost",
+    ]);
 }
 
 #[test]
 fn the_verdict_is_that_of_a_search_through_all_orders() {
-    let agreed = agree::<Priorities>(check, alter, check_witness::<Priorities>);
-    let share = agreed.valid_percent;
-    assert!((30..85).contains(&share), "{share} % are valid");
-    assert!(agreed.with_pending > 500, "{}", agreed.with_pending);
-    assert_eq!(
-        agreed.kinds,
-        BTreeSet::from([
-            "PQ-order",
-            "PQ-order-lost",
-            "PQ-priority",
-            "PQ-tie",
-            "PQ-tie-lost",
-            "VFresh",
-            "VRepeat",
-            "VWit",
-            "VWit-lost"
-        ])
-    );
+    agrees::<Priorities>([
+        "PQ-order",
+        "PQ-order-lost",
+        "PQ-priority",
+        "PQ-tie",
+        "PQ-tie-lost",
+        "VFresh",
+        "VRepeat",
+        "VWit",
+        "VWit-lost",
+    ]);
 }
 
 /// A busy queue of many priorities.

@@ -81,17 +81,17 @@ impl Solver<'_> {
                 allowed.checked_sub(1).map(|last| list.remove(last))
             };
             // What is conditional can come only now, what is not can come later too.
-            let has_conditions = !candidates.conditional.is_empty();
+            let knows_all = self.coverage.knows_all(key, revision);
+            if !knows_all && !candidates.conditional.is_empty() {
+                continue;
+            }
             let modified = self.mod_revision_before(key, revision);
             let conditional = modified
-                .filter(|_| self.coverage.knows_all(key, revision))
+                .filter(|_| knows_all)
                 .and_then(|modified| candidates.conditional.get_mut(&modified));
-            let is_undecided = has_conditions && !self.coverage.knows_all(key, revision);
-            let chosen = conditional.and_then(take).or_else(|| {
-                (!is_undecided)
-                    .then(|| take(&mut candidates.plain))
-                    .flatten()
-            });
+            let chosen = conditional
+                .and_then(take)
+                .or_else(|| take(&mut candidates.plain));
             if let Some(chosen) = chosen {
                 self.insert(chosen, 0, revision);
             }

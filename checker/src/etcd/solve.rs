@@ -38,13 +38,10 @@ pub(super) struct Pending<'a> {
 
 impl Pending<'_> {
     /// Whether it makes no difference which of the two happened at some revision.
-    fn does_the_same(&self, other: &Self) -> bool {
+    fn does_the_same(&self, other: &Self, seen: &SeenValues<'_>) -> bool {
+        let mut branches = self.branches.iter().zip(&other.branches);
         self.branches.len() == other.branches.len()
-            && self
-                .branches
-                .iter()
-                .zip(&other.branches)
-                .all(|(this, other)| this.does_the_same(other))
+            && branches.all(|(this, other)| this.does_the_same(other, seen))
     }
 }
 
@@ -55,27 +52,30 @@ pub(super) struct Branch<'a> {
     pub(super) condition: Option<(&'a [Compare<'a>], bool)>,
     /// Leases that must live when it happens.
     leases: Vec<i64>,
-    /// For each effect, whether it puts a value that nobody saw.
-    unseen: Vec<bool>,
 }
 
 impl Branch<'_> {
-    fn does_the_same(&self, other: &Self) -> bool {
-        let alike = |(index, (one, another)): (usize, (&_, &_))| match (one, another) {
-            // Which of two values it was that nobody saw, nobody can tell.
-            ((a, Effect::Put { lease: with, .. }), (b, Effect::Put { lease, .. }))
-                if self.unseen[index] && other.unseen[index] =>
+    fn does_the_same(&self, other: &Self, seen: &SeenValues<'_>) -> bool {
+        let is_unseen = |key: usize, value: &str| !seen.contains(&(key, value));
+        let alike = |(this, other): (&(usize, Effect<'_>), &(usize, Effect<'_>))| {
+            if let ((key, Effect::Put { value, lease }), (other_key, effect)) = (this, other)
+                && let Effect::Put {
+                    value: other_value,
+                    lease: other_lease,
+                } = effect
+                && is_unseen(*key, value)
+                && is_unseen(*other_key, other_value)
             {
-                (a, with) == (b, lease)
+                // Which of two values it was that nobody saw, nobody can tell.
+                return (key, lease) == (other_key, other_lease);
             }
-            _ => one == another,
+            this == other
         };
-        let mut effects = self.effects.iter().zip(&other.effects).enumerate();
         self.condition.is_none()
             && other.condition.is_none()
             && self.leases == other.leases
             && self.effects.len() == other.effects.len()
-            && effects.all(alike)
+            && self.effects.iter().zip(&other.effects).all(alike)
     }
 }
 
@@ -97,6 +97,9 @@ struct Place {
     branch: usize,
     revision: i64,
 }
+
+/// Keys with values that some answer or watch showed.
+type SeenValues<'a> = FxHashSet<(usize, &'a str)>;
 
 /// What could explain a difference.
 #[derive(Default)]
@@ -163,6 +166,7 @@ pub(super) struct Solver<'a> {
     pending_of: FxHashMap<usize, usize>,
     /// The last revision before each lease can have been granted.
     granted_after: BTreeMap<i64, i64>,
+    seen_values: SeenValues<'a>,
     attempts: u32,
     was_cut: bool,
     /// The contradiction without any attempt.
@@ -181,7 +185,6 @@ pub(super) fn solve<'a>(
 ) -> Solution<'a> {
     let mut solver = Solver::new(log, coverage, facts);
     solver.pending = pending(log, order, lives);
-    solver.note_what_nobody_saw();
     for (index, pending) in solver.pending.iter().enumerate() {
         if let By::Entry(entry) = pending.by {
             solver.pending_of.insert(entry, index);
@@ -249,6 +252,7 @@ impl<'a> Solver<'a> {
             pending: Vec::new(),
             pending_of: FxHashMap::default(),
             granted_after: BTreeMap::new(),
+            seen_values: seen_values(&facts),
             attempts: 0,
             was_cut: false,
             first: None,
@@ -315,28 +319,6 @@ impl<'a> Solver<'a> {
             }
         }
         Ok(())
-    }
-
-    /// Finds the values that no answer and no watch showed.
-    fn note_what_nobody_saw(&mut self) {
-        let mut seen: FxHashSet<(usize, &str)> = FxHashSet::default();
-        for (key, facts) in self.facts.facts.iter().enumerate() {
-            for fact in facts {
-                if let Seen::Version(kv) | Seen::Writing(kv) = &fact.seen
-                    && let Some(value) = &kv.1
-                {
-                    seen.insert((key, value.as_ref()));
-                }
-            }
-        }
-        let branches = self.pending.iter_mut().flat_map(|one| &mut one.branches);
-        for branch in branches {
-            let unseen = branch.effects.iter().map(|(key, effect)| match effect {
-                Effect::Put { value, .. } => !seen.contains(&(*key, *value)),
-                Effect::Delete | Effect::End(_) => false,
-            });
-            branch.unseen = unseen.collect();
-        }
     }
 
     fn replay_all(&mut self) {
@@ -479,7 +461,7 @@ impl<'a> Solver<'a> {
                 && is_stricter
                 && (!is_as_strict || index < pending)
                 && (other.after < revision && revision < other.before)
-                && other.does_the_same(this)
+                && other.does_the_same(this, &self.seen_values)
         };
         self.pending.iter().enumerate().any(is_better)
     }
@@ -618,6 +600,21 @@ impl<'a> Solver<'a> {
     }
 }
 
+fn seen_values<'a>(facts: &Facts<'a>) -> SeenValues<'a> {
+    let facts = facts.facts.iter().enumerate();
+    let value = |seen: &Seen<'a>| match *seen {
+        Seen::Version(kv) | Seen::Writing(kv) => kv.1.as_deref(),
+        _ => None,
+    };
+    facts
+        .flat_map(|(key, facts)| {
+            facts
+                .iter()
+                .filter_map(move |fact| Some((key, value(&fact.seen)?)))
+        })
+        .collect()
+}
+
 fn is_revocation(change: &Change<'_>) -> bool {
     matches!((change.effect, change.by), (Effect::End(_), By::Entry(_)))
 }
@@ -675,7 +672,6 @@ fn pending<'a>(log: &'a Log<'a>, order: &Order, lives: &Lives) -> Vec<Pending<'a
                 )],
                 condition: None,
                 leases: (put.lease != 0).then_some(put.lease).into_iter().collect(),
-                unseen: Vec::new(),
             }],
             Call::Delete(delete, _) => vec![Branch {
                 effects: log
@@ -684,7 +680,6 @@ fn pending<'a>(log: &'a Log<'a>, order: &Order, lives: &Lives) -> Vec<Pending<'a
                     .collect(),
                 condition: None,
                 leases: Vec::new(),
-                unseen: Vec::new(),
             }],
             // The other branch cannot be taken.
             Call::Txn(txn, _) if txn.compare.is_empty() => vec![Branch {
@@ -716,7 +711,6 @@ fn pending<'a>(log: &'a Log<'a>, order: &Order, lives: &Lives) -> Vec<Pending<'a
                 effects: keys.map(|&key| (key, Effect::End(lease))).collect(),
                 condition: None,
                 leases: Vec::new(),
-                unseen: Vec::new(),
             }],
             is_placed: false,
         });
@@ -745,6 +739,5 @@ fn branch<'a>(log: &Log<'_>, txn: &'a Txn<'a>, succeeded: bool) -> Branch<'a> {
         effects,
         condition: Some((&txn.compare, succeeded)),
         leases,
-        unseen: Vec::new(),
     }
 }

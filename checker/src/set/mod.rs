@@ -137,12 +137,7 @@ impl<'h> Object<'h> for Sets<'h> {
                 Ask::Remove(element) => (element, false),
                 Ask::Contains(_) | Ask::Read => return None,
             };
-            let is_before = call.returned.is_some_and(|end| end < refuted.invoked);
-            Some(Change {
-                element,
-                adds,
-                is_before,
-            })
+            Some(Change::of(call, element, adds, refuted))
         };
         wrong_view(&view, others.filter_map(change))
     }

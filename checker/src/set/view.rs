@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::search::NON_LINEARIZABLE;
+use crate::search::{Call, NON_LINEARIZABLE};
 use crate::set_full::{LOST, PHANTOM, TWICE};
 use crate::verdict::Kind;
 
@@ -19,10 +19,21 @@ pub(crate) enum View<'v> {
 
 /// A change of a set, as far as it may have happened.
 pub(crate) struct Change {
-    pub(crate) element: u32,
-    pub(crate) adds: bool,
+    element: u32,
+    adds: bool,
     /// Whether it had certainly happened before somebody looked.
-    pub(crate) is_before: bool,
+    is_before: bool,
+}
+
+impl Change {
+    /// What a call changes, for the call that looked.
+    pub(crate) fn of<I, O>(call: &Call<I, O>, element: u32, adds: bool, look: &Call<I, O>) -> Self {
+        Self {
+            element,
+            adds,
+            is_before: call.returned.is_some_and(|end| end < look.invoked),
+        }
+    }
 }
 
 /// What was seen although nobody added it, or was not seen although it was added before and
