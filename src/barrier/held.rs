@@ -7,6 +7,8 @@ use etcd_client::{Compare, CompareOp, GetOptions, PutOptions, Txn, TxnOp, TxnOpR
 
 use super::Inner;
 use crate::error::Error;
+#[cfg(feature = "harness")]
+use crate::hold::Released;
 use crate::hold::{Claim, Hold};
 use crate::request::revision_of;
 use crate::runtime::{self, Either};
@@ -30,6 +32,12 @@ impl HeldBarrier {
     /// had ended. With any other error the background goes on until it is down.
     pub async fn release(self) -> Result<(), Error> {
         self.hold.release("release").await
+    }
+
+    /// As [`release`](Self::release), and says how it came down.
+    #[cfg(feature = "harness")]
+    pub(crate) async fn release_and_tell(self) -> Result<Released, Error> {
+        self.hold.release_and_tell("release").await
     }
 }
 

@@ -56,6 +56,16 @@ pub struct Hold {
     released: bool,
 }
 
+/// How a key that was given back went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Released {
+    /// This release deleted it.
+    Now,
+    /// It was gone when a release was answered. An earlier try whose answer was
+    /// lost deleted it, or somebody else, or the end of its lease.
+    Before,
+}
+
 impl Hold {
     /// The key.
     pub fn key(&self) -> &str {
@@ -135,7 +145,15 @@ impl Hold {
     /// outcome is unknown, or etcd is too busy, for at most twice the session's
     /// request deadline; it only ever deletes this very key, so that does no harm.
     /// The background goes on if this ends early, whatever the error.
-    pub(crate) async fn release(mut self, operation: &'static str) -> Result<(), Error> {
+    pub(crate) async fn release(self, operation: &'static str) -> Result<(), Error> {
+        self.release_and_tell(operation).await.map(drop)
+    }
+
+    /// As [`release`](Self::release), and says how the key went.
+    pub(crate) async fn release_and_tell(
+        mut self,
+        operation: &'static str,
+    ) -> Result<Released, Error> {
         const PAUSE: Duration = Duration::from_millis(50);
         let requests = self.session.requests().clone();
         let patience = requests.deadline() * 2;
@@ -151,10 +169,11 @@ impl Hold {
                 Ok(answer) => {
                     self.released = true;
                     self.settle_later();
-                    if answer.succeeded() || unanswered {
-                        return Ok(());
-                    }
-                    return Err(Error::not_held(operation, &self.key));
+                    return match (answer.succeeded(), unanswered) {
+                        (true, _) => Ok(Released::Now),
+                        (false, true) => Ok(Released::Before),
+                        (false, false) => Err(Error::not_held(operation, &self.key)),
+                    };
                 }
                 Err(error) => {
                     let waited = runtime::now().saturating_duration_since(start);

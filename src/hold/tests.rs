@@ -138,10 +138,14 @@ fn a_release_whose_answer_is_lost_deletes_no_later_key() {
             let session = session(&simulation).await;
             let held = hold(&session, "prefix/key").await.unwrap();
             runtime::sleep(Duration::from_millis(1_500)).await;
-            held.release("release").await.unwrap();
+            let released = held.release_and_tell("release").await.unwrap();
+            // Nobody can say whose deletion it was.
+            assert_eq!(released, Released::Before);
             let later = hold(&session, "prefix/key").await.unwrap();
             runtime::sleep(Duration::from_secs(20)).await;
             later.confirm().await.unwrap();
+            let released = later.release_and_tell("release").await.unwrap();
+            assert_eq!(released, Released::Now);
         },
     );
 }

@@ -18,6 +18,7 @@ use rand::RngExt as _;
 use super::beside::{THINK_MS, With, open_session, settle_beside};
 use super::{Actor, Bug, Ended, Parameter, Parameters, Running, Stage, Workload};
 use crate::barrier::{Barrier, BarrierFault, BarrierOptions};
+use crate::hold::Released;
 use crate::session::Session;
 use crate::{Error, runtime};
 
@@ -239,8 +240,10 @@ impl Holder {
             _ => {
                 let certain = session.is_alive().then(|| With::lease(&session));
                 let operation = self.actor.invoke("release", certain);
-                match held.release().await {
-                    Ok(()) => operation.ok(true, Evidence::NONE),
+                match held.release_and_tell().await {
+                    Ok(Released::Now) => operation.ok(true, Evidence::NONE),
+                    // Somebody else may have taken it down meanwhile.
+                    Ok(Released::Before) => operation.unknown("gone after an answer was lost"),
                     Err(error) if error.is_not_held() => operation.failed(&error, ()),
                     // The background goes on.
                     Err(error) => operation.unknown(&error.to_string()),

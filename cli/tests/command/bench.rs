@@ -55,6 +55,45 @@ fn a_benchmark_on_a_cluster_prints_a_table_and_leaves_nothing_behind() {
 }
 
 #[test]
+fn the_script_that_compares_with_go_measures_everything() {
+    let help = Folder::new().run("bench --help").exits_with(0).stdout;
+    let named = |line: &str| {
+        let name = line.trim_start().strip_prefix("- ")?.split(':').next()?;
+        Some(name.to_owned())
+    };
+    let known: Vec<String> = help.lines().filter_map(named).collect();
+    assert!(known.len() >= 10, "{known:?}");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/bench-go");
+    let script = std::fs::read_to_string(script).unwrap();
+    let every = script.lines().find_map(|line| line.strip_prefix("every="));
+    let every = every.unwrap().trim_matches('"').split(' ');
+    assert_eq!(every.collect::<Vec<_>>(), known);
+}
+
+#[test]
+#[cfg(unix)]
+fn what_was_measured_before_a_failure_is_shown() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let (etcd, folder) = (Etcd::start(), Folder::new());
+    let program = folder.write(
+        "peer",
+        "#!/bin/sh\n\
+         for name; do :; done\n\
+         [ $name = raw-put ] && echo '{\"per_second\": 1.5, \"latencies\": {}}'\n",
+    );
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let line = format!(
+        "bench raw-put mutex --workers 1 --count 10 --turns 1 --go {} --endpoints {}",
+        program.display(),
+        etcd.endpoint()
+    );
+    let ran = folder.run(&line).exits_with(5).says("raw-put").says("1.50");
+    assert!(!ran.stdout.contains("mutex"), "{}", ran.stdout);
+    ran.notes("failed");
+}
+
+#[test]
 #[cfg(unix)]
 #[expect(clippy::disallowed_methods, reason = "waits for a real process")]
 fn an_interrupted_benchmark_removes_its_keys() {

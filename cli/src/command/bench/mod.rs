@@ -134,24 +134,34 @@ impl Bench {
                     turns,
                     limit,
                 };
-                let comparisons = peer.compare(&access, &tasks)?;
+                let (comparisons, ended) =
+                    as_far_as_it_goes(&tasks, |task| peer.compare(&access, task));
                 match json {
+                    _ if comparisons.is_empty() => {}
                     true => output::json(&Document {
                         comparisons: Some(&comparisons),
                         ..document
                     })?,
                     false => output.result(table::of_comparisons(&comparisons))?,
                 }
+                ended?;
             }
             None => {
-                let reports = measure_all(&access, &tasks, limit)?;
+                let (reports, ended) = as_far_as_it_goes(&tasks, |task| {
+                    let spinner = progress::spinner(label(task));
+                    let report = measure(&access, task, limit);
+                    spinner.finish_and_clear();
+                    report
+                });
                 match json {
+                    _ if reports.is_empty() => {}
                     true => output::json(&Document {
                         reports: Some(&reports),
                         ..document
                     })?,
                     false => output.result(table::of_reports(&reports))?,
                 }
+                ended?;
             }
         }
         Ok(Status::Valid)
@@ -227,15 +237,20 @@ fn same_crowd(a: Load, b: Load) -> bool {
     (a.workers, a.producers) == (b.workers, b.producers)
 }
 
-fn measure_all(access: &Access, tasks: &[Task], limit: Duration) -> anyhow::Result<Vec<Report>> {
-    let mut reports = Vec::new();
+/// What each task gave, until one fails: what was measured before it, perhaps for
+/// long, is not lost.
+fn as_far_as_it_goes<T>(
+    tasks: &[Task],
+    mut measure: impl FnMut(&Task) -> anyhow::Result<T>,
+) -> (Vec<T>, anyhow::Result<()>) {
+    let mut measured = Vec::new();
     for task in tasks {
-        let spinner = progress::spinner(label(task));
-        let report = measure(access, task, limit);
-        spinner.finish_and_clear();
-        reports.push(report?);
+        match measure(task) {
+            Ok(one) => measured.push(one),
+            Err(error) => return (measured, Err(error)),
+        }
     }
-    Ok(reports)
+    (measured, Ok(()))
 }
 
 fn measure(access: &Access, (benchmark, load): &Task, limit: Duration) -> anyhow::Result<Report> {

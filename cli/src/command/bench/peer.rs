@@ -52,25 +52,17 @@ struct Turn {
 }
 
 impl Peer {
-    /// Go, ours, Go, ours, for each benchmark.
-    pub(super) fn compare(
-        &self,
-        access: &Access,
-        tasks: &[Task],
-    ) -> anyhow::Result<Vec<Comparison>> {
-        let mut comparisons = Vec::new();
-        for task in tasks {
-            let mut turns = Vec::new();
-            for turn in 1..=self.turns {
-                let spinner =
-                    progress::spinner(format!("{}, turn {turn} of {}", label(task), self.turns));
-                let done = self.turn(access, task);
-                spinner.finish_and_clear();
-                turns.push(done?);
-            }
-            comparisons.push(compared(task, &turns)?);
+    /// Go, ours, Go, ours.
+    pub(super) fn compare(&self, access: &Access, task: &Task) -> anyhow::Result<Comparison> {
+        let mut turns = Vec::new();
+        for turn in 1..=self.turns {
+            let spinner =
+                progress::spinner(format!("{}, turn {turn} of {}", label(task), self.turns));
+            let done = self.turn(access, task);
+            spinner.finish_and_clear();
+            turns.push(done?);
         }
-        Ok(comparisons)
+        compared(task, &turns)
     }
 
     fn turn(&self, access: &Access, task: &Task) -> anyhow::Result<Turn> {
