@@ -48,13 +48,10 @@ impl<'e, 'h> Taker<'e, 'h> {
 
     /// The state in which this term led with this value.
     fn led_by(&mut self, index: usize, leader: &Leader<'h>) -> Option<State> {
-        let said = format!(
-            "{} was told that term {} leads",
-            self.who(index),
-            leader.term
-        );
+        let who = self.who(index);
+        let said = || format!("{who} was told that term {} leads", leader.term);
         let Some(term) = self.find(leader.term) else {
-            self.unknown_term(index, leader.term, WRONG_LEADER, &said);
+            self.unknown_term(index, leader.term, WRONG_LEADER, &said());
             return None;
         };
         let of = self.record.term(term);
@@ -72,7 +69,8 @@ impl<'e, 'h> Taker<'e, 'h> {
         let place = place.filter(|place| of.values[*place].value == leader.value);
         let Some(place) = place else {
             let sentence = format!(
-                "{said} with the value `{}`, which that term never had{}",
+                "{} with the value `{}`, which that term never had{}",
+                said(),
                 leader.value,
                 leader
                     .mod_revision
@@ -85,8 +83,10 @@ impl<'e, 'h> Taker<'e, 'h> {
         if state.is_empty() {
             let when = state.from.min(of.values[place].revision);
             let leader = self.describe(self.record.state_at(when));
-            let sentence =
-                format!("{said}, which never did with that value: at revision {when} {leader}");
+            let sentence = format!(
+                "{}, which never did with that value: at revision {when} {leader}",
+                said()
+            );
             self.refute(WRONG_LEADER, sentence, [index]);
             return None;
         }

@@ -25,12 +25,10 @@ impl<'h> Taker<'_, 'h> {
             );
             self.refute(SHARED_TERM, sentence, [before, index]);
         }
-        let told = format!(
-            "process {} was told that it leads with term {number}",
-            operation.process()
-        );
+        let who = self.who(index);
+        let told = || format!("{who} was told that it leads with term {number}");
         let Some(term) = self.find(number) else {
-            return self.unknown_term(index, number, FALSE_LEADER, &told);
+            return self.unknown_term(index, number, FALSE_LEADER, &told());
         };
         if self.never_led(index, term, &told) {
             return;
@@ -46,7 +44,7 @@ impl<'h> Taker<'_, 'h> {
             }
             Some((of, _)) => {
                 let of = self.record.term(of).number;
-                let sentence = format!("{told}, but its value `{value}` is that of term {of}");
+                let sentence = format!("{}, but its value `{value}` is that of term {of}", told());
                 self.refute(WRONG_VALUE, sentence, [index]);
             }
             None => self.not_written(index, value, revision),
@@ -54,15 +52,17 @@ impl<'h> Taker<'_, 'h> {
     }
 
     /// Refutes the claim to lead with a term that never did.
-    fn never_led(&mut self, index: usize, term: usize, told: &str) -> bool {
+    fn never_led(&mut self, index: usize, term: usize, told: &dyn Fn() -> String) -> bool {
         let term = self.record.term(term);
         let Some(ended) = term.ended.filter(|_| !term.ever_led()) else {
             return false;
         };
         let state = self.record.state_at(ended);
         let before = state.leader.map(|(leader, _)| self.record.term(leader));
-        let mut sentence =
-            format!("{told}, but it never did: its key was deleted at revision {ended}");
+        let mut sentence = format!(
+            "{}, but it never did: its key was deleted at revision {ended}",
+            told()
+        );
         if let Some(before) = before {
             sentence += &match before.ended {
                 Some(end) => format!(", while term {} led until revision {end}", before.number),
@@ -83,7 +83,7 @@ impl<'h> Taker<'_, 'h> {
     }
 
     /// The term led as of this revision.
-    fn as_of(&mut self, index: usize, term: usize, revision: i64, told: &str) {
+    fn as_of(&mut self, index: usize, term: usize, revision: i64, told: &dyn Fn() -> String) {
         self.happened(index, revision);
         if revision > self.record.covered {
             return self.beyond(revision);
@@ -92,7 +92,7 @@ impl<'h> Taker<'_, 'h> {
         if term.led_at(revision) {
             return;
         }
-        let mut sentence = format!("{told} as of revision {revision}, but ");
+        let mut sentence = format!("{} as of revision {revision}, but ", told());
         if revision >= term.end() {
             sentence += &format!("its key had been deleted at revision {}", term.end());
             sentence += LEASE_ENDED;
@@ -130,7 +130,7 @@ impl<'h> Taker<'_, 'h> {
             return self.refute(REFUSED, sentence, [index, put.told_by]);
         }
         let wrote =
-            format!("process {process} proclaimed `{value}` as the leader of term {number}");
+            || format!("process {process} proclaimed `{value}` as the leader of term {number}");
         if term.number != number {
             let ended = self.find(number).map(|of| self.record.term(of));
             let ended = ended.and_then(|of| of.ended.map(|end| (end, of.end_told_by)));
@@ -140,7 +140,8 @@ impl<'h> Taker<'_, 'h> {
                 )
             });
             let sentence = format!(
-                "{wrote}, but it was written at revision {at} to the key of term {}{why}",
+                "{}, but it was written at revision {at} to the key of term {}{why}",
+                wrote(),
                 term.number
             );
             let witness = [Some(index), Some(put.told_by), ended.and_then(|(_, by)| by)];
@@ -148,7 +149,7 @@ impl<'h> Taker<'_, 'h> {
         }
         if !term.led_at(at) {
             let leader = self.describe(self.record.state_at(at));
-            let sentence = format!("{wrote} at revision {at}, but {leader}");
+            let sentence = format!("{} at revision {at}, but {leader}", wrote());
             return self.refute(UNGUARDED, sentence, [index]);
         }
         if outcome == Outcome::Ok {
@@ -166,13 +167,11 @@ impl<'h> Taker<'_, 'h> {
         }
     }
 
-    pub(super) fn act(&mut self, index: usize, operation: &Operation<'h>, number: i64) {
-        let told = format!(
-            "process {} acted as the leader of term {number}",
-            operation.process()
-        );
+    pub(super) fn act(&mut self, index: usize, number: i64) {
+        let who = self.who(index);
+        let told = || format!("{who} acted as the leader of term {number}");
         let Some(term) = self.find(number) else {
-            return self.unknown_term(index, number, FALSE_LEADER, &told);
+            return self.unknown_term(index, number, FALSE_LEADER, &told());
         };
         if !self.never_led(index, term, &told) {
             self.led_within(index, term);
@@ -181,7 +180,7 @@ impl<'h> Taker<'_, 'h> {
 
     pub(super) fn write(&mut self, index: usize, number: i64, revision: Option<i64>) {
         let who = self.who(index);
-        let told = format!("a write of {who}, guarded by the key of term {number}, was applied");
+        let told = || format!("a write of {who}, guarded by the key of term {number}, was applied");
         let Some(revision) = revision else {
             return self.gap("a guarded write does not say at which revision".to_owned());
         };
@@ -190,13 +189,13 @@ impl<'h> Taker<'_, 'h> {
             return self.beyond(revision);
         }
         let Some(term) = self.find(number) else {
-            return self.unknown_term(index, number, UNGUARDED, &told);
+            return self.unknown_term(index, number, UNGUARDED, &told());
         };
         let term = self.record.term(term);
         if !term.led_at(revision) {
             let leader = self.describe(self.record.state_at(revision));
             let told_by = term.end_told_by.filter(|_| term.end() <= revision);
-            let sentence = format!("{told} at revision {revision}, but {leader}");
+            let sentence = format!("{} at revision {revision}, but {leader}", told());
             self.refute(UNGUARDED, sentence, [index].into_iter().chain(told_by));
         }
     }

@@ -6,6 +6,8 @@
 mod answers;
 mod candidates;
 
+use std::fmt;
+
 use rustc_hash::FxHashMap;
 
 use crate::history::{Operation, Outcome};
@@ -72,6 +74,16 @@ impl Claims {
             taker.take(index, operation, call);
         }
         taker.claims
+    }
+}
+
+/// A process, as sentences call it.
+#[derive(Clone, Copy)]
+struct Who(u64);
+
+impl fmt::Display for Who {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "process {}", self.0)
     }
 }
 
@@ -149,7 +161,7 @@ impl<'e, 'h> Taker<'e, 'h> {
                 stream,
                 answer: Some(answer),
             } => self.observe(index, stream, answer, revision),
-            Call::Act { term } if is_ok => self.act(index, operation, *term),
+            Call::Act { term } if is_ok => self.act(index, *term),
             Call::Write { term } if is_ok => self.write(index, *term, revision),
             Call::Mark if is_ok => match revision {
                 Some(revision) => self.wrote(index, revision),
@@ -230,8 +242,8 @@ impl<'e, 'h> Taker<'e, 'h> {
         }
     }
 
-    fn who(&self, index: usize) -> String {
-        format!("process {}", self.election.operations[index].process())
+    fn who(&self, index: usize) -> Who {
+        Who(self.election.operations[index].process())
     }
 
     fn find(&self, number: i64) -> Option<usize> {
