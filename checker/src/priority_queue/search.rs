@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::extract::Queue;
-use super::order::{Fault, Spans, What};
+use super::order::{Fault, Gap, NEVER, Spans, What};
 
 /// How many events may be looked at in all, before the search is given up.
 const BUDGET: usize = 200_000_000;
@@ -96,8 +96,10 @@ impl Search<'_, '_> {
         let until = match fault.what {
             What::Overtaken(_, second) => self.queue.items[second]
                 .dequeue
-                .map_or(fault.window.1, |d| self.queue.operations[d].completed),
-            _ => fault.window.1,
+                .map_or(fault.window.1 as usize, |d| {
+                    self.queue.operations[d].completed
+                }),
+            _ => fault.window.1 as usize,
         };
         for item in lost {
             for index in self.likely_first(item, fault.window.0) {
@@ -130,12 +132,12 @@ impl Search<'_, '_> {
 
     /// The dequeues of unknown outcome, those first that explain most and are of
     /// least use for anything else.
-    fn likely_first(&self, item: usize, window_first: usize) -> Vec<usize> {
+    fn likely_first(&self, item: usize, window_first: Gap) -> Vec<usize> {
         let needed = self.spans.enqueue_first(item);
         let needed = match window_first {
-            usize::MAX => needed,
+            NEVER => needed,
             first => needed.max(first),
-        };
+        } as usize;
         let mut order: Vec<usize> = (0..self.taken.len()).collect();
         order.sort_by_key(|index| {
             let invoked = self.queue.operations[self.queue.pending[*index]].invoked;
