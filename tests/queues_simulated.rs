@@ -308,6 +308,45 @@ fn an_acknowledgement_after_the_lease_is_refused_and_writes_nothing() {
     });
 }
 
+/// Whatever the moment at which the lease ends: between the claim and the last read
+/// of a value, too.
+#[test]
+fn a_batch_whose_lease_ends_while_it_is_read_is_not_handed_out_in_part() {
+    simulated(Vec::new(), |simulation| async move {
+        let client = simulation.client(0).await.unwrap();
+        let mut other = simulation.client(1).await.unwrap();
+        let theirs = ReliableQueue::new(&open_session(&other, 60).await, "rq").unwrap();
+        let (mut whole, mut lost) = (0, 0);
+        for delay_ms in 0..60 {
+            let mine = open_session(&client, 60).await;
+            let queue = ReliableQueue::new(&mine, "rq").unwrap();
+            queue.enqueue_batch(["a", "b", "c"]).await.unwrap();
+            let end = async {
+                runtime::sleep(Duration::from_millis(delay_ms)).await;
+                other.lease_revoke(mine.lease_id()).await.unwrap();
+                acknowledge_all(theirs.claim_batch(2).await.unwrap()).await;
+            };
+            let (claimed, ()) = join(Box::pin(queue.claim_batch(3)), Box::pin(end)).await;
+            match claimed {
+                Ok(claims) => {
+                    assert_eq!(claims.len(), 3, "the lease ended after {delay_ms} ms");
+                    whole += 1;
+                }
+                Err(error) if error.is_not_held() => lost += 1,
+                Err(error) => assert!(error.is_session_lost(), "{error}"),
+            }
+            acknowledge_all(theirs.claim_batch(9).await.unwrap()).await;
+        }
+        assert!(whole > 0 && lost > 0, "{whole} whole, {lost} lost");
+    });
+}
+
+async fn acknowledge_all(claims: Vec<etcd_recipes::reliable_queue::Claim>) {
+    for claim in claims {
+        claim.acknowledge().await.unwrap();
+    }
+}
+
 #[test]
 fn a_waiting_claim_ends_with_its_session() {
     simulated(Vec::new(), |simulation| async move {

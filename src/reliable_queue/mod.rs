@@ -227,7 +227,8 @@ impl ReliableQueue {
     ///
     /// # Errors
     ///
-    /// [Session lost](Error::is_session_lost): whatever was claimed comes back.
+    /// [Session lost](Error::is_session_lost), or [not held](Error::is_not_held) if
+    /// the lease ended before the item was read: whatever was claimed comes back.
     /// Any other error means that nothing is claimed.
     pub async fn claim(&self) -> Result<Claim, Error> {
         let work = async {
@@ -397,13 +398,11 @@ impl Inner {
             } else {
                 Plan::First(ready.items)
             };
-            let claims = self.take(plan).await?;
+            let mut claims = self.take(plan).await?;
+            if together {
+                claims = self.fill(claims).await?;
+            }
             if !claims.is_empty() {
-                let claims = if together {
-                    self.fill(claims).await?
-                } else {
-                    claims
-                };
                 return Ok(Ok(claims));
             }
             // Others were faster: they may be so again with many, not with one.

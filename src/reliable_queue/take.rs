@@ -16,9 +16,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use etcd_client::{
-    Compare, CompareOp, GetOptions, PutOptions, Txn, TxnOp, TxnOpResponse, TxnResponse,
-};
+use etcd_client::{Compare, CompareOp, PutOptions, Txn, TxnOp, TxnOpResponse, TxnResponse};
 use tokio::sync::oneshot;
 
 use super::layout;
@@ -191,9 +189,11 @@ impl Inner {
         self.fill(claims).await
     }
 
-    /// Reads the values of claims that were found without. An item that is gone has
-    /// been dealt with by somebody else: the claim had been lost by then, and is left
-    /// out.
+    /// Reads the values of claims that were found without. An item that somebody
+    /// removed although it is claimed is left out.
+    ///
+    /// Fails if a claim is gone: its lease has ended, and what this attempt claimed
+    /// may be in other hands.
     pub(super) async fn fill(&self, claims: Vec<Claim>) -> Result<Vec<Claim>, Error> {
         let mut filled = Vec::with_capacity(claims.len());
         let why = Purpose {
@@ -201,9 +201,16 @@ impl Inner {
             target: self.name.as_str(),
         };
         for mut claim in claims {
-            let key = claim.item.key.as_bytes();
-            let answer = self.requests.range(why, key, GetOptions::new()).await?;
-            if let Some(kv) = answer.kvs().first() {
+            let txn = Txn::new()
+                .when([claim.hold.compare()])
+                .and_then([TxnOp::get(claim.item.key.as_str(), None)]);
+            let answer = self.requests.read(why, txn).await?;
+            if !answer.succeeded() {
+                return Err(Error::not_held(OPERATION, claim.hold.key()));
+            }
+            if let Some(TxnOpResponse::Get(read)) = answer.op_responses().first()
+                && let Some(kv) = read.kvs().first()
+            {
                 claim.item.value = kv.value().to_vec();
                 filled.push(claim);
             }
