@@ -30,6 +30,7 @@ pub(super) struct Locks<'h> {
     /// For each write the smallest revision of it and of those invoked after it.
     first_revision_from: Vec<i64>,
     names: Vec<Cow<'h, str>>,
+    pub(super) by_token: ByToken,
     /// By token; none for a key that was not deleted.
     ends: FxHashMap<i64, Option<Deletion>>,
     /// All deletions of these keys up to this revision are known.
@@ -182,7 +183,7 @@ impl KeyValue {
 type Deaths = FxHashMap<u64, Vec<usize>>;
 
 /// Grants by their tokens, those of each token in order.
-type ByToken = Vec<(i64, usize)>;
+pub(super) type ByToken = Vec<(i64, usize)>;
 
 /// What somebody does who holds a lock.
 struct Holder {
@@ -229,12 +230,14 @@ impl<'h> Locks<'h> {
             revision_before: Vec::with_capacity(history.events().len()),
             first_revision_from: Vec::new(),
             names: Vec::new(),
+            by_token: ByToken::new(),
             ends: FxHashMap::default(),
             watched_through: 0,
         };
         let deaths = locks.take_events(history)?;
         let (by_token, holders) = locks.take_grants(model)?;
         locks.take_what_holders_do(&by_token, &holders)?;
+        locks.by_token = by_token;
         locks.first_revision_from = locks.first_revisions();
         locks.end_beliefs(&deaths);
         let twice = locks.find_granted_twice();
@@ -439,18 +442,20 @@ impl<'h> Locks<'h> {
     /// A key may be granted again only if nobody knows whether the unlock before has
     /// deleted it.
     fn find_granted_twice(&self) -> Option<Violation> {
-        let mut last: FxHashMap<i64, usize> = FxHashMap::default();
-        last.reserve(self.grants.len());
-        self.grants.iter().enumerate().find_map(|(index, grant)| {
-            let first = last.insert(grant.token, index)?;
-            let before = &self.grants[first];
-            let is_over = before.believed_until < self.granted(grant);
-            let unlock = before
-                .unlock
-                .map(|unlock| self.operations[unlock].outcome());
-            let is_unlocked = unlock == Some(Outcome::Ok);
-            (!is_over || is_unlocked).then(|| self.granted_twice(first, index))
-        })
+        let pairs = self.by_token.windows(2);
+        let same_token = pairs.filter(|pair| pair[0].0 == pair[1].0);
+        let wrong = same_token
+            .map(|pair| (pair[0].1, pair[1].1))
+            .filter(|pair| {
+                let before = &self.grants[pair.0];
+                let is_over = before.believed_until < self.granted(&self.grants[pair.1]);
+                let unlock = before
+                    .unlock
+                    .map(|unlock| self.operations[unlock].outcome());
+                !is_over || unlock == Some(Outcome::Ok)
+            });
+        let (first, second) = wrong.min_by_key(|(_, second)| *second)?;
+        Some(self.granted_twice(first, second))
     }
 
     fn granted_twice(&self, first: usize, second: usize) -> Violation {

@@ -67,14 +67,13 @@ fn reason(deletion: Deletion) -> &'static str {
 
 /// A holder that was let in while somebody who came before it was still there.
 pub(super) fn find_let_in_too_early(locks: &Locks<'_>) -> Option<Violation> {
-    let mut by_token: Vec<&Grant> = locks.grants.iter().collect();
-    by_token.sort_by_key(|grant| grant.token);
     // Of each lock, those whose keys live longest, so far.
     let mut longest = vec![Longest::default(); locks.names()];
     let mut found = None;
     // One key is not in its own way.
-    for same_key in by_token.chunk_by(|one, other| one.token == other.token) {
-        for grant in same_key {
+    for same_key in locks.by_token.chunk_by(|one, other| one.0 == other.0) {
+        let same_key = same_key.iter().map(|(_, grant)| &locks.grants[*grant]);
+        for grant in same_key.clone() {
             let in_the_way = longest[grant.name].in_the_way_of(grant);
             for earlier in in_the_way.into_iter().flatten() {
                 if alive_until(locks, earlier) <= grant.owned_at {
@@ -226,7 +225,8 @@ pub(super) fn find_key_left(locks: &Locks<'_>) -> Option<Violation> {
 /// A token that is smaller than one that was granted before it was asked for.
 pub(super) fn find_token_out_of_order(locks: &Locks<'_>) -> Option<Violation> {
     let mut asked: Vec<&Grant> = locks.grants.iter().collect();
-    asked.sort_by_key(|grant| locks.lock(grant).invoked);
+    // Operations are in the order of their invocations.
+    asked.sort_unstable_by_key(|grant| grant.lock);
     let mut largest: Vec<Option<&Grant>> = vec![None; locks.names()];
     let mut granted = locks.grants.iter().peekable();
     for grant in asked {

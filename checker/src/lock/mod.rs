@@ -95,14 +95,15 @@ pub fn check_rw_lock(history: &History) -> Result<Verdict, HistoryError> {
 
 fn check(history: &History, model: &'static str) -> Result<Verdict, HistoryError> {
     let (locks, twice) = Locks::of(history, model)?;
+    let by_revision = writes::by_revision(&locks);
     let violation = twice
         .or_else(|| grants::find_granted_without_key(&locks))
         .or_else(|| grants::find_let_in_too_early(&locks))
         .or_else(|| grants::find_deleted_by_another(&locks))
-        .or_else(|| writes::find_broken_fence(&locks))
+        .or_else(|| writes::find_broken_fence(&locks, &by_revision))
         .or_else(|| grants::find_key_left(&locks))
         .or_else(|| grants::find_token_out_of_order(&locks))
-        .or_else(|| writes::find_stale(&locks))
+        .or_else(|| writes::find_stale(&locks, &by_revision))
         .or_else(|| find_stuck(&locks, history));
     if let Some(violation) = violation {
         return Ok(Verdict::Violation(violation));

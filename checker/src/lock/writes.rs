@@ -14,9 +14,12 @@ const STALE: Kind = Kind {
 };
 
 /// A guarded write after the end of its key, or after a write with a larger token.
-pub(super) fn find_broken_fence(locks: &Locks<'_>) -> Option<Violation> {
+pub(super) fn find_broken_fence(
+    locks: &Locks<'_>,
+    by_revision: &[(&Write, i64)],
+) -> Option<Violation> {
     let mut largest: Vec<Option<&Write>> = vec![None; locks.names()];
-    for (write, revision) in by_revision(locks) {
+    for &(write, revision) in by_revision {
         let grant = &locks.grants[write.grant];
         if write.is_guarded
             && let End::Deleted(deletion) = locks.end(grant)
@@ -46,14 +49,14 @@ pub(super) fn find_broken_fence(locks: &Locks<'_>) -> Option<Violation> {
 
 /// A write without a guard by somebody who no longer held the lock, while or after a
 /// later holder was inside.
-pub(super) fn find_stale(locks: &Locks<'_>) -> Option<Violation> {
-    overwrites(locks).or_else(|| writes_after_a_later_grant(locks))
+pub(super) fn find_stale(locks: &Locks<'_>, by_revision: &[(&Write, i64)]) -> Option<Violation> {
+    overwrites(locks, by_revision).or_else(|| writes_after_a_later_grant(locks))
 }
 
 /// By revision: the write came after one with a larger token.
-fn overwrites(locks: &Locks<'_>) -> Option<Violation> {
+fn overwrites(locks: &Locks<'_>, by_revision: &[(&Write, i64)]) -> Option<Violation> {
     let mut largest: Vec<Option<&Write>> = vec![None; locks.names()];
-    for (write, _) in by_revision(locks) {
+    for &(write, _) in by_revision {
         let grant = &locks.grants[write.grant];
         let largest = &mut largest[grant.name];
         match largest {
@@ -92,7 +95,7 @@ fn operation<'l, 'h>(locks: &'l Locks<'h>, write: &Write) -> &'l Operation<'h> {
 }
 
 /// The writes whose revision is known, in the order in which they happened.
-fn by_revision<'l>(locks: &'l Locks<'_>) -> Vec<(&'l Write, i64)> {
+pub(super) fn by_revision<'l>(locks: &'l Locks<'_>) -> Vec<(&'l Write, i64)> {
     let known = |write: &'l Write| write.revision.map(|revision| (write, revision));
     let mut writes: Vec<_> = locks.writes.iter().filter_map(known).collect();
     writes.sort_by_key(|(_, revision)| *revision);
