@@ -62,7 +62,7 @@
 //! - [`register`], [`kv`], [`mutex`], [`rw_lock`], [`semaphore`], [`counter`], [`set`] and [`membership`]: objects
 //!   that are checked by a search;
 //! - [`search`]: linearizability of any object that has a sequential description;
-//! - [`Model`], [`check`] and [`linearization`]: a checker by its name.
+//! - [`Model`] and [`check`]: a checker by its name; [`linearization`]: an order that explains a valid history.
 
 mod anomaly;
 pub mod bank;
@@ -76,6 +76,7 @@ pub mod isolation;
 mod keyed;
 pub mod kv;
 mod lent;
+mod linearization;
 mod liveness;
 pub mod lock;
 pub mod long_fork;
@@ -85,6 +86,7 @@ pub mod multi_register;
 pub mod mutex;
 mod names;
 mod object;
+mod points;
 pub mod priority_queue;
 pub mod queue;
 mod read_write;
@@ -101,5 +103,6 @@ pub mod verdict;
 pub use history::{History, HistoryError, ReadError};
 pub use import::{Check, CheckError, Checked, check_file};
 pub use isolation::{Consistency, KeyOrders, Options};
-pub use model::{Model, UnknownModel, check, check_with, check_within, linearization};
+pub use linearization::{Linearization, linearization};
+pub use model::{Model, UnknownModel, check, check_with, check_within};
 pub use verdict::{Verdict, Violation};

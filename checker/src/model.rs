@@ -9,8 +9,7 @@ use crate::search::Budget;
 use crate::verdict::Verdict;
 use crate::{
     bank, barrier, counter, election, etcd, kv, lock, long_fork, membership, multi_register, mutex,
-    object, priority_queue, queue, register, reliable_queue, rw_lock, semaphore, set, set_full,
-    txn,
+    priority_queue, queue, register, reliable_queue, rw_lock, semaphore, set, set_full, txn,
 };
 
 /// What a history is checked against.
@@ -320,42 +319,6 @@ fn judge(history: &History, model: Model, options: &Options) -> Result<Verdict, 
         Model::MultiRegister => multi_register::check(history, budget),
         Model::SetFull => set_full::check(history),
         Model::LongFork => long_fork::check(history),
-    }
-}
-
-/// The operations that took effect, by their index in [`History::operations`], in an
-/// order that explains all results; none when there is none, when the budget does not
-/// suffice to find one, or when the model has no order of single operations: queues,
-/// registers, maps, sets, counters, semaphores, groups, and locks without tokens have one.
-///
-/// # Errors
-/// As [`check`].
-pub fn linearization(
-    history: &History,
-    model: Model,
-    budget: &Budget,
-) -> Result<Option<Vec<usize>>, HistoryError> {
-    match model {
-        Model::Register | Model::CasRegister => {
-            object::linearization::<register::Registers<'_>>(history, budget)
-        }
-        Model::Kv => object::linearization::<kv::Map<'_>>(history, budget),
-        Model::Mutex if mutex::is_of(history) => {
-            object::linearization::<mutex::Mutexes<'_>>(history, budget)
-        }
-        Model::RwLock if mutex::is_of(history) => {
-            object::linearization::<rw_lock::RwLocks<'_>>(history, budget)
-        }
-        Model::Semaphore => object::linearization::<semaphore::Semaphores<'_>>(history, budget),
-        Model::Counter => object::linearization::<counter::Counters<'_>>(history, budget),
-        Model::Set => object::linearization::<set::Sets<'_>>(history, budget),
-        Model::Membership => object::linearization::<membership::Groups<'_>>(history, budget),
-        Model::MultiRegister => {
-            object::linearization::<multi_register::MultiRegister<'_>>(history, budget)
-        }
-        Model::FifoQueue => queue::linearization(history),
-        Model::PriorityQueue => priority_queue::linearization(history),
-        _ => Ok(None),
     }
 }
 

@@ -2,12 +2,18 @@
 //! small random histories of lists, of registers, and of registers with known revisions, with
 //! transactions of unknown outcome.
 
+#[path = "support/replay/mod.rs"]
+mod replay;
 mod support;
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use etcd_checker::history::{Event, EventKind, Json, Process};
-use etcd_checker::{Consistency, History, Options, Verdict, isolation, txn};
+use etcd_checker::search::Budget;
+use etcd_checker::{
+    Consistency, History, Linearization, Model, Options, Verdict, isolation, linearization, txn,
+};
 use support::Random;
 
 const HISTORIES: usize = 10_000;
@@ -405,17 +411,29 @@ fn history(object: Object, txns: &[Txn]) -> History {
     History::new(support::header(model), events).unwrap()
 }
 
+/// The models that promise a serial order.
+const SERIAL: [Consistency; 3] = [
+    Consistency::StrictSerializable,
+    Consistency::StrongSessionSerializable,
+    Consistency::Serializable,
+];
+
 /// How often the checker said what.
 #[derive(Default, Debug)]
 struct Tally {
     valid: usize,
     violations: usize,
     unknown: usize,
+    /// Histories with a serial order, by what it respects.
+    ordered: BTreeMap<Consistency, usize>,
+    /// Transactions of unknown outcome in these orders.
+    silent: usize,
 }
 
 fn compare(object: Object, seed: u64, tally: &mut Tally) {
     let txns = draw(&mut Random(seed));
     let history = history(object, &txns);
+    let mut strongest = None;
     for model in Consistency::ALL {
         let Some(holds) = twin(object, &txns, model) else {
             continue;
@@ -432,6 +450,9 @@ fn compare(object: Object, seed: u64, tally: &mut Tally) {
         let said = match verdict {
             Verdict::Valid(_) => {
                 tally.valid += 1;
+                if SERIAL.contains(&model) && strongest.is_none_or(|other| model.implies(other)) {
+                    strongest = Some(model);
+                }
                 true
             }
             Verdict::Violation(_) => {
@@ -445,6 +466,18 @@ fn compare(object: Object, seed: u64, tally: &mut Tally) {
         };
         assert_eq!(said, holds, "seed {seed}, {model}: {verdict}\n{txns:#?}");
     }
+    let model = Model::of(&history).unwrap();
+    match (
+        linearization(&history, model, &Budget::default()).unwrap(),
+        strongest,
+    ) {
+        (Linearization::Order(order), Some(strongest)) => {
+            tally.silent += replay::transactions::replay(&history, &order, strongest);
+            *tally.ordered.entry(strongest).or_default() += 1;
+        }
+        (Linearization::None { .. }, None) => {}
+        (other, strongest) => panic!("seed {seed}, {strongest:?}: {other:?}\n{txns:#?}"),
+    }
 }
 
 fn compare_all(object: Object, unknown_in: usize) {
@@ -456,6 +489,12 @@ fn compare_all(object: Object, unknown_in: usize) {
         tally.valid > HISTORIES && tally.violations > HISTORIES / 4,
         "{tally:?}"
     );
+    println!("{tally:?}");
+    for model in SERIAL {
+        let orders = tally.ordered.get(&model).copied().unwrap_or(0);
+        assert!(orders > 50, "{model}: {tally:?}");
+    }
+    assert!(tally.silent > 100, "{tally:?}");
     let all = tally.valid + tally.violations + tally.unknown;
     assert!(tally.unknown * unknown_in < all, "{tally:?}");
 }

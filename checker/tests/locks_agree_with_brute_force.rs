@@ -329,25 +329,13 @@ fn renumber(events: &mut [Event], lock: usize, by: i64) {
     events[lock].revision = Some(after);
 }
 
-fn draw(random: &mut Random) -> Service {
-    Service {
-        model: ["mutex", "rwlock"][random.below(2)],
-        clients: 2 + random.below(3),
-        steps: 10 + random.below(60),
-        names: 1 + random.below(2),
-        unguarded: [0, 0, 3][random.below(3)],
-        expiries: [0, 5, 20][random.below(3)],
-        losses: [0, 6, 20][random.below(3)],
-    }
-}
-
 #[test]
 fn the_verdict_is_that_of_a_replay_of_all_revisions() {
     let mut random = Random(11);
     let (mut valid, mut excused, mut unknown) = (0, 0, 0);
     let mut found: BTreeMap<&str, usize> = BTreeMap::new();
     for number in 0..HISTORIES {
-        let service = draw(&mut random);
+        let service = Service::draw(&mut random);
         let (header, mut events) = locks(&mut random, service).into_parts();
         let is_spoilt = number % 3 != 0;
         if is_spoilt {
@@ -417,7 +405,7 @@ fn without_the_ends_of_the_keys_an_overlap_is_unknown() {
         let service = Service {
             unguarded: 0,
             expiries: 5,
-            ..draw(&mut random)
+            ..Service::draw(&mut random)
         };
         let (header, mut events) = locks(&mut random, service).into_parts();
         events.retain(|event| event.process != Process::Nemesis);

@@ -9,7 +9,9 @@ use super::pool::Pools;
 use super::value::{happened, lease, participants, stuck};
 use crate::history::{History, HistoryError, Operation, Outcome};
 use crate::keyed::unknown_operation;
+use crate::linearization::Linearization;
 use crate::liveness::Deadline;
+use crate::points::Points;
 use crate::verdict::{Class, Kind, Summary, Verdict, Violation, count};
 
 const EARLY: Kind = Kind {
@@ -56,6 +58,18 @@ pub fn check(history: &History) -> Result<Verdict, HistoryError> {
         || Verdict::Valid(Summary::of(&operations)),
         Verdict::Violation,
     ))
+}
+
+/// In which order waits returned, round by round, and leases were given up.
+pub(crate) fn linearization(history: &History) -> Result<Linearization, HistoryError> {
+    let operations = history.operations();
+    let visits = Visits::of(&operations, participants(history)?)?;
+    let all = vec![true; operations.len()];
+    let order = visits
+        .explain(&all, None)
+        .ok()
+        .and_then(|()| visits.order());
+    Ok(Linearization::found(order))
 }
 
 #[derive(Clone, Copy, Deserialize)]
@@ -138,6 +152,35 @@ impl<'o, 'h> Visits<'o, 'h> {
             places,
             leases,
         })
+    }
+
+    /// The waits by their places, each round at the instant at which all of it had come, and
+    /// each close behind all waits with its lease.
+    fn order(&self) -> Option<Vec<usize>> {
+        let told = (0..).zip(&self.places);
+        let told = told.filter_map(|(wait, place)| (*place).map(|at| (at.round, at.index, wait)));
+        let mut told: Vec<(u64, u64, usize)> = told.collect();
+        told.sort_unstable();
+        let mut points = Points::default();
+        let mut of_lease = BTreeMap::new();
+        let mut latest = 0;
+        for round in told.chunk_by(|one, other| one.0 == other.0) {
+            let begun = round
+                .iter()
+                .map(|(.., wait)| self.operations[*wait].invoked);
+            latest = begun.fold(latest, usize::max);
+            for (.., wait) in round {
+                points.place(self.operations, *wait, latest);
+                of_lease.insert(self.leases[*wait], latest);
+            }
+        }
+        for (index, operation) in self.operations.iter().enumerate() {
+            if operation.invoke.f == "close" && happened(operation) {
+                let after = of_lease.get(&self.leases[index]).copied();
+                points.place(self.operations, index, after.unwrap_or(0));
+            }
+        }
+        points.in_order(self.operations)
     }
 
     /// Whether there are rounds that explain every answer that counts. Waits that

@@ -48,6 +48,15 @@
 //! and does not stay, so all instants are kept at which such a one is new, unless
 //! another way leaves at least as much.
 //!
+//! # The order of a valid history
+//!
+//! Of the barrier that is held and released: all operations that took effect; between two of
+//! them it may fall with a lease. Of the cyclic barrier: the waits that returned, round by round,
+//! those of a round at one instant and in the order of their places, and the closes. Waits of
+//! unknown outcome that filled places are left out, because nobody can tell which they were. A
+//! double barrier has no order of single operations: those of a round enter together, and what
+//! each leave waits for is that others begin to leave, not that theirs take effect.
+//!
 //! # Witnesses
 //!
 //! An operation is spared when its answer is not needed: when the history stays
@@ -63,5 +72,7 @@ mod simple;
 mod value;
 
 pub use cyclic::check as check_cyclic;
+pub(crate) use cyclic::linearization as linearization_of_cyclic;
 pub use double::check as check_double;
 pub use simple::check as check_barrier;
+pub(crate) use simple::linearization as linearization_of_barrier;

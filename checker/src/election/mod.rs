@@ -60,6 +60,15 @@
 //! value: the record shows whether it did. An operation that failed did not give its
 //! client leadership; a campaign that failed may have stood for a while.
 //!
+//! # The order of a valid history
+//!
+//! A campaign takes effect when its candidate begins to lead, also if nobody was told so;
+//! a proclamation, a write, a mark when etcd applied it; an act, and an answer to who asks once,
+//! when the leader was the one it says. A resignation ends the term, or does nothing after the
+//! lease has. Between two of them a lease may end. What an observer is told may be long over, and
+//! is only in order for this observer; a `run` campaigns as often as it likes; and a `watch` is the
+//! record of it all: these are left out.
+//!
 //! # What is left out
 //!
 //! Answers without a revision that say "vacant" fit every vacancy; the check takes
@@ -68,10 +77,12 @@
 mod bounds;
 mod claims;
 mod extract;
+mod order;
 mod record;
 mod waiting;
 
 use crate::history::{History, HistoryError};
+use crate::linearization::Linearization;
 use crate::verdict::{Summary, Verdict};
 
 use extract::Election;
@@ -88,14 +99,29 @@ use extract::Election;
 pub fn check(history: &History) -> Result<Verdict, HistoryError> {
     let election = Election::of(history)?;
     let mut claims = claims::Claims::of(&election);
+    Ok(verdict(history, &election, &mut claims))
+}
+
+/// In which order candidates led, wrote and resigned, and others saw them lead.
+pub(crate) fn linearization(history: &History) -> Result<Linearization, HistoryError> {
+    let election = Election::of(history)?;
+    let mut claims = claims::Claims::of(&election);
+    let verdict = verdict(history, &election, &mut claims);
+    if !verdict.is_valid() {
+        return Ok(Linearization::of_no_valid(&verdict));
+    }
+    Ok(order::of(&election, &claims.bounds))
+}
+
+fn verdict(history: &History, election: &Election<'_>, claims: &mut claims::Claims) -> Verdict {
     let violation = claims
         .violation
         .take()
-        .or_else(|| bounds::find_conflict(&election, &claims.bounds))
-        .or_else(|| waiting::find_stuck(&election, history));
-    Ok(match (violation, claims.gap) {
+        .or_else(|| bounds::find_conflict(election, &claims.bounds))
+        .or_else(|| waiting::find_stuck(election, history));
+    match (violation, claims.gap.take()) {
         (Some(violation), _) => Verdict::Violation(violation),
         (None, Some(reason)) => Verdict::Unknown { reason },
         (None, None) => Verdict::Valid(Summary::of(&election.operations)),
-    })
+    }
 }

@@ -67,13 +67,13 @@ impl Evidence {
             .any(|(anomaly, _)| model.forbids(*anomaly))
     }
 
-    fn satisfies(&self, model: Consistency) -> bool {
+    pub(crate) fn satisfies(&self, model: Consistency) -> bool {
         let may_break = || self.unknown.iter().any(|anomaly| model.forbids(*anomaly));
         model.is_decided() && !self.breaks(model) && !may_break()
     }
 
     /// The strongest models that hold: each that does and follows from no other.
-    fn strongest(&self) -> Vec<Consistency> {
+    pub(super) fn strongest(&self) -> Vec<Consistency> {
         let holds = Consistency::ALL
             .into_iter()
             .filter(|model| self.satisfies(*model));

@@ -33,6 +33,13 @@
 //! 5. Each anomaly rules out the models that forbid it (`consistency`); what remains holds
 //!    (`judge`).
 //!
+//! # The serial order
+//!
+//! Where the strongest model that holds is serializable or stronger, the transactions that took
+//! effect can be given in an order in which each sees what those before it wrote: with strict
+//! serializability in real time, with strong session serializability in the order of each process
+//! (`serial`).
+//!
 //! # Cost
 //!
 //! O(n) steps for step 1 to 3 on a history of size n, but for the sorting of the returns.
@@ -58,10 +65,12 @@ mod micro;
 mod options;
 mod order;
 mod register;
+pub(crate) mod serial;
 pub(crate) mod settle;
 mod txns;
 
 use crate::history::{History, HistoryError};
+use crate::linearization::Linearization;
 use crate::verdict::Verdict;
 
 pub use anomaly::{Anomaly, Dependencies, Order};
@@ -94,4 +103,18 @@ pub fn check_list_append(history: &History, options: &Options) -> Result<Verdict
 /// When an event is no such operation or contradicts itself, or a value is not unique.
 pub fn check_rw_register(history: &History, options: &Options) -> Result<Verdict, HistoryError> {
     register::check(history, options)
+}
+
+/// A serial order of transactions on lists, if there is one.
+pub(crate) fn linearization_of_list_append(
+    history: &History,
+) -> Result<Linearization, HistoryError> {
+    list::linearization(history)
+}
+
+/// A serial order of transactions on registers, if there is one.
+pub(crate) fn linearization_of_rw_register(
+    history: &History,
+) -> Result<Linearization, HistoryError> {
+    register::linearization(history)
 }

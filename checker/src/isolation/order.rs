@@ -27,6 +27,8 @@
 //! With points that overlap at most `c` others O(c / 64) words for each arc and each point
 //! before it; as many trials as it takes, up to a limit.
 
+use super::graph::{Builder, Span, Why};
+use super::serial;
 use super::txns::NONE;
 
 /// How many words of rows may be changed before the search gives up.
@@ -106,6 +108,26 @@ impl Problem {
             answer,
             conflict: search.conflict.filter(|_| answer == Answer::Impossible),
         }
+    }
+
+    /// The points in such an order; none when none is found.
+    pub(super) fn order(&self) -> Option<Vec<u32>> {
+        let mut search = Search::new(self)?;
+        if search.run() != Answer::Possible {
+            return None;
+        }
+        let spans = self.invoked.iter().zip(&self.returned);
+        let spans = spans.map(|(invoked, returned)| Span {
+            invoked: *invoked,
+            returned: *returned,
+        });
+        let mut builder = Builder::new(spans.collect(), self.size());
+        let taken = (0..).zip(&search.taken);
+        let taken = taken.flat_map(|(choice, side)| self.side(choice, *side));
+        for (from, to) in self.arcs.iter().chain(taken) {
+            builder.edge(*from, *to, Why::Overwrote, 0);
+        }
+        serial::sorted(&builder.finish(), true)
     }
 
     fn side(&self, choice: u32, side: u8) -> &[Arc] {

@@ -25,6 +25,8 @@ pub(super) struct Locks<'h> {
     pub(super) grants: Vec<Grant>,
     /// In the order of their invocations.
     pub(super) writes: Vec<Write>,
+    /// What unlocks which grant, in the order of the invocations.
+    pub(super) unlocks: Vec<(usize, usize)>,
     /// The largest revision that any completion before the event of this index shows.
     pub(super) revision_before: Vec<i64>,
     /// For each write the smallest revision of it and of those invoked after it.
@@ -227,6 +229,7 @@ impl<'h> Locks<'h> {
             operations: history.operations(),
             grants: Vec::new(),
             writes: Vec::new(),
+            unlocks: Vec::new(),
             revision_before: Vec::with_capacity(history.events().len()),
             first_revision_from: Vec::new(),
             names: Vec::new(),
@@ -500,6 +503,7 @@ impl<'h> Locks<'h> {
             };
             if is_unlock {
                 self.grants[grant].unlock.get_or_insert(index);
+                self.unlocks.push((index, grant));
             } else if !self.grants[grant].is_exclusive {
                 let detail = format!("{} is the token of a shared lock", held.token);
                 return Err(wrong(

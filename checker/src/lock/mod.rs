@@ -59,6 +59,15 @@
 //! may have deleted its key at any time after it was invoked. A write of unknown
 //! outcome, if it was guarded, is etcd's affair; if not, it may never have happened.
 //!
+//! # The order of a valid history
+//!
+//! Grants of one lock come in the order of their tokens, each behind all that conflicting
+//! holders before it did: their grant, their writes, and the unlock that freed the lock. A
+//! holding that ended with its lease has no such unlock; one that came too late freed nothing
+//! and stands anywhere behind its grant. An unlock of unknown outcome is part of it if its key
+//! was deleted, and not by the lease. What was refused changed nothing and is left out, because
+//! nothing is promised of it: attempts that did not get the lock, writes that the guard stopped.
+//!
 //! # Cost
 //!
 //! A sort of the holdings by token and of the writes by revision, and one pass over
@@ -67,9 +76,11 @@
 
 mod extract;
 mod grants;
+mod order;
 mod writes;
 
 use crate::history::{History, HistoryError};
+use crate::linearization::Linearization;
 use crate::liveness::{Deadline, STUCK};
 use crate::verdict::{Class, Summary, Verdict, Violation, count};
 
@@ -93,22 +104,45 @@ pub fn check_rw_lock(history: &History) -> Result<Verdict, HistoryError> {
     check(history, "rwlock")
 }
 
+/// In which order mutexes were granted, used and freed.
+pub(crate) fn linearization_of_mutex(history: &History) -> Result<Linearization, HistoryError> {
+    linearization(history, "mutex")
+}
+
+/// In which order read-write locks were granted, used and freed.
+pub(crate) fn linearization_of_rw_lock(history: &History) -> Result<Linearization, HistoryError> {
+    linearization(history, "rwlock")
+}
+
+fn linearization(history: &History, model: &'static str) -> Result<Linearization, HistoryError> {
+    let (locks, twice) = Locks::of(history, model)?;
+    let verdict = verdict(history, &locks, twice);
+    if !verdict.is_valid() {
+        return Ok(Linearization::of_no_valid(&verdict));
+    }
+    Ok(order::of(&locks))
+}
+
 fn check(history: &History, model: &'static str) -> Result<Verdict, HistoryError> {
     let (locks, twice) = Locks::of(history, model)?;
-    let by_revision = writes::by_revision(&locks);
+    Ok(verdict(history, &locks, twice))
+}
+
+fn verdict(history: &History, locks: &Locks<'_>, twice: Option<Violation>) -> Verdict {
+    let by_revision = writes::by_revision(locks);
     let violation = twice
-        .or_else(|| grants::find_granted_without_key(&locks))
-        .or_else(|| grants::find_let_in_too_early(&locks))
-        .or_else(|| grants::find_deleted_by_another(&locks))
-        .or_else(|| writes::find_broken_fence(&locks, &by_revision))
-        .or_else(|| grants::find_key_left(&locks))
-        .or_else(|| grants::find_token_out_of_order(&locks))
-        .or_else(|| writes::find_stale(&locks, &by_revision))
-        .or_else(|| find_stuck(&locks, history));
+        .or_else(|| grants::find_granted_without_key(locks))
+        .or_else(|| grants::find_let_in_too_early(locks))
+        .or_else(|| grants::find_deleted_by_another(locks))
+        .or_else(|| writes::find_broken_fence(locks, &by_revision))
+        .or_else(|| grants::find_key_left(locks))
+        .or_else(|| grants::find_token_out_of_order(locks))
+        .or_else(|| writes::find_stale(locks, &by_revision))
+        .or_else(|| find_stuck(locks, history));
     if let Some(violation) = violation {
-        return Ok(Verdict::Violation(violation));
+        return Verdict::Violation(violation);
     }
-    let overlaps = grants::overlaps(&locks);
+    let overlaps = grants::overlaps(locks);
     if let Some(unknown) = overlaps.unexplained {
         let grant = &locks.grants[unknown];
         let reason = format!(
@@ -117,7 +151,7 @@ fn check(history: &History, model: &'static str) -> Result<Verdict, HistoryError
             locks.name(grant),
             grant.token
         );
-        return Ok(Verdict::Unknown { reason });
+        return Verdict::Unknown { reason };
     }
     let mut summary = Summary::of(&locks.operations);
     if overlaps.excused > 0 {
@@ -126,7 +160,7 @@ fn check(history: &History, model: &'static str) -> Result<Verdict, HistoryError
             "{times} a lock was granted while an earlier holder still believed that it held it: its lease had ended"
         ));
     }
-    Ok(Verdict::Valid(summary))
+    Verdict::Valid(summary)
 }
 
 /// An operation that had to finish and did not. Who waits for a lock may wait for as

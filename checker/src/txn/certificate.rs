@@ -12,6 +12,11 @@ use super::model::{Model, Node, Seen, What};
 /// invoked; the transaction must come after it. To choose the earliest instant for
 /// each reader, in the order of the invocations, is best for all later ones.
 pub(super) fn holds(txns: &Txns<'_>, model: &Model) -> bool {
+    instants(txns, model).is_some()
+}
+
+/// When each node took effect, if the order of the revisions explains everything.
+pub(super) fn instants(txns: &Txns<'_>, model: &Model) -> Option<Vec<i64>> {
     let nodes = (0..).zip(&model.nodes);
     let nodes = nodes.filter(|(_, node)| node.txn.is_some());
     let returned = by_return(&model.nodes);
@@ -40,12 +45,12 @@ pub(super) fn holds(txns: &Txns<'_>, model: &Model) -> bool {
         match moment {
             Moment::Invoked(at) => match place(txns, model, &reads, at, floor) {
                 Some(instant) => instants[at] = instant,
-                None => return false,
+                None => return None,
             },
             Moment::BlankInvoked => blank_floors.push(floor),
         }
     }
-    stand_ins_fit(model, &blank_floors)
+    stand_ins_fit(model, &blank_floors).then_some(instants)
 }
 
 enum Moment {

@@ -13,6 +13,7 @@ use crate::isolation::cycles;
 use crate::isolation::explain as cases;
 use crate::isolation::findings::Findings;
 use crate::isolation::graph::{Graph, NONE, Why};
+use crate::isolation::serial;
 use crate::isolation::settle::open_questions;
 
 const ABSENT: &str = "reads of absent keys that may have been deleted more than once, or unseen, can be explained in several ways";
@@ -127,6 +128,20 @@ impl<'t, 'h> Choice<'t, 'h> {
         let mut late = stand_ins.into_iter().zip(invoked);
         let late = late.find(|((deadline, _), invoked)| *invoked > *deadline as usize);
         late.map(|((_, revision), _)| revision)
+    }
+
+    /// The operations, each behind all that must come before it; none when that is not known.
+    pub(super) fn serial_order(&self, order: Order) -> Option<Vec<usize>> {
+        let revisions = &self.revisions;
+        if revisions.is_ambiguous || !revisions.model.unexplained.is_empty() {
+            return None;
+        }
+        let process = |txn| cases::Parties::process(revisions, txn);
+        let sorted = serial::sorted_as(&self.graph, order, process)?;
+        sorted
+            .into_iter()
+            .map(|txn| revisions.index_of(txn))
+            .collect()
     }
 
     /// All anomalies.

@@ -103,6 +103,12 @@ impl<'t, 'h> Revisions<'t, 'h> {
             .resize(self.model.nodes.len() + 1, self.sights.len());
     }
 
+    /// Index of the operation of a transaction; none when nobody reported it.
+    pub(super) fn index_of(&self, number: u32) -> Option<usize> {
+        let node = self.model.nodes[self.nodes[number as usize] as usize];
+        Some(self.txns.txns[node.txn?].operation)
+    }
+
     pub(super) fn graph(&self) -> Graph {
         let as_u32 = |moment: usize| u32::try_from(moment).unwrap_or(NONE);
         let spans = self.nodes.iter().map(|node| {

@@ -51,6 +51,13 @@
 //! made any one revision that nobody else made. An anomaly is certain if it follows
 //! whoever it was; a model holds if it does for one choice.
 //!
+//! # The serial order
+//!
+//! That of the strongest model that holds, if it is serializable or stronger: the order of the
+//! revisions where it explains everything, or else one in which each transaction stands behind
+//! all that it must come behind. Those of unknown outcome are part of it if they made a revision
+//! that somebody saw; attempts are not.
+//!
 //! # Cost
 //!
 //! O(n log n) in events and micro-operations, but for the search, which is bounded.
@@ -79,6 +86,7 @@ mod extract;
 mod level;
 mod levels;
 mod model;
+mod order;
 mod resolve;
 mod runs;
 
@@ -86,6 +94,7 @@ use crate::history::{History, HistoryError};
 use crate::isolation::judge::{self, Evidence};
 use crate::isolation::settle::open_questions;
 use crate::isolation::{Consistency, Options};
+use crate::linearization::Linearization;
 use crate::liveness::{Deadline, STUCK};
 use crate::verdict::{Class, Verdict, Violation, count};
 
@@ -136,6 +145,30 @@ pub fn check_bank(history: &History, options: &Options) -> Result<Verdict, Histo
 }
 
 fn verdict(history: &History, txns: &Txns<'_>, required: &[Consistency]) -> Verdict {
+    match evidence(txns, required) {
+        Ok((evidence, _)) => judge::verdict(history, &txns.operations, required, evidence),
+        Err(violation) => Verdict::Violation(*violation),
+    }
+}
+
+/// A serial order of the transactions, if there is one.
+pub(crate) fn linearization(history: &History) -> Result<Linearization, HistoryError> {
+    Ok(order::of(&Txns::of(history, Attempts::Refuse)?))
+}
+
+/// A serial order of the transactions whose attempts are recorded, if there is one.
+pub(crate) fn linearization_of_stm(history: &History) -> Result<Linearization, HistoryError> {
+    Ok(order::of(&Txns::of(history, Attempts::LeaveOut)?))
+}
+
+/// What the history shows, and the likeliest choice of who made which revision.
+///
+/// # Errors
+/// A violation that each choice has, where weaker models depend on the choice.
+fn evidence(
+    txns: &Txns<'_>,
+    required: &[Consistency],
+) -> Result<(Evidence, Option<Commits>), Box<Violation>> {
     let is_asked = |anomaly| required.iter().any(|model| model.forbids(anomaly));
     let Finding {
         answer,
@@ -143,16 +176,18 @@ fn verdict(history: &History, txns: &Txns<'_>, required: &[Consistency]) -> Verd
         mut open,
         mut reason,
     } = resolve::resolve(txns, &is_asked);
+    let mut likeliest = None;
     match answer {
         Answer::Explained(commits) | Answer::Certain(commits) => {
             if let Some(missing) = missing_revision(txns, &commits) {
                 open = open_questions(&certain);
                 reason = missing;
             }
+            likeliest = Some(commits);
         }
         Answer::Always(Some(common), violation) => certain.note(common, || *violation),
         // Which weaker models are broken with it depends on the choice.
-        Answer::Always(None, violation) => return Verdict::Violation(*violation),
+        Answer::Always(None, violation) => return Err(violation),
         Answer::Unknown => {}
     }
     let evidence = Evidence {
@@ -160,7 +195,7 @@ fn verdict(history: &History, txns: &Txns<'_>, required: &[Consistency]) -> Verd
         unknown: open,
         reason,
     };
-    judge::verdict(history, &txns.operations, required, evidence)
+    Ok((evidence, likeliest))
 }
 
 /// The first transaction that could not be checked for want of a revision.

@@ -24,6 +24,21 @@ pub struct Service {
     pub losses: usize,
 }
 
+impl Service {
+    /// Any small one.
+    pub fn draw(random: &mut Random) -> Self {
+        Self {
+            model: ["mutex", "rwlock"][random.below(2)],
+            clients: 2 + random.below(3),
+            steps: 10 + random.below(60),
+            names: 1 + random.below(2),
+            unguarded: [0, 0, 3][random.below(3)],
+            expiries: [0, 5, 20][random.below(3)],
+            losses: [0, 6, 20][random.below(3)],
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 struct Key {
     client: usize,

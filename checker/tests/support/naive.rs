@@ -251,7 +251,9 @@ pub fn agree<N: Naive>(histories: usize) -> Agreement {
             "the search refuses a real run: {parameters} {ops:#?}"
         );
         let history = recorded(N::MODEL, &parameters, &ops);
-        let order = linearization(&history, model, &Budget::default()).unwrap();
+        let order = linearization(&history, model, &Budget::default())
+            .unwrap()
+            .order();
         match check(&history, model).unwrap() {
             Verdict::Valid(_) => {
                 assert!(

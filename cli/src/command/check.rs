@@ -12,7 +12,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use etcd_checker::history::Source;
 use etcd_checker::import::{Budget, Format};
 use etcd_checker::verdict::WitnessOperation;
-use etcd_checker::{Checked, Consistency, KeyOrders, Model, Options, search};
+use etcd_checker::{Checked, Consistency, KeyOrders, Linearization, Model, Options, search};
 use serde_json::Value;
 
 use crate::exit_code::{self, Status};
@@ -100,7 +100,7 @@ pub(crate) struct Check {
 
     /// Print an order of the operations that makes a valid history so
     ///
-    /// For linearizable objects. Which have one is told in docs/history-format.md in the
+    /// Or say why there is none. Which models have one is told in docs/pages.md in the
     /// repository
     #[arg(long)]
     linearization: bool,
@@ -204,6 +204,7 @@ impl Check {
             format: None,
             model: None,
             linearization: None,
+            no_linearization: None,
             verdict: None,
             error: None,
         };
@@ -232,8 +233,11 @@ impl Check {
                 }
                 if self.linearization && checked.verdict.is_valid() {
                     let order = self.linearization(&checked)?;
-                    output.result(verdict::linearization(order.as_deref()))?;
-                    file.linearization = order;
+                    output.result(verdict::linearization(&order))?;
+                    match order {
+                        Ok(order) => file.linearization = Some(order),
+                        Err(reason) => file.no_linearization = Some(reason),
+                    }
                 }
                 file.format = Some(checked.format.name());
                 file.model = Some(checked.model.name());
@@ -252,9 +256,11 @@ impl Check {
         Ok((file, status))
     }
 
-    /// The operations in the order in which they took effect; none when the model has no such
-    /// order, or it was not found.
-    fn linearization(&self, checked: &Checked) -> anyhow::Result<Option<Vec<WitnessOperation>>> {
+    /// The operations in the order in which they took effect, or why there is none to give.
+    fn linearization(
+        &self,
+        checked: &Checked,
+    ) -> anyhow::Result<Result<Vec<WitnessOperation>, String>> {
         let default = search::Budget::default();
         let memory = self.memory.and_then(|bytes| bytes.try_into().ok());
         let budget = search::Budget {
@@ -263,11 +269,13 @@ impl Check {
         };
         let order = etcd_checker::linearization(&checked.history, checked.model, &budget)?;
         let operations = checked.history.operations();
-        let in_order = |order: Vec<usize>| {
-            let operations = order.iter().map(|index| &operations[*index]);
-            operations.map(WitnessOperation::of).collect()
-        };
-        Ok(order.map(in_order))
+        Ok(match order {
+            Linearization::Order(order) => {
+                let operations = order.iter().map(|index| &operations[*index]);
+                Ok(operations.map(WitnessOperation::of).collect())
+            }
+            Linearization::None { reason } => Err(reason.into_owned()),
+        })
     }
 
     fn judge(&self, path: &Path) -> anyhow::Result<Checked> {

@@ -131,6 +131,9 @@ pub(crate) struct CheckedFile {
     /// The order that was asked for; none when there is none to give.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) linearization: Option<Vec<WitnessOperation>>,
+    /// Why there is none, if one was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) no_linearization: Option<String>,
     /// Why there is no verdict.
     pub(crate) error: Option<String>,
 }

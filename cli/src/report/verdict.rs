@@ -39,10 +39,11 @@ pub(crate) fn text(subject: &str, verdict: &Verdict) -> String {
     }
 }
 
-/// The operations in the order in which they took effect, if there is one to give.
-pub(crate) fn linearization(order: Option<&[WitnessOperation]>) -> String {
-    let Some(order) = order else {
-        return "  linearization: this model has none, or none was found".to_owned();
+/// The operations in the order in which they took effect, or why there is none to give.
+pub(crate) fn linearization(order: &Result<Vec<WitnessOperation>, String>) -> String {
+    let order = match order {
+        Ok(order) => order,
+        Err(reason) => return format!("  linearization: none: {}", plain(reason)),
     };
     let mut text = "  linearization:".to_owned();
     for operation in order {

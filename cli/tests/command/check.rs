@@ -453,3 +453,27 @@ fn an_order_of_the_operations_is_printed_on_demand() {
         .collect();
     assert_eq!(lines, [3, 2]);
 }
+
+#[test]
+fn a_model_without_an_order_says_why() {
+    let folder = Folder::new();
+    let header = r#"{"format":"etcd-recipes-history","version":1,"workload":"test","model":"set-full","source":{"kind":"other","description":"test"}}"#;
+    let events = [
+        r#"{"time":1,"process":0,"type":"invoke","f":"add","value":1}"#,
+        r#"{"time":2,"process":0,"type":"ok","f":"add","value":1}"#,
+        r#"{"time":3,"process":0,"type":"invoke","f":"read","value":null}"#,
+        r#"{"time":4,"process":0,"type":"ok","f":"read","value":[1]}"#,
+    ];
+    folder.write("h.jsonl", format!("{header}\n{}\n", events.join("\n")));
+    let why = "this model asks of each element what became of it";
+    folder
+        .run("check --linearization h.jsonl")
+        .exits_with(0)
+        .says(&format!("  linearization: none: {why}"));
+    let said = folder
+        .run("check --linearization --json h.jsonl")
+        .exits_with(0)
+        .json();
+    let reason = said["files"][0]["no_linearization"].as_str().unwrap();
+    assert!(reason.starts_with(why), "{reason}");
+}

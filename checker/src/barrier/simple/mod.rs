@@ -4,12 +4,16 @@
 //! - `step`: the operations;
 //! - `configuration`: one way to explain the answers so far;
 //! - `sweep`: the pass over the events;
-//! - `explain`: what is wrong, and which operations show it.
+//! - `explain`: what is wrong, and which operations show it;
+//! - `order`: the order of a valid history.
 
 mod configuration;
 mod explain;
+mod order;
 mod step;
 mod sweep;
+
+pub(crate) use self::order::linearization;
 
 use self::explain::violation;
 use self::step::Step;

@@ -62,7 +62,7 @@ struct Edges<'t, 'h> {
 }
 
 /// Who took effect: who knows it, and those of whom somebody has read an element.
-fn happened(txns: &Txns<'_>, versions: &Versions) -> Vec<bool> {
+pub(super) fn happened(txns: &Txns<'_>, versions: &Versions) -> Vec<bool> {
     let mut happened: Vec<bool> = txns
         .txns
         .iter()

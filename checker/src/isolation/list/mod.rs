@@ -46,12 +46,15 @@ mod versions;
 
 use super::anomaly::{Anomaly, Dependencies};
 use super::cycles;
+use super::explain::Parties as _;
 use super::findings::Findings;
 use super::judge::{self, Evidence};
 use super::options::Options;
+use super::serial;
 use super::settle::{open_questions, settle};
 use super::txns::{Names, Txns};
 use crate::history::{History, HistoryError};
+use crate::linearization::Linearization;
 use crate::verdict::Verdict;
 
 use edges::{Lists, Unseen};
@@ -68,37 +71,55 @@ pub(super) fn check(history: &History, options: &Options) -> Result<Verdict, His
     let required = options.required(history)?;
     let mut txns = Txns::of(history, &NAMES)?;
     let versions = Versions::of(&mut txns);
-    let mut findings = Findings::default();
-    local::find(&txns, &versions, &mut findings);
-    let graph = edges::graph(&txns, &versions, Unseen::InAnyOrder);
-    let lists = Lists {
-        txns: &txns,
-        versions: &versions,
-    };
-    let mut unknown = cycles::find(&txns, &graph, &lists, &mut findings);
-    let mut reason =
-        "there are too many cycles to tell whether one of them is of the kind that is forbidden";
-    if edges::is_order_open(&txns, &versions) {
-        let mut open = open_questions(&findings);
-        open.retain(|anomaly| !unknown.contains(anomaly) && depends_on_order(*anomaly, &findings));
-        let graph = edges::graph(&txns, &versions, Unseen::AsReturned);
-        settle(&graph, &txns, &mut open);
-        if unknown.is_empty() {
-            reason = "some appends were read by nobody, so nobody knows their order, and it matters; read all lists at the end";
-        }
-        unknown.extend(open);
-    }
-    let evidence = Evidence {
-        found: findings.into_vec(),
-        unknown,
-        reason: reason.to_owned(),
-    };
+    let evidence = evidence(&txns, &versions);
     Ok(judge::verdict(
         history,
         &txns.operations,
         &required,
         evidence,
     ))
+}
+
+/// A serial order of the transactions, if there is one.
+pub(super) fn linearization(history: &History) -> Result<Linearization, HistoryError> {
+    let mut txns = Txns::of(history, &NAMES)?;
+    let versions = Versions::of(&mut txns);
+    let evidence = evidence(&txns, &versions);
+    let Some(order) = serial::promised(&evidence) else {
+        return Ok(serial::none(&evidence));
+    };
+    let graph = edges::graph(&txns, &versions, Unseen::InAnyOrder);
+    let happened = edges::happened(&txns, &versions);
+    let sorted = serial::sorted_as(&graph, order, |txn| txns.process(txn));
+    let order = sorted.into_iter().flatten().map(|txn| txn as usize);
+    Ok(Linearization::Order(
+        order.filter(|txn| happened[*txn]).collect(),
+    ))
+}
+
+fn evidence(txns: &Txns<'_>, versions: &Versions) -> Evidence {
+    let mut findings = Findings::default();
+    local::find(txns, versions, &mut findings);
+    let graph = edges::graph(txns, versions, Unseen::InAnyOrder);
+    let lists = Lists { txns, versions };
+    let mut unknown = cycles::find(txns, &graph, &lists, &mut findings);
+    let mut reason =
+        "there are too many cycles to tell whether one of them is of the kind that is forbidden";
+    if edges::is_order_open(txns, versions) {
+        let mut open = open_questions(&findings);
+        open.retain(|anomaly| !unknown.contains(anomaly) && depends_on_order(*anomaly, &findings));
+        let graph = edges::graph(txns, versions, Unseen::AsReturned);
+        settle(&graph, txns, &mut open);
+        if unknown.is_empty() {
+            reason = "some appends were read by nobody, so nobody knows their order, and it matters; read all lists at the end";
+        }
+        unknown.extend(open);
+    }
+    Evidence {
+        found: findings.into_vec(),
+        unknown,
+        reason: reason.to_owned(),
+    }
 }
 
 /// Whether the order of unseen appends may decide if there is such a cycle. It does not

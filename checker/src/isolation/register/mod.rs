@@ -57,9 +57,11 @@ use super::graph::{Builder, Span, Why};
 use super::judge::{self, Evidence};
 use super::options::{KeyOrders, Options};
 use super::order::Answer;
+use super::serial;
 use super::settle::open_questions;
 use super::txns::{NONE, Names, Txns};
 use crate::history::{History, HistoryError, Problem};
+use crate::linearization::Linearization;
 use crate::verdict::Verdict;
 
 use edges::Registers;
@@ -103,6 +105,30 @@ pub(super) fn check(history: &History, options: &Options) -> Result<Verdict, His
         &required,
         evidence,
     ))
+}
+
+/// A serial order of the transactions, if there is one.
+pub(super) fn linearization(history: &History) -> Result<Linearization, HistoryError> {
+    let keys = Options::default().key_orders(history)?;
+    let mut txns = Txns::of(history, &NAMES)?;
+    refuse_nothing(&txns)?;
+    let versions = Versions::of(&mut txns);
+    let evidence = Registry {
+        txns: &txns,
+        versions: &versions,
+        keys,
+        findings: Findings::default(),
+    }
+    .evidence();
+    let Some(order) = serial::promised(&evidence) else {
+        return Ok(serial::none(&evidence));
+    };
+    let orders = Orders::of(&txns, &versions, &[]);
+    let found = orders.find(orders.question(Ideal::Serial, order), &orders.all());
+    Ok(match found {
+        Some(order) => Linearization::Order(order.into_iter().map(|txn| txn as usize).collect()),
+        None => Linearization::none(TOO_HARD),
+    })
 }
 
 /// Who writes `null` leaves a key as if nobody had written it.

@@ -89,12 +89,32 @@ impl<'t, 'h> Orders<'t, 'h> {
     /// Whether there is such an order of these transactions, ascending, all of which took
     /// effect: what they read of others counts for nothing.
     pub(super) fn exists(&self, question: Question<'_>, among: &[u32]) -> Found {
-        let unknown = Found {
-            answer: Answer::Unknown,
-            conflict: Vec::new(),
+        let Some(problem) = self.problem(question, among) else {
+            return Found {
+                answer: Answer::Unknown,
+                conflict: Vec::new(),
+            };
         };
+        let solution = problem.solve();
+        let ends = solution.conflict.map(|(from, to)| [from, to]);
+        let txn = |point: u32| among[point as usize / question.ideal.points()];
+        Found {
+            answer: solution.answer,
+            conflict: ends.into_iter().flatten().map(txn).collect(),
+        }
+    }
+
+    /// Such a serial order of these transactions; none when none is found.
+    pub(super) fn find(&self, question: Question<'_>, among: &[u32]) -> Option<Vec<u32>> {
+        let order = self.problem(question, among)?.order()?;
+        let txn = |point: &u32| among[*point as usize];
+        Some(order.iter().map(txn).collect())
+    }
+
+    /// The question as one about points; none when it has too many arcs.
+    fn problem(&self, question: Question<'_>, among: &[u32]) -> Option<Problem> {
         if question.times.is_none() && among.len() > AT_ONCE_MAX {
-            return unknown;
+            return None;
         }
         let mut asked = Asked::new(self, question, among);
         asked.add_processes();
@@ -102,16 +122,10 @@ impl<'t, 'h> Orders<'t, 'h> {
         for key in asked.keys() {
             asked.add_key(key);
             if asked.problem.size() > ARCS_MAX {
-                return unknown;
+                return None;
             }
         }
-        let solution = asked.problem.solve();
-        let ends = solution.conflict.map(|(from, to)| [from, to]);
-        let txn = |point: u32| among[point as usize / question.ideal.points()];
-        Found {
-            answer: solution.answer,
-            conflict: ends.into_iter().flatten().map(txn).collect(),
-        }
+        Some(asked.problem)
     }
 
     /// Of transactions that have no such order some that have none, and of which none can be

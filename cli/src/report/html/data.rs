@@ -299,7 +299,7 @@ fn linearization(history: &History, model: Model, verdict: &Verdict) -> Option<O
         .then(|| etcd_checker::linearization(history, model, &budget));
     Some(Order {
         name: LINEARIZATION,
-        operations: order?.ok()??,
+        operations: order?.ok()?.order()?,
     })
 }
 
