@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use etcd_client::proto::{PbPutRequest, PbWatchRequest, PbWatchRequestUnion};
+use etcd_client::proto::{PbCompactionRequest, PbPutRequest, PbWatchRequest, PbWatchRequestUnion};
 
 use crate::step::Step;
 
@@ -17,6 +17,11 @@ pub struct Scenario {
 
 /// All of them.
 pub const ALL: &[Scenario] = &[
+    // The first: there is a compaction at 0 only before all others.
+    Scenario {
+        name: "a watch from -1 is overtaken by a compaction at 0",
+        steps: compacted_at_zero,
+    },
     Scenario {
         name: "an expired lease takes its keys in one revision",
         steps: expiry,
@@ -30,6 +35,20 @@ pub const ALL: &[Scenario] = &[
         steps: fragments,
     },
 ];
+
+fn compacted_at_zero() -> Vec<Step> {
+    let put = Step::Put(PbPutRequest {
+        key: b"a".to_vec(),
+        ..Default::default()
+    });
+    vec![
+        Step::Compact(PbCompactionRequest::default()),
+        watch_all(-1, false),
+        Step::Listen { stream: 0 },
+        put,
+        Step::Listen { stream: 0 },
+    ]
+}
 
 fn expiry() -> Vec<Step> {
     let put = |key: &[u8]| {

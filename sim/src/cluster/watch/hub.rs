@@ -406,10 +406,12 @@ impl WatchHub {
             return;
         }
         // This answer carries no revision in its header (`chooseAll` in etcd's
-        // `server/storage/mvcc/watcher_group.go`).
+        // `server/storage/mvcc/watcher_group.go`), and who was overtaken by a
+        // compaction at 0, as a watch from -1 can be, is not told that it is over
+        // (`sendLoop` in `server/etcdserver/api/v3rpc/watch.go`).
         let answer = PbWatchResponse {
             watch_id: id.watch_id,
-            canceled: true,
+            canceled: compact_revision != 0,
             compact_revision,
             ..self.answer(0)
         };
