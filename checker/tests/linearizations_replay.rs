@@ -1,6 +1,8 @@
 //! An object that does the operations of a linearization one after the other answers each as
 //! the history says: on many small random histories, and on those of `histories/`.
 
+#[path = "support/corpus.rs"]
+mod corpus;
 #[path = "support/replay/mod.rs"]
 mod replay;
 mod support;
@@ -11,7 +13,7 @@ mod support_locks;
 
 use std::fs::File;
 use std::io::BufReader;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use etcd_checker::history::Process;
 use etcd_checker::{Consistency, History, Model, Options, Verdict, check, check_with};
@@ -72,7 +74,7 @@ fn leaders_lead_in_the_order() {
 #[test]
 fn recorded_histories_replay() {
     let mut replayed = std::collections::BTreeMap::new();
-    for file in files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../histories")) {
+    for file in corpus::files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../histories")) {
         let history = History::read_from(BufReader::new(File::open(&file).unwrap())).unwrap();
         let model = Model::of(&history).unwrap();
         let replay: fn(&History, &[usize]) = match model {
@@ -149,21 +151,4 @@ fn has_tokens(history: &History) -> bool {
         .events()
         .iter()
         .any(|event| event.f.ends_with("lock"))
-}
-
-/// All histories.
-fn files(folder: &Path) -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            files.extend(self::files(&path));
-        } else if path
-            .extension()
-            .is_some_and(|extension| extension == "jsonl")
-        {
-            files.push(path);
-        }
-    }
-    files
 }

@@ -5,6 +5,9 @@
 //! it begin. A file without a line in a table fails the test, which then says what
 //! the line would be.
 
+#[path = "support/corpus.rs"]
+mod corpus;
+
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::BufReader;
@@ -24,7 +27,7 @@ struct Row {
 fn every_recorded_history_gets_the_verdict_of_the_index() {
     let folder = folder();
     let index = index(&fs::read_to_string(folder.join("README.md")).unwrap());
-    let files = files(&folder);
+    let files = corpus::files(&folder);
     assert!(files.len() >= 20, "only {} histories", files.len());
     let mut wrong = Vec::new();
     for file in &files {
@@ -99,22 +102,4 @@ fn index(readme: &str) -> BTreeMap<String, Row> {
         Some((name, row))
     });
     rows.collect()
-}
-
-/// All histories, in the order of their names.
-fn files(folder: &Path) -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            files.extend(self::files(&path));
-        } else if path
-            .extension()
-            .is_some_and(|extension| extension == "jsonl")
-        {
-            files.push(path);
-        }
-    }
-    files.sort();
-    files
 }

@@ -8,6 +8,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::history::Outcome;
 use crate::linearization::Linearization;
+use crate::points::Points;
 
 use super::bounds::{Bound, Side};
 use super::extract::{Answer, Call, Election};
@@ -26,12 +27,11 @@ pub(super) fn of(election: &Election<'_>, bounds: &[Bound]) -> Linearization {
     order.take_values();
     order.take_operations();
     order.steps.sort_unstable();
-    let operations = &election.operations;
-    let in_time = |step: &Step| {
-        let is_in_time = step.point < operations[step.operation].returned();
-        is_in_time.then_some(step.operation)
-    };
-    let found: Option<Vec<usize>> = order.steps.iter().map(in_time).collect();
+    let mut points = Points::default();
+    for step in &order.steps {
+        points.place(&election.operations, step.operation, step.point);
+    }
+    let found = points.in_order(&election.operations);
     found.map_or(Linearization::none(LATE), Linearization::Order)
 }
 

@@ -89,16 +89,8 @@ const TOO_HARD: &str = "whether there is an order of the transactions that expla
 pub(super) fn check(history: &History, options: &Options) -> Result<Verdict, HistoryError> {
     let required = options.required(history)?;
     let keys = options.key_orders(history)?;
-    let mut txns = Txns::of(history, &NAMES)?;
-    refuse_nothing(&txns)?;
-    let versions = Versions::of(&mut txns);
-    let evidence = Registry {
-        txns: &txns,
-        versions: &versions,
-        keys,
-        findings: Findings::default(),
-    }
-    .evidence();
+    let (txns, versions) = read(history)?;
+    let evidence = evidence(&txns, &versions, keys);
     Ok(judge::verdict(
         history,
         &txns.operations,
@@ -110,16 +102,8 @@ pub(super) fn check(history: &History, options: &Options) -> Result<Verdict, His
 /// A serial order of the transactions, if there is one.
 pub(super) fn linearization(history: &History) -> Result<Linearization, HistoryError> {
     let keys = Options::default().key_orders(history)?;
-    let mut txns = Txns::of(history, &NAMES)?;
-    refuse_nothing(&txns)?;
-    let versions = Versions::of(&mut txns);
-    let evidence = Registry {
-        txns: &txns,
-        versions: &versions,
-        keys,
-        findings: Findings::default(),
-    }
-    .evidence();
+    let (txns, versions) = read(history)?;
+    let evidence = evidence(&txns, &versions, keys);
     let Some(order) = serial::promised(&evidence) else {
         return Ok(serial::none(&evidence));
     };
@@ -129,6 +113,23 @@ pub(super) fn linearization(history: &History) -> Result<Linearization, HistoryE
         Some(order) => Linearization::Order(order.into_iter().map(|txn| txn as usize).collect()),
         None => Linearization::none(TOO_HARD),
     })
+}
+
+fn read(history: &History) -> Result<(Txns<'_>, Versions), HistoryError> {
+    let mut txns = Txns::of(history, &NAMES)?;
+    refuse_nothing(&txns)?;
+    let versions = Versions::of(&mut txns);
+    Ok((txns, versions))
+}
+
+fn evidence(txns: &Txns<'_>, versions: &Versions, keys: KeyOrders) -> Evidence {
+    let registry = Registry {
+        txns,
+        versions,
+        keys,
+        findings: Findings::default(),
+    };
+    registry.evidence()
 }
 
 /// Who writes `null` leaves a key as if nobody had written it.
