@@ -51,7 +51,8 @@
 //! [`session`]. What they share:
 //! [`error`] (outcomes), [`watch`], [`runtime`] (time, tasks, randomness), and
 //! inside the crate `request` (deadlines), `keys` (names and layouts) and
-//! `dequeue` (consumers that share items).
+//! `dequeue` (consumers that share items). With the feature `transport`,
+//! `transport` connects a client so that a request is one write.
 
 pub mod barrier;
 #[cfg(feature = "harness")]
@@ -75,6 +76,8 @@ pub mod rw_lock;
 pub mod session;
 pub mod stm;
 mod telemetry;
+#[cfg(feature = "transport")]
+pub mod transport;
 pub mod watch;
 #[cfg(feature = "harness")]
 pub mod workload;

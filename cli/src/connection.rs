@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use clap::Args;
 use etcd_client::{Certificate, Client, ConnectOptions, Identity, TlsOptions};
+use etcd_recipes::bench::connection::Writes;
 use etcd_recipes::bench::requests::Counter;
 use etcd_recipes::campaign::live::Cluster;
 use etcd_recipes::runtime;
@@ -229,11 +230,15 @@ impl Access {
 
     /// Makes connections to the members that answer now, each with `counter` on
     /// it.
-    pub(crate) async fn counted(&self, counter: &Counter) -> Result<Connect, Failure> {
+    pub(crate) async fn counted(
+        &self,
+        counter: &Counter,
+        writes: Writes,
+    ) -> Result<Connect, Failure> {
         let urls = self.urls(&self.find_listeners().await?);
         let (options, counter) = (self.options.clone(), counter.clone());
         Ok(Arc::new(move || {
-            let (urls, options, builder) = (urls.clone(), options.clone(), counter.builder());
+            let (urls, options, builder) = (urls.clone(), options.clone(), counter.builder(writes));
             Box::pin(Client::connect_with_balanced_channel(
                 urls,
                 Some(options),

@@ -15,6 +15,7 @@
 //! - one file for each kind of workload.
 
 mod barriers;
+pub mod connection;
 mod contend;
 pub mod latency;
 mod place;

@@ -13,16 +13,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use etcd_client::{BalancedChannelBuilder, Channel};
-use http::Uri;
+use etcd_client::Channel;
 use http_body::{Frame, SizeHint};
 use serde::Serialize;
-use tokio::sync::mpsc::Sender;
 use tonic::body::Body;
-use tonic::transport::Endpoint;
-use tonic::transport::channel::Change;
 use tower::util::BoxCloneSyncService;
 use tower::{BoxError, Service};
+
+use super::connection::{Counted, Writes};
 
 /// What is counted, by the path of the call and its name in reports.
 const METHODS: [(&str, &str); 12] = [
@@ -114,8 +112,11 @@ impl Counter {
     /// For [`Client::connect_with_balanced_channel`](etcd_client::Client::connect_with_balanced_channel):
     /// makes the channels that the client makes by itself, with this counter on
     /// them.
-    pub fn builder(&self) -> Counted {
-        Counted(self.clone())
+    pub fn builder(&self, writes: Writes) -> Counted {
+        Counted {
+            counter: self.clone(),
+            writes,
+        }
     }
 
     fn count(&self, method: usize) {
@@ -141,22 +142,6 @@ impl Counter {
                 method,
             })
         })
-    }
-}
-
-/// See [`Counter::builder`].
-#[derive(Debug)]
-pub struct Counted(Counter);
-
-impl BalancedChannelBuilder for Counted {
-    type Error = etcd_client::Error;
-
-    fn balanced_channel(
-        self,
-        buffer_size: usize,
-    ) -> Result<(Channel, Sender<Change<Uri, Endpoint>>), etcd_client::Error> {
-        let (channel, endpoints) = tonic::transport::Channel::balance_channel(buffer_size);
-        Ok((self.0.on(Channel::Tonic(channel)), endpoints))
     }
 }
 

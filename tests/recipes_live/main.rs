@@ -16,6 +16,8 @@ mod receipts;
 mod reliable_queue;
 mod session;
 mod stm;
+#[cfg(feature = "transport")]
+mod transport;
 mod watch;
 
 use std::time::Duration;

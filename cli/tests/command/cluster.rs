@@ -8,6 +8,7 @@ use std::time::Duration;
 pub(crate) struct Etcd {
     child: Child,
     endpoint: String,
+    secured: String,
     _data: tempfile::TempDir,
 }
 
@@ -16,13 +17,20 @@ impl Etcd {
     pub(crate) fn start() -> Self {
         // Another program can take a port between its choice and its use.
         (0..3)
-            .find_map(|_| Etcd::try_start())
+            .find_map(|_| Etcd::try_start(&[]))
+            .expect("etcd starts; see its log above")
+    }
+
+    /// Starts it with a second endpoint, with TLS, which these options are about.
+    pub(crate) fn start_secured(tls: &[String]) -> Self {
+        (0..3)
+            .find_map(|_| Etcd::try_start(tls))
             .expect("etcd starts; see its log above")
     }
 
     /// Starts the simulated one, over TCP.
     pub(crate) fn served() -> Self {
-        let port = free_ports()[0];
+        let [port, ..] = free_ports();
         let endpoint = format!("127.0.0.1:{port}");
         let child = Command::new(assert_cmd::cargo::cargo_bin!("etcd-recipes"))
             .args(["serve", "--listen", &endpoint])
@@ -31,6 +39,7 @@ impl Etcd {
             .expect("it starts");
         let mut etcd = Etcd {
             child,
+            secured: String::new(),
             endpoint,
             _data: tempfile::tempdir().expect("there is room for a folder"),
         };
@@ -38,16 +47,22 @@ impl Etcd {
         etcd
     }
 
-    fn try_start() -> Option<Self> {
+    fn try_start(tls: &[String]) -> Option<Self> {
         let data = tempfile::tempdir().expect("there is room for a folder");
-        let [client, peer] = free_ports().map(|port| format!("http://127.0.0.1:{port}"));
+        let [client, peer, secured] = free_ports();
+        let [client, peer] = [client, peer].map(|port| format!("http://127.0.0.1:{port}"));
+        let clients = match tls {
+            [] => client.clone(),
+            _ => format!("{client},https://127.0.0.1:{secured}"),
+        };
         let program = std::env::var("ETCD").unwrap_or_else(|_| "etcd".to_owned());
         let child = Command::new(&program)
             .arg("--data-dir")
             .arg(data.path())
-            .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
+            .args(["--listen-client-urls", &clients, "--advertise-client-urls", &client])
             .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
             .args(["--initial-cluster", &format!("default={peer}"), "--logger", "zap", "--log-level", "error"])
+            .args(tls)
             .stdout(Stdio::null())
             .spawn()
             .unwrap_or_else(|error| {
@@ -57,6 +72,7 @@ impl Etcd {
         let mut etcd = Etcd {
             child,
             endpoint,
+            secured: format!("127.0.0.1:{secured}"),
             _data: data,
         };
         etcd.answers().then_some(etcd)
@@ -65,6 +81,11 @@ impl Etcd {
     /// `host:port`.
     pub(crate) fn endpoint(&self) -> &str {
         &self.endpoint
+    }
+
+    /// `host:port` of the endpoint with TLS.
+    pub(crate) fn secured_endpoint(&self) -> &str {
+        &self.secured
     }
 
     /// Runs `work` with a client.
@@ -147,7 +168,7 @@ fn runtime() -> tokio::runtime::Runtime {
         .expect("a runtime can be built")
 }
 
-fn free_ports() -> [u16; 2] {
-    let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").expect("a port is free"));
+fn free_ports() -> [u16; 3] {
+    let listeners = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").expect("a port is free"));
     listeners.map(|listener| listener.local_addr().expect("it is bound").port())
 }

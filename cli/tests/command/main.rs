@@ -1,6 +1,7 @@
 //! The command from outside: what it prints where, and with which exit code.
 
 mod bench;
+mod certificates;
 mod check;
 #[allow(dead_code, reason = "other tests use more of it")]
 mod cluster;
@@ -15,4 +16,5 @@ mod serve;
 mod shell;
 mod sim;
 mod support;
+mod tls;
 mod usage;

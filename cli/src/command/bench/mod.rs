@@ -10,8 +10,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::{Args, ValueEnum};
+use etcd_recipes::bench::connection::Writes;
 use etcd_recipes::bench::{self, BenchError, Benchmark, Load, Report};
 use etcd_recipes::runtime;
 use serde::Serialize;
@@ -32,7 +33,8 @@ Examples:
   etcd-recipes bench --sim                       requests for each operation, without a cluster
   scripts/bench-go 3                             side by side with the Go recipes, on 3 members
 
-Each worker has a connection of its own. Requests are counted on the connection:
+Each worker has a connection of its own, which writes head and body of a request
+at once unless --writes says otherwise. Requests are counted on the connection:
 unary calls, and each message that the client sends on a stream. Figures of one
 run are worth little: compare what was measured in turns on a quiet machine. In
 a simulation only the requests say something; the time is that of the simulated
@@ -81,12 +83,43 @@ pub(crate) struct Bench {
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     turns: u32,
 
+    /// How a client writes a request to its connection
+    #[arg(long, value_enum, default_value_t, conflicts_with = "sim")]
+    writes: WritesChoice,
+
     /// Print the results as JSON to standard output
     #[arg(long)]
     json: bool,
 
     #[command(flatten)]
     connection: Connection,
+}
+
+/// As [`Writes`].
+#[derive(Clone, Copy, Debug, Default, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum WritesChoice {
+    /// Head and body at once: etcd_recipes::transport::WriteCoalescing
+    #[default]
+    Coalesced,
+    /// One after the other: etcd_client::Client::connect
+    Separate,
+}
+
+/// What holds for all measurements on a cluster.
+#[derive(Clone, Copy)]
+struct Terms {
+    limit: Duration,
+    writes: Writes,
+}
+
+impl From<WritesChoice> for Writes {
+    fn from(choice: WritesChoice) -> Self {
+        match choice {
+            WritesChoice::Coalesced => Writes::Coalesced,
+            WritesChoice::Separate => Writes::Separate,
+        }
+    }
 }
 
 fn benchmark_parser() -> impl TypedValueParser<Value = &'static Benchmark> {
@@ -104,6 +137,8 @@ struct Document<'a> {
     command: &'static str,
     /// None in a simulation.
     endpoints: Option<&'a [String]>,
+    /// None in a simulation.
+    writes: Option<WritesChoice>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reports: Option<&'a [Report]>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -116,7 +151,10 @@ impl Bench {
         if self.sim {
             return self.simulate(&tasks);
         }
-        let limit = Duration::from_secs(self.limit);
+        let terms = Terms {
+            limit: Duration::from_secs(self.limit),
+            writes: self.writes.into(),
+        };
         let output = self.output();
         let (go, turns, json) = (self.go, self.turns, self.json);
         let access = self.connection.access()?;
@@ -124,6 +162,7 @@ impl Bench {
         let document = Document {
             command: "bench",
             endpoints: Some(access.addresses()),
+            writes: Some(self.writes),
             reports: None,
             comparisons: None,
         };
@@ -132,7 +171,7 @@ impl Bench {
                 let peer = Peer {
                     program,
                     turns,
-                    limit,
+                    terms,
                 };
                 let (comparisons, ended) =
                     as_far_as_it_goes(&tasks, |task| peer.compare(&access, task));
@@ -149,7 +188,7 @@ impl Bench {
             None => {
                 let (reports, ended) = as_far_as_it_goes(&tasks, |task| {
                     let spinner = progress::spinner(label(task));
-                    let report = measure(&access, task, limit);
+                    let report = measure(&access, task, terms);
                     spinner.finish_and_clear();
                     report
                 });
@@ -222,6 +261,7 @@ impl Bench {
             output::json(&Document {
                 command: "bench",
                 endpoints: None,
+                writes: None,
                 reports: Some(&reports),
                 comparisons: None,
             })?;
@@ -253,31 +293,33 @@ fn as_far_as_it_goes<T>(
     (measured, Ok(()))
 }
 
-fn measure(access: &Access, (benchmark, load): &Task, limit: Duration) -> anyhow::Result<Report> {
+fn measure(access: &Access, (benchmark, load): &Task, terms: Terms) -> anyhow::Result<Report> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     // A single worker that waits for each answer has no use for a second thread,
     // and to wake another one takes time.
     let crowd = (load.workers + load.producers) as usize;
     run(
         cores.min(crowd),
-        measured(access.clone(), (benchmark, *load), limit),
+        measured(access.clone(), (benchmark, *load), terms),
     )
 }
 
-async fn measured(
-    access: Access,
-    (benchmark, load): Task,
-    limit: Duration,
-) -> anyhow::Result<Report> {
+async fn measured(access: Access, (benchmark, load): Task, terms: Terms) -> anyhow::Result<Report> {
     let counter = bench::requests::Counter::new();
-    let connect = access.counted(&counter).await?;
+    let connect = access.counted(&counter, terms.writes).await?;
     let prefix = format!("etcd-recipes-bench/{:016x}", runtime::random_u64());
     let mut signals = Signals::listen().context("cannot listen to signals")?;
     let interrupt = async {
         signals.next().await;
     };
     let measured = bench::measure(
-        benchmark, load, connect, &counter, &prefix, limit, interrupt,
+        benchmark,
+        load,
+        connect,
+        &counter,
+        &prefix,
+        terms.limit,
+        interrupt,
     )
     .await;
     Ok(measured.map_err(|error| failed(benchmark, &error))?)

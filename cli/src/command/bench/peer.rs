@@ -2,14 +2,13 @@
 
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use etcd_recipes::bench::{Benchmark, Figure, Figures, Load};
 use serde::Serialize;
 use tokio::process::Command;
 
-use super::{Task, label, measure};
+use super::{Task, Terms, label, measure};
 use crate::connection::Access;
 use crate::failure::Failure;
 use crate::interrupt::Signals;
@@ -19,7 +18,7 @@ use crate::report::progress;
 pub(super) struct Peer {
     pub(super) program: PathBuf,
     pub(super) turns: u32,
-    pub(super) limit: Duration,
+    pub(super) terms: Terms,
 }
 
 /// What came of a benchmark. All figures are medians over the turns.
@@ -71,7 +70,7 @@ impl Peer {
             true => Some(super::run(1, ask(self.command(access, benchmark, load)))?),
             false => None,
         };
-        let report = measure(access, task, self.limit)?;
+        let report = measure(access, task, self.terms)?;
         Ok(Turn {
             go,
             ours: report.figures(),
@@ -88,7 +87,7 @@ impl Peer {
             .arg(format!("-workers={}", load.workers))
             .arg(format!("-producers={}", load.producers))
             .arg(format!("-n={}", load.count))
-            .arg(format!("-timeout={}s", self.limit.as_secs()))
+            .arg(format!("-timeout={}s", self.terms.limit.as_secs()))
             .arg(benchmark.name)
             .stdin(Stdio::null())
             .stderr(Stdio::inherit());
