@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use etcd_client::proto::{
-    PbCompactionResponse, PbDeleteResponse, PbLeaseGrantRequest, PbLeaseGrantResponse,
-    PbLeaseKeepAliveRequest, PbLeaseKeepAliveResponse, PbLeaseLeasesRequest, PbLeaseLeasesResponse,
-    PbLeaseRevokeRequest, PbLeaseRevokeResponse, PbLeaseTimeToLiveRequest,
+    PbCompactionResponse, PbDeleteResponse, PbHashKvRequest, PbHashKvResponse, PbLeaseGrantRequest,
+    PbLeaseGrantResponse, PbLeaseKeepAliveRequest, PbLeaseKeepAliveResponse, PbLeaseLeasesRequest,
+    PbLeaseLeasesResponse, PbLeaseRevokeRequest, PbLeaseRevokeResponse, PbLeaseTimeToLiveRequest,
     PbLeaseTimeToLiveResponse, PbPutRequest, PbPutResponse, PbRangeRequest, PbRangeResponse,
     PbStatusRequest, PbStatusResponse, PbTxnOpRequest, PbTxnRequest, PbTxnRequestOp, PbTxnResponse,
 };
@@ -19,6 +19,7 @@ use tonic_prost::ProstCodec;
 
 use crate::listen::Streams;
 use crate::outcome::{Even, NestedTxnResponse, Outcome, even_header};
+use crate::real::wipe;
 use crate::step::{Step, each_lease, nth_chosen};
 
 /// An id that no lease has: the nth that the server has chosen, when it has chosen
@@ -114,6 +115,11 @@ where
                 self.unary::<_, PbLeaseLeasesResponse>("Lease/LeaseLeases", PbLeaseLeasesRequest {})
                     .await
             }
+            Step::Hash { revision } => {
+                let question = PbHashKvRequest { revision };
+                self.unary::<_, PbHashKvResponse>("Maintenance/HashKV", question)
+                    .await
+            }
             Step::KeepAlive { ids } => self.keep_alive(ids).await,
             Step::Watch { stream, request } => {
                 let Api { grpc, streams, .. } = self;
@@ -141,6 +147,7 @@ where
                 (self.pause)(time).await;
                 Outcome::Answer("waited".to_owned())
             }
+            Step::Wipe => self.wipe().await,
         }
     }
 
@@ -166,6 +173,21 @@ where
             Ok(mut answer) => {
                 answer.even();
                 Outcome::of(&answer)
+            }
+            Err(status) => Outcome::refusal(&status),
+        }
+    }
+
+    /// Removes all keys and leases, and ends all streams; what is left, and the
+    /// revision that it took.
+    async fn wipe(&mut self) -> Outcome {
+        let size = match wipe(self).await {
+            Ok(()) => self.size().await,
+            Err(status) => Err(status),
+        };
+        match size {
+            Ok((keys, revision)) => {
+                Outcome::Answer(format!("{keys} keys are left, at revision {revision}"))
             }
             Err(status) => Outcome::refusal(&status),
         }

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Range;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
 
 use etcd_sim::bug::EtcdBug;
 use etcd_sim::version::Version;
@@ -12,26 +12,16 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use serde::Serialize;
 
 use crate::generate::sequence;
-use crate::listen::PATIENCE;
 use crate::outcome::Outcome;
-use crate::pair::{Compared, Pair};
+use crate::pair::{Compared, Differs, Pair};
+use crate::pursuit::{Sides as _, pursue};
 use crate::real::ConformError;
 use crate::scenario;
-use crate::shrink::shrink;
 use crate::step::Step;
 
 /// After how many sequences an etcd of our own is started anew: what happens before
 /// the first compaction is seen often, and its data stays small.
 const SEQUENCES_PER_ETCD: u64 = 400;
-
-/// How often a sequence that differed is tried again.
-const REPEATS: u32 = 3;
-
-/// How long a sequence that differs is made shorter.
-const SHRINKING_MAX: Duration = Duration::from_secs(120);
-
-/// How long an answer of a watch is waited for meanwhile.
-const SHORT_PATIENCE: Duration = Duration::from_millis(700);
 
 /// The real etcd.
 #[derive(Clone, Debug)]
@@ -57,9 +47,18 @@ pub struct Campaign {
     target: Target,
     seed: u64,
     requests: u64,
-    only: Option<u64>,
+    only: Option<Range<u64>>,
     scenarios: bool,
     bug: Option<EtcdBug>,
+}
+
+/// A comparison that is being made.
+struct Run<'a> {
+    campaign: &'a Campaign,
+    pair: Pair,
+    /// The first sequence since the etcd was last started.
+    begun: u64,
+    report: Report,
 }
 
 /// How far a comparison has come.
@@ -93,7 +92,8 @@ pub struct Report {
     pub refusals: BTreeMap<String, u64>,
     /// A sequence that both answer differently, time and again.
     pub difference: Option<Difference>,
-    /// Sequences that differed once, and never again.
+    /// Sequences that differed once, and never again, neither alone nor after the
+    /// same sequences as then.
     pub unrepeated: Vec<Difference>,
 }
 
@@ -104,12 +104,15 @@ pub struct Report {
 pub struct Difference {
     /// Which sequence of the seed it was; none for a scenario.
     pub sequence: Option<u64>,
+    /// The sequence that the etcd was started before, if this one alone is answered
+    /// alike: what differs is answered so because of those between.
+    pub together_from: Option<u64>,
     /// The name of the scenario.
     pub scenario: Option<&'static str>,
     /// The shortest sequence that was found, as a person reads it.
     pub steps: Vec<String>,
     /// Which of the steps is answered differently, from 0. Beyond the last: what
-    /// watches have to say afterwards.
+    /// watches have to say afterwards, or what is left when all is removed.
     pub at: usize,
     /// The lines in which the answers differ: `-` the simulated, `+` the real one.
     pub diff: String,
@@ -122,7 +125,7 @@ impl fmt::Display for Difference {
         }
         match self.at < self.steps.len() {
             true => writeln!(f, "  answer {}, - simulated, + real:", self.at + 1)?,
-            false => writeln!(f, "  what the watches say then, - simulated, + real:")?,
+            false => writeln!(f, "  what comes to light then, - simulated, + real:")?,
         }
         f.write_str(self.diff.trim_end())
     }
@@ -146,10 +149,11 @@ impl Campaign {
         Campaign { requests, ..self }
     }
 
-    /// Only this sequence of the seed.
-    pub fn only(self, sequence: u64) -> Self {
+    /// Only these sequences of the seed, one after the other on an etcd that has just
+    /// been started.
+    pub fn only(self, sequences: Range<u64>) -> Self {
         Campaign {
-            only: Some(sequence),
+            only: Some(sequences),
             scenarios: false,
             ..self
         }
@@ -171,8 +175,8 @@ impl Campaign {
     ///
     /// [`ConformError`], when the two cannot be compared.
     pub fn run(&self, progress: &mut dyn FnMut(Progress)) -> Result<Report, ConformError> {
-        let mut pair = Pair::new(&self.target, self.bug)?;
-        let mut report = Report {
+        let pair = Pair::new(&self.target, self.bug)?;
+        let report = Report {
             version: pair.version().to_string(),
             seed: self.seed,
             requests: 0,
@@ -182,34 +186,30 @@ impl Campaign {
             difference: None,
             unrepeated: Vec::new(),
         };
+        let mut run = Run {
+            campaign: self,
+            pair,
+            begun: 0,
+            report,
+        };
         if self.scenarios {
-            self.run_scenarios(&mut pair, &mut report)?;
+            run.run_scenarios()?;
         }
-        let goal = report.requests + self.requests;
-        let mut sequence = self.only.unwrap_or(0);
-        while report.difference.is_none() && report.requests < goal {
-            let is_own = matches!(self.target, Target::Start { .. });
-            if is_own && sequence % SEQUENCES_PER_ETCD == SEQUENCES_PER_ETCD - 1 {
-                pair = Pair::new(&self.target, self.bug)?;
-            }
-            self.run_sequence(&mut pair, sequence, &mut report, progress)?;
-            progress(Progress::Requests(report.requests));
-            if self.only.is_some() {
-                break;
-            }
-            sequence += 1;
-        }
-        Ok(report)
+        run.run_sequences(progress)?;
+        Ok(run.report)
     }
+}
 
-    fn run_scenarios(&self, pair: &mut Pair, report: &mut Report) -> Result<(), ConformError> {
+impl Run<'_> {
+    fn run_scenarios(&mut self) -> Result<(), ConformError> {
         for scenario in scenario::ALL {
             let steps = (scenario.steps)();
-            let compared = pair.compare(&steps)?;
-            report.count(&compared);
+            let compared = self.pair.compare(&steps)?;
+            self.report.count(&compared);
             if let Some(differs) = compared.differs {
-                report.difference = Some(Difference {
+                self.report.difference = Some(Difference {
                     sequence: None,
+                    together_from: None,
                     scenario: Some(scenario.name),
                     steps: texts(&steps),
                     at: differs.at,
@@ -218,72 +218,85 @@ impl Campaign {
                 return Ok(());
             }
         }
+        self.renew(0)
+    }
+
+    fn run_sequences(&mut self, progress: &mut dyn FnMut(Progress)) -> Result<(), ConformError> {
+        let only = self.campaign.only.clone();
+        let sequences = only.clone().unwrap_or(0..u64::MAX);
+        let goal = match only {
+            Some(_) => u64::MAX,
+            None => self.report.requests + self.campaign.requests,
+        };
+        self.begun = sequences.start;
+        for sequence in sequences {
+            if self.report.difference.is_some() || self.report.requests >= goal {
+                break;
+            }
+            if sequence - self.begun == SEQUENCES_PER_ETCD {
+                self.renew(sequence)?;
+            }
+            self.run_sequence(sequence, progress)?;
+            progress(Progress::Requests(self.report.requests));
+        }
         Ok(())
     }
 
     fn run_sequence(
-        &self,
-        pair: &mut Pair,
+        &mut self,
         sequence: u64,
-        report: &mut Report,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<(), ConformError> {
-        let mut tree = self.tree(sequence, pair.version());
+        let version = self.pair.version();
+        let mut tree = self.campaign.tree(sequence, version);
         let steps = tree.current();
-        let compared = pair.compare(&steps)?;
-        report.count(&compared);
+        let compared = self.pair.compare(&steps)?;
+        self.report.count(&compared);
         let Some(first) = compared.differs else {
             return Ok(());
         };
-        let told = |steps: &[Step], at: usize, diff: String| Difference {
+        let told = |of: &[Step], differs: Differs, together_from: Option<u64>| Difference {
             sequence: Some(sequence),
+            together_from,
             scenario: None,
-            steps: texts(steps),
-            at,
-            diff,
+            steps: texts(of),
+            at: differs.at,
+            diff: differs.diff,
         };
-        let mut repeats = false;
-        for _ in 0..REPEATS {
-            repeats = repeats || self.differs(pair, &steps)?.is_some();
-        }
-        if !repeats {
-            report.unrepeated.push(told(&steps, first.at, first.diff));
-            return Ok(());
-        }
+        let earlier = || {
+            let earlier = self.begun..sequence;
+            let drawn = earlier.map(|earlier| self.campaign.tree(earlier, version).current());
+            drawn.collect()
+        };
         let mut trials = 0;
-        let begin = now();
-        let shortest = shrink(&mut tree, |steps| {
+        let found = pursue(&mut self.pair, &mut tree, earlier, &mut || {
             trials += 1;
             progress(Progress::Shrinking { trials });
-            if begin.elapsed() > SHRINKING_MAX {
-                return Ok(false);
-            }
-            pair.be_patient_for(SHORT_PATIENCE);
-            Ok::<_, ConformError>(self.differs(pair, steps)?.is_some())
         })?;
-        pair.be_patient_for(PATIENCE);
-        let last = self.differs(pair, &shortest)?;
-        report.difference = Some(match last {
-            Some((at, diff)) => told(&shortest, at, diff),
-            None => told(&steps, first.at, first.diff),
-        });
+        match found {
+            Some(found) => {
+                let together_from = found.is_together.then_some(self.begun);
+                let difference = told(&found.steps, found.differs, together_from);
+                self.report.difference = Some(difference);
+            }
+            None => {
+                self.report.unrepeated.push(told(&steps, first, None));
+                // What it was, may have left something behind.
+                self.renew(sequence + 1)?;
+            }
+        }
         Ok(())
     }
 
-    /// Where and how a sequence is answered differently, if it is. An etcd that has
-    /// crashed is started anew.
-    fn differs(
-        &self,
-        pair: &mut Pair,
-        steps: &[Step],
-    ) -> Result<Option<(usize, String)>, ConformError> {
-        if pair.has_ended() {
-            *pair = Pair::new(&self.target, self.bug)?;
-        }
-        let differs = pair.compare(steps)?.differs;
-        Ok(differs.map(|differs| (differs.at, differs.diff)))
+    /// Starts the etcd anew, before this sequence.
+    fn renew(&mut self, sequence: u64) -> Result<(), ConformError> {
+        self.pair.renew()?;
+        self.begun = sequence;
+        Ok(())
     }
+}
 
+impl Campaign {
     /// The nth sequence of the seed.
     fn tree(&self, sequence: u64, version: Version) -> impl ValueTree<Value = Vec<Step>> + use<> {
         let mut seed = [0; 32];
@@ -312,11 +325,6 @@ impl Report {
             }
         }
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "a real etcd lives in real time")]
-fn now() -> Instant {
-    Instant::now()
 }
 
 fn texts(steps: &[Step]) -> Vec<String> {

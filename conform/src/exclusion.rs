@@ -54,6 +54,12 @@ pub const ALL: &[Exclusion] = &[
         applies: |_| true,
     },
     Exclusion {
+        name: "hash-of-compacted",
+        about: "the hash of all keys at a revision that was compacted, which some releases \
+                remember, and any hash while a compaction is under way",
+        applies: |_| true,
+    },
+    Exclusion {
         name: "compaction-under-way",
         about: "a watch from exactly the compacted revision on, unless the compaction was \
                 physical and so is over: what it hears depends on how far etcd has come",

@@ -32,7 +32,8 @@
 //! | `api`, `listen` | how they are sent, and what the answers are taken for |
 //! | `real`, `simulated` | the two sides |
 //! | `pair` | both sides side by side |
-//! | `campaign`, `shrink` | many sequences, and the shortest one that differs |
+//! | `campaign` | many sequences |
+//! | `pursuit`, `shrink` | one that differed, again, and the shortest that still does |
 //! | [`scenario`] | sequences that chance would not find |
 //! | [`timing`] | how long a real etcd takes for what the simulation models |
 
@@ -43,6 +44,7 @@ mod generate;
 mod listen;
 mod outcome;
 mod pair;
+mod pursuit;
 mod real;
 pub mod scenario;
 mod show;

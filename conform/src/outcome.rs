@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use etcd_client::proto::{
-    PbCompactionResponse, PbDeleteResponse, PbLeaseGrantResponse, PbLeaseKeepAliveResponse,
-    PbLeaseLeasesResponse, PbLeaseRevokeResponse, PbLeaseTimeToLiveResponse, PbPutResponse,
-    PbRangeResponse, PbResponseHeader, PbTxnResponse, PbWatchResponse,
+    PbCompactionResponse, PbDeleteResponse, PbHashKvResponse, PbLeaseGrantResponse,
+    PbLeaseKeepAliveResponse, PbLeaseLeasesResponse, PbLeaseRevokeResponse,
+    PbLeaseTimeToLiveResponse, PbPutResponse, PbRangeResponse, PbResponseHeader, PbTxnResponse,
+    PbWatchResponse,
 };
 use similar::{ChangeTag, TextDiff};
 use tonic::Status;
@@ -146,6 +147,7 @@ macro_rules! even_headers {
 
 even_headers!(
     PbRangeResponse,
+    PbHashKvResponse,
     PbPutResponse,
     PbDeleteResponse,
     PbTxnResponse,

@@ -17,7 +17,9 @@ use tonic::transport::Channel;
 
 use crate::api::Api;
 use crate::campaign::Target;
+use crate::listen::PATIENCE;
 use crate::outcome::{Outcome, diff};
+use crate::pursuit::Sides;
 use crate::real::{self, ConformError, Process};
 use crate::simulated::{Simulated, Taken};
 use crate::step::Step;
@@ -25,15 +27,19 @@ use crate::step::Step;
 /// How long an answer may take, beside what is waited for.
 const DEADLINE: Duration = Duration::from_secs(20);
 
+/// How long an answer of a watch is waited for while a sequence is made shorter.
+const SHORT_PATIENCE: Duration = Duration::from_millis(700);
+
 /// A real etcd and a simulated one of the same release.
 ///
 /// # Invariants
 /// - Unless `is_even` is false, both have the same revision and the same last
-///   compaction, and hold the same keys and leases.
+///   compaction, and hold neither keys nor leases.
 pub(crate) struct Pair {
     // Ends before the process that it talks to.
     api: Api<Channel>,
     process: Option<Process>,
+    target: Target,
     simulated: Simulated,
     runtime: Runtime,
     version: Version,
@@ -45,6 +51,7 @@ pub(crate) struct Pair {
 /// The step of a sequence that differed first.
 #[derive(Clone, Debug)]
 pub(crate) struct Differs {
+    /// Beyond the last: what watches have to say afterwards, or what is left then.
     pub(crate) at: usize,
     /// The lines in which the answers differ.
     pub(crate) diff: String,
@@ -71,6 +78,7 @@ impl Pair {
             api,
             is_even: process.is_some(),
             process,
+            target: target.clone(),
             simulated: Simulated::start(version, bug),
             bug,
             runtime,
@@ -82,15 +90,22 @@ impl Pair {
         self.version
     }
 
-    /// Takes the steps on both sides, which are empty before.
+    /// Takes the steps on both sides, which are empty before and are emptied after.
     pub(crate) fn compare(&mut self, steps: &[Step]) -> Result<Compared, ConformError> {
-        self.begin()?;
-        let mut steps = steps.to_vec();
-        let streams: BTreeSet<usize> = steps.iter().filter_map(Step::stream).collect();
-        let listen = streams.into_iter().map(|stream| Step::Listen { stream });
-        steps.extend(listen);
-        let taken = self.simulated.take(steps)?;
-        let differs = self.repeat(&taken);
+        if !self.is_even {
+            self.even_out()?;
+        }
+        self.is_even = false;
+        let taken = self.simulated.take(listened(steps))?;
+        let mut differs = self.repeat(&taken);
+        if differs.is_none() {
+            let wiped = self.simulated.take(vec![Step::Wipe])?;
+            let differing = self.repeat(&wiped);
+            differs = differing.map(|differs| Differs {
+                at: taken.len(),
+                ..differs
+            });
+        }
         self.is_even = differs.is_none();
         Ok(Compared { taken, differs })
     }
@@ -138,27 +153,6 @@ impl Pair {
         })
     }
 
-    /// Waits no longer than this for what the simulated etcd's watches have heard.
-    pub(crate) fn be_patient_for(&mut self, patience: Duration) {
-        self.api.be_patient_for(patience);
-    }
-
-    /// Empties both sides.
-    fn begin(&mut self) -> Result<(), ConformError> {
-        if self.is_even {
-            let api = &mut self.api;
-            let real = self.runtime.block_on(async {
-                real::wipe(api).await?;
-                api.size().await
-            });
-            let simulated = self.simulated.wipe()?;
-            if real.is_ok_and(|real| real == simulated) {
-                return Ok(());
-            }
-        }
-        self.even_out()
-    }
-
     /// Brings an empty simulated etcd to where the real one is, after having
     /// emptied and compacted that.
     fn even_out(&mut self) -> Result<(), ConformError> {
@@ -177,10 +171,46 @@ impl Pair {
     }
 
     /// Whether the real etcd is one of our own that has ended.
-    pub(crate) fn has_ended(&mut self) -> bool {
+    fn has_ended(&mut self) -> bool {
         let ended = self.process.as_mut().and_then(Process::ended);
         ended.is_some()
     }
+}
+
+impl Sides for Pair {
+    /// An etcd that has crashed is started anew before.
+    fn differs(&mut self, steps: &[Step]) -> Result<Option<Differs>, ConformError> {
+        if self.has_ended() {
+            self.renew()?;
+        }
+        Ok(self.compare(steps)?.differs)
+    }
+
+    /// One that runs already cannot be: all of its past is compacted instead.
+    fn renew(&mut self) -> Result<(), ConformError> {
+        match &self.target {
+            Target::Start { .. } => *self = Pair::new(&self.target.clone(), self.bug)?,
+            Target::Running { .. } => self.is_even = false,
+        }
+        Ok(())
+    }
+
+    fn be_hasty(&mut self, is_hasty: bool) {
+        let patience = match is_hasty {
+            true => SHORT_PATIENCE,
+            false => PATIENCE,
+        };
+        self.api.be_patient_for(patience);
+    }
+}
+
+/// The steps, and at their end what the watches have to say.
+pub(crate) fn listened(steps: &[Step]) -> Vec<Step> {
+    let mut steps = steps.to_vec();
+    let streams: BTreeSet<usize> = steps.iter().filter_map(Step::stream).collect();
+    let listen = streams.into_iter().map(|stream| Step::Listen { stream });
+    steps.extend(listen);
+    steps
 }
 
 async fn reach(target: &Target) -> Result<(Option<Process>, Api<Channel>), ConformError> {

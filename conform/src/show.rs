@@ -33,6 +33,8 @@ impl Display for Step {
                 flag(f, "keys", *keys)
             }
             Step::Leases => f.write_str("list leases"),
+            Step::Hash { revision: 0 } => f.write_str("hash of all keys"),
+            Step::Hash { revision } => write!(f, "hash of all keys up to {}", shown(*revision)),
             Step::KeepAlive { ids } => {
                 let ids: Vec<_> = ids.iter().map(|id| shown_lease(*id)).collect();
                 write!(f, "keep leases {} alive", ids.join(", "))
@@ -51,6 +53,7 @@ impl Display for Step {
             }
             Step::Method(method) => write!(f, "call {method}"),
             Step::Wait(time) => write!(f, "wait {time:?}"),
+            Step::Wipe => f.write_str("remove all keys and leases, end all streams"),
         }
     }
 }

@@ -30,18 +30,39 @@ pub(crate) fn shrink<E>(
             tree.complicate()
         };
     }
+    trials = 0;
+    without_needless(shortest, 1, |candidate| {
+        trials += 1;
+        Ok(trials < TRIALS_MAX && differs(candidate)?)
+    })
+}
+
+/// A part of the sequence for which `differs` holds, and without any step of which
+/// it holds no more: so many steps are taken out at a time, then half as many ..
+///
+/// # Errors
+///
+/// Those of `differs`.
+pub(crate) fn without_needless<E>(
+    mut steps: Vec<Step>,
+    mut at_a_time: usize,
+    mut differs: impl FnMut(&[Step]) -> Result<bool, E>,
+) -> Result<Vec<Step>, E> {
     loop {
-        let before = shortest.len();
-        for at in (0..shortest.len()).rev() {
-            let mut candidate = shortest.clone();
-            candidate.remove(at);
-            trials += 1;
-            if trials < 2 * TRIALS_MAX && !candidate.is_empty() && differs(&candidate)? {
-                shortest = candidate;
+        let before = steps.len();
+        let mut end = before;
+        while end > 0 {
+            let start = end.saturating_sub(at_a_time);
+            let candidate = [&steps[..start], &steps[end..]].concat();
+            if !candidate.is_empty() && differs(&candidate)? {
+                steps = candidate;
             }
+            end = start;
         }
-        if shortest.len() == before {
-            return Ok(shortest);
+        match at_a_time {
+            0 | 1 if steps.len() == before => return Ok(steps),
+            0 | 1 => {}
+            _ => at_a_time /= 2,
         }
     }
 }

@@ -16,7 +16,7 @@ use tonic::Status;
 
 use crate::api::Api;
 use crate::outcome::Outcome;
-use crate::real::{ConformError, wipe};
+use crate::real::ConformError;
 use crate::step::{Horizon, Step};
 
 /// What was done, and what came of it.
@@ -32,8 +32,6 @@ pub(crate) struct Taken {
 enum Command {
     /// Take the steps.
     Take(Vec<Step>),
-    /// Remove all keys and leases; how many keys are left, and the revision.
-    Wipe,
     /// Bring an empty store to this revision, with everything before compacted.
     Advance(i64),
 }
@@ -78,16 +76,9 @@ impl Simulated {
         }
     }
 
-    pub(crate) fn wipe(&mut self) -> Result<(i64, i64), ConformError> {
-        self.size(Command::Wipe)
-    }
-
+    /// Brings it to this revision; how many keys it holds then, and its revision.
     pub(crate) fn advance(&mut self, revision: i64) -> Result<(i64, i64), ConformError> {
-        self.size(Command::Advance(revision))
-    }
-
-    fn size(&mut self, command: Command) -> Result<(i64, i64), ConformError> {
-        match self.ask(command)? {
+        match self.ask(Command::Advance(revision))? {
             Answer::Size(size) => {
                 size.map_err(|status| ConformError::NotEmptied(status.to_string()))
             }
@@ -147,10 +138,6 @@ async fn serve(options: MemberOptions, commands: Receiver<Command>, answers: Sen
                 }
                 Answer::Taken(taken)
             }
-            Command::Wipe => Answer::Size(match wipe(&mut api).await {
-                Ok(()) => api.size().await,
-                Err(status) => Err(status),
-            }),
             Command::Advance(revision) => Answer::Size(advance(&mut api, revision).await),
         };
         if answers.send(answer).is_err() {

@@ -37,6 +37,10 @@ pub enum Step {
         keys: bool,
     },
     Leases,
+    /// The hash of all keys up to a revision.
+    Hash {
+        revision: i64,
+    },
     /// Several keep-alives on one stream.
     KeepAlive {
         ids: Vec<i64>,
@@ -63,6 +67,9 @@ pub enum Step {
     /// A method that this release may not have.
     Method(&'static str),
     Wait(Duration),
+    /// All keys and leases are removed, and all streams ended: what lies between two
+    /// sequences.
+    Wipe,
 }
 
 const CURRENT: i64 = 1 << 50;
@@ -109,7 +116,7 @@ impl Step {
     /// How many requests it sends.
     pub(crate) fn requests(&self) -> u64 {
         match self {
-            Step::Listen { .. } | Step::HalfClose { .. } | Step::Wait(_) => 0,
+            Step::Listen { .. } | Step::HalfClose { .. } | Step::Wait(_) | Step::Wipe => 0,
             Step::ShortGrant { .. } => 2,
             Step::KeepAlive { ids } => ids.len() as u64,
             _ => 1,
@@ -146,6 +153,7 @@ impl Step {
             Step::Revoke { .. } => "lease revoke",
             Step::TimeToLive { .. } => "lease time to live",
             Step::Leases => "lease list",
+            Step::Hash { .. } => "hash",
             Step::KeepAlive { .. } => "lease keep-alive",
             Step::Watch { request, .. } => match request.request_union {
                 Some(PbWatchRequestUnion::CreateRequest(_)) => "watch create",
@@ -154,7 +162,7 @@ impl Step {
                 None => "watch",
             },
             Step::Method(_) => "unknown method",
-            Step::Listen { .. } | Step::HalfClose { .. } | Step::Wait(_) => "",
+            Step::Listen { .. } | Step::HalfClose { .. } | Step::Wait(_) | Step::Wipe => "",
         }
     }
 
@@ -178,6 +186,7 @@ impl Step {
             Step::Range(range) => resolve_range(range, horizon),
             Step::Txn(txn) => resolve_txn(txn, horizon),
             Step::Compact(compact) => resolve(&mut compact.revision, horizon),
+            Step::Hash { revision } => return resolved_hash(*revision, horizon),
             Step::Watch { request, .. } => {
                 if let Some(PbWatchRequestUnion::CreateRequest(create)) = &mut request.request_union
                 {
@@ -208,6 +217,18 @@ fn resolve_start(revision: &mut i64, horizon: Horizon) {
     }
     if *revision == horizon.compacted && !horizon.is_compaction_over {
         *revision += 1;
+    }
+}
+
+/// etcd remembers the hashes of what it has compacted, so only younger revisions are
+/// asked for. While it is at a compaction, the hash of no keys at all depends on how
+/// far it has come: it is not asked for then.
+fn resolved_hash(mut revision: i64, horizon: Horizon) -> Step {
+    resolve(&mut revision, horizon);
+    match horizon.is_compaction_over {
+        true if (1..=horizon.compacted).contains(&revision) => Step::Hash { revision: 0 },
+        true => Step::Hash { revision },
+        false => Step::Wait(Duration::ZERO),
     }
 }
 

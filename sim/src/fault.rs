@@ -377,7 +377,7 @@ impl FaultKind {
     ];
 
     /// The name of this kind in reports.
-    pub fn name(&self) -> &'static str {
+    pub const fn name(&self) -> &'static str {
         Self::NAMES[match self {
             FaultKind::LoseRequest { .. } => 0,
             FaultKind::LoseResponse { .. } => 1,

@@ -73,6 +73,7 @@ impl Version {
                 TxnChecks::PutsFirst
             },
             compaction_keeps_deletion: self.has([34, 16, 0]),
+            hashes_compacted_revision: self.has([27, 10, 0]),
         }
     }
 
@@ -150,6 +151,9 @@ pub struct Profile {
     /// at that revision; since 3.4.34, 3.5.16 and 3.6.0
     /// ([18089](https://github.com/etcd-io/etcd/issues/18089)).
     pub compaction_keeps_deletion: bool,
+    /// Whether `HashKV` answers for the very revision that was compacted; since 3.4.27,
+    /// 3.5.10 and 3.6.0.
+    pub hashes_compacted_revision: bool,
 }
 
 /// When a request for progress is answered. The answer carries the watch id -1.

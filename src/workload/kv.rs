@@ -86,6 +86,10 @@ impl Workload for KvWorkload {
         parameters.count("clients")
     }
 
+    fn has_watches(&self) -> bool {
+        false
+    }
+
     fn lasts_ms(&self, parameters: &Parameters) -> u64 {
         300 + parameters.get("requests") * parameters.get("think_ms") / 2
     }

@@ -111,6 +111,11 @@ pub trait Workload: Send + Sync {
     /// How many clients a run with these parameters starts, numbered from 0.
     fn clients(&self, parameters: &Parameters) -> u32;
 
+    /// Whether clients open watches. Of those that do not, none can break.
+    fn has_watches(&self) -> bool {
+        true
+    }
+
     /// About how long a run takes without faults, in milliseconds: faults are
     /// drawn to strike before.
     fn lasts_ms(&self, parameters: &Parameters) -> u64;

@@ -193,9 +193,21 @@ fn judge<'a>(
             }
             Some(Verdict::Violation(violation))
         }
-        Solution::Unknown => Some(Verdict::Unknown {
-            reason: "too many writes of unknown outcome may explain what was seen".to_owned(),
-        }),
+        Solution::Unknown(first, pending) => {
+            let reason = first.map(|first| explain::explain(log, lives, coverage, &first));
+            let what = match reason {
+                Some(violation) => format!(" that {}", violation.sentence),
+                None => " what was seen".to_owned(),
+            };
+            Some(Verdict::Unknown {
+                reason: format!(
+                    "{} of unknown outcome may explain{what}. There are more ways in which they \
+                     can have happened than were tried; an answer that shows a state between \
+                     would tell which",
+                    count(pending as u64, "write"),
+                ),
+            })
+        }
     }
 }
 

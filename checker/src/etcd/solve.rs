@@ -140,8 +140,9 @@ pub(super) enum Solution<'a> {
     /// What is wrong, and what would be if operations of unknown outcome had caused
     /// that, where they could.
     Impossible(Box<(Contradiction<'a>, Option<Contradiction<'a>>)>),
-    /// It was given up.
-    Unknown,
+    /// It was given up: what else must have happened, and how many operations of
+    /// unknown outcome there are.
+    Unknown(Option<Contradiction<'a>>, usize),
 }
 
 pub(super) struct Solver<'a> {
@@ -157,6 +158,11 @@ pub(super) struct Solver<'a> {
     joint_of: Vec<Vec<usize>>,
     /// Who took each revision.
     pub(super) occupied: BTreeMap<i64, usize>,
+    /// The revisions of the writes that were answered, in order.
+    answered: Vec<i64>,
+    /// The place of each operation that may have happened among those that began at
+    /// the same known revision.
+    places_in_line: Vec<i64>,
     /// The revisions that nobody took.
     gaps: Gaps,
     /// The keys that revocations may have deleted, by the revision in their answers.
@@ -185,6 +191,7 @@ pub(super) fn solve<'a>(
 ) -> Solution<'a> {
     let mut solver = Solver::new(log, coverage, facts);
     solver.pending = pending(log, order, lives);
+    solver.places_in_line = places_in_line(&solver.pending);
     for (index, pending) in solver.pending.iter().enumerate() {
         if let By::Entry(entry) = pending.by {
             solver.pending_of.insert(entry, index);
@@ -203,7 +210,11 @@ pub(super) fn solve<'a>(
     solver.replay_all();
     match solver.search(0) {
         true => Solution::Possible,
-        false if solver.attempts >= ATTEMPTS_MAX || solver.was_cut => Solution::Unknown,
+        false if solver.attempts >= ATTEMPTS_MAX || solver.was_cut => {
+            let unplaced = |one: &&Pending<'_>| !one.is_placed;
+            let pending = solver.pending.iter().filter(unplaced).count();
+            Solution::Unknown(solver.first, pending)
+        }
         false => {
             let first = solver.first.expect("the search failed somewhere");
             let deepest = solver.deepest.map(|(_, contradiction)| contradiction);
@@ -246,6 +257,8 @@ impl<'a> Solver<'a> {
             wrong: BTreeMap::new(),
             wrong_joint: BTreeSet::new(),
             joint_of,
+            answered: occupied.keys().copied().collect(),
+            places_in_line: Vec::new(),
             gaps: Gaps::of(occupied.keys().copied()),
             occupied,
             revoked,
@@ -386,9 +399,14 @@ impl<'a> Solver<'a> {
             .iter()
             .map(|difference| self.explanations(difference));
         let fewest = explanations.min_by_key(|explanations| explanations.places.len());
-        let Some(Explanations { places, was_cut }) = fewest else {
+        let Some(Explanations {
+            mut places,
+            was_cut,
+        }) = fewest
+        else {
             return true;
         };
+        places.sort_by_key(|place| self.unlikeliness(place));
         self.was_cut |= was_cut;
         for Place {
             pending,
@@ -424,10 +442,12 @@ impl<'a> Solver<'a> {
             ..
         } = difference;
         let mut explanations = Explanations::default();
+        let mut able = 0;
         for (pending, one) in self.pending.iter().enumerate() {
             if one.is_placed {
                 continue;
             }
+            let mut is_able = false;
             let (low, high) = ((*after).max(one.after), (*at).min(one.before - 1));
             for (branch, what) in one.branches.iter().enumerate() {
                 let explains = |(key, effect): &(usize, Effect<'_>)| {
@@ -437,7 +457,10 @@ impl<'a> Solver<'a> {
                     continue;
                 }
                 let free = self.gaps.within(low.saturating_add(1), high);
-                let free = free.filter(|revision| !self.is_another_better(pending, *revision));
+                let mut free = free.inspect(|_| is_able = true);
+                let free = free
+                    .by_ref()
+                    .filter(|revision| !self.is_another_better(pending, *revision));
                 let mut free = free.map(|revision| Place {
                     pending,
                     branch,
@@ -446,8 +469,32 @@ impl<'a> Solver<'a> {
                 explanations.places.extend(free.by_ref().take(PLACES_MAX));
                 explanations.was_cut |= free.next().is_some();
             }
+            able += i64::from(is_able);
+        }
+        // Where more is missing than there is to be had, none of it would help.
+        if let Missing::Puts(needed) = *missing {
+            let free = self.gaps.within(after.saturating_add(1), *at);
+            let wanted = usize::try_from(needed).unwrap_or(usize::MAX);
+            if able < needed || free.take(wanted).count() < wanted {
+                return Explanations::default();
+            }
         }
         explanations
+    }
+
+    /// How far a place is from the one that an operation would have if all operations
+    /// of unknown outcome had happened in the order in which they were asked for, and
+    /// nobody else had written. Mostly it is like that: what is likely is tried first.
+    fn unlikeliness(&self, place: &Place) -> u64 {
+        let after = self.pending[place.pending].after;
+        let answered = |revision: i64| self.answered.partition_point(|taken| *taken < revision);
+        let taken = answered(place.revision).saturating_sub(answered(after.saturating_add(1)));
+        let taken = i64::try_from(taken).unwrap_or(i64::MAX);
+        let free_before = place
+            .revision
+            .saturating_sub(after)
+            .saturating_sub(1 + taken);
+        free_before.abs_diff(self.places_in_line[place.pending])
     }
 
     /// Whether something that does the same can take the revision, and nothing is lost
@@ -598,6 +645,16 @@ impl<'a> Solver<'a> {
             self.judge(joint);
         }
     }
+}
+
+fn places_in_line(pending: &[Pending<'_>]) -> Vec<i64> {
+    let mut next: BTreeMap<i64, i64> = BTreeMap::new();
+    let place = |one: &Pending<'_>| {
+        let next = next.entry(one.after).or_default();
+        *next += 1;
+        *next - 1
+    };
+    pending.iter().map(place).collect()
 }
 
 fn seen_values<'a>(facts: &Facts<'a>) -> SeenValues<'a> {

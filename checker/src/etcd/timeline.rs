@@ -74,16 +74,25 @@ pub(super) struct Difference<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Missing {
     Anything,
-    Put,
+    /// So many puts, each at a revision of its own.
+    Puts(i64),
     /// Nothing that happens could make it right.
     Impossible,
 }
 
 impl Missing {
+    /// The part of it that one revision has to bring.
+    fn one(self) -> Self {
+        match self {
+            Missing::Puts(_) => Missing::Puts(1),
+            missing => missing,
+        }
+    }
+
     pub(super) fn may_be(self, effect: &Effect<'_>) -> bool {
         match (self, effect) {
             (Missing::Anything, _) => true,
-            (Missing::Put, effect) => matches!(effect, Effect::Put { .. }),
+            (Missing::Puts(_), effect) => matches!(effect, Effect::Put { .. }),
             (Missing::Impossible, _) => false,
         }
     }
@@ -187,7 +196,7 @@ fn narrowed(fact: &Fact<'_>, timeline: &Timeline<'_>, certain: i64) -> (Missing,
     let missing = match of_then {
         Some(version) if !is_older && version.create_revision == created && count != UNKNOWN => {
             match count > version.version {
-                true => Missing::Put,
+                true => Missing::Puts(count - version.version),
                 // Or its value or lease is another one.
                 false => Missing::Impossible,
             }
@@ -199,14 +208,13 @@ fn narrowed(fact: &Fact<'_>, timeline: &Timeline<'_>, certain: i64) -> (Missing,
     }
     let state = state_at(timeline, created);
     match state.version {
-        Some(version) if version.create_revision == created => {
-            let (after, at) =
-                not_written(seen, timeline).map_or((created, last), |at| (at - 1, at));
-            (missing, after, at)
-        }
+        Some(version) if version.create_revision == created => match not_written(seen, timeline) {
+            Some(at) => (missing.one(), at - 1, at),
+            None => (missing, created, last),
+        },
         // It was there before.
         Some(_) if state.since == created => (Missing::Anything, certain, created - 1),
-        _ => (Missing::Put, created - 1, created),
+        _ => (Missing::Puts(1), created - 1, created),
     }
 }
 

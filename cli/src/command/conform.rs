@@ -1,5 +1,6 @@
 //! `conform`: the simulated etcd beside a real one.
 
+use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -50,9 +51,10 @@ pub(crate) struct Conform {
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
 
-    /// Only this sequence of the seed, as a report names it
+    /// Only this sequence of the seed, or A to B-1, as a report names them
     #[arg(long, value_name = "N", requires = "seed", conflicts_with = "requests")]
-    sequence: Option<u64>,
+    #[arg(value_parser = sequences)]
+    sequence: Option<Range<u64>>,
 
     /// The etcd that runs already, without TLS; of several members the first is asked
     #[arg(long, value_name = "HOST:PORT", value_delimiter = ',')]
@@ -112,7 +114,7 @@ impl Conform {
         let mut campaign = Campaign::new(target, seed)
             .requests(self.requests)
             .bug(self.bug);
-        if let Some(sequence) = self.sequence {
+        if let Some(sequence) = self.sequence.clone() {
             campaign = campaign.only(sequence);
         }
         output::note(format_args!("{FAINT}etcd: {etcd}, seed {seed}{FAINT:#}"));
@@ -163,7 +165,13 @@ impl Conform {
     fn reproduction(&self, seed: u64, difference: &Difference) -> String {
         let mut arguments = format!("conform --seed {seed}");
         match difference.sequence {
-            Some(sequence) => arguments += &format!(" --sequence {sequence}"),
+            Some(sequence) => {
+                let text = match difference.together_from {
+                    Some(first) => format!("{first}..{}", sequence + 1),
+                    None => sequence.to_string(),
+                };
+                arguments += &format!(" --sequence {text}");
+            }
             None => arguments += " --requests 0",
         }
         if let Some(bug) = self.bug {
@@ -194,6 +202,22 @@ impl Conform {
             })?;
         }
         Ok(Status::Valid)
+    }
+}
+
+/// `N` or `A..B`.
+fn sequences(text: &str) -> Result<Range<u64>, String> {
+    let number = |text: &str| text.parse::<u64>().map_err(|error| error.to_string());
+    let (start, end) = match text.split_once("..") {
+        Some((start, end)) => (number(start)?, number(end)?),
+        None => {
+            let sequence = number(text)?;
+            (sequence, sequence.saturating_add(1))
+        }
+    };
+    match start < end {
+        true => Ok(start..end),
+        false => Err("there is no sequence in it; give N, or A..B with A less than B".to_owned()),
     }
 }
 

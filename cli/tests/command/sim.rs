@@ -140,6 +140,20 @@ fn a_sweep_says_which_faults_never_occurred() {
 }
 
 #[test]
+fn a_sweep_says_nothing_of_faults_that_could_not_occur() {
+    let folder = Folder::new();
+    let ran = folder.run("sim kv --seeds 2 --json").exits_with(0);
+    // Clients that open no watches have none that could break.
+    let missing = ran.json()["faults_that_never_occurred"].clone();
+    let missing = missing.as_array().expect("it is a list");
+    assert!(!missing.is_empty());
+    assert!(!missing.contains(&"watches broken".into()), "{missing:?}");
+    let ran = folder.run("sim watch --seeds 1..3 --json").exits_with(0);
+    let known = ran.json()["total"]["faults"].to_string();
+    assert!(known.contains("watches broken"), "{known}");
+}
+
+#[test]
 fn a_random_start_is_printed_and_can_be_run_again() {
     let folder = Folder::new();
     let ran = folder

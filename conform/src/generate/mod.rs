@@ -52,6 +52,7 @@ fn step(version: Version) -> BoxedStrategy<Step> {
         230 => txn::txn(version).prop_map(Step::Txn),
         20 => kv::compact().prop_map(Step::Compact),
         140 => lease::step(),
+        25 => revision().prop_map(|revision| Step::Hash { revision }),
         3 => kv::huge(),
         3 => (1..130usize, kv::put()).prop_map(|(levels, put)| Step::Nested { levels, put }),
         4 => proptest::sample::select(&METHODS[..]).prop_map(Step::Method),

@@ -468,10 +468,13 @@ impl Member {
         let to = members
             .position(|options| options.member_id == id)
             .ok_or(ClusterError::BadLeaderTransferee)?;
+        let start = executor::now();
         if to != self.number {
             self.cluster.change_leader(Some(to), false);
+            // The lead goes over in the time of a few messages, but etcd looks for that
+            // only once a tick.
+            executor::sleep(HEARTBEAT).await;
         }
-        let start = executor::now();
         while self.leader() != Some(to) {
             if executor::now().saturating_sub(start) >= self.request_timeout() {
                 return Err(ClusterError::TimeoutLeaderTransfer);

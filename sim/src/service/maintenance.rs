@@ -177,7 +177,8 @@ impl PbMaintenanceService for MaintenanceService {
     ) -> Result<Response<PbHashResponse>, Status> {
         self.permits_admin(request.metadata()).await?;
         let state = self.member.lock();
-        let hash = state.view().store.hash(0)?;
+        let view = state.view();
+        let hash = view.store.hash_in(0, view.view)?;
         Ok(Response::new(PbHashResponse {
             header: Some(state.header()),
             hash,
@@ -191,15 +192,16 @@ impl PbMaintenanceService for MaintenanceService {
         self.permits_admin(request.metadata()).await?;
         let revision = request.into_inner().revision;
         let state = self.member.lock();
+        let view = state.view();
         let hash_revision = match revision {
             _ if !self.member.options().is_at_least(3, 6) => 0,
-            0 => state.view().store.revision(),
+            0 => view.revision(),
             revision => revision,
         };
         Ok(Response::new(PbHashKvResponse {
             header: Some(state.header()),
-            hash: state.view().store.hash(revision)?,
-            compact_revision: state.view().store.compacted_revision(),
+            hash: view.store.hash_in(revision, view.view)?,
+            compact_revision: view.compacted_revision(),
             hash_revision,
         }))
     }

@@ -1,10 +1,12 @@
 //! A fingerprint of the store, and its size.
 
+use crc::{CRC_32_ISCSI, Crc, Table};
+use etcd_client::proto::PbKeyValue;
 use prost::Message as _;
 
 use super::index::At;
 use super::key_range::KeyRange;
-use super::{Record, Store, StoreError};
+use super::{Record, Store, StoreError, View};
 
 /// What an empty database has (bbolt's first pages and etcd's buckets).
 const EMPTY_BYTES: i64 = 20 * 1024;
@@ -27,58 +29,97 @@ impl Store {
         EMPTY_BYTES + (needed + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES
     }
 
-    /// A fingerprint of the keys that existed after `revision` (0: now), with
-    /// their values, versions, revisions and leases. Equal stores have equal
-    /// fingerprints; it is not the number that a real etcd computes, which
-    /// hashes its own file format.
+    /// [`Store::hash_in`] of everything that has happened.
     ///
     /// # Errors
     ///
-    /// [`StoreError::FutureRevision`], [`StoreError::Compacted`].
+    /// Those of [`Store::hash_in`].
     pub fn hash(&self, revision: i64) -> Result<u32, StoreError> {
-        if revision > self.revision {
-            return Err(StoreError::FutureRevision);
-        }
-        if revision > 0 && revision < self.compacted {
+        self.hash_in(revision, self.present())
+    }
+
+    /// What etcd computes for the keys up to `revision` (0: now), as a view shows them:
+    /// the CRC-32C of all records that it keeps, in the order in which they were
+    /// applied (`hashByRev` and `kvHasher` in etcd's `server/storage/mvcc`).
+    ///
+    /// Of what was compacted it takes what existed at `revision`, or if nothing did,
+    /// what existed at the compaction. A compaction counts as carried out, and etcd's
+    /// memory of what it computed at past compactions is left out.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Compacted`], in some releases also for the very revision that was
+    /// compacted; [`StoreError::FutureRevision`].
+    pub fn hash_in(&self, revision: i64, view: View) -> Result<u32, StoreError> {
+        let View {
+            revision: newest,
+            compacted,
+        } = view;
+        let hashes_compacted = self.options.version.profile().hashes_compacted_revision;
+        if revision > 0 && (revision < compacted || revision == compacted && !hashes_compacted) {
             return Err(StoreError::Compacted);
         }
-        let at = if revision > 0 {
-            At::Revision(revision)
-        } else {
-            At::Now
-        };
-        let mut hash = Fnv::default();
-        self.index.visit(KeyRange::From(b""), at, |record| {
-            hash.bytes(record.key());
-            hash.bytes(record.value());
-            let numbers = [
-                record.create_revision(),
-                record.mod_revision(),
-                record.version(),
-                record.lease(),
-            ];
-            for number in numbers {
-                hash.bytes(&number.to_le_bytes());
+        if revision > newest {
+            return Err(StoreError::FutureRevision);
+        }
+        let revision = if revision == 0 { newest } else { revision };
+        let mut older: Vec<&Record> = Vec::new();
+        let mut kept = 0;
+        self.index.visit(ALL, At::Revision(revision), |record| {
+            kept += 1;
+            if record.mod_revision() <= compacted {
+                older.push(record);
             }
         });
-        Ok(hash.0)
-    }
-}
-
-/// The hash FNV-1a with 32 bits.
-struct Fnv(u32);
-
-impl Default for Fnv {
-    fn default() -> Self {
-        Fnv(0x811c_9dc5)
-    }
-}
-
-impl Fnv {
-    fn bytes(&mut self, bytes: &[u8]) {
-        let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_le_bytes();
-        for &byte in length.iter().chain(bytes) {
-            self.0 = (self.0 ^ u32::from(byte)).wrapping_mul(0x0100_0193);
+        if kept == 0 && compacted > 0 {
+            let at = At::Revision(compacted);
+            self.index.visit(ALL, at, |record| older.push(record));
+            older.retain(|record| record.mod_revision() <= revision);
         }
+        older.sort_unstable_by_key(|record| (record.mod_revision(), record.sub_revision()));
+        let newer = self.events(compacted + 1);
+        let newer = newer.take_while(|record| record.mod_revision() <= revision);
+        let mut hash = CRC.digest();
+        hash.update(BUCKET);
+        let mut value = Vec::new();
+        for record in older.into_iter().chain(newer) {
+            value.clear();
+            hash.update(&place(record));
+            if record.is_tombstone() {
+                hash.update(b"t");
+            }
+            stored(record)
+                .encode(&mut value)
+                .expect("a vector grows as needed");
+            hash.update(&value);
+        }
+        Ok(hash.finalize())
+    }
+}
+
+const CRC: Crc<u32, Table<16>> = Crc::<u32, Table<16>>::new(&CRC_32_ISCSI);
+
+/// The name of the table in which etcd keeps its keys.
+const BUCKET: &[u8] = b"key";
+
+const ALL: KeyRange<'static> = KeyRange::From(b"");
+
+/// By what etcd finds a record (`BucketKeyToBytes` in etcd's
+/// `server/storage/mvcc/revision.go`), but for the mark of a deletion.
+fn place(record: &Record) -> [u8; 17] {
+    let mut place = [b'_'; 17];
+    place[..8].copy_from_slice(&record.mod_revision().to_be_bytes());
+    place[9..].copy_from_slice(&record.sub_revision().to_be_bytes());
+    place
+}
+
+/// What etcd keeps of a record: of a deletion the key alone.
+fn stored(record: &Record) -> PbKeyValue {
+    match record.is_tombstone() {
+        true => PbKeyValue {
+            key: record.key().to_vec(),
+            ..Default::default()
+        },
+        false => record.key_value(),
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use etcd_recipes::campaign::plan::RunPlan;
 use etcd_recipes::campaign::simulate::{RunError, RunReport};
 use etcd_recipes::campaign::sweep::{Summary, sweep};
+use etcd_sim::fault::FaultKind;
 use etcd_sim::plan::Profile;
 use indicatif::ProgressBar;
 
@@ -22,6 +23,9 @@ use crate::stopwatch::Stopwatch;
 
 /// So many runs that are not valid are told in full; the others are counted.
 const TOLD_MAX: usize = 3;
+
+/// What cannot occur where there are no watches.
+const WATCHES_BROKEN: &str = FaultKind::BreakWatches { client: 0 }.name();
 
 /// So many runs are planned at a time.
 const PLANNED_MAX: u64 = 1_000;
@@ -75,6 +79,7 @@ impl Progress<'_> {
         let campaign = self.campaign;
         let seeds = campaign.seeds.clone();
         let kinds = Profile::kinds(self.campaign.members);
+        let kinds = kinds.filter(|kind| workload.has_watches() || *kind != WATCHES_BROKEN);
         let (mut summary, stopwatch) = (Summary::expecting(kinds), Stopwatch::start());
         let bar = progress::bar(workload.name(), seeds.end - seeds.start);
         let mut goes_on = true;
