@@ -66,8 +66,8 @@ pub(crate) fn is_of(history: &History) -> bool {
     let mut invoked = history
         .events()
         .iter()
-        .filter(|event| event.process != Process::Nemesis && event.kind == EventKind::Invoke);
-    invoked.any(|event| event.f == "read" || event.f == "transfer")
+        .filter(|event| event.process() != Process::Nemesis && event.kind() == EventKind::Invoke);
+    invoked.any(|event| event.f() == "read" || event.f() == "transfer")
 }
 
 /// Decides whether all reads see accounts that add up.
@@ -84,7 +84,7 @@ pub fn check(history: &History) -> Result<Verdict, HistoryError> {
     let operations = history.operations();
     let mut reads = Vec::new();
     for operation in &operations {
-        match operation.invoke.f.as_ref() {
+        match operation.invoke.f() {
             "transfer" => {}
             "read" => {
                 if let Some(ok) = operation.ok() {
@@ -121,17 +121,17 @@ type Balances = Vec<(String, Option<i64>)>;
 fn balances(event: &Event) -> Result<Balances, HistoryError> {
     let expected = "an object with the balance of each account, a whole number";
     let pairs: Pairs = event
-        .value
+        .value()
         .parse()
         .map_err(|error| HistoryError::value(event, expected, &error))?;
     let mut seen = BTreeSet::new();
     if let Some((twice, _)) = pairs.0.iter().find(|(account, _)| !seen.insert(account)) {
         let problem = Problem::Value {
-            f: event.f.to_string(),
+            f: event.f().to_string(),
             expected,
             detail: format!("the account {twice:?} stands there twice"),
         };
-        return Err(HistoryError::at(event.line, problem));
+        return Err(HistoryError::at(event.line(), problem));
     }
     Ok(pairs.0)
 }

@@ -100,7 +100,7 @@ impl<'h> Object<'h> for Counters<'h> {
         let number = || keyed.parse::<i64>(event, NUMBER);
         let result = |event: &'h Event| Keyed::of(event)?.parse::<i64>(event, NUMBER);
         let result = || operation.ok().map(result).transpose();
-        let (ask, answer) = match event.f.as_ref() {
+        let (ask, answer) = match event.f() {
             "read" => (Ask::Read, result()?),
             "add" => (Ask::AddAndGet(number()?), None),
             "increment" => (Ask::AddAndGet(1), None),

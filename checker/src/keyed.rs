@@ -27,12 +27,12 @@ impl<'h> Keyed<'h> {
             #[serde(borrow, default)]
             value: Option<&'h RawValue>,
         }
-        let text = event.value.as_str();
+        let text = event.value().as_str();
         if !text.starts_with('{') {
             let value = text;
             return Ok(Self { key: None, value });
         }
-        let fields: Fields<'h> = event.value.parse().map_err(|error| {
+        let fields: Fields<'h> = event.value().parse().map_err(|error| {
             let expected = "a value, or an object with a \"key\" and a \"value\"";
             HistoryError::value(event, expected, &error)
         })?;
@@ -103,8 +103,8 @@ pub(crate) fn unknown_operation(
 ) -> HistoryError {
     let problem = Problem::UnknownOperation {
         model,
-        f: event.f.to_string(),
+        f: event.f().to_string(),
         known,
     };
-    HistoryError::at(event.line, problem)
+    HistoryError::at(event.line(), problem)
 }

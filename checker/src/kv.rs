@@ -119,7 +119,7 @@ impl<'h> Object<'h> for Map<'h> {
         let event = operation.invoke;
         let keyed = Keyed::of(event)?;
         let ok = operation.ok().map(Keyed::of).transpose()?;
-        let (ask, answer) = match event.f.as_ref() {
+        let (ask, answer) = match event.f() {
             "get" => {
                 let got = ok.map(|ok| Answer::Got(self.or_absent(value(ok.value))));
                 (Ask::Get, got)
@@ -137,7 +137,7 @@ impl<'h> Object<'h> for Map<'h> {
             }
             _ => return Err(unknown_operation(event, "kv", KNOWN)),
         };
-        let is_alone = matches!(event.f.as_ref(), "get" | "delete");
+        let is_alone = matches!(event.f(), "get" | "delete");
         let key = match keyed.key {
             Some(key) => key,
             // A key alone.

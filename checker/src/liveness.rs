@@ -29,18 +29,18 @@ pub(crate) struct Deadline {
 impl Deadline {
     pub(crate) fn of(history: &History) -> Option<Self> {
         let is_mark = |event: &&crate::history::Event| {
-            event.process == Process::Nemesis && event.f == LIVENESS_DEADLINE
+            event.process() == Process::Nemesis && event.f() == LIVENESS_DEADLINE
         };
         let index = history.events().iter().rposition(|event| is_mark(&event))?;
         let event = &history.events()[index];
         let bound_ns = event
-            .value
+            .value()
             .parse::<MarkValue>()
             .ok()
             .and_then(|value| value.bound_ns);
         Some(Self {
             index,
-            time: event.time,
+            time: event.time(),
             bound_ns,
         })
     }
@@ -58,8 +58,8 @@ impl Deadline {
 
     /// `dequeue by process 4, invoked at 1.203000 s, had not finished ...`
     pub(crate) fn sentence(&self, operation: &Operation<'_>) -> String {
-        let invoked = Seconds(operation.invoke.time);
-        let (f, process) = (&operation.invoke.f, operation.process());
+        let invoked = Seconds(operation.invoke.time());
+        let (f, process) = (operation.invoke.f(), operation.process());
         let deadline = match self.bound_ns {
             Some(bound) => format!("{} after the last fault healed", Seconds(bound)),
             None => format!(

@@ -62,7 +62,7 @@ pub fn check(history: &History) -> Result<Verdict, HistoryError> {
         let asked = micro(operation.invoke)?;
         let only_reads = asked.iter().all(|micro| micro.kind == Action::Read);
         let only_writes = asked.iter().all(|micro| micro.kind == Action::Write);
-        let is_fitting = match operation.invoke.f.as_ref() {
+        let is_fitting = match operation.invoke.f() {
             "read" => only_reads,
             "write" => only_writes,
             "txn" => only_reads || only_writes,
@@ -74,7 +74,7 @@ pub fn check(history: &History) -> Result<Verdict, HistoryError> {
         }
         if only_writes && !asked.is_empty() {
             for micro in asked {
-                let line = operation.invoke.line;
+                let line = operation.invoke.line();
                 let earlier = written.insert(keys.number(micro.key.clone()), line);
                 if let Some(earlier) = earlier {
                     let key = micro.key;
@@ -126,11 +126,11 @@ const EXPECTED: &str =
 
 fn unfit(event: &Event, detail: String) -> HistoryError {
     let problem = Problem::Value {
-        f: event.f.to_string(),
+        f: event.f().to_string(),
         expected: EXPECTED,
         detail,
     };
-    HistoryError::at(event.line, problem)
+    HistoryError::at(event.line(), problem)
 }
 
 /// What a read asked for, in order, and what it saw.

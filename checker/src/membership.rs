@@ -77,7 +77,7 @@ impl<'h> Object<'h> for Groups<'h> {
         let mut keyed = Keyed::of(event)?;
         let group = self.names.number(keyed.key.take().unwrap_or_default());
         let mut member = || self.members.number(keyed.text().unwrap_or_default());
-        let ask = match event.f.as_ref() {
+        let ask = match event.f() {
             "join" => Ask::Join(member()),
             "leave" | "expire" => Ask::Leave(member()),
             "members" => Ask::Members,
@@ -115,7 +115,7 @@ impl<'h> Object<'h> for Groups<'h> {
     }
 
     fn may_wait(operation: &Operation<'h>) -> bool {
-        operation.invoke.f == "expire"
+        operation.invoke.f() == "expire"
     }
 }
 

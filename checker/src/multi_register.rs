@@ -110,7 +110,7 @@ impl<'h> Object<'h> for MultiRegister<'h> {
 
     fn call(&mut self, operation: &Operation<'h>) -> Result<(Txn, Option<Vec<u32>>), HistoryError> {
         let event = operation.invoke;
-        if event.f != "txn" {
+        if event.f() != "txn" {
             return Err(unknown_operation(event, "multi-register", "txn"));
         }
         let mut micro = Vec::new();
@@ -142,10 +142,11 @@ impl<'h> MultiRegister<'h> {
     /// Puts keys that a transaction has in common into one group.
     fn group(&mut self, history: &'h History) -> Result<(), HistoryError> {
         let mut parents: Vec<u32> = Vec::new();
-        let invoked =
-            |event: &&Event| event.process != Process::Nemesis && event.kind == EventKind::Invoke;
+        let invoked = |event: &&Event| {
+            event.process() != Process::Nemesis && event.kind() == EventKind::Invoke
+        };
         for event in history.events().iter().filter(invoked) {
-            if event.f != "txn" {
+            if event.f() != "txn" {
                 return Err(unknown_operation(event, "multi-register", "txn"));
             }
             let mut first = None;
@@ -197,11 +198,11 @@ impl<'h> MultiRegister<'h> {
                 });
         if !fits {
             let problem = crate::history::Problem::Value {
-                f: ok.f.to_string(),
+                f: ok.f().to_string(),
                 expected: "what was asked, with the values of the reads",
                 detail: "it reads and writes something else than the invocation".to_owned(),
             };
-            return Err(HistoryError::at(ok.line, problem));
+            return Err(HistoryError::at(ok.line(), problem));
         }
         let reads = told
             .into_iter()

@@ -32,7 +32,7 @@ pub(crate) fn listed<'h, V: Deserialize<'h>>(
     expected: &'static str,
 ) -> Result<Vec<Listed<'h, V>>, HistoryError> {
     let list: Option<Vec<Listed<'h, V>>> = event
-        .value
+        .value()
         .parse()
         .map_err(|error| HistoryError::value(event, expected, &error))?;
     Ok(list.unwrap_or_default())

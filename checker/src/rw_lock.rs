@@ -104,7 +104,7 @@ impl<'h> Object<'h> for RwLocks<'h> {
             0
         };
         let lock = self.locks.number(asked.lock);
-        let ask = match operation.invoke.f.as_ref() {
+        let ask = match operation.invoke.f() {
             "acquire" => Ask::Acquire,
             "try-acquire" => Ask::TryAcquire,
             "release" => Ask::Release,
@@ -127,7 +127,7 @@ impl<'h> Object<'h> for RwLocks<'h> {
     }
 
     fn may_wait(operation: &Operation<'h>) -> bool {
-        operation.invoke.f == "acquire"
+        operation.invoke.f() == "acquire"
     }
 }
 

@@ -89,7 +89,7 @@ impl<'h> Object<'h> for Semaphores<'h> {
         let keyed = Keyed::of(event)?;
         let permits: Option<u64> = keyed.parse(event, "a number of permits, or null")?;
         let name = keyed.key.unwrap_or_default();
-        let ask = match event.f.as_ref() {
+        let ask = match event.f() {
             "acquire" => Ask::Acquire,
             "try-acquire" => Ask::TryAcquire,
             "release" => Ask::Release,
@@ -110,7 +110,7 @@ impl<'h> Object<'h> for Semaphores<'h> {
     }
 
     fn may_wait(operation: &Operation<'h>) -> bool {
-        operation.invoke.f == "acquire"
+        operation.invoke.f() == "acquire"
     }
 }
 

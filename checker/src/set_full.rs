@@ -161,7 +161,7 @@ impl<'h: 'o, 'o> Sets<'h, 'o> {
         while self.sets.len() <= name as usize {
             self.sets.push(Set::default());
         }
-        match event.f.as_ref() {
+        match event.f() {
             "add" => {
                 let text = keyed.text().unwrap_or(Cow::Borrowed("null"));
                 let number = self.elements.number(text);

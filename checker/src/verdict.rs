@@ -128,7 +128,7 @@ impl Summary {
         // There are few names, and one look-up for each operation takes its time.
         let mut counted: Vec<(&str, Counts)> = Vec::new();
         for operation in operations {
-            let f = operation.invoke.f.as_ref();
+            let f = operation.invoke.f();
             let place = counted.iter().position(|(name, _)| *name == f);
             let place = place.unwrap_or_else(|| {
                 counted.push((f, Counts::default()));
@@ -328,12 +328,12 @@ impl WitnessOperation {
     /// The operation as verdicts show it.
     pub fn of(operation: &Operation<'_>) -> Self {
         let moment = |event: &crate::history::Event| Moment {
-            line: event.line,
-            time_ns: event.time,
+            line: event.line(),
+            time_ns: event.time(),
         };
         Self {
             process: operation.process(),
-            client: operation.invoke.client,
+            client: operation.invoke.client(),
             invoked: moment(operation.invoke),
             completed: operation.completion.map(moment),
             outcome: operation.outcome(),
@@ -404,26 +404,28 @@ fn shortened(mut text: String) -> String {
 
 /// What an operation did, in one line.
 pub(crate) fn describe(operation: &Operation<'_>) -> String {
-    let mut text = operation.invoke.f.to_string();
-    if !operation.invoke.value.is_null() {
+    let mut text = operation.invoke.f().to_string();
+    if !operation.invoke.value().is_null() {
         text += &format!(" {}", shortened(operation.invoke.value_text()));
     }
     let Some(completion) = operation.completion else {
         return text + " -> still open at the end";
     };
-    text += &format!(" -> {}", completion.kind);
-    let repeats = completion.value == operation.invoke.value;
+    text += &format!(" -> {}", completion.kind());
+    let repeats = completion.value() == operation.invoke.value();
     // A dequeue that returns null found the queue empty; other nulls say nothing.
-    if operation.outcome() == Outcome::Ok && completion.f == "dequeue" && completion.value.is_null()
+    if operation.outcome() == Outcome::Ok
+        && completion.f() == "dequeue"
+        && completion.value().is_null()
     {
         text += " (empty)";
-    } else if !completion.value.is_null() && !repeats {
+    } else if !completion.value().is_null() && !repeats {
         text += &format!(" {}", shortened(completion.value_text()));
     }
-    if let Some(revision) = completion.revision {
+    if let Some(revision) = completion.revision() {
         text += &format!(" @{revision}");
     }
-    if let Some(error) = &completion.error {
+    if let Some(error) = &completion.error() {
         text += &format!(" ({error})");
     }
     text

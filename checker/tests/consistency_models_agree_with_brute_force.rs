@@ -6,7 +6,6 @@
 mod replay;
 mod support;
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use etcd_checker::history::{Event, EventKind, Json, Process};
@@ -379,23 +378,17 @@ fn history(object: Object, txns: &[Txn]) -> History {
         });
         serde_json::Value::Array(micro.collect())
     };
-    let event = |txn: &Txn, time, kind| Event {
-        line: 0,
-        time,
-        process: Process::Number(txn.process as u64),
-        client: None,
-        kind,
-        f: Cow::Borrowed("txn"),
+    let event = |txn: &Txn, time, kind| {
         // The completion of an unknown outcome would say what was read.
-        value: match object == Object::Revisions && kind == EventKind::Info {
+        let value = match object == Object::Revisions && kind == EventKind::Info {
             true => Json::NULL,
             false => Json::new(&value(txn)).unwrap(),
-        },
-        revision: (kind == EventKind::Ok && txn.writes().next().is_some())
+        };
+        let revision = (kind == EventKind::Ok && txn.writes().next().is_some())
             .then_some(txn.revision)
-            .filter(|_| object == Object::Revisions),
-        mod_revision: None,
-        error: None,
+            .filter(|_| object == Object::Revisions);
+        let event = Event::new(time, Process::Number(txn.process as u64), kind, "txn");
+        event.with_value(value).with_revision(revision)
     };
     let mut events = Vec::new();
     for txn in txns {
@@ -407,7 +400,7 @@ fn history(object: Object, txns: &[Txn]) -> History {
         };
         events.push(event(txn, txn.returned, kind));
     }
-    events.sort_by_key(|event| event.time);
+    events.sort_by_key(Event::time);
     History::new(support::header(model), events).unwrap()
 }
 

@@ -3,8 +3,6 @@
 
 mod support;
 
-use std::borrow::Cow;
-
 use etcd_checker::history::{Event, EventKind, Json, Process};
 use etcd_checker::verdict::Isolation;
 use etcd_checker::{Consistency, History, Model, Options, Verdict, check_with};
@@ -40,22 +38,15 @@ fn micro_operations(model: &str, short: &str) -> serde_json::Value {
 /// the other, or all at once and then each by a process of its own.
 fn history(model: &str, at_once: bool, short: &[&str]) -> History {
     let mut events = Vec::new();
-    let event = |process: u64, kind: &str, value: &serde_json::Value| Event {
-        line: 0,
-        time: 0,
-        process: Process::Number(process),
-        client: None,
-        kind: match kind {
+    let event = |process: u64, kind: &str, value: &serde_json::Value| {
+        let kind = match kind {
             "invoke" => EventKind::Invoke,
             "ok" => EventKind::Ok,
             "fail" => EventKind::Fail,
             _ => EventKind::Info,
-        },
-        f: Cow::Borrowed("txn"),
-        value: Json::new(value).unwrap(),
-        revision: None,
-        mod_revision: None,
-        error: None,
+        };
+        let event = Event::new(0, Process::Number(process), kind, "txn");
+        event.with_value(Json::new(value).unwrap())
     };
     let mut ends = Vec::new();
     for (number, short) in (0..).zip(short) {
@@ -261,9 +252,9 @@ fn planted(object: Object, seed: u64, plant: impl Fn(&str) -> Option<String>) ->
     let (header, mut events) = history.into_parts();
     let middle = events.len() / 2;
     let changed = events[middle..].iter_mut().find_map(|event| {
-        let told = (event.kind == EventKind::Ok).then(|| plant(event.value.as_str()))??;
+        let told = (event.kind() == EventKind::Ok).then(|| plant(event.value().as_str()))??;
         let value = serde_json::value::RawValue::from_string(told).unwrap();
-        event.value = Json::new(&value).unwrap();
+        event.set_value(Json::new(&value).unwrap());
         Some(())
     });
     changed?;
@@ -560,10 +551,10 @@ fn assert_minimal(history: &History) {
 fn part_of(history: &History, lines: &[usize]) -> History {
     type Micro = (String, u64, Option<u64>);
     let operations = history.operations();
-    let is_in = |op: &&etcd_checker::history::Operation<'_>| lines.contains(&op.invoke.line);
+    let is_in = |op: &&etcd_checker::history::Operation<'_>| lines.contains(&op.invoke.line());
     let taken: Vec<_> = operations.iter().filter(is_in).collect();
     let micro = |event: &etcd_checker::history::Event| -> Vec<Micro> {
-        serde_json::from_str(event.value.as_str()).unwrap()
+        serde_json::from_str(event.value().as_str()).unwrap()
     };
     let completions = taken.iter().filter_map(|op| op.completion);
     let written: Vec<Micro> = completions
@@ -580,7 +571,7 @@ fn part_of(history: &History, lines: &[usize]) -> History {
         if taken.iter().any(|op| op.completed == at) {
             let mut kept = micro(&event);
             kept.retain(is_known);
-            event.value = etcd_checker::history::Json::new(&kept).unwrap();
+            event.set_value(etcd_checker::history::Json::new(&kept).unwrap());
         } else if !taken.iter().any(|op| op.invoked == at) {
             continue;
         }
@@ -595,19 +586,19 @@ fn a_long_history_of_registers_is_decided_without_real_time() {
     let random = &mut support::Random(1);
     let valid = busy_transactions(random, Object::Register, 20_000, 10);
     let fault = |event: &etcd_checker::history::Event| {
-        let (open, close) = register_read(event.value.as_str())?;
-        let text = event.value.as_str();
+        let (open, close) = register_read(event.value().as_str())?;
+        let text = event.value().as_str();
         Some(format!("{}null{}", &text[..open], &text[close..]))
     };
     let (header, mut events) = valid.into_parts();
     let middle = events.len() / 2;
-    let is_answer = |event: &etcd_checker::history::Event| event.kind == EventKind::Ok;
+    let is_answer = |event: &etcd_checker::history::Event| event.kind() == EventKind::Ok;
     let at =
         (middle..events.len()).find(|at| is_answer(&events[*at]) && fault(&events[*at]).is_some());
     let at = at.expect("somebody read what was written");
     let text = fault(&events[at]).unwrap();
     let value = serde_json::value::RawValue::from_string(text).unwrap();
-    events[at].value = etcd_checker::history::Json::new(&value).unwrap();
+    events[at].set_value(etcd_checker::history::Json::new(&value).unwrap());
     let history = History::new(header, events).unwrap();
     for model in [Consistency::Serializable, Consistency::SnapshotIsolation] {
         let verdict = judge(&history, model);
@@ -623,9 +614,9 @@ fn written_long_before(seed: u64, key: &str, value: u64) -> Option<u64> {
     let history = busy_transactions(&mut support::Random(seed), Object::Register, 2_000, 10);
     let (_, events) = history.into_parts();
     let mut values: Vec<u64> = Vec::new();
-    for event in events.iter().filter(|event| event.kind == EventKind::Ok) {
+    for event in events.iter().filter(|event| event.kind() == EventKind::Ok) {
         let micro: Vec<(String, u64, Option<u64>)> =
-            serde_json::from_str(event.value.as_str()).unwrap();
+            serde_json::from_str(event.value().as_str()).unwrap();
         let of_key = micro
             .iter()
             .filter(|(f, of, _)| f == "w" && of.to_string() == key);

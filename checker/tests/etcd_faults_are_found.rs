@@ -3,6 +3,7 @@
 
 mod support;
 
+use etcd_checker::history::{Event, EventKind, Process};
 use etcd_checker::verdict::Class;
 use etcd_checker::{Model, Verdict, check};
 use support::etcd::{etcd_history, ops};
@@ -774,14 +775,9 @@ fn compactions_by_the_environment_are_possible_from_the_first_one_on() {
 /// nanoseconds.
 fn with_mark(ops: &[support::Op], name: &'static str, time: u64) -> etcd_checker::History {
     let (header, mut events) = etcd_history(ops).into_parts();
-    let mark = etcd_checker::history::Event {
-        time,
-        process: etcd_checker::history::Process::Nemesis,
-        kind: etcd_checker::history::EventKind::Info,
-        f: name.into(),
-        ..events[0].clone()
-    };
+    let (process, kind) = (Process::Nemesis, EventKind::Info);
+    let mark = Event::new(time, process, kind, name).with_value(events[0].value().clone());
     events.push(mark);
-    events.sort_by_key(|event| event.time);
+    events.sort_by_key(Event::time);
     etcd_checker::History::new(header, events).unwrap()
 }

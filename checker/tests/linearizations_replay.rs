@@ -30,7 +30,7 @@ fn locks_are_granted_used_and_freed_in_the_order() {
         let mut history = locks(&mut random, service);
         if number % 4 == 0 {
             let (header, mut events) = history.into_parts();
-            events.retain(|event| event.process != Process::Nemesis);
+            events.retain(|event| event.process() != Process::Nemesis);
             history = History::new(header, events).unwrap();
         }
         let model = Model::of(&history).unwrap();
@@ -150,5 +150,5 @@ fn has_tokens(history: &History) -> bool {
     history
         .events()
         .iter()
-        .any(|event| event.f.ends_with("lock"))
+        .any(|event| event.f().ends_with("lock"))
 }

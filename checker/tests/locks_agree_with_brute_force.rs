@@ -60,7 +60,7 @@ struct Written {
 }
 
 fn value(event: &Event) -> Value {
-    serde_json::from_str(event.value.as_str()).unwrap()
+    serde_json::from_str(event.value().as_str()).unwrap()
 }
 
 /// All kinds of violation that the history has, and whether a holding overlaps with
@@ -68,9 +68,9 @@ fn value(event: &Event) -> Value {
 fn replay(history: &History) -> (BTreeSet<&'static str>, bool) {
     let events = history.events();
     let mut deletions = BTreeMap::new();
-    let watched = events.iter().find(|event| event.f == "keys-watched");
+    let watched = events.iter().find(|event| event.f() == "keys-watched");
     let known_through = watched.map_or(0, |event| value(event)["through"].as_i64().unwrap());
-    for event in events.iter().filter(|event| event.f == "key") {
+    for event in events.iter().filter(|event| event.f() == "key") {
         let key = value(event);
         if let Some(deleted) = key["deleted"].as_i64() {
             let with_lease = key["with_lease"].as_bool().unwrap();
@@ -83,34 +83,34 @@ fn replay(history: &History) -> (BTreeSet<&'static str>, bool) {
     }
     let marked: BTreeSet<i64> = events
         .iter()
-        .filter(|event| event.f == "key")
+        .filter(|event| event.f() == "key")
         .map(|event| value(event)["token"].as_i64().unwrap())
         .collect();
     let mut open: BTreeMap<u64, usize> = BTreeMap::new();
     let (mut holds, mut writes): (Vec<Hold>, Vec<Written>) = (Vec::new(), Vec::new());
     let mut unlocks = Vec::new();
     for (index, event) in events.iter().enumerate() {
-        let Process::Number(process) = event.process else {
+        let Process::Number(process) = event.process() else {
             continue;
         };
-        if event.kind == EventKind::Invoke {
+        if event.kind() == EventKind::Invoke {
             open.insert(process, index);
-            if event.f == "unlock" {
+            if event.f() == "unlock" {
                 unlocks.push((value(event)["token"].as_i64().unwrap(), index, process));
             }
             continue;
         }
         let asked = open[&process];
         let argument = value(&events[asked]);
-        if event.kind != EventKind::Ok {
+        if event.kind() != EventKind::Ok {
             continue;
         }
-        match event.f.as_ref() {
+        match event.f() {
             "lock" => holds.push(Hold {
                 name: argument["lock"].as_str().unwrap().to_owned(),
                 is_exclusive: argument["mode"] != "read",
                 token: value(event).as_i64().unwrap(),
-                owned_at: event.revision.unwrap(),
+                owned_at: event.revision().unwrap(),
                 asked,
                 granted: index,
                 unlock_invoked: None,
@@ -126,7 +126,7 @@ fn replay(history: &History) -> (BTreeSet<&'static str>, bool) {
             "write" if value(event) == json!(true) => writes.push(Written {
                 token: argument["token"].as_i64().unwrap(),
                 is_guarded: argument["guarded"].as_bool().unwrap(),
-                revision: event.revision.unwrap(),
+                revision: event.revision().unwrap(),
                 invoked: asked,
             }),
             _ => {}
@@ -145,10 +145,10 @@ fn replay(history: &History) -> (BTreeSet<&'static str>, bool) {
         if let Some(&(_, index, process)) = unlocks.iter().find(is_its) {
             hold.unlock_invoked = Some(index);
             let end = (index + 1..events.len())
-                .find(|end| events[*end].process == Process::Number(process));
-            let ok = end.filter(|end| events[*end].kind == EventKind::Ok);
+                .find(|end| events[*end].process() == Process::Number(process));
+            let ok = end.filter(|end| events[*end].kind() == EventKind::Ok);
             hold.unlock_returned = ok;
-            hold.unlocked_at = ok.and_then(|end| events[end].revision);
+            hold.unlocked_at = ok.and_then(|end| events[end].revision());
         }
     }
     let mut kinds = BTreeSet::new();
@@ -205,7 +205,7 @@ fn judge_grants(
         if let Some((_, deleted, false)) = hold.deleted {
             let seen = events[..hold.unlock_invoked.unwrap_or(events.len())]
                 .iter()
-                .filter_map(|event| event.revision)
+                .filter_map(Event::revision)
                 .max();
             if hold.unlock_invoked.is_none() || seen.is_some_and(|seen| deleted <= seen) {
                 kinds.insert("key-deleted");
@@ -262,20 +262,21 @@ fn spoil(random: &mut Random, events: &mut [Event]) {
         let index = random.below(events.len());
         let other = random.below(events.len());
         let shift = random.below(7) as i64 - 3;
-        let (f, kind) = (events[index].f.clone(), events[index].kind);
-        match (f.as_ref(), kind) {
+        let (f, kind) = (events[index].f().to_owned(), events[index].kind());
+        match (f.as_str(), kind) {
             ("lock", EventKind::Ok) if random.one_in(3) => {
                 renumber(events, index, 1 + random.below(6) as i64);
             }
             ("lock", EventKind::Ok) if random.one_in(2) => {
-                let revision = events[index].revision.unwrap_or(0);
-                events[index].revision = Some((revision + shift).max(0));
+                let revision = events[index].revision().unwrap_or(0);
+                events[index].set_revision(Some((revision + shift).max(0)));
             }
             ("lock", EventKind::Ok)
-                if events[other].f == "lock" && events[other].kind == EventKind::Ok =>
+                if events[other].f() == "lock" && events[other].kind() == EventKind::Ok =>
             {
-                events[index].value = events[other].value.clone();
-                events[index].revision = events[other].revision;
+                let other = events[other].clone();
+                events[index].set_value(other.value().clone());
+                events[index].set_revision(other.revision());
             }
             ("key", _) => {
                 let mut key = value(&events[index]);
@@ -294,16 +295,16 @@ fn spoil(random: &mut Random, events: &mut [Event]) {
                         }
                     }
                 }
-                events[index].value = Json::new(&key).unwrap();
+                events[index].set_value(Json::new(&key).unwrap());
             }
             ("unlock" | "write", EventKind::Ok) => {
-                let revision = events[index].revision.unwrap_or(0);
-                events[index].revision = Some((revision + shift).max(0));
+                let revision = events[index].revision().unwrap_or(0);
+                events[index].set_revision(Some((revision + shift).max(0)));
             }
             ("write", EventKind::Invoke) => {
                 let mut write = value(&events[index]);
                 write["guarded"] = json!(!write["guarded"].as_bool().unwrap());
-                events[index].value = Json::new(&write).unwrap();
+                events[index].set_value(Json::new(&write).unwrap());
             }
             _ => {}
         }
@@ -319,14 +320,14 @@ fn renumber(events: &mut [Event], lock: usize, by: i64) {
         let mut held = value(event);
         if held["token"] == before {
             held["token"] = json!(after);
-            if event.f == "key" {
+            if event.f() == "key" {
                 (held["deleted"], held["with_lease"]) = (json!(after + 1), json!(true));
             }
-            event.value = Json::new(&held).unwrap();
+            event.set_value(Json::new(&held).unwrap());
         }
     }
-    events[lock].value = Json::new(&after).unwrap();
-    events[lock].revision = Some(after);
+    events[lock].set_value(Json::new(&after).unwrap());
+    events[lock].set_revision(Some(after));
 }
 
 #[test]
@@ -408,7 +409,7 @@ fn without_the_ends_of_the_keys_an_overlap_is_unknown() {
             ..Service::draw(&mut random)
         };
         let (header, mut events) = locks(&mut random, service).into_parts();
-        events.retain(|event| event.process != Process::Nemesis);
+        events.retain(|event| event.process() != Process::Nemesis);
         let history = History::new(header, events).unwrap();
         let (_, overlaps) = replay(&history);
         let verdict = check(&history, Model::of(&history).unwrap()).unwrap();

@@ -15,7 +15,7 @@ fn read(text: &str) -> Result<String, String> {
         .map_err(|error| error.to_string())?;
     let mut out = format!("{format} {:?}\n", history.header().model);
     for event in history.events() {
-        out += &format!("{:>2} ", event.line);
+        out += &format!("{:>2} ", event.line());
         let mut line = Vec::new();
         event.write_line(&mut line).unwrap();
         out += &String::from_utf8(line).unwrap();

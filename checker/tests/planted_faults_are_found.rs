@@ -36,7 +36,7 @@ fn dequeues(history: &History) -> Vec<(usize, usize)> {
     let operations = history.operations();
     let got = operations
         .iter()
-        .filter(|op| op.invoke.f == "dequeue" && op.ok().is_some_and(|ok| !ok.value.is_null()));
+        .filter(|op| op.invoke.f() == "dequeue" && op.ok().is_some_and(|ok| !ok.value().is_null()));
     let mut dequeues: Vec<(usize, usize)> = got.map(|op| (op.invoked, op.completed)).collect();
     dequeues.sort_by_key(|(_, completed)| *completed);
     dequeues
@@ -98,8 +98,10 @@ fn a_swapped_pair_of_values_is_found() {
             .nth(60)
             .unwrap();
         let verdict = verdict_after(&history, |events| {
-            let value = events[first.1].value.clone();
-            events[first.1].value = std::mem::replace(&mut events[second.1].value, value);
+            let value = events[first.1].value().clone();
+            let other = events[second.1].value().clone();
+            events[first.1].set_value(other);
+            events[second.1].set_value(value);
         });
         assert_found(&verdict, &["VOrd", "VFresh"]);
     }
@@ -134,7 +136,8 @@ fn a_value_that_is_given_twice_is_found() {
             continue;
         }
         let verdict = verdict_after(&history, |events| {
-            events[dequeues[first].1].value = events[dequeues[second].1].value.clone();
+            let value = events[dequeues[second].1].value().clone();
+            events[dequeues[first].1].set_value(value);
         });
         assert_found(&verdict, &["VRepeat", "VFresh"]);
     }
@@ -148,13 +151,13 @@ fn a_queue_that_calls_itself_empty_is_found() {
         let dequeues = dequeues(&history);
         // The queue holds at least 8 values once it has been filled.
         let (_, completed) = dequeues[dequeues.len() / 4 + random.below(dequeues.len() / 4)];
-        let verdict = verdict_after(&history, |events| events[completed].value = Json::NULL);
+        let verdict = verdict_after(&history, |events| events[completed].set_value(Json::NULL));
         assert_found(&verdict, &["VOrd-lost", "VWit-lost", "VWit"]);
     }
 }
 
 fn parse(event: &Event) -> Vec<MicroOperation<'_>> {
-    event.value.parse().unwrap()
+    event.value().parse().unwrap()
 }
 
 /// Replaces a read of `history` by one of the version before the one that it saw,
@@ -164,7 +167,10 @@ fn stale_read(history: &History, random: &mut Random, read_only: bool) -> Option
     let operations = history.operations();
     let candidates: Vec<usize> = operations
         .iter()
-        .filter(|op| op.ok().is_some_and(|ok| ok.revision.is_none() == read_only))
+        .filter(|op| {
+            op.ok()
+                .is_some_and(|ok| ok.revision().is_none() == read_only)
+        })
         .map(|op| op.completed)
         .collect();
     let reader = candidates[candidates.len() / 2 + random.below(candidates.len() / 2)];
@@ -184,20 +190,20 @@ fn stale_read(history: &History, random: &mut Random, read_only: bool) -> Option
     };
     let writer = operations
         .iter()
-        .find(|op| op.ok().is_some_and(|ok| ok.revision == Some(seen)))?;
+        .find(|op| op.ok().is_some_and(|ok| ok.revision() == Some(seen)))?;
     if writer.completed > invoked {
         return None;
     }
     let before = |op: &&etcd_checker::history::Operation<'_>| {
         op.ok()
-            .and_then(|ok| ok.revision)
+            .and_then(Event::revision)
             .is_some_and(|at| at < seen)
     };
     let older = operations
         .iter()
         .filter(|op| writes(op, &key))
         .filter(before)
-        .max_by_key(|op| op.ok().unwrap().revision)?;
+        .max_by_key(|op| op.ok().unwrap().revision())?;
     let older = older.ok().unwrap();
     let value = parse(older).into_iter().find_map(|micro| match micro {
         MicroOperation::Write {
@@ -206,9 +212,9 @@ fn stale_read(history: &History, random: &mut Random, read_only: bool) -> Option
         } if written == key => value,
         _ => None,
     })?;
-    micro[0] = MicroOperation::read(key, value, older.revision.unwrap());
+    micro[0] = MicroOperation::read(key, value, older.revision().unwrap());
     Some(verdict_after(history, |events| {
-        events[reader].value = Json::from(&micro[..]);
+        events[reader].set_value(Json::from(&micro[..]));
     }))
 }
 
@@ -251,12 +257,12 @@ fn an_acknowledged_transaction_that_is_said_to_have_failed_is_found() {
         let operations = history.operations();
         let writer = &operations[10 + random.below(500)];
         if writer.outcome() != Outcome::Ok
-            || writer.completion.is_none_or(|ok| ok.revision.is_none())
+            || writer.completion.is_none_or(|ok| ok.revision().is_none())
         {
             continue;
         }
         let at = writer.completed;
-        let verdict = verdict_after(&history, |events| events[at].kind = EventKind::Fail);
+        let verdict = verdict_after(&history, |events| events[at].set_kind(EventKind::Fail));
         assert_found(&verdict, &["G1a"]);
     }
 }

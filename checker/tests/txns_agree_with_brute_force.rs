@@ -421,7 +421,7 @@ fn check_witness(txns: &[Txn], ops: &[Op], violation: &Violation) -> Option<bool
     }
     let whole = history("transactions", "{}", ops);
     let named = |op: &etcd_checker::verdict::WitnessOperation| {
-        let process = whole.events()[op.invoked.line - 2].process;
+        let process = whole.events()[op.invoked.line - 2].process();
         ops.iter()
             .enumerate()
             .position(|(index, _)| Process::Number(index as u64) == process)

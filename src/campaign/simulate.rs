@@ -323,8 +323,8 @@ mod tests {
         let violation = report.verdict.violation().expect("it never ended");
         assert_eq!(violation.class, etcd_checker::verdict::Class::Liveness);
         let mark = |event: &etcd_checker::history::Event| {
-            event.f == etcd_checker::history::LIVENESS_DEADLINE
-                && event.value.as_str().contains("a busy loop")
+            event.f() == etcd_checker::history::LIVENESS_DEADLINE
+                && event.value().as_str().contains("a busy loop")
         };
         assert!(report.history.events().iter().any(mark));
     }
@@ -381,9 +381,9 @@ mod tests {
                 let driver = u64::from(workload.clients(&plan.parameters));
                 let report = simulate(&plan).unwrap();
                 let end = report.history.events().last().unwrap();
-                assert_eq!((end.client, &*end.f), (Some(driver), last));
-                assert_eq!(end.kind, etcd_checker::history::EventKind::Ok);
-                assert!(last != "dequeue" || end.value.is_null());
+                assert_eq!((end.client(), end.f()), (Some(driver), last));
+                assert_eq!(end.kind(), etcd_checker::history::EventKind::Ok);
+                assert!(last != "dequeue" || end.value().is_null());
             }
         }
     }
@@ -412,8 +412,8 @@ mod tests {
         .unwrap();
         let marks = |name: &str| -> Vec<String> {
             let events = report.history.events().iter();
-            let named = events.filter(|event| event.f == name);
-            named.map(|event| event.value.to_string()).collect()
+            let named = events.filter(|event| event.f() == name);
+            named.map(|event| event.value().to_string()).collect()
         };
         let leaders = marks("leader");
         assert!(leaders[0].starts_with(r#"{"member":"#), "{leaders:?}");
@@ -438,13 +438,13 @@ mod tests {
         for executor in [Executor::BEST, Executor::Tokio] {
             let report = lonely_consumer(executor, FaultKind::KillClient { client: 1 });
             let events = report.history.events();
-            let killed = events.iter().position(|event| event.f == "client-kill");
+            let killed = events.iter().position(|event| event.f() == "client-kill");
             let [fault, end, ..] = &events[killed.expect("the fault is recorded")..] else {
                 panic!("the history ends with the fault");
             };
-            assert_eq!(end.kind, etcd_checker::history::EventKind::Info);
-            assert_eq!((end.client, end.time), (Some(1), fault.time));
-            assert_eq!(end.error.as_deref(), Some("the client's process died"));
+            assert_eq!(end.kind(), etcd_checker::history::EventKind::Info);
+            assert_eq!((end.client(), end.time()), (Some(1), fault.time()));
+            assert_eq!(end.error(), Some("the client's process died"));
         }
     }
 }

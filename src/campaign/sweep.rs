@@ -73,9 +73,9 @@ impl Summary {
             }
         };
         for event in report.history.events() {
-            let by_client = event.process != Process::Nemesis;
-            self.operations += u64::from(by_client && event.kind == EventKind::Invoke);
-            self.unknown_outcomes += u64::from(by_client && event.kind == EventKind::Info);
+            let by_client = event.process() != Process::Nemesis;
+            self.operations += u64::from(by_client && event.kind() == EventKind::Invoke);
+            self.unknown_outcomes += u64::from(by_client && event.kind() == EventKind::Info);
         }
         let network = &report.network;
         self.applied_unanswered += network.applied_unanswered;

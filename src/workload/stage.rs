@@ -501,7 +501,7 @@ mod tests {
         let id = stage.recorder().invoke(0, 0, "enqueue", "value");
         OpenOperation { stage, id }.failed(error, "value");
         let recorder = Arc::into_inner(recorder).unwrap().into_inner().unwrap();
-        recorder.finish().events()[1].kind
+        recorder.finish().events()[1].kind()
     }
 
     #[test]

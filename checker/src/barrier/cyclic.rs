@@ -131,9 +131,9 @@ impl<'o, 'h> Visits<'o, 'h> {
         let mut places = Vec::with_capacity(operations.len());
         let mut leases = Vec::with_capacity(operations.len());
         for operation in operations {
-            let place = match (operation.invoke.f.as_ref(), operation.ok()) {
+            let place = match (operation.invoke.f(), operation.ok()) {
                 ("wait", Some(completion)) => {
-                    let place: Result<Place, _> = completion.value.parse();
+                    let place: Result<Place, _> = completion.value().parse();
                     let expected = "an object with the whole numbers \"round\" and \"index\"";
                     Some(place.map_err(|e| HistoryError::value(completion, expected, &e))?)
                 }
@@ -175,7 +175,7 @@ impl<'o, 'h> Visits<'o, 'h> {
             }
         }
         for (index, operation) in self.operations.iter().enumerate() {
-            if operation.invoke.f == "close" && happened(operation) {
+            if operation.invoke.f() == "close" && happened(operation) {
                 let after = of_lease.get(&self.leases[index]).copied();
                 points.place(self.operations, index, after.unwrap_or(0));
             }
@@ -196,7 +196,7 @@ impl<'o, 'h> Visits<'o, 'h> {
         let mut rounds: BTreeMap<u64, Round> = BTreeMap::new();
         let mut unknown = Vec::new();
         for (index, operation) in self.operations.iter().enumerate() {
-            if operation.invoke.f != "wait" || operation.outcome() == Outcome::Fail {
+            if operation.invoke.f() != "wait" || operation.outcome() == Outcome::Fail {
                 continue;
             }
             if let (Some(place), true) = (self.places[index], counts[index]) {
@@ -230,7 +230,7 @@ impl<'o, 'h> Visits<'o, 'h> {
     fn closed(&self, counts: &[bool]) -> BTreeMap<u64, usize> {
         let mut closed = BTreeMap::new();
         for (index, operation) in self.operations.iter().enumerate() {
-            if operation.invoke.f == "close" && happened(operation) && counts[index] {
+            if operation.invoke.f() == "close" && happened(operation) && counts[index] {
                 closed
                     .entry(self.leases[index])
                     .or_insert(operation.completed);
@@ -347,7 +347,7 @@ fn violation(visits: &Visits<'_, '_>) -> Violation {
         let end = operations[first].completed;
         let waited = |index: &usize| {
             let operation = &operations[*index];
-            operation.invoke.f == "wait"
+            operation.invoke.f() == "wait"
                 && operation.outcome() != Outcome::Fail
                 && operation.invoked < end
                 && end <= operation.completed
@@ -435,7 +435,7 @@ impl Visits<'_, '_> {
 fn find_stuck(history: &History, visits: &Visits<'_, '_>) -> Option<Violation> {
     let deadline = Deadline::of(history)?;
     let mut overdue = deadline.overdue(visits.operations);
-    let waiting = overdue.iter().filter(|op| op.invoke.f == "wait").count();
+    let waiting = overdue.iter().filter(|op| op.invoke.f() == "wait").count();
     let all = vec![true; visits.operations.len()];
     let why = if waiting >= visits.count {
         ", although enough participants had come"
@@ -445,7 +445,7 @@ fn find_stuck(history: &History, visits: &Visits<'_, '_>) -> Option<Violation> {
     ) {
         ", although its round was over"
     } else {
-        overdue.retain(|operation| operation.invoke.f != "wait");
+        overdue.retain(|operation| operation.invoke.f() != "wait");
         ""
     };
     stuck(&deadline, &overdue, why, [])

@@ -85,7 +85,7 @@ impl<'o, 'h> Parties<'o, 'h> {
         for (index, operation) in operations.iter().enumerate() {
             let holder = Holder::of(operation.invoke)?;
             let lease = super::value::lease(operation.invoke)?;
-            match operation.invoke.f.as_ref() {
+            match operation.invoke.f() {
                 "enter" if happened(operation) => {
                     inside.insert(lease, index);
                 }
@@ -124,7 +124,7 @@ impl<'o, 'h> Parties<'o, 'h> {
         let mut unknown = Vec::new();
         let mut spared = Vec::new();
         for (index, operation) in self.operations.iter().enumerate() {
-            if operation.invoke.f != "enter" || operation.outcome() == Outcome::Fail {
+            if operation.invoke.f() != "enter" || operation.outcome() == Outcome::Fail {
                 continue;
             }
             if happened(operation) && counts[index] {
@@ -246,7 +246,7 @@ impl Parties<'_, '_> {
     /// The enters that had been called and not been answered at this event.
     fn present_at(&self, event: usize) -> impl Iterator<Item = usize> {
         let is_present = move |operation: &Operation<'_>| {
-            operation.invoke.f == "enter"
+            operation.invoke.f() == "enter"
                 && operation.outcome() != Outcome::Fail
                 && operation.invoked < event
                 && event <= operation.completed
@@ -261,7 +261,7 @@ fn find_wrong_refusal(parties: &Parties<'_, '_>) -> Option<Violation> {
     let operations = parties.operations;
     let mut changes: Vec<(usize, Change)> = Vec::new();
     for (index, operation) in operations.iter().enumerate() {
-        if operation.invoke.f != "enter" {
+        if operation.invoke.f() != "enter" {
             continue;
         }
         changes.push((operation.invoked, Change::Comes));
@@ -324,7 +324,7 @@ fn wrong_refusal(refused: &Operation<'_>, parties: usize) -> Violation {
 fn find_stuck(history: &History, parties: &Parties<'_, '_>) -> Option<Violation> {
     let deadline = Deadline::of(history)?;
     let mut overdue = deadline.overdue(parties.operations);
-    let waiting = overdue.iter().filter(|op| op.invoke.f == "enter").count();
+    let waiting = overdue.iter().filter(|op| op.invoke.f() == "enter").count();
     let all = vec![true; parties.operations.len()];
     let without = parties.rounds(&all, Some(deadline.index)).search();
     let why = if waiting >= parties.count {
@@ -332,7 +332,7 @@ fn find_stuck(history: &History, parties: &Parties<'_, '_>) -> Option<Violation>
     } else if matches!(without, Search::None(_)) {
         ", although its round had begun"
     } else {
-        overdue.retain(|operation| operation.invoke.f != "enter");
+        overdue.retain(|operation| operation.invoke.f() != "enter");
         ", although everybody had left or was gone"
     };
     stuck(&deadline, &overdue, why, [])

@@ -19,7 +19,7 @@ pub(super) struct Holder {
 
 impl Holder {
     pub(super) fn of(event: &Event) -> Result<Self, HistoryError> {
-        let holder: Result<Option<Self>, _> = event.value.parse();
+        let holder: Result<Option<Self>, _> = event.value().parse();
         let expected = "null or an object with \"lease\", a whole number";
         holder
             .map(Option::unwrap_or_default)
@@ -33,7 +33,7 @@ pub(super) fn lease(event: &Event) -> Result<u64, HistoryError> {
     struct Named {
         lease: u64,
     }
-    let named: Result<Named, _> = event.value.parse();
+    let named: Result<Named, _> = event.value().parse();
     named.map(|named| named.lease).map_err(|error| {
         let expected = "an object with \"lease\", a whole number";
         HistoryError::value(event, expected, &error)

@@ -1,7 +1,7 @@
 //! When revisions happened: bounds by what clients were told, and conflicts between
 //! them.
 
-use crate::history::Operation;
+use crate::history::{Event, Operation};
 use crate::verdict::{Class, Kind, Violation};
 
 use super::extract::{Call, Election};
@@ -119,7 +119,7 @@ fn explain(election: &Election<'_>, known: &Bound, late: &Bound) -> Violation {
                 "{}, so revision {} had not happened before line {}; but {} by line {}",
                 did(election, late),
                 late.revision,
-                election.operations[late.operation].invoke.line,
+                election.operations[late.operation].invoke.line(),
                 told(election, known),
                 line_of_end(election, known),
             );
@@ -200,7 +200,7 @@ fn ended_term(election: &Election<'_>, bound: &Bound) -> Option<usize> {
 
 fn line_of_end(election: &Election<'_>, bound: &Bound) -> usize {
     let completion = election.operations[bound.operation].completion;
-    completion.map_or(0, |event| event.line)
+    completion.map_or(0, Event::line)
 }
 
 /// What the operation was told, as a sentence without its full stop.
@@ -224,7 +224,7 @@ fn told(election: &Election<'_>, bound: &Bound) -> String {
         | Call::Run
         | Call::Write { .. }
         | Call::Mark => {
-            let f = &operation.invoke.f;
+            let f = operation.invoke.f();
             format!("{f} by process {process}, at revision {revision}, was acknowledged")
         }
     }
@@ -240,7 +240,7 @@ fn did(election: &Election<'_>, bound: &Bound) -> String {
         }
         _ => format!(
             "{} by process {process} wrote revision {revision}",
-            operation.invoke.f
+            operation.invoke.f()
         ),
     }
 }

@@ -167,9 +167,9 @@ impl<'h> Election<'h> {
             if let Some(before) = self.proposers.insert(value.clone(), index) {
                 let problem = Problem::ProposedTwice {
                     value: value.into_owned(),
-                    since: self.operations[before].invoke.line,
+                    since: self.operations[before].invoke.line(),
                 };
-                return Err(HistoryError::at(operation.invoke.line, problem));
+                return Err(HistoryError::at(operation.invoke.line(), problem));
             }
         }
         Ok(())
@@ -178,7 +178,7 @@ impl<'h> Election<'h> {
 
 fn call<'h>(operation: &Operation<'h>) -> Result<Call<'h>, HistoryError> {
     let invoke = operation.invoke;
-    Ok(match invoke.f.as_ref() {
+    Ok(match invoke.f() {
         "campaign" => Call::Campaign {
             value: text_of(invoke)?,
             term: match operation.ok() {
@@ -214,7 +214,7 @@ fn call<'h>(operation: &Operation<'h>) -> Result<Call<'h>, HistoryError> {
                 f: other.to_owned(),
                 known: KNOWN,
             };
-            return Err(HistoryError::at(invoke.line, problem));
+            return Err(HistoryError::at(invoke.line(), problem));
         }
     })
 }
@@ -235,7 +235,7 @@ fn record<'h>(
     told_by: usize,
 ) -> Result<(), HistoryError> {
     let Some(ok) = watch.ok() else { return Ok(()) };
-    let parsed: Result<Vec<Change<'h>>, _> = ok.value.parse();
+    let parsed: Result<Vec<Change<'h>>, _> = ok.value().parse();
     for change in parsed.map_err(|error| HistoryError::value(ok, WATCH, &error))? {
         let Change {
             term,
@@ -259,10 +259,10 @@ fn record<'h>(
                 revision,
                 detail,
             };
-            HistoryError::at(ok.line, problem)
+            HistoryError::at(ok.line(), problem)
         })?;
     }
-    writer.cover(ok.revision.unwrap_or(0));
+    writer.cover(ok.revision().unwrap_or(0));
     Ok(())
 }
 
@@ -272,10 +272,10 @@ const ANSWER: &str = r#"null, or an object such as {"term":5,"value":"c1-7","mod
 const WATCH: &str = r#"a list of objects such as {"term":5,"revision":9,"value":"c1-7"}, without value when deleted"#;
 
 fn of_term(event: &Event) -> Result<OfTerm<'_>, HistoryError> {
-    if let Some(of_term) = OfTerm::plain(&event.value) {
+    if let Some(of_term) = OfTerm::plain(event.value()) {
         return Ok(of_term);
     }
-    let parsed = event.value.parse();
+    let parsed = event.value().parse();
     parsed.map_err(|error| HistoryError::value(event, OF_TERM, &error))
 }
 
@@ -283,16 +283,16 @@ fn answer<'h>(operation: &Operation<'h>) -> Result<Option<Answer<'h>>, HistoryEr
     let Some(ok) = operation.ok() else {
         return Ok(None);
     };
-    if let Some(leader) = Leader::plain(&ok.value) {
+    if let Some(leader) = Leader::plain(ok.value()) {
         return Ok(Some(Answer::Leader(leader)));
     }
-    let parsed: Result<Option<Leader<'h>>, _> = ok.value.parse();
+    let parsed: Result<Option<Leader<'h>>, _> = ok.value().parse();
     let leader = parsed.map_err(|error| HistoryError::value(ok, ANSWER, &error))?;
     Ok(Some(leader.map_or(Answer::Vacant, Answer::Leader)))
 }
 
 fn text_of(event: &Event) -> Result<Cow<'_, str>, HistoryError> {
-    let text = event.value.text();
+    let text = event.value().text();
     text.map_err(|error| HistoryError::value(event, "a string or a whole number", &error))
 }
 
@@ -309,9 +309,9 @@ fn optional_text<'de, D: serde::Deserializer<'de>>(
 
 fn wrong(event: &Event, expected: &'static str, detail: &str) -> HistoryError {
     let problem = Problem::Value {
-        f: event.f.to_string(),
+        f: event.f().to_string(),
         expected,
         detail: detail.to_owned(),
     };
-    HistoryError::at(event.line, problem)
+    HistoryError::at(event.line(), problem)
 }

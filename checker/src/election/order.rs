@@ -6,7 +6,7 @@
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use crate::history::Outcome;
+use crate::history::{Event, Outcome};
 use crate::linearization::Linearization;
 use crate::points::Points;
 
@@ -125,7 +125,7 @@ impl Order<'_, '_> {
     fn take_operations(&mut self) {
         let mut resigned = FxHashSet::default();
         for (index, operation, call) in self.election.iter() {
-            let revision = operation.ok().and_then(|ok| ok.revision);
+            let revision = operation.ok().and_then(Event::revision);
             let is_ok = operation.outcome() == Outcome::Ok;
             match call {
                 Call::Resign { term } if operation.outcome() != Outcome::Fail => {

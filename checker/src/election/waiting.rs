@@ -127,7 +127,7 @@ impl<'h> Waiting<'_, 'h> {
         holder: &'s Operation<'h>,
     ) -> Option<(String, &'s Operation<'h>)> {
         let process = holder.process();
-        let f = &holder.invoke.f;
+        let f = holder.invoke.f();
         match holder.outcome() {
             Outcome::Fail | Outcome::Info => {
                 let whose = format!("whose {f} by process {process} had ended with an error");
@@ -165,15 +165,15 @@ impl<'h> Waiting<'_, 'h> {
         struct Struck {
             client: Option<u64>,
         }
-        let Some(client) = operation.invoke.client else {
+        let Some(client) = operation.invoke.client() else {
             return false;
         };
         let later = &self.history.events()[operation.invoked..];
         later.iter().any(|event| {
-            event.process == Process::Nemesis
-                && matches!(event.f.as_ref(), "client-kill" | "client-restart")
+            event.process() == Process::Nemesis
+                && matches!(event.f(), "client-kill" | "client-restart")
                 && event
-                    .value
+                    .value()
                     .parse::<Struck>()
                     .is_ok_and(|struck| struck.client == Some(client))
         })

@@ -8,6 +8,7 @@ use super::message::KeyValue;
 use super::solve::Contradiction;
 use super::timeline::{Difference, State, Version, Wrong};
 use super::watch::Coverage;
+use crate::history::Event;
 use crate::verdict::{Class, Kind, Seconds, Violation};
 
 /// Says what a contradiction is and which operations prove it.
@@ -223,7 +224,7 @@ impl Explainer<'_, '_> {
             return (VANISHED, "it was not there to be deleted".to_owned(), by);
         };
         let seen = self.log.operation(fact.entry);
-        let told = seen.completion.map_or(u64::MAX, |event| event.time);
+        let told = seen.completion.map_or(u64::MAX, Event::time);
         let lease = version.lease;
         let promised = self.lives.must_live_until(lease, seen.completed);
         if let Some((renewal, until)) = promised.filter(|(_, until)| lease != 0 && told < *until) {

@@ -6,6 +6,7 @@ use super::facts::refused_lease;
 use super::kinds::{DEAD_LEASE, LEASE_EARLY, LEASE_KEYS, LEASE_TTL};
 use super::log::{Call, Log, Reply, puts, took};
 use super::order::Order;
+use crate::history::Event;
 use crate::verdict::{Class, Seconds, Violation};
 
 /// How much of a time to live clocks may disagree about: one part in a thousand.
@@ -59,7 +60,7 @@ impl Lives {
 
     fn note(&mut self, log: &Log<'_>, index: usize) {
         let entry = &log.entries[index];
-        let invoked = entry.operation.invoke.time;
+        let invoked = entry.operation.invoke.time();
         let mut with = |lease: i64, note: &mut dyn FnMut(&mut Life)| {
             if let Some(life) = self.leases.get_mut(&lease) {
                 note(life);
@@ -227,7 +228,7 @@ fn find_early(log: &Log<'_>, lives: &Lives) -> Option<Violation> {
                 continue;
             }
             let operation = log.operation(gone);
-            let told = operation.completion.map_or(u64::MAX, |event| event.time);
+            let told = operation.completion.map_or(u64::MAX, Event::time);
             let Some((renewal, until)) = lives.must_live_until(lease, operation.completed) else {
                 continue;
             };

@@ -72,7 +72,7 @@ impl Entry<'_> {
     /// The revision in the header of the answer; 0 without one.
     pub(super) fn header(&self) -> i64 {
         let ok = self.operation.ok();
-        ok.and_then(|event| event.revision).unwrap_or(0)
+        ok.and_then(Event::revision).unwrap_or(0)
     }
 
     /// Whether the answer took a revision of its own.
@@ -152,19 +152,22 @@ impl<'h> Log<'h> {
             );
             let ok = operation.ok();
             let is_refused = ok.is_some_and(|event| refused(event).is_some());
-            if let Some(event) = ok.filter(|event| event.revision.is_none())
+            if let Some(event) = ok.filter(|event| event.revision().is_none())
                 && must_tell
                 && !is_refused
             {
-                let f = event.f.to_string();
-                return Err(HistoryError::at(event.line, Problem::MissingRevision { f }));
+                let f = event.f().to_string();
+                return Err(HistoryError::at(
+                    event.line(),
+                    Problem::MissingRevision { f },
+                ));
             }
             entries.push(Entry { operation, call });
         }
         let facts: Facts = history.header().parameters.parse().unwrap_or_default();
         let is_compaction = |event: &Event| {
-            let by_nemesis = event.process == crate::history::Process::Nemesis;
-            by_nemesis && event.f.starts_with("compaction")
+            let by_nemesis = event.process() == crate::history::Process::Nemesis;
+            by_nemesis && event.f().starts_with("compaction")
         };
         let others_compact_from = match facts.others_compact {
             true => 0,
@@ -183,7 +186,7 @@ impl<'h> Log<'h> {
             granted: granted(&entries),
             entries,
             grants,
-            times: history.events().iter().map(|event| event.time).collect(),
+            times: history.events().iter().map(Event::time).collect(),
             others_compact_from,
         };
         log.find_writers(facts.values_repeat)?;
@@ -231,9 +234,9 @@ impl<'h> Log<'h> {
                 } else if let Some(before) = writers.insert(place, writer) {
                     let problem = Problem::WrittenTwice {
                         value: put.value.to_string(),
-                        since: self.entries[before.entry].operation.invoke.line,
+                        since: self.entries[before.entry].operation.invoke.line(),
                     };
-                    return Err(HistoryError::at(entry.operation.invoke.line, problem));
+                    return Err(HistoryError::at(entry.operation.invoke.line(), problem));
                 }
             }
         }
@@ -253,9 +256,9 @@ fn grants(entries: &[Entry<'_>]) -> Result<FxHashMap<i64, usize>, HistoryError> 
         if let Some(before) = grants.insert(lease.lease, index) {
             let problem = Problem::GrantedTwice {
                 lease: lease.lease,
-                since: entries[before].operation.invoke.line,
+                since: entries[before].operation.invoke.line(),
             };
-            return Err(HistoryError::at(entry.operation.invoke.line, problem));
+            return Err(HistoryError::at(entry.operation.invoke.line(), problem));
         }
     }
     Ok(grants)
@@ -315,7 +318,7 @@ const KNOWN: &str = "range, put, delete, txn, grant, revoke, keep-alive, time-to
 
 fn call<'h>(operation: &Operation<'h>) -> Result<Call<'h>, HistoryError> {
     let event = operation.invoke;
-    Ok(match event.f.as_ref() {
+    Ok(match event.f() {
         "range" => Call::Range(request(event)?, reply(operation)?),
         "put" => Call::Put(request(event)?, reply_or_null(operation)?),
         "delete" => Call::Delete(request(event)?, reply(operation)?),
@@ -339,26 +342,30 @@ fn call<'h>(operation: &Operation<'h>) -> Result<Call<'h>, HistoryError> {
                 f: other.to_owned(),
                 known: KNOWN,
             };
-            return Err(HistoryError::at(event.line, problem));
+            return Err(HistoryError::at(event.line(), problem));
         }
     })
 }
 
 fn request<'h, T: Deserialize<'h>>(event: &'h Event) -> Result<T, HistoryError> {
-    let parsed = event.value.parse();
+    let parsed = event.value().parse();
     parsed.map_err(|error| HistoryError::value(event, "a request of this kind", &error))
 }
 
 fn refused(event: &Event) -> Option<Refusal> {
-    if !event.value.as_str().contains("\"refused\"") {
+    if !event.value().as_str().contains("\"refused\"") {
         return None;
     }
-    event.value.parse().ok().map(|Refused { refused }| refused)
+    event
+        .value()
+        .parse()
+        .ok()
+        .map(|Refused { refused }| refused)
 }
 
 fn reply<'h, T: Deserialize<'h>>(operation: &Operation<'h>) -> Result<Reply<T>, HistoryError> {
     reply_by(operation, |event| {
-        let parsed = event.value.parse();
+        let parsed = event.value().parse();
         parsed.map_err(|error| HistoryError::value(event, "an answer of this kind", &error))
     })
 }
@@ -368,7 +375,7 @@ fn reply_or_null<'h, T: Deserialize<'h> + Default>(
     operation: &Operation<'h>,
 ) -> Result<Reply<T>, HistoryError> {
     match operation.ok() {
-        Some(event) if event.value.is_null() => Ok(Reply::Done(T::default())),
+        Some(event) if event.value().is_null() => Ok(Reply::Done(T::default())),
         _ => reply(operation),
     }
 }
@@ -417,11 +424,11 @@ fn check_results(
     }
     let event = operation.ok().expect("it has a result");
     let problem = Problem::Value {
-        f: event.f.to_string(),
+        f: event.f().to_string(),
         expected: "one result for each operation of the branch",
         detail: "they do not fit".to_owned(),
     };
-    Err(HistoryError::at(event.line, problem))
+    Err(HistoryError::at(event.line(), problem))
 }
 
 /// Every key that a request or an answer names, in order.

@@ -214,7 +214,7 @@ fn judge<'a>(
 fn find_nonsense(log: &Log<'_>, facts: &Facts<'_>) -> Option<Violation> {
     let (entry, how) = facts.nonsense.first()?;
     let operation = log.operation(*entry);
-    let sentence = format!("the answer to a {} {how}", operation.invoke.f);
+    let sentence = format!("the answer to a {} {how}", operation.invoke.f());
     Some(Violation::new(
         Class::Safety,
         NONSENSE,

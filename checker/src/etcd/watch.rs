@@ -107,12 +107,12 @@ impl<'a> Watches<'a> {
             match &entry.call {
                 Call::Watch(watch, reply) => {
                     if let Some(before) = by_name.insert(watch.watch, watches.len()) {
-                        let since = log.operation(watches[before].request).invoke.line;
+                        let since = log.operation(watches[before].request).invoke.line();
                         let problem = Problem::WatchedTwice {
                             watch: watch.watch,
                             since,
                         };
-                        return Err(HistoryError::at(entry.operation.invoke.line, problem));
+                        return Err(HistoryError::at(entry.operation.invoke.line(), problem));
                     }
                     if let Some(stream) = watch.stream {
                         by_stream.entry(stream).or_default().push(watches.len());

@@ -27,12 +27,12 @@ impl HistoryError {
         let text = error.to_string();
         let detail = text.split(" at line ").next().unwrap_or_default();
         let problem = Problem::Value {
-            f: event.f.to_string(),
+            f: event.f().to_string(),
             expected,
             detail: detail.to_owned(),
         };
         Self {
-            line: event.line,
+            line: event.line(),
             // Of the value, until the history says where in the line that is.
             column: Some(error.column().max(1)),
             problem,

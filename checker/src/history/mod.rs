@@ -34,6 +34,7 @@ mod event;
 mod header;
 mod json;
 mod micro;
+mod name;
 mod operation;
 mod places;
 mod plain;
@@ -46,7 +47,6 @@ mod write;
 
 pub(crate) use error::Field;
 pub use error::{HistoryError, Problem, ReadError};
-pub(crate) use event::known_name;
 pub use event::{Event, EventKind, LIVENESS_DEADLINE, Process};
 pub use header::{FORMAT, Header, Source, VERSION};
 pub use json::Json;
@@ -86,10 +86,10 @@ impl History {
     pub fn new(header: Header, mut events: Vec<Event>) -> Result<Self, HistoryError> {
         let mut validator = validate::Validator::default();
         for (index, event) in events.iter_mut().enumerate() {
-            event.line = index + 2;
+            event.set_line(index + 2);
             validator
                 .accept(event)
-                .map_err(|problem| HistoryError::at(event.line, problem))?;
+                .map_err(|problem| HistoryError::at(event.line(), problem))?;
         }
         Ok(Self {
             header,
@@ -122,7 +122,7 @@ impl History {
         let index = self
             .events
             .iter()
-            .position(|event| event.line == error.line);
+            .position(|event| event.line() == error.line);
         let place = index.and_then(|index| self.places.get(index));
         error.column = place.and_then(|place| match error.problem.field() {
             // So far the column is one of the value.

@@ -39,7 +39,7 @@ impl<'h> Operation<'h> {
 
     /// The process. Operations are never the nemesis's.
     pub fn process(&self) -> u64 {
-        match self.invoke.process {
+        match self.invoke.process() {
             Process::Number(number) => number,
             Process::Nemesis => unreachable!("the nemesis has no operations"),
         }
@@ -67,10 +67,10 @@ impl History {
         let mut operations = Vec::with_capacity(self.events.len() / 2 + 1);
         let mut open: PerProcess<Option<usize>> = PerProcess::default();
         for (index, event) in self.events.iter().enumerate() {
-            let Process::Number(process) = event.process else {
+            let Process::Number(process) = event.process() else {
                 continue;
             };
-            if event.kind == EventKind::Invoke {
+            if event.kind() == EventKind::Invoke {
                 *open.of(process) = Some(operations.len());
                 operations.push(Operation {
                     invoke: event,
@@ -83,7 +83,7 @@ impl History {
                 let operation: &mut Operation<'_> = &mut operations[operation];
                 operation.completion = Some(event);
                 operation.completed = index;
-                operation.outcome = match event.kind {
+                operation.outcome = match event.kind() {
                     EventKind::Ok => Outcome::Ok,
                     EventKind::Fail => Outcome::Fail,
                     EventKind::Info | EventKind::Invoke => Outcome::Info,

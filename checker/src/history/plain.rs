@@ -6,9 +6,6 @@
 //! reads them, and finds the words for what is wrong. What is read here, it reads
 //! alike; the tests hold both against each other.
 
-use std::borrow::Cow;
-
-use super::event::known_name;
 use super::read::offset_in;
 use super::scan::{Scanner, put};
 use super::{Event, EventKind, Json, Place, Process};
@@ -22,18 +19,13 @@ pub(super) fn event(line: usize, text: &str) -> Option<(Event, Place)> {
         f: Some(offset_in(text, f)),
         value: value.map(|value| offset_in(text, value) + 1),
     };
-    let event = Event {
-        line,
-        time: fields.time?,
-        process: fields.process?,
-        client: fields.client.flatten(),
-        kind: fields.kind?,
-        f: known_name(Cow::Borrowed(f)),
-        value: value.map_or(Json::NULL, Json::from_line),
-        revision: fields.revision.flatten(),
-        mod_revision: fields.mod_revision.flatten(),
-        error: fields.error.flatten().map(str::to_owned),
-    };
+    let event = Event::new(fields.time?, fields.process?, fields.kind?, f)
+        .with_line(line)
+        .with_client(fields.client.flatten())
+        .with_value(value.map_or(Json::NULL, Json::from_line))
+        .with_revision(fields.revision.flatten())
+        .with_mod_revision(fields.mod_revision.flatten())
+        .with_error(fields.error.flatten());
     Some((event, place))
 }
 

@@ -9,7 +9,6 @@ use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde_json::value::RawValue;
 
 use super::error::{Field, HistoryError, Problem, ReadError};
-use super::event::known_name;
 use super::plain;
 use super::validate::Validator;
 use super::{Event, EventKind, Header, History, Json, Place, Places, Process};
@@ -87,7 +86,7 @@ impl History {
             places.push(place);
         }
         if let Some(last) = events.last() {
-            allow(last.line, bytes)?;
+            allow(last.line(), bytes)?;
         }
         Ok(Self::from_file(header, events, places))
     }
@@ -106,14 +105,7 @@ fn expected_more(events: usize, bytes: u64, length: u64) -> usize {
 /// About how much memory an event takes, in bytes: itself, its place, its entry
 /// in the list of operations, and what it has on the heap.
 pub(crate) fn memory_of(event: &Event) -> usize {
-    let heap = |length: usize| if length == 0 { 0 } else { length.max(8) + 16 };
-    let value = heap(event.value.heap_bytes());
-    let f = match &event.f {
-        Cow::Borrowed(_) => 0,
-        Cow::Owned(text) => heap(text.len()),
-    };
-    let error = event.error.as_ref().map_or(0, |text| heap(text.len()));
-    size_of::<Event>() + size_of::<Place>() / 4 + 24 + value + f + error
+    size_of::<Event>() + size_of::<Place>() / 4 + 24 + event.heap_bytes()
 }
 
 /// An error with the column of what it is about.
@@ -278,18 +270,13 @@ fn parse_event(line: usize, text: &str) -> Result<(Event, Place), Problem> {
         },
         value: fields.value.map(|raw| offset_in(text, raw.get()) + 1),
     };
-    let event = Event {
-        line,
-        time: fields.time,
-        process: fields.process,
-        client: fields.client,
-        kind: fields.kind,
-        f: known_name(fields.f),
-        value: fields.value.map_or(Json::NULL, Json::from_raw),
-        revision: fields.revision,
-        mod_revision: fields.mod_revision,
-        error: fields.error,
-    };
+    let event = Event::new(fields.time, fields.process, fields.kind, &fields.f)
+        .with_line(line)
+        .with_client(fields.client)
+        .with_value(fields.value.map_or(Json::NULL, Json::from_raw))
+        .with_revision(fields.revision)
+        .with_mod_revision(fields.mod_revision)
+        .with_error(fields.error.as_deref());
     Ok((event, place))
 }
 

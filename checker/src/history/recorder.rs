@@ -142,7 +142,7 @@ impl Recorder {
                 EventKind::Fail,
                 Json::NULL,
                 Evidence::NONE,
-                Some(error.into()),
+                Some(&error.into()),
             );
             self.idle.entry(open.client).or_default().push(open.process);
         }
@@ -171,7 +171,7 @@ impl Recorder {
                 EventKind::Info,
                 attempted.into(),
                 evidence,
-                Some(error.into()),
+                Some(&error.into()),
             );
         }
     }
@@ -193,11 +193,8 @@ impl Recorder {
     /// The environment did something, or a mark such as
     /// [`LIVENESS_DEADLINE`](super::LIVENESS_DEADLINE).
     pub fn nemesis(&mut self, time: u64, f: impl Into<Cow<'static, str>>, value: impl Into<Json>) {
-        let event = self.event(time, Process::Nemesis, EventKind::Info, f.into());
-        self.events.push(Event {
-            value: value.into(),
-            ..event
-        });
+        let event = self.event(time, Process::Nemesis, EventKind::Info, &f.into());
+        self.events.push(event.with_value(value));
     }
 
     /// The number of events so far.
@@ -230,35 +227,22 @@ impl Recorder {
         kind: EventKind,
         value: Json,
         evidence: Evidence,
-        error: Option<String>,
+        error: Option<&str>,
     ) {
-        let event = self.event(time, Process::Number(open.process), kind, open.f.clone());
+        let event = self.event(time, Process::Number(open.process), kind, &open.f);
         // etcd has no negative revisions, and a history holds none.
         let known = |revision: Option<i64>| revision.filter(|revision| *revision >= 0);
         let (revision, mod_revision) = (known(evidence.revision), known(evidence.mod_revision));
-        self.events.push(Event {
-            client: Some(open.client),
-            value,
-            revision,
-            mod_revision,
-            error,
-            ..event
-        });
+        let event = event.with_client(open.client).with_value(value);
+        let event = event
+            .with_revision(revision)
+            .with_mod_revision(mod_revision);
+        self.events.push(event.with_error(error));
     }
 
-    fn event(&self, time: u64, process: Process, kind: EventKind, f: Cow<'static, str>) -> Event {
+    fn event(&self, time: u64, process: Process, kind: EventKind, f: &str) -> Event {
         let last = self.events.last();
-        Event {
-            line: last.map_or(2, |event| event.line + 1),
-            time: time.max(last.map_or(0, |event| event.time)),
-            process,
-            client: None,
-            kind,
-            f,
-            value: Json::NULL,
-            revision: None,
-            mod_revision: None,
-            error: None,
-        }
+        let time = time.max(last.map_or(0, Event::time));
+        Event::new(time, process, kind, f).with_line(last.map_or(2, |event| event.line() + 1))
     }
 }

@@ -1,8 +1,7 @@
 //! The rules that the events of every history keep, whatever its model.
 
-use std::borrow::Cow;
-
 use super::error::Problem;
+use super::name::Name;
 use super::{Event, EventKind, PerProcess, Process};
 
 /// Takes the events one by one and refuses the first that breaks a rule.
@@ -19,7 +18,7 @@ enum State {
     #[default]
     Idle,
     Open {
-        f: Cow<'static, str>,
+        f: Name,
         line: usize,
     },
     Ended {
@@ -29,28 +28,31 @@ enum State {
 
 impl Validator {
     pub(crate) fn accept(&mut self, event: &Event) -> Result<(), Problem> {
-        if event.time < self.time {
+        if event.time() < self.time {
             return Err(Problem::TimeGoesBack {
-                time: event.time,
+                time: event.time(),
                 before: self.time,
             });
         }
-        self.time = event.time;
-        for revision in [event.revision, event.mod_revision].into_iter().flatten() {
+        self.time = event.time();
+        for revision in [event.revision(), event.mod_revision()]
+            .into_iter()
+            .flatten()
+        {
             if revision < 0 {
                 return Err(Problem::NegativeRevision { revision });
             }
         }
-        match event.process {
-            Process::Nemesis if event.kind == EventKind::Info => Ok(()),
-            Process::Nemesis => Err(Problem::NemesisKind { kind: event.kind }),
+        match event.process() {
+            Process::Nemesis if event.kind() == EventKind::Info => Ok(()),
+            Process::Nemesis => Err(Problem::NemesisKind { kind: event.kind() }),
             Process::Number(process) => self.step(process, event),
         }
     }
 
     fn step(&mut self, process: u64, event: &Event) -> Result<(), Problem> {
         let state = self.processes.of(process);
-        *state = match (&*state, event.kind) {
+        *state = match (&*state, event.kind()) {
             (State::Ended { line }, _) => {
                 return Err(Problem::ProcessReused {
                     process,
@@ -58,8 +60,8 @@ impl Validator {
                 });
             }
             (State::Idle, EventKind::Invoke) => State::Open {
-                f: event.f.clone(),
-                line: event.line,
+                f: event.name(),
+                line: event.line(),
             },
             (State::Idle, kind) => return Err(Problem::NothingOpen { process, kind }),
             (State::Open { line, .. }, EventKind::Invoke) => {
@@ -68,8 +70,8 @@ impl Validator {
                     since: *line,
                 });
             }
-            (State::Open { f, line }, _) if *f != event.f => {
-                let (found, open) = (event.f.to_string(), f.to_string());
+            (State::Open { f, line }, _) if f.as_str() != event.f() => {
+                let (found, open) = (event.f().to_owned(), f.as_str().to_owned());
                 return Err(Problem::OtherOperation {
                     process,
                     found,
@@ -77,7 +79,7 @@ impl Validator {
                     since: *line,
                 });
             }
-            (State::Open { .. }, EventKind::Info) => State::Ended { line: event.line },
+            (State::Open { .. }, EventKind::Info) => State::Ended { line: event.line() },
             (State::Open { .. }, EventKind::Ok | EventKind::Fail) => State::Idle,
         };
         Ok(())

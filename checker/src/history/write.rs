@@ -68,15 +68,15 @@ struct EventOut<'a> {
 impl<'a> EventOut<'a> {
     fn of(event: &'a Event) -> Self {
         Self {
-            time: event.time,
-            process: event.process,
-            client: event.client,
-            kind: event.kind,
-            f: &event.f,
-            value: &event.value,
-            revision: event.revision,
-            mod_revision: event.mod_revision,
-            error: event.error.as_deref(),
+            time: event.time(),
+            process: event.process(),
+            client: event.client(),
+            kind: event.kind(),
+            f: event.f(),
+            value: event.value(),
+            revision: event.revision(),
+            mod_revision: event.mod_revision(),
+            error: event.error(),
         }
     }
 }

@@ -83,18 +83,12 @@ impl<'b> Collector<'b> {
     /// that goes back, as those of several threads do, is taken for no time.
     pub(super) fn push(&mut self, place: EventPlace, found: Found) -> Result<(), ImportError> {
         self.time = found.time.unwrap_or(self.time + 1).max(self.time);
-        let event = Event {
-            line: place.event.line,
-            time: self.time,
-            process: found.process,
-            client: found.client,
-            kind: found.kind,
-            f: history::known_name(found.f.into()),
-            value: found.value,
-            revision: found.revision,
-            mod_revision: None,
-            error: found.error,
-        };
+        let event = Event::new(self.time, found.process, found.kind, &found.f)
+            .with_line(place.event.line)
+            .with_client(found.client)
+            .with_value(found.value)
+            .with_revision(found.revision)
+            .with_error(found.error.as_deref());
         self.validator.accept(&event).map_err(|problem| {
             let at = match problem.field() {
                 history::Field::Process => place.process,
@@ -105,7 +99,7 @@ impl<'b> Collector<'b> {
         })?;
         self.memory += history::memory_of(&event);
         if self.events.len().is_multiple_of(1 << 12) {
-            self.budget.allow(event.line, self.memory)?;
+            self.budget.allow(event.line(), self.memory)?;
         }
         self.events.push(event);
         self.places.push(history::Place {
@@ -120,14 +114,14 @@ impl<'b> Collector<'b> {
     }
 
     pub(super) fn set_value(&mut self, event: usize, value: Json) {
-        self.events[event].value = value;
+        self.events[event].set_value(value);
     }
 
     /// The value of an event is not what it must be.
     pub(super) fn wrong_value(&self, event: usize, detail: &str) -> Fault {
         let place = self.places.get(event).unwrap_or_default();
         let at = Place {
-            line: self.events[event].line,
+            line: self.events[event].line(),
             column: place.value.unwrap_or(1),
         };
         Fault::malformed(at, detail)

@@ -21,18 +21,18 @@ pub(super) fn finish(mut collector: Collector<'_>, origin: &str) -> Result<Histo
 /// and the value itself, also that of a read that has not read yet.
 fn is_independent(events: &[Event]) -> bool {
     let tuple = |event: &Event| -> bool {
-        let value = event.value.as_str();
+        let value = event.value().as_str();
         let parts: Result<(&RawValue, &RawValue), _> = serde_json::from_str(value);
-        match (event.f.as_ref(), parts) {
+        match (event.f(), parts) {
             ("cas", Ok((_, second))) => second.get().starts_with('['),
             (_, parts) => parts.is_ok(),
         }
     };
     let mut invoked = events
         .iter()
-        .filter(|event| event.process != Process::Nemesis && event.kind == EventKind::Invoke);
+        .filter(|event| event.process() != Process::Nemesis && event.kind() == EventKind::Invoke);
     // A register may hold lists, but a read begins with nothing.
-    let is_read = |event: &&Event| event.f == "read";
+    let is_read = |event: &&Event| event.f() == "read";
     match invoked.clone().find(is_read) {
         Some(read) => tuple(read),
         None => invoked.clone().next().is_some() && invoked.all(tuple),
@@ -43,10 +43,10 @@ fn is_independent(events: &[Event]) -> bool {
 fn take_apart(collector: &mut Collector<'_>) -> Result<(), ImportError> {
     for index in 0..collector.events().len() {
         let event = &collector.events()[index];
-        if event.process == Process::Nemesis || event.value.is_null() {
+        if event.process() == Process::Nemesis || event.value().is_null() {
             continue;
         }
-        let parts: Result<(&RawValue, &RawValue), _> = event.value.parse();
+        let parts: Result<(&RawValue, &RawValue), _> = event.value().parse();
         let Ok((key, value)) = parts else {
             let detail = "the values of the other operations are tuples of a key and a value, but \
                           this one is not";
@@ -75,21 +75,21 @@ pub(super) fn finish_as(
 /// The model whose operations these are.
 fn guess(events: &[Event]) -> Option<&'static str> {
     let clients = || {
-        let is_client = |event: &&Event| event.process != Process::Nemesis;
+        let is_client = |event: &&Event| event.process() != Process::Nemesis;
         events.iter().filter(is_client)
     };
-    let names: BTreeSet<&str> = clients().map(|event| event.f.as_ref()).collect();
+    let names: BTreeSet<&str> = clients().map(Event::f).collect();
     let are = |known: &[&str]| !names.is_empty() && names.iter().all(|name| known.contains(name));
     // What the first read that tells anything tells.
     let has_read = clients()
-        .filter(|event| event.f == "read" && event.kind == EventKind::Ok)
-        .map(|event| event.value.as_str())
+        .filter(|event| event.f() == "read" && event.kind() == EventKind::Ok)
+        .map(|event| event.value().as_str())
         .find(|value| *value != "null");
     let begins = |values: &[&str]| {
         let begins = |event: &Event| {
             values
                 .iter()
-                .any(|value| event.value.as_str().starts_with(value))
+                .any(|value| event.value().as_str().starts_with(value))
         };
         clients().any(begins)
     };
@@ -119,7 +119,7 @@ fn guess(events: &[Event]) -> Option<&'static str> {
         return Some(if is_list { "set" } else { "counter" });
     }
     if are(&["txn"]) {
-        let mentions = |what: &str| clients().any(|event| event.value.as_str().contains(what));
+        let mentions = |what: &str| clients().any(|event| event.value().as_str().contains(what));
         return Some(if mentions("[\"append\"") {
             "list-append"
         } else if mentions("[\"read\"") || mentions("[\"write\"") {

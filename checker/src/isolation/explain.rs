@@ -52,7 +52,7 @@ pub(super) fn who(txns: &Txns<'_>, txn: u32) -> String {
     format!(
         "the transaction by process {} in line {}",
         operation.process(),
-        operation.invoke.line
+        operation.invoke.line()
     )
 }
 
@@ -117,7 +117,7 @@ pub(crate) fn introduce(parties: &dyn Parties, txn: u32, name: &str) -> String {
     format!(
         "{name} by process {}, line {}{}",
         operation.process(),
-        operation.invoke.line,
+        operation.invoke.line(),
         parties.remark(txn)
     )
 }

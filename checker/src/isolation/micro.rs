@@ -23,7 +23,7 @@ pub(super) fn parse<'h>(
     into: &mut Vec<Micro<'h>>,
 ) -> Result<(), HistoryError> {
     into.clear();
-    let mut json = serde_json::Deserializer::from_str(event.value.as_str());
+    let mut json = serde_json::Deserializer::from_str(event.value().as_str());
     let parsed = List(into).deserialize(&mut json);
     parsed.map_err(|error| HistoryError::value(event, expected, &error))
 }

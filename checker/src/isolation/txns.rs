@@ -205,13 +205,13 @@ impl<'h> Txns<'h> {
         buffer: &mut Vec<Micro<'h>>,
     ) -> Result<(), HistoryError> {
         let operation = self.operations[index];
-        if operation.invoke.f != "txn" {
+        if operation.invoke.f() != "txn" {
             let problem = Problem::UnknownOperation {
                 model: names.model,
-                f: operation.invoke.f.to_string(),
+                f: operation.invoke.f().to_string(),
                 known: "txn",
             };
-            return Err(HistoryError::at(operation.invoke.line, problem));
+            return Err(HistoryError::at(operation.invoke.line(), problem));
         }
         let status = match operation.outcome() {
             Outcome::Ok => Status::Committed,
@@ -280,9 +280,9 @@ impl<'h> Txns<'h> {
             let problem = Problem::NotUnique {
                 key: self.keys[key as usize].to_string(),
                 value: self.values[id as usize].text.to_string(),
-                since: self.operation(writer).invoke.line,
+                since: self.operation(writer).invoke.line(),
             };
-            return Err(HistoryError::at(self.operation(txn).invoke.line, problem));
+            return Err(HistoryError::at(self.operation(txn).invoke.line(), problem));
         }
         let own = &self.micro[self.txns[index].first as usize..];
         let before = own.iter().rev().find_map(|micro| match micro.what {
@@ -307,7 +307,7 @@ fn telling_event<'h>(
     names: &Names,
 ) -> Result<Option<&'h Event>, HistoryError> {
     if let Some(completion) = operation.completion {
-        if !completion.value.is_null() {
+        if !completion.value().is_null() {
             return Ok(Some(completion));
         }
         if operation.outcome() == Outcome::Ok {
@@ -315,7 +315,7 @@ fn telling_event<'h>(
             return Err(malformed(completion, names, detail));
         }
     }
-    Ok(Some(operation.invoke).filter(|event| !event.value.is_null()))
+    Ok(Some(operation.invoke).filter(|event| !event.value().is_null()))
 }
 
 pub(super) fn malformed(event: &Event, names: &Names, detail: String) -> HistoryError {
@@ -324,7 +324,7 @@ pub(super) fn malformed(event: &Event, names: &Names, detail: String) -> History
         expected: names.expected,
         detail,
     };
-    HistoryError::at(event.line, problem)
+    HistoryError::at(event.line(), problem)
 }
 
 /// A whole number that is written as most are.

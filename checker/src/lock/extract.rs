@@ -216,7 +216,7 @@ struct DeadValue {
 
 /// Whether the operation asks for a lock.
 pub(super) fn is_lock(operation: &Operation<'_>) -> bool {
-    matches!(operation.invoke.f.as_ref(), "lock" | "try-lock")
+    matches!(operation.invoke.f(), "lock" | "try-lock")
 }
 
 impl<'h> Locks<'h> {
@@ -275,10 +275,10 @@ impl<'h> Locks<'h> {
 
     /// Whether it waits for a lock that somebody holds, as far as is known.
     pub(super) fn waits_for_a_holder(&self, operation: &Operation<'_>) -> bool {
-        if operation.invoke.f != "lock" {
+        if operation.invoke.f() != "lock" {
             return false;
         }
-        let Ok(wanted) = operation.invoke.value.parse::<LockValue<'_>>() else {
+        let Ok(wanted) = operation.invoke.value().parse::<LockValue<'_>>() else {
             return false;
         };
         self.held().any(|grant| {
@@ -290,7 +290,7 @@ impl<'h> Locks<'h> {
     /// A lock that is held at the end, whose name and that of the wanted one begin
     /// alike.
     pub(super) fn held_under_a_similar_name(&self, operation: &Operation<'_>) -> Option<String> {
-        let wanted: LockValue<'_> = operation.invoke.value.parse().ok()?;
+        let wanted: LockValue<'_> = operation.invoke.value().parse().ok()?;
         let is_alike = |grant: &&Grant| {
             let held = &self.names[grant.name];
             *held != wanted.lock
@@ -302,11 +302,11 @@ impl<'h> Locks<'h> {
     /// The last unlock of the same lock by the same client before this grant, if
     /// nobody knows what came of it.
     pub(super) fn unanswered_unlock_before(&self, grant: &Grant) -> Option<&Operation<'h>> {
-        let client = self.lock(grant).invoke.client?;
+        let client = self.lock(grant).invoke.client()?;
         let is_suspect = |other: &&Grant| {
             other.name == grant.name
                 && self.granted(other) < self.granted(grant)
-                && self.lock(other).invoke.client == Some(client)
+                && self.lock(other).invoke.client() == Some(client)
         };
         let unlocks = self.grants.iter().filter(is_suspect);
         let unlocks = unlocks.filter_map(|other| Some(&self.operations[other.unlock?]));
@@ -352,19 +352,19 @@ impl<'h> Locks<'h> {
         let mut largest = 0;
         for (index, event) in history.events().iter().enumerate() {
             self.revision_before.push(largest);
-            if event.process != Process::Nemesis {
-                largest = largest.max(event.revision.unwrap_or(0));
+            if event.process() != Process::Nemesis {
+                largest = largest.max(event.revision().unwrap_or(0));
                 continue;
             }
-            if matches!(event.f.as_ref(), "client-kill" | "client-restart")
+            if matches!(event.f(), "client-kill" | "client-restart")
                 && let Ok(DeadValue {
                     client: Some(client),
-                }) = event.value.parse()
+                }) = event.value().parse()
             {
                 deaths.entry(client).or_default().push(index);
             }
-            if event.f == "key" {
-                let key = match KeyValue::plain(&event.value) {
+            if event.f() == "key" {
+                let key = match KeyValue::plain(event.value()) {
                     Some(key) => key,
                     None => parse(event, "{\"token\":5,\"deleted\":9}")?,
                 };
@@ -374,7 +374,7 @@ impl<'h> Locks<'h> {
                     with_lease: key.with_lease,
                 });
                 self.ends.insert(key.token, deletion);
-            } else if event.f == "keys-watched" {
+            } else if event.f() == "keys-watched" {
                 let watched: WatchedValue = parse(event, "{\"through\":9}")?;
                 self.watched_through = self.watched_through.max(watched.through);
             }
@@ -388,19 +388,19 @@ impl<'h> Locks<'h> {
         let mut holders = Vec::with_capacity(self.operations.len());
         let mut by_name: FxHashMap<Cow<'h, str>, usize> = FxHashMap::default();
         for (index, operation) in self.operations.iter().enumerate() {
-            match operation.invoke.f.as_ref() {
+            match operation.invoke.f() {
                 "lock" | "try-lock" => {}
                 is_of_holder @ ("unlock" | "write") => {
                     holders.push(Holder {
                         operation: index,
                         is_unlock: is_of_holder == "unlock",
-                        held: HeldValue::plain(&operation.invoke.value),
+                        held: HeldValue::plain(operation.invoke.value()),
                     });
                     continue;
                 }
                 other => return Err(unknown_operation(operation.invoke, model, other)),
             }
-            let asked = match LockValue::plain(&operation.invoke.value) {
+            let asked = match LockValue::plain(operation.invoke.value()) {
                 Some(asked) => asked,
                 None => parse(operation.invoke, "{\"lock\":\"name\"}")?,
             };
@@ -414,7 +414,7 @@ impl<'h> Locks<'h> {
             };
             let token: Option<i64> = parse(completion, "the token, or null")?;
             let Some(token) = token else { continue };
-            let owned_at = completion.revision.unwrap_or(token);
+            let owned_at = completion.revision().unwrap_or(token);
             if owned_at < token {
                 let detail = format!("it is {owned_at}, and the token {token}");
                 return Err(wrong(
@@ -518,7 +518,7 @@ impl<'h> Locks<'h> {
                         operation: index,
                         grant,
                         is_guarded: held.guarded,
-                        revision: completion.revision,
+                        revision: completion.revision(),
                     });
                 }
             }
@@ -533,7 +533,7 @@ impl<'h> Locks<'h> {
             let unlocked = grant
                 .unlock
                 .map_or(usize::MAX, |unlock| self.operations[unlock].invoked);
-            let of_client = operation.invoke.client.and_then(|id| deaths.get(&id));
+            let of_client = operation.invoke.client().and_then(|id| deaths.get(&id));
             let died = of_client.and_then(|deaths| {
                 let next = deaths.partition_point(|death| *death < operation.completed);
                 deaths.get(next).copied()
@@ -548,7 +548,7 @@ fn parse<'h, T: Deserialize<'h>>(
     expected: &'static str,
 ) -> Result<T, HistoryError> {
     event
-        .value
+        .value()
         .parse()
         .map_err(|error| HistoryError::value(event, expected, &error))
 }
@@ -563,5 +563,5 @@ fn unknown_operation(event: &Event, model: &'static str, f: &str) -> HistoryErro
         f: f.to_owned(),
         known: "lock, try-lock, unlock and write",
     };
-    HistoryError::at(event.line, problem)
+    HistoryError::at(event.line(), problem)
 }

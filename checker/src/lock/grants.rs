@@ -180,7 +180,7 @@ pub(super) fn find_deleted_by_another(locks: &Locks<'_>) -> Option<Violation> {
         let by = suspect.map_or_else(String::new, |suspect| {
             format!(
                 "; its unlock at {} was never answered, and one that is repeated must not delete a later key of the same name",
-                Seconds(suspect.invoke.time)
+                Seconds(suspect.invoke.time())
             )
         });
         let sentence = format!(
@@ -203,7 +203,7 @@ pub(super) fn find_key_left(locks: &Locks<'_>) -> Option<Violation> {
     locks.grants.iter().find_map(|grant| {
         let unlock = &locks.operations[grant.unlock?];
         let later = || locks.first_write_after(unlock.completed);
-        let revision = unlock.ok()?.revision.or_else(later)?;
+        let revision = unlock.ok()?.revision().or_else(later)?;
         if locks.end(grant).is_gone_at(revision) != Some(false) {
             return None;
         }

@@ -40,9 +40,9 @@ struct Fields<'h> {
 impl<'h> Asked<'h> {
     pub(crate) fn of(operation: &Operation<'h>) -> Result<Self, HistoryError> {
         let event: &'h Event = operation.invoke;
-        let value = event.value.as_str();
+        let value = event.value().as_str();
         let fields: Fields<'h> = if value.starts_with('{') {
-            event.value.parse().map_err(|error| {
+            event.value().parse().map_err(|error| {
                 let expected = "null, or an object that may have \"lock\", \"owner\" and \"mode\"";
                 HistoryError::value(event, expected, &error)
             })?
@@ -52,7 +52,7 @@ impl<'h> Asked<'h> {
                 ..Fields::default()
             }
         };
-        let asks = || match event.client {
+        let asks = || match event.client() {
             Some(client) => Cow::Owned(format!("client {client}")),
             None => Cow::Owned(format!("process {}", operation.process())),
         };
@@ -66,5 +66,5 @@ impl<'h> Asked<'h> {
 
 /// Whether the result of an operation is `false`.
 pub(crate) fn is_false(event: &Event) -> bool {
-    event.value.as_str() == "false"
+    event.value().as_str() == "false"
 }

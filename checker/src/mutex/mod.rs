@@ -58,8 +58,8 @@ pub(crate) fn is_of(history: &History) -> bool {
     let first = history
         .events()
         .iter()
-        .find(|event| !matches!(event.process, crate::history::Process::Nemesis));
-    first.is_some_and(|event| event.f.ends_with("acquire") || event.f.ends_with("release"))
+        .find(|event| !matches!(event.process(), crate::history::Process::Nemesis));
+    first.is_some_and(|event| event.f().ends_with("acquire") || event.f().ends_with("release"))
 }
 
 /// Decides whether the history is that of mutexes that one holds at a time.
@@ -120,7 +120,7 @@ impl<'h> Object<'h> for Mutexes<'h> {
             0
         };
         let lock = self.locks.number(asked.lock);
-        let ask = match operation.invoke.f.as_ref() {
+        let ask = match operation.invoke.f() {
             "acquire" => Ask::Acquire,
             "try-acquire" => Ask::TryAcquire,
             "release" => Ask::Release,
@@ -140,7 +140,7 @@ impl<'h> Object<'h> for Mutexes<'h> {
     }
 
     fn may_wait(operation: &Operation<'h>) -> bool {
-        operation.invoke.f == "acquire"
+        operation.invoke.f() == "acquire"
     }
 }
 

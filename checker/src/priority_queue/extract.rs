@@ -91,10 +91,10 @@ impl<'h> Queue<'h> {
         let mut by_value = Finder::with_capacity(self.operations.len() / 2 + 1);
         let mut dequeues = Vec::with_capacity(self.operations.len() / 2 + 1);
         for (index, operation) in self.operations.iter().enumerate() {
-            match operation.invoke.f.as_ref() {
+            match operation.invoke.f() {
                 "enqueue" => {}
                 "dequeue" => {
-                    let found = operation.ok().and_then(|ok| plain_pair(&ok.value));
+                    let found = operation.ok().and_then(|ok| plain_pair(ok.value()));
                     let found = found.and_then(|(value, priority)| {
                         Some((self.find(&by_value, value)?, priority))
                     });
@@ -114,10 +114,10 @@ impl<'h> Queue<'h> {
             if let Some(before) = by_value.insert(&value, number(self.items.len()), value_of) {
                 let since = self.operations[self.items[before as usize].enqueue]
                     .invoke
-                    .line;
+                    .line();
                 let value = value.into_owned();
                 let problem = Problem::EnqueuedTwice { value, since };
-                return Err(HistoryError::at(operation.invoke.line, problem));
+                return Err(HistoryError::at(operation.invoke.line(), problem));
             }
             self.items.push(Item {
                 value,
@@ -153,7 +153,7 @@ impl<'h> Queue<'h> {
                 }
                 continue;
             };
-            if completion.value.is_null() {
+            if completion.value().is_null() {
                 self.empties.push(index);
                 continue;
             }
@@ -227,15 +227,15 @@ fn unknown_operation(event: &Event, f: &str) -> HistoryError {
         f: f.to_owned(),
         known: "enqueue and dequeue",
     };
-    HistoryError::at(event.line, problem)
+    HistoryError::at(event.line(), problem)
 }
 
 /// `[value, priority]`
 fn pair(event: &Event) -> Result<(Cow<'_, str>, i64), HistoryError> {
-    if let Some((value, priority)) = plain_pair(&event.value) {
+    if let Some((value, priority)) = plain_pair(event.value()) {
         return Ok((Cow::Borrowed(value), priority));
     }
-    let parsed: Result<(Text<'_>, i64), _> = event.value.parse();
+    let parsed: Result<(Text<'_>, i64), _> = event.value().parse();
     parsed
         .map(|(Text(value), priority)| (value, priority))
         .map_err(|error| {

@@ -234,11 +234,11 @@ fn find_stuck(queue: &Queue<'_>, history: &History) -> Option<Violation> {
     });
     let number = inside.len() - lost + lost.saturating_sub(unknown.count());
     let mut stuck = deadline.overdue(&queue.operations);
-    stuck.retain(|operation| operation.invoke.f != "dequeue" || number > 0);
+    stuck.retain(|operation| operation.invoke.f() != "dequeue" || number > 0);
     let (first, others) = stuck.split_first()?;
     let mut sentence = deadline.sentence(first);
     let mut witness = vec![*first];
-    if first.invoke.f == "dequeue" {
+    if first.invoke.f() == "dequeue" {
         let verb = if number == 1 { "was" } else { "were" };
         let values = count(number as u64, "acknowledged value");
         sentence += &format!(", although {values} {verb} in the queue");

@@ -110,7 +110,7 @@ impl<'h> Queue<'h> {
     }
 
     fn value(&self, item: usize) -> Cow<'h, str> {
-        let value = self.enqueue(item).invoke.value.text();
+        let value = self.enqueue(item).invoke.value().text();
         value.expect("it was looked at when the item was made")
     }
 
@@ -122,10 +122,10 @@ impl<'h> Queue<'h> {
         let mut by_value = Finder::with_capacity(self.operations.len() / 2 + 1);
         let mut dequeues = Vec::with_capacity(self.operations.len() / 2 + 1);
         for (index, operation) in self.operations.iter().enumerate() {
-            match operation.invoke.f.as_ref() {
+            match operation.invoke.f() {
                 "enqueue" => {}
                 "dequeue" => {
-                    let value = operation.ok().and_then(|ok| ok.value.text().ok());
+                    let value = operation.ok().and_then(|ok| ok.value().text().ok());
                     let item = value.and_then(|value| self.find(&by_value, &value));
                     dequeues.push(Dequeue {
                         operation: number(index),
@@ -143,12 +143,12 @@ impl<'h> Queue<'h> {
             let item = number(self.items.len());
             let value_of = |item: u32| self.value(item as usize);
             if let Some(before) = by_value.insert(&value, item, value_of) {
-                let since = self.enqueue(before as usize).invoke.line;
+                let since = self.enqueue(before as usize).invoke.line();
                 let problem = Problem::EnqueuedTwice {
                     value: value.into_owned(),
                     since,
                 };
-                return Err(HistoryError::at(operation.invoke.line, problem));
+                return Err(HistoryError::at(operation.invoke.line(), problem));
             }
             self.items.push(Item {
                 enqueue: number(index),
@@ -178,7 +178,7 @@ impl<'h> Queue<'h> {
                 }
                 continue;
             };
-            if completion.value.is_null() {
+            if completion.value().is_null() {
                 self.empties.push(index);
                 continue;
             }
@@ -261,31 +261,34 @@ fn unknown_operation(event: &Event, f: &str) -> HistoryError {
         f: f.to_owned(),
         known: "enqueue and dequeue",
     };
-    HistoryError::at(event.line, problem)
+    HistoryError::at(event.line(), problem)
 }
 
 fn text(event: &Event) -> Result<Cow<'_, str>, HistoryError> {
-    let text = event.value.text();
+    let text = event.value().text();
     text.map_err(|error| HistoryError::value(event, "a string or a whole number", &error))
 }
 
 /// A completion may repeat the value or leave it out, but not change it.
 fn check_same_value(operation: &Operation<'_>, invoked: &str) -> Result<(), HistoryError> {
-    let Some(completion) = operation.completion.filter(|event| !event.value.is_null()) else {
+    let Some(completion) = operation
+        .completion
+        .filter(|event| !event.value().is_null())
+    else {
         return Ok(());
     };
     let found = text(completion)?;
     if found == invoked {
         return Ok(());
     }
-    let since = operation.invoke.line;
+    let since = operation.invoke.line();
     let (f, invoked, found) = (
-        completion.f.to_string(),
+        completion.f().to_string(),
         invoked.to_owned(),
         found.into_owned(),
     );
     Err(HistoryError::at(
-        completion.line,
+        completion.line(),
         Problem::ValueChanged {
             f,
             invoked,
@@ -301,7 +304,7 @@ fn never_enqueued<'h>(
     value: &str,
 ) -> Violation {
     let is_failed = |operation: &&Operation<'h>| {
-        operation.invoke.f == "enqueue" && text(operation.invoke).is_ok_and(|text| text == value)
+        operation.invoke.f() == "enqueue" && text(operation.invoke).is_ok_and(|text| text == value)
     };
     let failed = operations.iter().find(is_failed);
     let sentence = match failed {

@@ -141,10 +141,10 @@ fn find_stuck(queue: &Queue<'_>, history: &History) -> Option<Violation> {
     let deadline = Deadline::of(history)?;
     let inside = queue.definitely_inside(deadline.index);
     let mut stuck = deadline.overdue(&queue.operations);
-    stuck.retain(|operation| operation.invoke.f != "dequeue" || inside.count > 0);
+    stuck.retain(|operation| operation.invoke.f() != "dequeue" || inside.count > 0);
     let (first, others) = stuck.split_first()?;
     let mut sentence = deadline.sentence(first);
-    if first.invoke.f == "dequeue" {
+    if first.invoke.f() == "dequeue" {
         let (verb, values) = (
             if inside.count == 1 { "was" } else { "were" },
             count(inside.count, "acknowledged value"),
@@ -153,7 +153,7 @@ fn find_stuck(queue: &Queue<'_>, history: &History) -> Option<Violation> {
     }
     let example = inside
         .example
-        .filter(|_| first.invoke.f == "dequeue")
+        .filter(|_| first.invoke.f() == "dequeue")
         .map(|item| queue.enqueue(item));
     let witness = std::iter::once(*first).chain(example);
     let mut violation = Violation::new(Class::Liveness, STUCK, sentence, witness);

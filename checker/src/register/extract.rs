@@ -56,7 +56,7 @@ impl<'h> Object<'h> for Registers<'h> {
         let key = keyed.key.take();
         let key = key.map_or(ONLY, |key| self.keys.number(key));
         let ok = operation.ok().map(Keyed::of).transpose()?;
-        let (ask, answer) = match event.f.as_ref() {
+        let (ask, answer) = match event.f() {
             "read" => {
                 let answer = ok.map(|ok| Answer::Read(self.number(ok.text())));
                 (Ask::Read, answer)

@@ -108,7 +108,7 @@ impl<'h> Queue<'h> {
     fn take_enqueues(&mut self) -> Result<FxHashMap<Cow<'h, str>, usize>, HistoryError> {
         let mut by_value: FxHashMap<Cow<'h, str>, usize> = FxHashMap::default();
         for (index, operation) in self.operations.iter().enumerate() {
-            match operation.invoke.f.as_ref() {
+            match operation.invoke.f() {
                 "enqueue" => {}
                 "claim" | "acknowledge" | "release" | "length" => continue,
                 other => return Err(unknown_operation(operation.invoke, other)),
@@ -119,10 +119,10 @@ impl<'h> Queue<'h> {
             }
             for (place, Text(value)) in values.into_iter().enumerate() {
                 if let Some(before) = by_value.insert(value.clone(), self.items.len()) {
-                    let since = self.operations[self.items[before].enqueue].invoke.line;
+                    let since = self.operations[self.items[before].enqueue].invoke.line();
                     let value = value.into_owned();
                     let problem = Problem::EnqueuedTwice { value, since };
-                    return Err(HistoryError::at(operation.invoke.line, problem));
+                    return Err(HistoryError::at(operation.invoke.line(), problem));
                 }
                 self.items.push(Item {
                     value,
@@ -143,7 +143,7 @@ impl<'h> Queue<'h> {
     ) -> Result<FxHashMap<(usize, i64), usize>, HistoryError> {
         let mut by_claim = FxHashMap::default();
         for (index, operation) in self.operations.iter().enumerate() {
-            match operation.invoke.f.as_ref() {
+            match operation.invoke.f() {
                 "claim" => {}
                 "length" => {
                     if let Some(completion) = operation.ok() {
@@ -191,7 +191,7 @@ impl<'h> Queue<'h> {
         by_claim: &FxHashMap<(usize, i64), usize>,
     ) -> Result<(), HistoryError> {
         for (index, operation) in self.operations.iter().enumerate() {
-            let f = operation.invoke.f.as_ref();
+            let f = operation.invoke.f();
             if f != "acknowledge" && f != "release" {
                 continue;
             }
@@ -221,7 +221,7 @@ fn parse<'h, T: serde::Deserialize<'h>>(
     event: &'h Event,
     expected: &'static str,
 ) -> Result<T, HistoryError> {
-    let parsed = event.value.parse();
+    let parsed = event.value().parse();
     parsed.map_err(|error| HistoryError::value(event, expected, &error))
 }
 
@@ -231,5 +231,5 @@ fn unknown_operation(event: &Event, f: &str) -> HistoryError {
         f: f.to_owned(),
         known: "enqueue, claim, acknowledge, release and length",
     };
-    HistoryError::at(event.line, problem)
+    HistoryError::at(event.line(), problem)
 }

@@ -42,7 +42,7 @@
 mod counts;
 mod extract;
 
-use crate::history::{History, HistoryError, Operation, Outcome};
+use crate::history::{Event, History, HistoryError, Operation, Outcome};
 use crate::liveness::{Deadline, STUCK};
 use crate::queue::list;
 use crate::verdict::{Class, Kind, Summary, Verdict, Violation, count};
@@ -161,7 +161,7 @@ fn find_acknowledged_twice(queue: &Queue<'_>, item: usize) -> Option<Violation> 
 fn find_came_back(queue: &Queue<'_>, item: usize) -> Option<Violation> {
     let done = done(queue, item).next()?;
     let acknowledgement = queue.operation(done);
-    let revision = acknowledgement.ok().and_then(|event| event.revision);
+    let revision = acknowledgement.ok().and_then(Event::revision);
     let claims = queue.items[item].claims.iter();
     let mut claims = claims.map(|claim| &queue.claims[*claim]);
     let back = claims.find(|claim| {
@@ -192,7 +192,7 @@ fn find_two_claims(queue: &Queue<'_>, item: usize) -> Option<Violation> {
             };
             let (one, other) = (queue.operation(first.claim), queue.operation(second.claim));
             let in_time = one.completed < other.invoked && other.completed < end.invoked;
-            let ended_at = end.ok().and_then(|event| event.revision);
+            let ended_at = end.ok().and_then(Event::revision);
             let by_revision =
                 ended_at.is_some_and(|at| first.revision < second.revision && second.revision < at);
             in_time || by_revision
@@ -387,11 +387,11 @@ fn find_stuck(queue: &Queue<'_>, history: &History) -> Option<Violation> {
         })
         .collect();
     let mut stuck = deadline.overdue(&queue.operations);
-    stuck.retain(|operation| operation.invoke.f != "claim" || !inside.is_empty());
+    stuck.retain(|operation| operation.invoke.f() != "claim" || !inside.is_empty());
     let (first, others) = stuck.split_first()?;
     let mut sentence = deadline.sentence(first);
     let mut witness: Vec<&Operation<'_>> = vec![first];
-    if first.invoke.f == "claim" {
+    if first.invoke.f() == "claim" {
         let item = inside[0];
         sentence += &format!(
             ", although {} was in the queue and nobody acknowledged it",

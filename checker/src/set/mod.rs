@@ -75,7 +75,7 @@ impl<'h> Object<'h> for Sets<'h> {
             read_as_whole: FxHashSet::default(),
         };
         for event in history.events() {
-            if event.f == "read" && event.kind == crate::history::EventKind::Invoke {
+            if event.f() == "read" && event.kind() == crate::history::EventKind::Invoke {
                 let name = Keyed::of(event)?.key.unwrap_or_default();
                 let name = sets.names.number(name);
                 sets.read_as_whole.insert(name);
@@ -95,7 +95,7 @@ impl<'h> Object<'h> for Sets<'h> {
             let text = keyed.text().unwrap_or(Cow::Borrowed("null"));
             self.elements.number(text)
         };
-        let ask = match event.f.as_ref() {
+        let ask = match event.f() {
             "add" => Ask::Add(element()),
             "remove" => Ask::Remove(element()),
             "contains" => Ask::Contains(element()),

@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::extract::{Txn, Txns};
 use crate::bank::{NEGATIVE, TOTAL};
-use crate::history::{History, HistoryError, Operation, Outcome, Problem};
+use crate::history::{Event, History, HistoryError, Operation, Outcome, Problem};
 use crate::verdict::{Class, Violation};
 
 /// What the header says about the bank.
@@ -179,9 +179,9 @@ fn sum(balances: &[Option<i64>]) -> i128 {
 fn no_balance(operation: &Operation<'_>, text: &str) -> HistoryError {
     let line = operation
         .completion
-        .map_or(operation.invoke.line, |event| event.line);
+        .map_or(operation.invoke.line(), Event::line);
     let problem = Problem::Value {
-        f: operation.invoke.f.to_string(),
+        f: operation.invoke.f().to_string(),
         expected: "reads and writes of whole numbers, since accounts hold money",
         detail: format!("an account holds {text:?}"),
     };

@@ -102,7 +102,7 @@ impl<'h> Txns<'h> {
         };
         txns.txns.reserve_exact(txns.operations.len());
         for index in 0..txns.operations.len() {
-            if attempts != Attempts::Refuse && txns.operations[index].invoke.f == ATTEMPT {
+            if attempts != Attempts::Refuse && txns.operations[index].invoke.f() == ATTEMPT {
                 extraction.take_attempt(&mut txns, index, attempts)?;
             } else {
                 extraction.take(&mut txns, index, attempts)?;
@@ -202,17 +202,17 @@ impl<'h> Extraction<'h> {
         attempts: Attempts,
     ) -> Result<(), HistoryError> {
         let operation = txns.operations[index];
-        if operation.invoke.f != "txn" {
+        if operation.invoke.f() != "txn" {
             let (model, known) = match attempts {
                 Attempts::Refuse => ("transactions", "txn"),
                 _ => ("stm", "txn, attempt"),
             };
             let problem = Problem::UnknownOperation {
                 model,
-                f: operation.invoke.f.to_string(),
+                f: operation.invoke.f().to_string(),
                 known,
             };
-            return Err(HistoryError::at(operation.invoke.line, problem));
+            return Err(HistoryError::at(operation.invoke.line(), problem));
         }
         let event = match telling_event(&operation)? {
             Some(event) => event,
@@ -224,7 +224,7 @@ impl<'h> Extraction<'h> {
             // What it may have committed is what its last attempt says.
             None => match txns.runs.committing(index, &txns.operations) {
                 Some(attempt) => match txns.operations[attempt].completion {
-                    Some(completion) if !completion.value.is_null() => completion,
+                    Some(completion) if !completion.value().is_null() => completion,
                     _ => return Ok(()),
                 },
                 None => return Ok(()),
@@ -255,7 +255,7 @@ impl<'h> Extraction<'h> {
         attempts: Attempts,
     ) -> Result<(), HistoryError> {
         let operation = txns.operations[index];
-        let completion = operation.ok().filter(|event| !event.value.is_null());
+        let completion = operation.ok().filter(|event| !event.value().is_null());
         let Some(completion) = completion else {
             return Ok(());
         };
@@ -295,7 +295,7 @@ impl<'h> Extraction<'h> {
             intermediate: Vec::new(),
             revision: operation
                 .completion
-                .and_then(|event| event.revision)
+                .and_then(Event::revision)
                 .filter(|revision| *revision > 0),
         };
         for micro_operation in micro_operations {
@@ -371,13 +371,13 @@ impl<'h> Txn<'h> {
 /// invocation, or none.
 fn telling_event<'h>(operation: &Operation<'h>) -> Result<Option<&'h Event>, HistoryError> {
     if let Some(completion) = operation.completion {
-        if !completion.value.is_null() {
+        if !completion.value().is_null() {
             return Ok(Some(completion));
         }
         if operation.outcome() == Outcome::Ok {
             let detail = "a transaction that happened must say what it read and wrote".to_owned();
             return Err(HistoryError::at(
-                completion.line,
+                completion.line(),
                 Problem::Value {
                     f: "txn".to_owned(),
                     expected: EXPECTED,
@@ -386,13 +386,13 @@ fn telling_event<'h>(operation: &Operation<'h>) -> Result<Option<&'h Event>, His
             ));
         }
     }
-    Ok(Some(operation.invoke).filter(|event| !event.value.is_null()))
+    Ok(Some(operation.invoke).filter(|event| !event.value().is_null()))
 }
 
 const EXPECTED: &str = r#"a list of ["r", key, value, mod_revision] and ["w", key, value]"#;
 
 fn parse(event: &Event) -> Result<Vec<MicroOperation<'_>>, HistoryError> {
-    let parsed = micro_operations(&event.value);
+    let parsed = micro_operations(event.value());
     parsed.map_err(|error| HistoryError::value(event, EXPECTED, &error))
 }
 
@@ -413,7 +413,7 @@ fn seen_revision(
         (Some(_), revision) => return Ok(revision),
     };
     Err(HistoryError::at(
-        event.line,
+        event.line(),
         Problem::Read {
             key: key.to_owned(),
             detail,

@@ -90,7 +90,7 @@ mod order;
 mod resolve;
 mod runs;
 
-use crate::history::{History, HistoryError};
+use crate::history::{Event, History, HistoryError};
 use crate::isolation::judge::{self, Evidence};
 use crate::isolation::settle::open_questions;
 use crate::isolation::{Consistency, Options};
@@ -204,7 +204,7 @@ fn missing_revision(txns: &Txns<'_>, commits: &Commits) -> Option<String> {
         let operation = &txns.operations[txn.operation];
         let line = operation
             .completion
-            .map_or(operation.invoke.line, |event| event.line);
+            .map_or(operation.invoke.line(), Event::line);
         if txn.committed && revision.is_none() && !txn.writes.is_empty() {
             return Some(format!(
                 "the transaction that ends in line {line} wrote, but its revision is missing; the check needs revisions"
@@ -229,7 +229,7 @@ fn find_stuck(history: &History, txns: &Txns<'_>) -> Option<Violation> {
     let deadline = Deadline::of(history)?;
     let mut stuck = deadline.overdue(&txns.operations);
     // An attempt is stuck with its transaction.
-    stuck.retain(|operation| operation.invoke.f == "txn");
+    stuck.retain(|operation| operation.invoke.f() == "txn");
     let (first, others) = stuck.split_first()?;
     let mut violation = Violation::new(Class::Liveness, STUCK, deadline.sentence(first), [*first]);
     if !others.is_empty() {

@@ -25,10 +25,10 @@ impl Runs {
         let mut runs = Self::default();
         let mut latest: FxHashMap<u64, usize> = FxHashMap::default();
         for (index, operation) in operations.iter().enumerate() {
-            let Some(client) = operation.invoke.client else {
+            let Some(client) = operation.invoke.client() else {
                 continue;
             };
-            if operation.invoke.f != ATTEMPT {
+            if operation.invoke.f() != ATTEMPT {
                 latest.insert(client, index);
                 continue;
             }

@@ -11,7 +11,6 @@ pub mod register_logs;
 pub mod reports;
 pub mod transactions;
 
-use std::borrow::Cow;
 use std::collections::VecDeque;
 
 use etcd_checker::History;
@@ -79,19 +78,9 @@ pub fn history(model: &str, parameters: &str, ops: &[Op]) -> History {
     let header = Header::new("test", model, source).with_parameters(parameters);
     let mut events = Vec::new();
     for (process, op) in (0..).zip(ops) {
-        let mut push = |time, kind, value: &Json, revision| {
-            events.push(Event {
-                line: 0,
-                time,
-                process: Process::Number(process),
-                client: None,
-                kind,
-                f: Cow::Borrowed(op.f),
-                value: value.clone(),
-                revision,
-                mod_revision: None,
-                error: None,
-            });
+        let mut push = |time, kind, value: &Json, revision: Option<i64>| {
+            let event = Event::new(time, Process::Number(process), kind, op.f);
+            events.push(event.with_value(value.clone()).with_revision(revision));
         };
         push(op.invoked, EventKind::Invoke, &op.invoke, None);
         let kind = match op.outcome {
@@ -102,7 +91,7 @@ pub fn history(model: &str, parameters: &str, ops: &[Op]) -> History {
         };
         push(op.returned, kind, &op.result, op.revision);
     }
-    events.sort_by_key(|event| event.time);
+    events.sort_by_key(Event::time);
     History::new(header, events).unwrap()
 }
 
@@ -110,7 +99,7 @@ pub fn history(model: &str, parameters: &str, ops: &[Op]) -> History {
 pub fn witness_ops(history: &History, ops: &[Op], lines: impl Iterator<Item = usize>) -> Vec<Op> {
     lines
         .map(|line| {
-            let Process::Number(process) = history.events()[line - 2].process else {
+            let Process::Number(process) = history.events()[line - 2].process() else {
                 panic!("nemesis in a witness")
             };
             ops[process as usize].clone()

@@ -296,10 +296,10 @@ pub fn agree<N: Naive>(histories: usize) -> Agreement {
 fn recorded(model: &str, parameters: &Value, ops: &[Op]) -> History {
     let (header, mut events) = history(model, &parameters.to_string(), ops).into_parts();
     for event in &mut events {
-        let etcd_checker::history::Process::Number(process) = event.process else {
+        let etcd_checker::history::Process::Number(process) = event.process() else {
             panic!("no nemesis here")
         };
-        event.client = Some(process % CLIENTS as u64);
+        event.set_client(Some(process % CLIENTS as u64));
     }
     History::new(header, events).unwrap()
 }

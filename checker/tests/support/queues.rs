@@ -88,9 +88,9 @@ pub fn replays<Q: Order>(history: &History) -> bool {
     let mut queues = BTreeSet::from([Vec::new()]);
     for operation in linearization::in_order(history, &found) {
         let (invoked, ok) = (operation.invoke, operation.ok());
-        let effect = match (invoked.f.as_ref(), ok) {
-            ("enqueue", _) => Effect::Enqueue(Q::parse(&invoked.value).unwrap()),
-            (_, Some(ok)) => Effect::Dequeue(Q::parse(&ok.value)),
+        let effect = match (invoked.f(), ok) {
+            ("enqueue", _) => Effect::Enqueue(Q::parse(invoked.value()).unwrap()),
+            (_, Some(ok)) => Effect::Dequeue(Q::parse(ok.value())),
             (_, None) => Effect::DequeueAny,
         };
         queues = queues

@@ -24,14 +24,14 @@ pub(crate) fn text(history: &History) -> String {
 fn line(event: &Event) -> String {
     let time = format!(
         "{FAINT}{:>5}.{:06} s{FAINT:#}",
-        event.time / 1_000_000_000,
-        event.time % 1_000_000_000 / 1_000
+        event.time() / 1_000_000_000,
+        event.time() % 1_000_000_000 / 1_000
     );
-    match event.process {
+    match event.process() {
         Process::Nemesis => format!("{time}  {}", done_to_clients(event)),
         Process::Number(process) => {
             // Several operations of one client at once have a process each.
-            let who = match event.client {
+            let who = match event.client() {
                 Some(client) => format!("client {client}"),
                 None => format!("process {process}"),
             };
@@ -41,29 +41,29 @@ fn line(event: &Event) -> String {
 }
 
 fn done_by_client(event: &Event) -> String {
-    let mut text = match event.kind {
+    let mut text = match event.kind() {
         EventKind::Invoke => String::new(),
         EventKind::Ok => format!("  {GOOD}ok{GOOD:#}    "),
         EventKind::Fail => format!("  {FAINT}fail{FAINT:#}  "),
         EventKind::Info => format!("  {DOUBT}info{DOUBT:#}  "),
     };
-    text += &plain(&event.f);
+    text += &plain(event.f());
     let value = value(event);
     if !value.is_empty() {
         write!(text, " {value}").expect("a string takes everything");
     }
-    if let Some(revision) = event.revision {
+    if let Some(revision) = event.revision() {
         write!(text, " {FAINT}@{revision}{FAINT:#}").expect("a string takes everything");
     }
-    if let Some(error) = &event.error {
+    if let Some(error) = &event.error() {
         write!(text, " {FAINT}({}){FAINT:#}", plain(error)).expect("a string takes everything");
     }
     text
 }
 
 fn value(event: &Event) -> String {
-    if event.value.is_null() {
-        let found_empty = event.kind == EventKind::Ok && event.f == "dequeue";
+    if event.value().is_null() {
+        let found_empty = event.kind() == EventKind::Ok && event.f() == "dequeue";
         return if found_empty { "(empty)" } else { "" }.to_owned();
     }
     plain(&event.value_text())
@@ -87,19 +87,19 @@ fn done_to_clients(event: &Event) -> String {
         #[serde(default)]
         call: String,
     }
-    if event.f == LIVENESS_DEADLINE {
+    if event.f() == LIVENESS_DEADLINE {
         return format!("{BAD}given up{BAD:#}   {}", given_up(event));
     }
-    if OF_ETCD.contains(&event.f.as_ref()) {
+    if OF_ETCD.contains(&event.f()) {
         // What a bystander saw at etcd.
-        let name = plain(&event.f.replace('-', " "));
-        return format!("etcd       {name} {}", plain(event.value.as_str()));
+        let name = plain(&event.f().replace('-', " "));
+        return format!("etcd       {name} {}", plain(event.value().as_str()));
     }
     let mut text = format!(
         "{FAULT}fault{FAULT:#}      {}",
-        plain(&event.f.replace('-', " "))
+        plain(&event.f().replace('-', " "))
     );
-    match event.value.parse::<Detail>() {
+    match event.value().parse::<Detail>() {
         Ok(Detail {
             client,
             member,
@@ -113,7 +113,7 @@ fn done_to_clients(event: &Event) -> String {
                 text += &format!(", {}", plain(&call));
             }
         }
-        Err(_) => text += &format!(" {}", plain(event.value.as_str())),
+        Err(_) => text += &format!(" {}", plain(event.value().as_str())),
     }
     text
 }
@@ -123,8 +123,8 @@ fn given_up(event: &Event) -> String {
     struct Mark {
         why: String,
     }
-    match event.value.parse::<Mark>() {
+    match event.value().parse::<Mark>() {
         Ok(Mark { why }) => plain(&why),
-        Err(_) => plain(event.value.as_str()),
+        Err(_) => plain(event.value().as_str()),
     }
 }

@@ -3,7 +3,7 @@
 use super::super::minimal;
 use super::step::{Action, Step};
 use super::sweep::{Stop, Sweep};
-use crate::history::Operation;
+use crate::history::{Event, Operation};
 use crate::verdict::{Class, Kind, Seconds, Violation};
 
 const EARLY_WAIT: Kind = Kind {
@@ -63,17 +63,17 @@ fn sentence(kind: Kind, operation: &Operation<'_>, witness: &[&Operation<'_>]) -
     let process = operation.process();
     let holder = witness
         .iter()
-        .filter(|other| other.invoke.f == "hold" && other.invoked != operation.invoked)
+        .filter(|other| other.invoke.f() == "hold" && other.invoked != operation.invoked)
         .max_by_key(|other| other.completed);
     let since = holder.map_or_else(String::new, |hold| {
-        let at = hold.completion.map_or(hold.invoke.time, |event| event.time);
+        let at = hold.completion.map_or(hold.invoke.time(), Event::time);
         format!(
             " process {} had raised it by {},",
             hold.process(),
             Seconds(at)
         )
     });
-    let by = Seconds(operation.completion.map_or(0, |event| event.time));
+    let by = Seconds(operation.completion.map_or(0, Event::time));
     match kind.name {
         "early-wait" => format!(
             "the wait by process {process} returned at {by} although the barrier stood:{since} and nobody can have taken it down before the wait returned"

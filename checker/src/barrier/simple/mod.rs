@@ -71,15 +71,15 @@ fn find_stuck(
     let mut sweep = Sweep::new(steps, &all);
     let at_mark = sweep.run(deadline.index).ok()?;
     let may_stand = at_mark.iter().any(|one| sweep.may_stand(one));
-    overdue.retain(|operation| operation.invoke.f != "wait" || !may_stand);
-    let is_wait = overdue.first()?.invoke.f == "wait";
+    overdue.retain(|operation| operation.invoke.f() != "wait" || !may_stand);
+    let is_wait = overdue.first()?.invoke.f() == "wait";
     let why = if is_wait {
         ", although the barrier did not stand any more"
     } else {
         ""
     };
     let last_release = operations.iter().rev().find(|operation| {
-        is_wait && operation.invoke.f == "release" && operation.completed < deadline.index
+        is_wait && operation.invoke.f() == "release" && operation.completed < deadline.index
     });
     stuck(&deadline, &overdue, why, last_release)
 }

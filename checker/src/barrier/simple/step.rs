@@ -27,7 +27,7 @@ impl Step {
     pub(super) fn all(operations: &[Operation<'_>]) -> Result<Vec<Self>, HistoryError> {
         let mut steps = Vec::with_capacity(operations.len());
         for (index, operation) in operations.iter().enumerate() {
-            let action = match operation.invoke.f.as_ref() {
+            let action = match operation.invoke.f() {
                 "hold" => Action::Hold,
                 "release" => Action::Release,
                 "wait" => Action::Wait,
@@ -40,7 +40,7 @@ impl Step {
             let answer =
                 match operation.ok() {
                     Some(_) if action == Action::Wait => Some(true),
-                    Some(completion) => Some(completion.value.parse().map_err(|error| {
+                    Some(completion) => Some(completion.value().parse().map_err(|error| {
                         HistoryError::value(completion, "true or false", &error)
                     })?),
                     None => None,

@@ -3,7 +3,7 @@
 use super::{
     FALSE_LEADER, LEASE_ENDED, REFUSED, SHARED_TERM, Taker, UNGUARDED, WRONG_LEADER, WRONG_VALUE,
 };
-use crate::history::{Operation, Outcome};
+use crate::history::{Event, Operation, Outcome};
 
 impl<'h> Taker<'_, 'h> {
     pub(super) fn campaign(
@@ -14,9 +14,9 @@ impl<'h> Taker<'_, 'h> {
         value: &str,
         revision: Option<i64>,
     ) {
-        let client = operation.invoke.client;
+        let client = operation.invoke.client();
         if let Some(before) = self.holders.insert(number, index)
-            && self.election.operations[before].invoke.client != client
+            && self.election.operations[before].invoke.client() != client
         {
             let processes = [before, index].map(|index| self.election.operations[index].process());
             let sentence = format!(
@@ -114,7 +114,7 @@ impl<'h> Taker<'_, 'h> {
         let outcome = operation.outcome();
         let Some((term, place)) = self.places.get(value).copied() else {
             if outcome == Outcome::Ok {
-                let revision = operation.ok().and_then(|ok| ok.revision);
+                let revision = operation.ok().and_then(Event::revision);
                 self.not_written(index, value, revision);
             }
             return;

@@ -10,7 +10,7 @@ use std::fmt;
 
 use rustc_hash::FxHashMap;
 
-use crate::history::{Operation, Outcome};
+use crate::history::{Event, Operation, Outcome};
 use crate::verdict::{Class, Kind, Violation};
 
 use super::bounds::Bound;
@@ -144,7 +144,7 @@ impl<'e, 'h> Taker<'e, 'h> {
 
     fn take(&mut self, index: usize, operation: &Operation<'h>, call: &'e Call<'h>) {
         let is_ok = operation.outcome() == Outcome::Ok;
-        let revision = operation.ok().and_then(|ok| ok.revision);
+        let revision = operation.ok().and_then(Event::revision);
         match call {
             Call::Campaign {
                 value,

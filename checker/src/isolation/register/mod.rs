@@ -149,7 +149,7 @@ fn refuse_nothing(txns: &Txns<'_>) -> Result<(), HistoryError> {
             txns.keys[value.key as usize]
         ),
     };
-    let line = txns.operation(value.writer).invoke.line;
+    let line = txns.operation(value.writer).invoke.line();
     Err(HistoryError::at(line, problem))
 }
 

@@ -17,7 +17,7 @@ use super::{asked_and_told, value};
 pub fn replay(history: &History, order: &[usize]) -> (usize, usize) {
     let mut relied_on_until = BTreeMap::new();
     for operation in history.operations() {
-        let is_told = operation.invoke.f == "release" && operation.outcome() != Outcome::Fail;
+        let is_told = operation.invoke.f() == "release" && operation.outcome() != Outcome::Fail;
         if let (true, Some(lease)) = (is_told, lease(&operation)) {
             relied_on_until.insert(lease, operation.invoked);
         }
@@ -28,7 +28,8 @@ pub fn replay(history: &History, order: &[usize]) -> (usize, usize) {
         silent += usize::from(operation.outcome() != Outcome::Ok);
         let (_, told) = asked_and_told(operation);
         let is_refused = told == json!(false);
-        let needs_it = (operation.invoke.f == "hold") == is_refused && operation.invoke.f != "wait";
+        let needs_it =
+            (operation.invoke.f() == "hold") == is_refused && operation.invoke.f() != "wait";
         if needs_it != stands.is_some() {
             // Only a lease can explain that, and not before it could no longer be relied on.
             let lease: Option<u64> = stands.flatten();
@@ -40,7 +41,7 @@ pub fn replay(history: &History, order: &[usize]) -> (usize, usize) {
             assert!(is_fallen, "{operation:?} finds it: {stands:?}");
             (stands, fallen) = (None, fallen + 1);
         }
-        match operation.invoke.f.as_ref() {
+        match operation.invoke.f() {
             "hold" if !is_refused => stands = Some(lease(operation)),
             "release" if !is_refused => stands = None,
             _ => {}
@@ -63,7 +64,7 @@ pub fn replay_cyclic(history: &History, order: &[usize]) {
     let mut of_round: Vec<Operation<'_>> = Vec::new();
     for operation in in_order_with(history, order, |_| true) {
         let (asked, told) = asked_and_told(&operation);
-        if operation.invoke.f == "close" {
+        if operation.invoke.f() == "close" {
             closed.push(asked["lease"].clone());
             continue;
         }

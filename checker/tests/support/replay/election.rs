@@ -33,7 +33,7 @@ impl Keys {
         for watch in history
             .operations()
             .iter()
-            .filter(|op| op.invoke.f == "watch")
+            .filter(|op| op.invoke.f() == "watch")
         {
             let (_, changes) = asked_and_told(watch);
             for change in changes.as_array().into_iter().flatten() {
@@ -47,8 +47,8 @@ impl Keys {
             }
         }
         for operation in history.operations() {
-            let is_silent = operation.invoke.f == "run"
-                || operation.invoke.f == "campaign" && operation.outcome() == Outcome::Fail;
+            let is_silent = operation.invoke.f() == "run"
+                || operation.invoke.f() == "campaign" && operation.outcome() == Outcome::Fail;
             if is_silent {
                 let value = text(&asked_and_told(&operation).0);
                 let of_value = keys.terms.get(&value).copied();
@@ -98,7 +98,7 @@ impl Election {
 }
 
 fn belongs(operation: &Operation<'_>) -> bool {
-    !matches!(operation.invoke.f.as_ref(), "observe" | "run" | "watch")
+    !matches!(operation.invoke.f(), "observe" | "run" | "watch")
 }
 
 /// Does the operations one after the other. Returns how many of unknown outcome were among
@@ -114,7 +114,7 @@ pub fn replay(history: &History, order: &[usize]) -> usize {
         silent += usize::from(operation.outcome() != Outcome::Ok);
         let (asked, told) = asked_and_told(&operation);
         let term = asked["term"].as_i64();
-        match operation.invoke.f.as_ref() {
+        match operation.invoke.f() {
             "campaign" => {
                 let value = text(&asked);
                 let term = told["term"].as_i64().unwrap_or_else(|| keys.terms[&value]);

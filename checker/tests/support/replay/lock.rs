@@ -28,7 +28,7 @@ struct Lock {
 /// Whether the operation changed something, if it is known to have happened.
 fn took_effect(operation: &Operation<'_>) -> bool {
     let (_, told) = asked_and_told(operation);
-    match operation.invoke.f.as_ref() {
+    match operation.invoke.f() {
         "lock" | "try-lock" => !told.is_null(),
         "write" => told != json!(false),
         _ => true,
@@ -36,7 +36,7 @@ fn took_effect(operation: &Operation<'_>) -> bool {
 }
 
 fn ends(history: &History) -> BTreeMap<i64, End> {
-    let keys = history.events().iter().filter(|event| event.f == "key");
+    let keys = history.events().iter().filter(|event| event.f() == "key");
     let end = |key: Value| {
         let end = match (key["deleted"].is_null(), key["with_lease"] == json!(true)) {
             (true, _) => End::Alive,
@@ -64,7 +64,7 @@ pub fn replay(history: &History, order: &[usize]) -> (usize, usize) {
         let lock = locks
             .entry(asked["lock"].as_str().unwrap().to_owned())
             .or_default();
-        match operation.invoke.f.as_ref() {
+        match operation.invoke.f() {
             "lock" | "try-lock" => {
                 let token = told.as_i64().unwrap();
                 let alone = is_mutex || asked["mode"] != "read";

@@ -29,7 +29,7 @@ pub fn order_of(history: &History, model: Model) -> Vec<usize> {
 
 /// What an event says.
 pub fn value(event: &Event) -> Value {
-    serde_json::from_str(event.value.as_str()).unwrap()
+    serde_json::from_str(event.value().as_str()).unwrap()
 }
 
 /// What was asked, and what was answered; null if nothing was.

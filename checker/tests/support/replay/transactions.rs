@@ -50,7 +50,7 @@ fn transactions<'h>(
     order: &[usize],
     model: Consistency,
 ) -> Vec<Operation<'h>> {
-    let belongs = |operation: &Operation<'_>| operation.invoke.f == "txn";
+    let belongs = |operation: &Operation<'_>| operation.invoke.f() == "txn";
     if model == Consistency::StrictSerializable {
         return in_order_with(history, order, belongs);
     }

@@ -77,11 +77,11 @@ pub(super) fn of(
 ) -> Vec<Band> {
     let marks = || {
         let events = history.events().iter();
-        events.filter(|event| event.process == Process::Nemesis)
+        events.filter(|event| event.process() == Process::Nemesis)
     };
     let mut told = Told {
         // One that never changes says nothing.
-        tells_leader: marks().filter(|event| event.f == "leader").count() > 1,
+        tells_leader: marks().filter(|event| event.f() == "leader").count() > 1,
         ..Told::default()
     };
     marks().for_each(|event| told.hear(event, lanes));
@@ -117,8 +117,8 @@ struct Told {
 
 impl Told {
     fn hear(&mut self, event: &Event, lanes: &mut Lanes) {
-        let detail = event.value.parse::<Detail>().unwrap_or_default();
-        match event.f.as_ref() {
+        let detail = event.value().parse::<Detail>().unwrap_or_default();
+        match event.f() {
             "leader" if self.tells_leader => self.hear_leader(event, &detail, lanes),
             "leader" => {}
             "lease-granted" => self.hear_lease(event, &detail, lanes),
@@ -139,7 +139,7 @@ impl Told {
                 }
                 (_, Some(what)) if self.started.contains_key(what) => {
                     let started = self.started.remove(what);
-                    self.end(started, event.time);
+                    self.end(started, event.time());
                 }
                 _ => self.bands.push(fault(event, &detail, lanes)),
             },
@@ -148,7 +148,7 @@ impl Told {
 
     fn hear_leader(&mut self, event: &Event, detail: &Detail, lanes: &mut Lanes) {
         let before = self.leader.take();
-        self.end(before, event.time);
+        self.end(before, event.time());
         let Some(member) = detail.member else { return };
         self.leader = Some(self.bands.len());
         let term = detail.term.map(|term| format!(", term {term}"));
@@ -179,10 +179,10 @@ impl Told {
 
     fn hear_lease_end(&mut self, event: &Event, detail: &Detail) {
         let granted = detail.lease.and_then(|lease| self.leases.remove(&lease));
-        self.end(granted, event.time);
+        self.end(granted, event.time());
         let Some(granted) = granted else { return };
         let lane = self.bands[granted].lane;
-        if event.f == "lease-expired" {
+        if event.f() == "lease-expired" {
             self.bands[granted].label += ", which expired";
             self.bands.push(Band {
                 lane,
@@ -202,17 +202,17 @@ impl Told {
 }
 
 fn instant(event: &Event, kind: Kind) -> Band {
-    let mut label = event.f.replace('-', " ");
-    if !event.value.is_null() {
-        label += &format!(" {}", event.value);
+    let mut label = event.f().replace('-', " ");
+    if !event.value().is_null() {
+        label += &format!(" {}", event.value());
     }
     Band {
         lane: None,
-        from: event.time,
-        to: Some(event.time),
+        from: event.time(),
+        to: Some(event.time()),
         kind,
         label,
-        line: event.line,
+        line: event.line(),
     }
 }
 
@@ -222,21 +222,21 @@ fn fault(event: &Event, detail: &Detail, lanes: &mut Lanes) -> Band {
         (None, Some(member)) => Some(lanes.other(&format!("member {member}"))),
         (None, None) => None,
     };
-    let name = event.f.replace('-', " ");
+    let name = event.f().replace('-', " ");
     let label = match (detail.client, detail.member) {
         _ if !detail.call.is_empty() => format!("{name}, {}", detail.call),
-        (None, None) if detail.for_ns.is_none() && !event.value.is_null() => {
-            format!("{name} {}", event.value)
+        (None, None) if detail.for_ns.is_none() && !event.value().is_null() => {
+            format!("{name} {}", event.value())
         }
         _ => name,
     };
-    let is_for_good = event.f == "client-kill";
+    let is_for_good = event.f() == "client-kill";
     Band {
         lane,
-        from: event.time,
-        to: (!is_for_good).then(|| event.time.saturating_add(detail.for_ns.unwrap_or(0))),
+        from: event.time(),
+        to: (!is_for_good).then(|| event.time().saturating_add(detail.for_ns.unwrap_or(0))),
         kind: Kind::Fault,
         label,
-        line: event.line,
+        line: event.line(),
     }
 }

@@ -92,13 +92,13 @@ impl Data {
         let every_line = events
             .iter()
             .enumerate()
-            .all(|(index, event)| event.line == index + 2);
+            .all(|(index, event)| event.line() == index + 2);
         Data {
-            times: differences(events.iter().map(|event| event.time)),
+            times: differences(events.iter().map(Event::time)),
             lines: if every_line {
                 Vec::new()
             } else {
-                differences(events.iter().map(|event| event.line))
+                differences(events.iter().map(Event::line))
             },
             texts: texts.all,
             lanes: lanes.all,
@@ -133,7 +133,7 @@ enum Client {
 
 impl Client {
     fn of(event: &Event) -> Self {
-        match (event.client, event.process) {
+        match (event.client(), event.process()) {
             (Some(client), _) => Client::Number(client),
             (None, Process::Number(process)) => Client::Process(process),
             (None, Process::Nemesis) => unreachable!("the nemesis has no operations"),
@@ -190,11 +190,11 @@ impl Columns {
         for operation in operations {
             columns.lane.push(lanes.operation(operation));
             columns.process.push(operation.process());
-            columns.f.push(texts.place(&operation.invoke.f));
+            columns.f.push(texts.place(operation.invoke.f()));
             columns.argument.push(texts.value(Some(operation.invoke)));
             columns.result.push(texts.value(operation.completion));
             let completion = operation.completion;
-            let error = completion.and_then(|event| event.error.as_deref());
+            let error = completion.and_then(Event::error);
             columns
                 .error
                 .push(error.map_or(-1, |error| texts.place(error)));
@@ -209,7 +209,7 @@ impl Columns {
                 Outcome::Info => 2,
                 Outcome::Open => 3,
             });
-            let revision = completion.and_then(|event| event.revision);
+            let revision = completion.and_then(Event::revision);
             columns.revision.push(revision.unwrap_or(-1));
         }
         columns
@@ -242,7 +242,7 @@ impl Texts {
     /// The JSON text of an event's value; -1 for `null`.
     fn value(&mut self, event: Option<&Event>) -> i64 {
         match event {
-            Some(event) if !event.value.is_null() => self.place(event.value.as_str()),
+            Some(event) if !event.value().is_null() => self.place(event.value().as_str()),
             _ => -1,
         }
     }
@@ -274,10 +274,10 @@ fn witness(operations: &[Operation<'_>], verdict: &Verdict) -> Vec<usize> {
     let told = violation.flat_map(|violation| &violation.witness);
     told.map(|told| {
         let line = told.invoked.line;
-        let first = operations.partition_point(|operation| operation.invoke.line < line);
+        let first = operations.partition_point(|operation| operation.invoke.line() < line);
         // Other formats have several events on a line.
         let is_it = |operation: &Operation<'_>| {
-            operation.process() == told.process && operation.invoke.time == told.invoked.time_ns
+            operation.process() == told.process && operation.invoke.time() == told.invoked.time_ns
         };
         let found = operations[first..].iter().position(is_it);
         first + found.expect("a witness is an operation of the history")
@@ -305,7 +305,7 @@ fn linearization(history: &History, model: Model, verdict: &Verdict) -> Option<O
 
 /// The order of etcd's revisions, where the history has any.
 fn by_revision(operations: &[Operation<'_>]) -> Option<Order> {
-    let revision = |operation: &Operation<'_>| operation.ok().and_then(|event| event.revision);
+    let revision = |operation: &Operation<'_>| operation.ok().and_then(Event::revision);
     let mut known: Vec<(i64, usize)> = operations
         .iter()
         .enumerate()

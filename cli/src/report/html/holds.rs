@@ -69,11 +69,11 @@ impl Holds {
                 self.open.insert(what, self.bands.len());
                 self.bands.push(Band {
                     lane: Some(lanes.operation(&operation)),
-                    from: answer.time,
+                    from: answer.time(),
                     to: None,
                     kind: Kind::Hold,
                     label,
-                    line: answer.line,
+                    line: answer.line(),
                 });
             }
             Step::Ends { what, time } => {
@@ -95,7 +95,7 @@ fn begins<'h>(operation: &Operation<'h>, what: String, label: String) -> Option<
 }
 
 fn ends<'h>(operation: &Operation<'h>, what: String) -> Step<'h> {
-    let time = operation.invoke.time;
+    let time = operation.invoke.time();
     Step::Ends { what, time }
 }
 
@@ -107,12 +107,12 @@ fn lock<'h>(operation: &Operation<'h>) -> Vec<Step<'h>> {
         token: Option<i64>,
         mode: Option<String>,
     }
-    let Ok(asked) = operation.invoke.value.parse::<Asked>() else {
+    let Ok(asked) = operation.invoke.value().parse::<Asked>() else {
         return Vec::new();
     };
-    match operation.invoke.f.as_ref() {
+    match operation.invoke.f() {
         "lock" | "try-lock" => {
-            let token = operation.ok().map(|answer| answer.value.parse::<i64>());
+            let token = operation.ok().map(|answer| answer.value().parse::<i64>());
             let Some(Ok(token)) = token else {
                 return Vec::new();
             };
@@ -139,9 +139,9 @@ fn election<'h>(operation: &Operation<'h>) -> Vec<Step<'h>> {
     struct Term {
         term: i64,
     }
-    match operation.invoke.f.as_ref() {
+    match operation.invoke.f() {
         "campaign" => {
-            let term = operation.ok().map(|answer| answer.value.parse::<Term>());
+            let term = operation.ok().map(|answer| answer.value().parse::<Term>());
             let Some(Ok(Term { term })) = term else {
                 return Vec::new();
             };
@@ -150,7 +150,7 @@ fn election<'h>(operation: &Operation<'h>) -> Vec<Step<'h>> {
                 .into_iter()
                 .collect()
         }
-        "resign" => match operation.invoke.value.parse::<Term>() {
+        "resign" => match operation.invoke.value().parse::<Term>() {
             Ok(Term { term }) => vec![ends(operation, term.to_string())],
             Err(_) => Vec::new(),
         },
@@ -162,11 +162,11 @@ fn election<'h>(operation: &Operation<'h>) -> Vec<Step<'h>> {
 /// `release` give back.
 fn claim<'h>(operation: &Operation<'h>) -> Vec<Step<'h>> {
     type Pair = (serde_json::Value, i64);
-    match operation.invoke.f.as_ref() {
+    match operation.invoke.f() {
         "claim" => {
             let claimed = operation
                 .ok()
-                .map(|answer| answer.value.parse::<Vec<Pair>>());
+                .map(|answer| answer.value().parse::<Vec<Pair>>());
             let Some(Ok(claimed)) = claimed else {
                 return Vec::new();
             };
@@ -176,7 +176,7 @@ fn claim<'h>(operation: &Operation<'h>) -> Vec<Step<'h>> {
             };
             claimed.into_iter().filter_map(step).collect()
         }
-        "acknowledge" | "release" => match operation.invoke.value.parse::<Pair>() {
+        "acknowledge" | "release" => match operation.invoke.value().parse::<Pair>() {
             Ok((value, revision)) => vec![ends(operation, format!("{value} {revision}"))],
             Err(_) => Vec::new(),
         },

@@ -87,8 +87,8 @@ pub(super) fn in_short(verdict: &Verdict) -> (&'static str, String, String) {
 fn with_clients(sentence: &str, history: &History) -> String {
     const PROCESS: &str = "process ";
     let client_of = |process: u64| {
-        let is_its = |event: &&Event| event.process == Process::Number(process);
-        history.events().iter().find(is_its)?.client
+        let is_its = |event: &&Event| event.process() == Process::Number(process);
+        history.events().iter().find(is_its)?.client()
     };
     let mut text = String::with_capacity(sentence.len());
     let mut rest = sentence;
@@ -179,7 +179,7 @@ fn contents(page: &Page<'_>, data: &Data) -> String {
     let operations = count(data.operations.len() as u64, "operation");
     let clients = data.lanes.iter().filter(|lane| lane.is_client).count();
     let clients = count(clients as u64, "client");
-    let lasted = page.history.events().last().map_or(0, |event| event.time);
+    let lasted = page.history.events().last().map_or(0, Event::time);
     format!(
         "{operations} by {clients} in {}.{:03} s",
         lasted / 1_000_000_000,
