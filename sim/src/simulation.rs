@@ -136,6 +136,8 @@ struct Shared {
 /// A member's process.
 #[derive(Clone, Copy, Default)]
 struct Server {
+    /// It was removed from the cluster: it ends, and does not come back.
+    is_removed: bool,
     /// When it comes back, if it is down.
     starts_at: SimTime,
     paused_until: SimTime,
@@ -280,6 +282,12 @@ impl Simulation {
         if let Some(observer) = &simulation.shared.options.cluster_observer {
             simulation.cluster().observe(Arc::clone(observer));
         }
+        let shared = Arc::downgrade(&simulation.shared);
+        simulation.cluster().when_removed(move |member| {
+            if let Some(shared) = shared.upgrade() {
+                injector::retire(&Simulation { shared }, member);
+            }
+        });
         for member in 0..simulation.cluster().len() {
             simulation.start_member(member);
         }

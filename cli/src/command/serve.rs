@@ -15,7 +15,7 @@ use etcd_sim::bug::EtcdBug;
 use etcd_sim::fault::{Fault, FaultKind};
 use etcd_sim::network::{FaultEvent, NetworkReport};
 use etcd_sim::plan::{Latency, Plan};
-use etcd_sim::serve::{self, Options, STRANGERS, ServeError, Served, can_strike};
+use etcd_sim::serve::{self, Options, STRANGERS, ServeError, Served, Tls, TlsError, can_strike};
 use etcd_sim::version::Version;
 use serde::Deserialize;
 
@@ -28,6 +28,7 @@ const EXAMPLES: &str = r#"Examples:
   etcd-recipes serve                                one member at 127.0.0.1:2379
   etcd-recipes serve --members 3 --listen 127.0.0.1:12379   at 12379, 12380 and 12381
   etcd-recipes serve --members 3 --fault plan.json
+  etcd-recipes serve --cert-file server.pem --key-file server.key   with TLS
   etcdctl --endpoints 127.0.0.1:2379 put key value
 
 A plan is one that `sim` saved, of which only the cluster and the faults count, or
@@ -74,6 +75,23 @@ pub(crate) struct Serve {
     /// For how many seconds a user's token is good without being used
     #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..))]
     auth_token_ttl: u32,
+
+    /// The certificate of the members, in PEM: they speak TLS then
+    #[arg(long, value_name = "FILE", requires = "key_file")]
+    cert_file: Option<PathBuf>,
+
+    /// The key of that certificate, in PEM
+    #[arg(long, value_name = "FILE", requires = "cert_file")]
+    key_file: Option<PathBuf>,
+
+    /// Authorities, in PEM: every client has to show a certificate that one of them has
+    /// issued
+    #[arg(long, value_name = "FILE", requires = "cert_file")]
+    trusted_ca_file: Option<PathBuf>,
+
+    /// Want certificates of clients, as --trusted-ca-file alone does too
+    #[arg(long, requires = "trusted_ca_file")]
+    client_cert_auth: bool,
 }
 
 fn bug_parser() -> impl clap::builder::TypedValueParser<Value = EtcdBug> {
@@ -91,11 +109,25 @@ impl Serve {
             bug: self.bug,
             auth_token_ttl: Duration::from_secs(self.auth_token_ttl.into()),
             observer: Some(Arc::new(tell)),
+            tls: self.tls()?,
             ..Options::new(self.listen)
         };
-        let report = serve::run(options, until_interrupted).map_err(cannot_serve)??;
+        let scheme = options.tls.as_ref().map_or("", |_| "https://");
+        let serve = async move |served| until_interrupted(served, scheme).await;
+        let report = serve::run(options, serve).map_err(cannot_serve)??;
         Output::People.result(summary(&report))?;
         Ok(Status::Valid)
+    }
+
+    fn tls(&self) -> anyhow::Result<Option<Tls>> {
+        let (Some(certificate), Some(key)) = (&self.cert_file, &self.key_file) else {
+            return Ok(None);
+        };
+        let tls = match &self.trusted_ca_file {
+            None => Tls::from_files(certificate, key),
+            Some(trusted) => Tls::with_client_certificates(certificate, key, trusted),
+        };
+        Ok(Some(tls.map_err(|error| no_tls(&error))?))
     }
 
     fn plan(&self) -> anyhow::Result<Plan> {
@@ -186,10 +218,13 @@ fn warn_of_idle_faults(plan: &Plan) {
 }
 
 /// Says where the members are, and waits for Ctrl-C.
-async fn until_interrupted(served: Served) -> anyhow::Result<NetworkReport> {
+async fn until_interrupted(served: Served, scheme: &str) -> anyhow::Result<NetworkReport> {
     let mut signals = Signals::listen().context("cannot listen to signals")?;
     let simulation = served.simulation();
-    let endpoints: Vec<String> = served.endpoints().iter().map(ToString::to_string).collect();
+    let endpoints = served.endpoints().iter();
+    let endpoints: Vec<String> = endpoints
+        .map(|address| format!("{scheme}{address}"))
+        .collect();
     Output::People.result(format!(
         "serving etcd {} at {}\n{FAINT}seed {}; Ctrl-C ends it{FAINT:#}",
         simulation.member().version(),
@@ -221,6 +256,18 @@ fn summary(report: &NetworkReport) -> String {
         text += &format!("\n   {kind}  {times}");
     }
     text
+}
+
+fn no_tls(error: &TlsError) -> Failure {
+    let hint = match error {
+        TlsError::Read { .. } => "Give files that are there and can be read.",
+        TlsError::Pem { .. } => {
+            "Certificates in PEM begin with -----BEGIN CERTIFICATE-----, keys with -----BEGIN PRIVATE KEY----- or the like."
+        }
+        TlsError::Pair { .. } => "Give --cert-file and --key-file that were made together.",
+        _ => "Give the certificates of authorities with --trusted-ca-file.",
+    };
+    Failure::usage(error).hint(hint)
 }
 
 fn cannot_serve(error: ServeError) -> anyhow::Error {

@@ -41,18 +41,28 @@ impl Certificates {
 
     /// What etcd is told: to show its certificate and to want one.
     pub(crate) fn of_server(&self) -> Vec<String> {
-        [
-            ("--cert-file", "server.pem"),
-            ("--key-file", "server.key"),
-            ("--trusted-ca-file", "ca.pem"),
-        ]
-        .iter()
-        .flat_map(|(option, file)| {
+        let trusted = self.options(&[("--trusted-ca-file", "ca.pem")]);
+        let wanted = ["--client-cert-auth".to_owned()];
+        [self.shown(), trusted, wanted.to_vec()].concat()
+    }
+
+    /// What etcd is told to show its certificate.
+    pub(crate) fn shown(&self) -> Vec<String> {
+        self.options(&[("--cert-file", "server.pem"), ("--key-file", "server.key")])
+    }
+
+    /// Options with files of the folder.
+    pub(crate) fn options(&self, files: &[(&str, &str)]) -> Vec<String> {
+        let named = files.iter().flat_map(|(option, file)| {
             let path = self.folder.join(file);
             [(*option).to_owned(), path.display().to_string()]
-        })
-        .chain(["--client-cert-auth".to_owned()])
-        .collect()
+        });
+        named.collect()
+    }
+
+    /// What a file says.
+    pub(crate) fn read(&self, file: &str) -> Vec<u8> {
+        std::fs::read(self.folder.join(file)).expect("it was made")
     }
 
     fn openssl(&self, arguments: &[String]) {

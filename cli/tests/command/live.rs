@@ -88,6 +88,22 @@ fn strangers_who_write_elsewhere_and_compact_disturb_no_verdict_on_etcd_itself()
     assert_eq!(etcd.keys(), 0);
 }
 
+/// Simulated, the same workloads compact.
+#[test]
+fn a_cluster_of_others_is_never_compacted() {
+    let (etcd, folder) = (Etcd::start(), Folder::new());
+    let arguments = format!(
+        "live kv watch --endpoints {} --set requests=80",
+        etcd.endpoint()
+    );
+    folder.run(&arguments).exits_with(0);
+    let compacted = etcd.with_client(async |mut client| {
+        let hash = client.hash_kv(0).await.expect("etcd answers");
+        hash.compact_version()
+    });
+    assert_eq!(compacted, -1);
+}
+
 #[test]
 fn the_books_of_a_priority_queue_that_is_there_are_not_touched() {
     let (etcd, folder) = (Etcd::start(), Folder::new());

@@ -56,7 +56,10 @@ impl State {
         if self.auth.is_enabled() {
             self.permits_caller(command, caller.as_ref(), now)?;
         }
-        let is_of_store = !matches!(command, Command::Alarm(_) | Command::Auth(_));
+        let is_of_store = !matches!(
+            command,
+            Command::Alarm(_) | Command::Auth(_) | Command::Member(_)
+        );
         if is_of_store && self.alarms.raised(CORRUPT) {
             return Err(ClusterError::Corrupt.into());
         }
@@ -91,7 +94,8 @@ impl State {
             Command::Compact(_)
             | Command::Grant { .. }
             | Command::Expire(_)
-            | Command::Alarm(_) => Ok(()),
+            | Command::Alarm(_)
+            | Command::Member(_) => Ok(()),
         }
     }
 

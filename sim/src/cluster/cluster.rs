@@ -1,6 +1,6 @@
 //! The members of a cluster and the task that moves their history on.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -75,7 +75,12 @@ pub(super) struct Shared {
     pump: Mutex<Pump>,
     /// Where members tell clients that they are, if not by their names.
     advertised: Mutex<Vec<String>>,
+    /// Who is told when a member was removed.
+    retires: OnceLock<Retire>,
 }
+
+/// Ends the process of a member that was removed.
+type Retire = Box<dyn Fn(MemberId) + Send + Sync>;
 
 /// Where a member's process runs.
 #[derive(Clone, Default)]
@@ -124,6 +129,7 @@ impl Cluster {
                 victims: each.iter().map(|_| Notify::new()).collect(),
                 pump: Mutex::default(),
                 advertised: Mutex::default(),
+                retires: OnceLock::new(),
                 options: each,
             }),
         }
@@ -161,7 +167,13 @@ impl Cluster {
         *lock(&self.shared.advertised) = urls;
     }
 
-    pub(super) fn advertised(&self, number: MemberId) -> String {
+    /// What is done when a member was removed. Its process ends soon after.
+    pub(crate) fn when_removed(&self, retire: impl Fn(MemberId) + Send + Sync + 'static) {
+        self.shared.retires.set(Box::new(retire)).ok();
+    }
+
+    /// Where a member tells clients that it is.
+    pub(crate) fn advertised(&self, number: MemberId) -> String {
         let urls = lock(&self.shared.advertised);
         let by_name = || format!("http://{}:2379", self.shared.options[number].name);
         urls.get(number).cloned().unwrap_or_else(by_name)
@@ -268,6 +280,7 @@ impl Cluster {
     /// Ends a change: wakes who has something to do after it.
     pub(super) fn release(&self, mut state: MutexGuard<'_, State>) {
         let revoked = state.take_revoked();
+        let removed = std::mem::take(&mut state.removed);
         let next = state.next_at();
         let members = state.members.iter().enumerate();
         let waits = |progress: &Progress| revoked || progress.watches.has_victims();
@@ -286,6 +299,9 @@ impl Cluster {
         }
         if next != NEVER {
             self.wake_pump(next);
+        }
+        if let Some(retire) = self.shared.retires.get() {
+            removed.into_iter().for_each(retire);
         }
     }
 

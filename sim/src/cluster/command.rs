@@ -9,6 +9,7 @@ use etcd_client::proto::{
 use tonic::Status;
 
 use super::error::ClusterError;
+use super::roster::{Change, Listed, RosterError};
 use crate::auth::{AuthCommand, AuthError, Caller};
 use crate::store::{LeaseId, Store, StoreError};
 
@@ -43,6 +44,7 @@ pub(crate) enum Command {
     Revoke(LeaseId),
     Alarm(PbAlarmRequest),
     Auth(AuthCommand),
+    Member(Change),
     /// By the leader, of a lease whose time is over. If another leader has extended
     /// it meanwhile it lives on.
     Expire(LeaseId),
@@ -59,6 +61,7 @@ pub(crate) enum Outcome {
     Revoked,
     Alarms(Vec<PbAlarmMember>),
     Auth(Done),
+    Members(Vec<Listed>),
 }
 
 /// What has come of a request about users and roles.
@@ -80,6 +83,8 @@ pub(crate) enum Refused {
     Auth(#[from] AuthError),
     #[error(transparent)]
     Cluster(#[from] ClusterError),
+    #[error(transparent)]
+    Roster(#[from] RosterError),
 }
 
 impl From<Refused> for Status {
@@ -88,6 +93,7 @@ impl From<Refused> for Status {
             Refused::Store(error) => error.into(),
             Refused::Auth(error) => error.into(),
             Refused::Cluster(error) => error.into(),
+            Refused::Roster(error) => error.into(),
         }
     }
 }
@@ -126,7 +132,8 @@ impl Command {
             | Command::Revoke(_)
             | Command::Expire(_)
             | Command::Alarm(_)
-            | Command::Auth(_) => Ok(()),
+            | Command::Auth(_)
+            | Command::Member(_) => Ok(()),
         }
     }
 
@@ -142,7 +149,8 @@ impl Command {
             | Command::Revoke(_)
             | Command::Expire(_)
             | Command::Alarm(_)
-            | Command::Auth(_) => false,
+            | Command::Auth(_)
+            | Command::Member(_) => false,
         }
     }
 
@@ -171,8 +179,8 @@ impl Command {
                 };
                 ended.map(|()| Outcome::Revoked)
             }
-            Command::Alarm(_) | Command::Auth(_) => {
-                unreachable!("the store knows neither alarms nor users")
+            Command::Alarm(_) | Command::Auth(_) | Command::Member(_) => {
+                unreachable!("the store knows neither alarms nor users nor members")
             }
         };
         let revision = store.revision();

@@ -12,9 +12,10 @@ use tonic::Status;
 use tonic::metadata::MetadataMap;
 
 use super::cluster::{Cluster, ClusterOptions};
-use super::command::{Command, Executed, Request};
+use super::command::{Command, Executed, Outcome, Request};
 use super::consensus::{HEARTBEAT, MemberId};
 use super::error::ClusterError;
+use super::roster::{Change, Listed, Roster};
 use super::state::{Identity, State, Submitted, age};
 use super::ticket::Answer;
 use super::view::MemberView;
@@ -264,11 +265,6 @@ impl Member {
         self.options().version
     }
 
-    /// Where it tells clients that it is.
-    pub(crate) fn client_url(&self) -> String {
-        self.cluster.advertised(self.number)
-    }
-
     pub(crate) fn options(&self) -> &MemberOptions {
         &self.cluster.shared.options[self.number]
     }
@@ -371,14 +367,14 @@ impl Member {
 
     async fn answer(&self, ticket: u64) -> Result<Answer, ClusterError> {
         /// Nobody waits any more when the call ends early.
-        struct Waiting<'a>(&'a Cluster, u64);
+        struct Waiting<'a>(&'a Member, u64);
         impl Drop for Waiting<'_> {
             fn drop(&mut self) {
-                self.0.lock().forget(self.1);
+                self.0.cluster.lock().abandon(self.0.number, self.1);
             }
         }
-        let waiting = Waiting(&self.cluster, ticket);
-        poll_fn(|context| waiting.0.lock().poll(ticket, context)).await
+        let waiting = Waiting(self, ticket);
+        poll_fn(|context| waiting.0.cluster.lock().poll(ticket, context)).await
     }
 
     /// Has the leader renew a lease; its time to live, 0 when it is gone. A
@@ -453,6 +449,33 @@ impl Member {
         }
     }
 
+    /// Changes who belongs to the cluster; the list of members after that.
+    ///
+    /// # Errors
+    ///
+    /// Those of etcd, `RosterError`; when no leader can be asked in time.
+    pub(crate) async fn change_members(&self, change: Change) -> Result<Vec<Listed>, Status> {
+        // Only the leader knows how far a learner is.
+        if matches!(change, Change::Promote(_)) && self.leader() != Some(self.number) {
+            let back = self.reach_leader().await?;
+            let leader = self.leader().unwrap_or(self.number);
+            let promoted = self.cluster.member(leader).let_pass(change).await;
+            executor::sleep_until(back).await;
+            return promoted;
+        }
+        self.let_pass(change).await
+    }
+
+    async fn let_pass(&self, change: Change) -> Result<Vec<Listed>, Status> {
+        self.cluster
+            .at_present(|state, now| state.may_change(self.number, &change, now))?;
+        let executed = self.propose(Command::Member(change).into()).await?;
+        match executed.outcome? {
+            Outcome::Members(members) => Ok(members),
+            _ => Err(Status::internal("another kind of outcome")),
+        }
+    }
+
     /// Gives the lead to the member with this id, and waits until it leads
     /// (`MoveLeader` in etcd's `server/etcdserver/server.go`).
     ///
@@ -464,18 +487,21 @@ impl Member {
         if self.leader() != Some(self.number) {
             return Err(ClusterError::NotLeader);
         }
-        let mut members = self.cluster.shared.options.iter();
-        let to = members
-            .position(|options| options.member_id == id)
-            .ok_or(ClusterError::BadLeaderTransferee)?;
+        let to = {
+            let guard = self.lock();
+            let member = guard.roster().find(id).filter(|member| !member.is_learner);
+            member.ok_or(ClusterError::BadLeaderTransferee)?.process
+        };
         let start = executor::now();
-        if to != self.number {
-            self.cluster.change_leader(Some(to), false);
+        if to != Some(self.number) {
+            if to.is_some() {
+                self.cluster.change_leader(to, false);
+            }
             // The lead goes over in the time of a few messages, but etcd looks for that
             // only once a tick.
             executor::sleep(HEARTBEAT).await;
         }
-        while self.leader() != Some(to) {
+        while to.is_none() || self.leader() != to {
             if executor::now().saturating_sub(start) >= self.request_timeout() {
                 return Err(ClusterError::TimeoutLeaderTransfer);
             }
@@ -663,6 +689,11 @@ impl Guard<'_> {
     /// How a token begins that nobody has: sixteen letters.
     pub(crate) fn token_prefix(&mut self) -> String {
         self.state.token_prefix(self.number)
+    }
+
+    /// Who belongs to the cluster, as far as the member knows.
+    pub(crate) fn roster(&self) -> &Roster {
+        self.state.roster(self.number)
     }
 
     /// An id for a lease that nobody has.

@@ -16,6 +16,7 @@ use super::error::ClusterError;
 use super::event::{ClusterEvent, ClusterObserver};
 use super::member::MemberOptions;
 use super::progress::{Apply, Confirming, Progress};
+use super::roster::{Listed, Roster};
 use super::ticket::{Answer, Tickets};
 use super::view::MemberView;
 use super::watch::WatchHub;
@@ -72,13 +73,18 @@ pub(crate) struct State {
     pub(crate) store: Store,
     pub(crate) auth: AuthStore,
     pub(super) alarms: Alarms,
+    /// The list of members after each change, and how many proposals had been carried
+    /// out by then.
+    pub(super) rosters: Vec<(u64, Roster)>,
+    /// Members that were removed, and whose processes have not been told.
+    pub(super) removed: Vec<MemberId>,
     pub(super) consensus: Consensus<Request>,
     pub(super) members: Vec<Progress>,
     tickets: Tickets,
     /// How many requests have been written to the log.
     pub(crate) raft_index: u64,
     /// How many proposals have been carried out.
-    executed: u64,
+    pub(super) executed: u64,
     pub(super) listeners: Vec<Listener>,
     observer: Option<ClusterObserver>,
     /// Who has asked for leases that are not granted yet; only while somebody
@@ -124,6 +130,8 @@ impl State {
             members: options.iter().map(member).collect(),
             store,
             auth: AuthStore::default(),
+            rosters: vec![(0, Roster::new(listed(options)))],
+            removed: Vec::new(),
             alarms: Alarms::default(),
             consensus: Consensus::new(consensus),
             tickets: Tickets::default(),
@@ -191,7 +199,9 @@ impl State {
         now: SimTime,
     ) -> Result<Submitted<Executed>, ClusterError> {
         let request = request.into();
-        if now < self.members[member].overloaded_until {
+        // Changes of membership take another way.
+        let is_bounded = !matches!(request.command, Command::Member(_));
+        if is_bounded && now < self.members[member].overloaded_until {
             return Err(ClusterError::TooManyRequests);
         }
         if now < self.no_space_until && request.command.needs_space() {
@@ -224,14 +234,17 @@ impl State {
         let Self {
             members, tickets, ..
         } = self;
-        let proposed = &mut members[member].proposed;
-        while proposed
-            .front()
-            .is_some_and(|(_, ticket)| !tickets.is_open(*ticket))
-        {
-            proposed.pop_front();
+        // A change of membership waits for as long as its client does.
+        if !matches!(command.command, Command::Member(_)) {
+            let proposed = &mut members[member].proposed;
+            while proposed
+                .front()
+                .is_some_and(|(_, ticket)| !tickets.is_open(*ticket))
+            {
+                proposed.pop_front();
+            }
+            proposed.push_back((now, ticket));
         }
-        proposed.push_back((now, ticket));
         let proposal = Proposal {
             origin: member,
             ticket,
@@ -310,6 +323,15 @@ impl State {
 
     /// Nobody waits for the answer any more.
     pub(super) fn forget(&mut self, ticket: u64) {
+        self.tickets.forget(ticket);
+    }
+
+    /// The client has gone that waited for a member's answer: what was not proposed yet
+    /// is not proposed any more.
+    pub(super) fn abandon(&mut self, member: MemberId, ticket: u64) {
+        if self.tickets.is_open(ticket) {
+            self.consensus.withdraw(member, ticket);
+        }
         self.tickets.forget(ticket);
     }
 
@@ -440,8 +462,10 @@ impl State {
     /// Forgets what was compacted as soon as every member has heard of it.
     fn discard(&mut self) {
         let compacted = self.store.compacted_revision();
-        let heard = |progress: &Progress| progress.view.compacted >= compacted;
-        if self.members.iter().all(heard) {
+        let heard = |(member, progress): (MemberId, &Progress)| {
+            self.consensus.is_removed(member) || progress.view.compacted >= compacted
+        };
+        if self.members.iter().enumerate().all(heard) {
             self.store.discard();
             self.discards = false;
         }
@@ -488,6 +512,7 @@ impl State {
         let command = match request.command {
             Command::Auth(command) => return self.execute_auth(command, age(now)),
             Command::Alarm(request) => return self.execute_alarm(&request, now),
+            Command::Member(change) => return self.execute_member(change, now),
             command => command,
         };
         let is_compaction = matches!(command, Command::Compact(_));
@@ -716,6 +741,18 @@ impl State {
         self.expires_late_until = self.expires_late_until.min(now);
         self.advance(now);
     }
+}
+
+/// The list of members at the start.
+fn listed(options: &[MemberOptions]) -> Vec<Listed> {
+    let member = |(number, options): (MemberId, &MemberOptions)| Listed {
+        id: options.member_id,
+        process: Some(number),
+        peer_urls: vec![format!("http://{}:2380", options.name)],
+        is_learner: false,
+        votes: true,
+    };
+    options.iter().enumerate().map(member).collect()
 }
 
 /// The event with what became of the command.

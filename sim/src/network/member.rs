@@ -73,10 +73,11 @@ impl Up {
 }
 
 /// Whether a call that waits is given up when nobody waits for its answer any more: one
-/// that runs a recipe does something about that. All others are requests to the
-/// cluster, which go on.
+/// that runs a recipe does something about that, and a change of membership has no time
+/// limit of its own. All others are requests to the cluster, which go on.
 fn ends_with_its_caller(path: &str) -> bool {
-    path.starts_with("/v3lockpb.") || path.starts_with("/v3electionpb.")
+    let prefixes = ["/v3lockpb.", "/v3electionpb.", "/etcdserverpb.Cluster/"];
+    prefixes.iter().any(|prefix| path.starts_with(prefix))
 }
 
 /// Any other call.

@@ -1,4 +1,4 @@
-//! A TCP connection that can be cut.
+//! A TCP connection that can be cut, with TLS or without.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -15,6 +15,8 @@ use tokio_stream::Stream;
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
 use super::authority::Authorities;
+#[cfg(feature = "tls")]
+use super::tls::{Secured, Tls};
 
 /// How much is read at once.
 const CHUNK: usize = 8 * 1024;
@@ -35,13 +37,14 @@ impl Connections {
         }
     }
 
-    fn accept(&self, stream: TcpStream) -> Connection {
+    fn accept(&self, stream: Wire, info: TcpConnectInfo) -> Connection {
         let cut = Arc::new(Cut::default());
         let mut open = self.lock();
         open.retain(|cut| cut.strong_count() > 0);
         open.push(Arc::downgrade(&cut));
         Connection {
             stream,
+            info,
             cut,
             authorities: Authorities::default(),
         }
@@ -62,7 +65,8 @@ struct Cut {
 /// A TCP connection until it is cut: then it is reset for whoever uses it here, and
 /// closed for the other side.
 pub(super) struct Connection {
-    stream: TcpStream,
+    stream: Wire,
+    info: TcpConnectInfo,
     cut: Arc<Cut>,
     authorities: Authorities,
 }
@@ -133,13 +137,15 @@ impl Connected for Connection {
     type ConnectInfo = TcpConnectInfo;
 
     fn connect_info(&self) -> TcpConnectInfo {
-        self.stream.connect_info()
+        self.info.clone()
     }
 }
 
 /// What a listener accepts.
 pub(super) struct Incoming {
     pub(super) listener: TcpListener,
+    #[cfg(feature = "tls")]
+    pub(super) tls: Option<Tls>,
     pub(super) connections: Arc<Connections>,
 }
 
@@ -151,7 +157,76 @@ impl Stream for Incoming {
             ready!(self.listener.poll_accept(context));
         Poll::Ready(Some(accepted.and_then(|(stream, _)| {
             stream.set_nodelay(true)?;
-            Ok(self.connections.accept(stream))
+            let info = stream.connect_info();
+            Ok(self.connections.accept(self.wire(stream), info))
         })))
+    }
+}
+
+impl Incoming {
+    fn wire(&self, stream: TcpStream) -> Wire {
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &self.tls {
+            return Wire::Secured(tls.accept(stream));
+        }
+        Wire::Plain(stream)
+    }
+}
+
+/// What a connection is made of.
+enum Wire {
+    Plain(TcpStream),
+    #[cfg(feature = "tls")]
+    Secured(Secured),
+}
+
+/// Does the same with either.
+macro_rules! on_wire {
+    ($wire:expr, $stream:ident => $action:expr) => {
+        match $wire {
+            Wire::Plain($stream) => $action,
+            #[cfg(feature = "tls")]
+            Wire::Secured($stream) => $action,
+        }
+    };
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        on_wire!(self.get_mut(), stream => Pin::new(stream).poll_read(context, buffer))
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        on_wire!(self.get_mut(), stream => Pin::new(stream).poll_write(context, buffer))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffers: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        on_wire!(self.get_mut(), stream => Pin::new(stream).poll_write_vectored(context, buffers))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        on_wire!(self, stream => stream.is_write_vectored())
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        on_wire!(self.get_mut(), stream => Pin::new(stream).poll_flush(context))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        on_wire!(self.get_mut(), stream => Pin::new(stream).poll_shutdown(context))
     }
 }

@@ -12,6 +12,8 @@ use tonic::transport::Server;
 use super::STRANGERS;
 use super::connection::{Connections, Incoming};
 use super::gate::Gate;
+#[cfg(feature = "tls")]
+use super::tls::Tls;
 use crate::cluster::Member;
 use crate::executor::{Node, now, sleep, sleep_until};
 use crate::network::{Channel, Network};
@@ -28,6 +30,8 @@ pub(super) struct Door {
     pub(super) channel: Channel,
     pub(super) etcd: Member,
     pub(super) connections: Arc<Connections>,
+    #[cfg(feature = "tls")]
+    pub(super) tls: Option<Tls>,
 }
 
 impl Door {
@@ -46,6 +50,8 @@ impl Door {
             };
             let incoming = Incoming {
                 listener,
+                #[cfg(feature = "tls")]
+                tls: self.tls.clone(),
                 connections: Arc::clone(&self.connections),
             };
             let gate = Gate {

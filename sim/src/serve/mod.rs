@@ -23,11 +23,17 @@
 //! - `connection`: a TCP connection that can be cut.
 //! - `authority`: authorities that are URLs, which HTTP/2 does not know.
 //! - `gate`: from a request over TCP to the simulated network.
+//! - `tls`: connections with TLS; feature `tls`.
 
 mod authority;
 mod connection;
 mod door;
 mod gate;
+#[cfg(feature = "tls")]
+mod tls;
+
+#[cfg(feature = "tls")]
+pub use tls::{Tls, TlsError};
 
 use std::future::Future;
 use std::io;
@@ -68,6 +74,9 @@ pub struct Options {
     pub auth_token_ttl: Duration,
     /// Told of each fault as it takes effect.
     pub observer: Option<Observer>,
+    /// The members speak TLS and nothing else; default: they do not.
+    #[cfg(feature = "tls")]
+    pub tls: Option<Tls>,
 }
 
 impl Options {
@@ -80,6 +89,8 @@ impl Options {
             version: Version::default(),
             auth_token_ttl: AUTH_TOKEN_TTL,
             observer: None,
+            #[cfg(feature = "tls")]
+            tls: None,
         }
     }
 }
@@ -198,7 +209,15 @@ fn start(options: Options, listeners: Vec<(SocketAddr, TcpListener)>) -> Served 
         observer: options.observer,
         ..simulation::Options::new(options.plan)
     });
-    let urls = endpoints.iter().map(|address| url(*address));
+    #[cfg(feature = "tls")]
+    let scheme = if options.tls.is_some() {
+        "https"
+    } else {
+        "http"
+    };
+    #[cfg(not(feature = "tls"))]
+    let scheme = "http";
+    let urls = endpoints.iter().map(|address| url(scheme, *address));
     simulation.cluster().advertise(urls.collect());
     let channel = simulation.channel(STRANGERS, ChannelOptions::default());
     for (member, (address, listener)) in listeners.into_iter().enumerate() {
@@ -209,6 +228,8 @@ fn start(options: Options, listeners: Vec<(SocketAddr, TcpListener)>) -> Served 
             channel: channel.clone().with_endpoints(Endpoints::One(member)),
             etcd: simulation.cluster().member(member),
             connections: Arc::default(),
+            #[cfg(feature = "tls")]
+            tls: options.tls.clone(),
         };
         door.spawn(listener);
     }
@@ -219,9 +240,9 @@ fn start(options: Options, listeners: Vec<(SocketAddr, TcpListener)>) -> Served 
 }
 
 /// What a member tells clients about where it is.
-fn url(mut address: SocketAddr) -> String {
+fn url(scheme: &str, mut address: SocketAddr) -> String {
     if address.ip().is_unspecified() {
         address.set_ip(IpAddr::V4(Ipv4Addr::LOCALHOST));
     }
-    format!("http://{address}")
+    format!("{scheme}://{address}")
 }

@@ -3,16 +3,16 @@
 use etcd_client::proto::{
     PbClusterService, PbMember, PbMemberAddRequest, PbMemberAddResponse, PbMemberListRequest,
     PbMemberListResponse, PbMemberPromoteRequest, PbMemberPromoteResponse, PbMemberRemoveRequest,
-    PbMemberRemoveResponse, PbMemberUpdateRequest, PbMemberUpdateResponse,
+    PbMemberRemoveResponse, PbMemberUpdateRequest, PbMemberUpdateResponse, PbResponseHeader,
 };
+use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
 
-use super::left_out;
-use crate::cluster::Member;
+use crate::cluster::{Change, Listed, Member, age, id_of, peer_urls};
+use crate::executor;
 
-const NAME: &str = "etcdserverpb.Cluster";
-
-/// The service `etcdserverpb.Cluster`: the list of members.
+/// The service `etcdserverpb.Cluster`: the list of members and its changes. Members that
+/// are added never start.
 #[derive(Debug)]
 pub(super) struct ClusterService {
     member: Member,
@@ -22,58 +22,117 @@ impl ClusterService {
     pub(super) fn new(member: Member) -> Self {
         ClusterService { member }
     }
+
+    /// Changes the list for whoever may do that; the list after that.
+    async fn change(
+        &self,
+        metadata: &MetadataMap,
+        change: Change,
+    ) -> Result<Vec<PbMember>, Status> {
+        let caller = self.member.caller(metadata).await?;
+        self.member.lock().auth().permits_admin(caller.as_ref())?;
+        let members = self.member.change_members(change).await?;
+        Ok(members.iter().map(|member| self.message(member)).collect())
+    }
+
+    fn message(&self, listed: &Listed) -> PbMember {
+        let cluster = self.member.cluster();
+        let started = listed.process.map(|number| cluster.member(number));
+        let name = started.as_ref().map(|member| member.options().name.clone());
+        let client_url = listed.process.map(|number| cluster.advertised(number));
+        PbMember {
+            id: listed.id,
+            name: name.unwrap_or_default(),
+            peer_ur_ls: listed.peer_urls.clone(),
+            client_ur_ls: client_url.into_iter().collect(),
+            is_learner: listed.is_learner,
+        }
+    }
+
+    /// The headers of these answers come without a revision, as in etcd
+    /// (`server/etcdserver/api/v3rpc/member.go`).
+    fn header(&self) -> Option<PbResponseHeader> {
+        Some(self.member.lock().identity().header(0))
+    }
 }
 
 #[tonic::async_trait]
 impl PbClusterService for ClusterService {
     async fn member_add(
         &self,
-        _: Request<PbMemberAddRequest>,
+        request: Request<PbMemberAddRequest>,
     ) -> Result<Response<PbMemberAddResponse>, Status> {
-        Err(left_out(NAME, "MemberAdd"))
+        let (metadata, _, request) = request.into_parts();
+        let peer_urls = peer_urls(&request.peer_ur_ls)?;
+        let cluster_id = self.member.options().cluster_id;
+        let added = Listed {
+            id: id_of(cluster_id, &peer_urls, age(executor::now())),
+            process: None,
+            peer_urls,
+            is_learner: request.is_learner,
+            votes: !request.is_learner,
+        };
+        let member = Some(self.message(&added));
+        let members = self.change(&metadata, Change::Add(added)).await?;
+        Ok(Response::new(PbMemberAddResponse {
+            header: self.header(),
+            member,
+            members,
+        }))
     }
 
     async fn member_remove(
         &self,
-        _: Request<PbMemberRemoveRequest>,
+        request: Request<PbMemberRemoveRequest>,
     ) -> Result<Response<PbMemberRemoveResponse>, Status> {
-        Err(left_out(NAME, "MemberRemove"))
+        let (metadata, _, request) = request.into_parts();
+        let members = self.change(&metadata, Change::Remove(request.id)).await?;
+        Ok(Response::new(PbMemberRemoveResponse {
+            header: self.header(),
+            members,
+        }))
     }
 
     async fn member_update(
         &self,
-        _: Request<PbMemberUpdateRequest>,
+        request: Request<PbMemberUpdateRequest>,
     ) -> Result<Response<PbMemberUpdateResponse>, Status> {
-        Err(left_out(NAME, "MemberUpdate"))
+        let (metadata, _, request) = request.into_parts();
+        let update = Change::Update {
+            id: request.id,
+            peer_urls: request.peer_ur_ls,
+        };
+        let members = self.change(&metadata, update).await?;
+        Ok(Response::new(PbMemberUpdateResponse {
+            header: self.header(),
+            members,
+        }))
     }
 
     async fn member_list(
         &self,
-        _: Request<PbMemberListRequest>,
+        request: Request<PbMemberListRequest>,
     ) -> Result<Response<PbMemberListResponse>, Status> {
-        let members = self.member.cluster().members().map(|member| {
-            let options = member.options();
-            PbMember {
-                id: options.member_id,
-                name: options.name.clone(),
-                peer_ur_ls: vec![format!("http://{}:2380", options.name)],
-                client_ur_ls: vec![member.client_url()],
-                is_learner: false,
-            }
-        });
-        // The list comes without a revision, as in etcd
-        // (`server/etcdserver/api/v3rpc/member.go`).
-        let header = Some(self.member.lock().identity().header(0));
+        // Before 3.5 nobody can ask for that.
+        if request.get_ref().linearizable && self.member.options().is_at_least(3, 5) {
+            self.member.confirm_read().await?;
+        }
+        let listed = self.member.lock().roster().members().to_vec();
         Ok(Response::new(PbMemberListResponse {
-            header,
-            members: members.collect(),
+            header: self.header(),
+            members: listed.iter().map(|member| self.message(member)).collect(),
         }))
     }
 
     async fn member_promote(
         &self,
-        _: Request<PbMemberPromoteRequest>,
+        request: Request<PbMemberPromoteRequest>,
     ) -> Result<Response<PbMemberPromoteResponse>, Status> {
-        Err(left_out(NAME, "MemberPromote"))
+        let (metadata, _, request) = request.into_parts();
+        let members = self.change(&metadata, Change::Promote(request.id)).await?;
+        Ok(Response::new(PbMemberPromoteResponse {
+            header: self.header(),
+            members,
+        }))
     }
 }

@@ -42,14 +42,14 @@ impl MaintenanceService {
     }
 
     /// Whether the caller may look at all data and do what blocks the member. Before
-    /// 3.5 refusals come as etcd has them inside, without a code of their own.
+    /// 3.6 refusals come as etcd has them inside, without a code of their own.
     async fn permits_admin(&self, metadata: &MetadataMap) -> Result<(), Status> {
         let permitted = match self.member.caller(metadata).await {
             Ok(caller) => self.member.lock().auth().permits_admin(caller.as_ref()),
             Err(refused) => Err(refused),
         };
         permitted.map_err(|refused: AuthError| {
-            if self.member.options().is_at_least(3, 5) {
+            if self.member.options().is_at_least(3, 6) {
                 refused.into()
             } else {
                 Status::unknown(refused.internal())
@@ -122,7 +122,8 @@ impl PbMaintenanceService for MaintenanceService {
         } = self.member.propose_for(&metadata, command).await?;
         match outcome? {
             Outcome::Alarms(alarms) => {
-                let header = None;
+                let has_header = self.member.options().is_at_least(3, 5);
+                let header = has_header.then(|| self.member.lock().header());
                 Ok(answer(PbAlarmResponse { header, alarms }, applied))
             }
             _ => Err(Status::internal("another kind of outcome")),

@@ -8,8 +8,7 @@
 //! is the code that they share (`recipe`). Of three services `etcd-client` does not
 //! export what a server needs; their calls are sorted out by hand (`method`).
 //!
-//! Left out, with the answer "unimplemented": changes of membership, downgrades, and
-//! the streaming range read.
+//! Left out, with the answer "unimplemented": downgrades, and the streaming range read.
 
 mod auth;
 mod cluster;

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::{ProcessState, Simulation};
-use crate::executor::{Node, SimTime, now, sleep_until};
+use crate::executor::{Node, SimTime, now, sleep, sleep_until};
 use crate::fault::{ClientId, FaultKind, MemberId, Party, Pending};
 use crate::network::{FaultEvent, HELD};
 
@@ -339,6 +339,22 @@ fn stop_member(simulation: &Simulation, member: MemberId, until: SimTime, kind: 
     }
 }
 
+/// How long after its removal the process of a member ends (`stopWithDelay` in etcd's
+/// `server/etcdserver/server.go`).
+const RETIRES_AFTER: Duration = Duration::from_secs(1);
+
+/// A member was removed from the cluster: soon its process ends for good.
+pub(super) fn retire(simulation: &Simulation, member: MemberId) {
+    simulation.servers()[member].is_removed = true;
+    let simulation = simulation.clone();
+    Node::new("removal").spawn(async move {
+        sleep(RETIRES_AFTER).await;
+        if simulation.shared.network.member_dies(member, now()) {
+            simulation.cluster().member(member).crash();
+        }
+    });
+}
+
 /// Pauses that overlap last as long as the longest.
 fn pause_member(simulation: &Simulation, member: MemberId, until: SimTime) {
     let paused_until = &mut simulation.servers()[member].paused_until;
@@ -353,7 +369,7 @@ fn look_at_members(simulation: &Simulation, at: SimTime) {
     for member in 0..simulation.cluster().len() {
         let server = simulation.servers()[member];
         if !network.member_is_up(member) {
-            if server.starts_at <= at {
+            if server.starts_at <= at && !server.is_removed {
                 simulation.start_member(member);
             }
             continue;

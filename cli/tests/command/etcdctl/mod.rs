@@ -46,6 +46,7 @@ fn a_session_of_etcdctl_is_that_on_a_real_etcd() {
         url(side);
         cluster(side);
         users(side);
+        members(side);
     });
 }
 
@@ -291,6 +292,62 @@ fn cluster(side: &mut Side) {
             .any(|name| line.starts_with(name))
     });
     side.said.push(told.collect());
+}
+
+/// Last, for at the end there is no quorum any more.
+fn members(side: &mut Side) {
+    let own = side.command(&["member", "list"]).output().expect("it runs");
+    let own = String::from_utf8(own.stdout).expect("it prints UTF-8");
+    let own: Vec<&str> = own.trim().split(", ").collect();
+    side.called.push((own[3].to_owned(), "http://own:2380"));
+    for line in [
+        "member list",
+        "member list -w json",
+        "member list -w fields",
+        "member add",
+        "member add next",
+        "member add next --peer-urls=bad",
+        "member add next --peer-urls=http://next",
+        "member add next --peer-urls=http://next:1 --learner",
+        "member add more --peer-urls=http://more:1 --learner",
+        "member add more --peer-urls=http://more:1,http://next:1",
+        "member list",
+        "member promote",
+        "member promote zz",
+        "member promote 77",
+        "member update 77 --peer-urls=http://more:1",
+        "member remove 77",
+    ] {
+        side.run(line);
+    }
+    let ids = side.command(&["member", "list"]).output().expect("it runs");
+    let ids = String::from_utf8(ids.stdout).expect("it prints UTF-8");
+    let next = ids.lines().find(|line| line.contains("unstarted"));
+    let next = next.and_then(|line| line.split(',').next());
+    let next = next.expect("the learner is listed");
+    for (id, name) in [(own[0], "OWN"), (next, "NEXT")] {
+        side.called.push((id.to_owned(), name));
+    }
+    side.run(&format!("member promote {next}"));
+    side.run(&format!(
+        "member update {next} --peer-urls=http://next:2,http://next:1"
+    ));
+    side.run(&format!("member update {next}"));
+    side.run(&format!("member promote {}", own[0]));
+    side.run(&format!("member remove {}", own[0]));
+    side.run("member list");
+    side.run(&format!("member remove {next}"));
+    side.run(&format!("member remove {next}"));
+    side.run("member list");
+    side.run("put before 1");
+    side.run("member add second --peer-urls=http://127.0.0.1:9");
+    side.run("member list");
+    // As long as etcd takes to give up, and longer.
+    side.run("put after 1 --command-timeout=20s");
+    side.run("get before --consistency=s");
+    side.run("member add third --peer-urls=http://third:1");
+    side.run("member add third --peer-urls=http://third:1 --learner");
+    side.run(&format!("member remove {}", own[0]));
 }
 
 fn users(side: &mut Side) {

@@ -10,6 +10,8 @@ pub(super) struct Side {
     folder: tempfile::TempDir,
     /// The user, if any: `--user NAME:PASSWORD`.
     pub(super) user: Option<&'static str>,
+    /// What is shown otherwise than it is.
+    pub(super) called: Vec<(String, &'static str)>,
     /// Ids in the order in which they were first seen.
     pub(super) ids: Vec<String>,
     pub(super) said: Vec<String>,
@@ -36,6 +38,7 @@ impl Side {
             endpoint: endpoint.to_owned(),
             folder: tempfile::tempdir().expect("there is room for a folder"),
             user: None,
+            called: Vec::new(),
             ids: Vec::new(),
             said: Vec::new(),
         }
@@ -88,9 +91,15 @@ impl Side {
         stdin.write_all(input.as_bytes()).ok();
         drop(stdin);
         let output = child.wait_with_output().expect("it ends");
-        let mut text = format!("$ etcdctl {line}\n");
+        let mut text = format!("$ etcdctl {}", self.even(line));
         for stream in [&output.stdout, &output.stderr] {
-            for line in String::from_utf8_lossy(stream).lines() {
+            let stream = String::from_utf8_lossy(stream);
+            let mut lines: Vec<&str> = stream.lines().collect();
+            if line == "member list" {
+                // By ids, which differ.
+                lines.sort_by_key(|line| line.split_once(", ").map(|(_, rest)| rest));
+            }
+            for line in lines {
                 text += &self.even(line);
             }
         }
@@ -158,7 +167,15 @@ impl Side {
 
     /// Takes out of a line what differs by nature.
     fn even(&mut self, line: &str) -> String {
-        let line = line.replace(&self.endpoint, "ENDPOINT");
+        let mut line = line.replace(&self.endpoint, "ENDPOINT");
+        for (name, shown) in &self.called {
+            line = line.replace(name, shown);
+        }
+        if let Some(members) = line.strip_prefix("ETCD_INITIAL_CLUSTER=\"") {
+            let mut members: Vec<&str> = members.trim_end_matches('"').split(',').collect();
+            members.sort_unstable();
+            line = format!("ETCD_INITIAL_CLUSTER={}", members.join(","));
+        }
         // What the client's library logs beside the error that etcdctl prints.
         if line.starts_with('{') && line.contains(r#""logger""#)
             || line.starts_with('{') && line.contains(r#""caller""#)
@@ -168,6 +185,10 @@ impl Side {
         let mut even = String::new();
         for word in split(&line) {
             even += &self.even_word(word);
+        }
+        // Ids are printed in columns of sixteen.
+        while even.contains("  ID") {
+            even = even.replace("  ID", " ID");
         }
         if let Some((before, _)) = even.split_once("took = ") {
             even = format!("{before}took");

@@ -28,7 +28,7 @@ impl<C> Consensus<C> {
             }
         }
         self.recount(now);
-        let anybody_runs = (0..self.peers.len()).any(|member| self.runs(member));
+        let anybody_runs = (0..self.peers.len()).any(|member| self.takes_part(member));
         if !anybody_runs {
             self.next_tick = NEVER;
         } else if self.next_tick == NEVER && !self.is_well(now) {
@@ -56,11 +56,12 @@ impl<C> Consensus<C> {
         let Some(leader) = self.leader() else {
             return false;
         };
-        (0..self.peers.len()).all(|member| {
+        let is_content = |member: MemberId| {
             let peer = &self.peers[member];
             let reached = member == leader || self.in_touch(leader, member, now);
-            reached && peer.leader == Some(leader) && !peer.is_behind
-        })
+            peer.is_removed || reached && peer.leader == Some(leader) && !peer.is_behind
+        };
+        self.has_quorum(leader, now) && (0..self.peers.len()).all(is_content)
     }
 
     fn send_heartbeats(&mut self, now: SimTime) {
@@ -79,7 +80,7 @@ impl<C> Consensus<C> {
     }
 
     fn send_heartbeat(&mut self, leader: MemberId, member: MemberId, now: SimTime) {
-        if !self.runs(member) || !self.links.is_open(leader, member, now) {
+        if !self.takes_part(member) || !self.links.is_open(leader, member, now) {
             return;
         }
         let is_answered = self.links.is_open(member, leader, now);
@@ -133,11 +134,11 @@ impl<C> Consensus<C> {
                 continue;
             }
             let recent = |at: SimTime| now.saturating_sub(at) <= self.election_timeout;
-            let others = (0..self.peers.len()).filter(|&member| member != leader);
-            let contacts = others
-                .filter(|&member| recent(self.peers[leader].contact[member]))
-                .count();
-            if contacts < self.peers.len() / 2 {
+            let contact =
+                |&member: &MemberId| member == leader || recent(self.peers[leader].contact[member]);
+            let votes = (0..self.peers.len()).filter(|&member| self.votes(member));
+            let contacts = votes.filter(contact).count() + self.voters.counted_as_there(now);
+            if !self.voters.are_quorum(contacts) {
                 self.resign(leader, now);
             }
         }
@@ -159,7 +160,7 @@ impl<C> Consensus<C> {
         candidates.sort_by_key(|&member| self.peers[member].campaigns_at);
         for member in candidates {
             let peer = &self.peers[member];
-            if !self.runs(member) || peer.leader == Some(member) || peer.campaigns_at > now {
+            if !self.takes_part(member) || peer.leader == Some(member) || peer.campaigns_at > now {
                 continue;
             }
             // Who stands for election follows nobody.
@@ -175,7 +176,7 @@ impl<C> Consensus<C> {
     /// Whether a quorum would vote for a member.
     fn would_win(&self, candidate: MemberId, now: SimTime) -> bool {
         let voters = (0..self.peers.len()).filter(|&voter| self.votes_for(voter, candidate, now));
-        voters.count() > self.peers.len() / 2
+        self.voters.are_quorum(voters.count())
     }
 
     fn votes_for(&self, voter: MemberId, candidate: MemberId, now: SimTime) -> bool {
@@ -198,9 +199,11 @@ impl<C> Consensus<C> {
                 || self.in_touch(member, voter, now)
                     && self.length(member, now) >= self.length(voter, now).min(self.committed)
         };
-        self.runs(member)
+        self.takes_part(member)
             && self.length(member, now) >= self.committed
-            && (0..self.peers.len()).filter(supports).count() > self.peers.len() / 2
+            && self
+                .voters
+                .are_quorum((0..self.peers.len()).filter(supports).count())
     }
 
     /// A member becomes leader. Everybody that it can reach hears of that at once.
@@ -246,7 +249,7 @@ impl<C> Consensus<C> {
             .push_back(Effect::LeaderChanged { member: leader });
         self.release(leader, now);
         for member in 0..self.peers.len() {
-            let reached = self.runs(member) && self.links.is_open(leader, member, now);
+            let reached = self.takes_part(member) && self.links.is_open(leader, member, now);
             if member != leader && reached {
                 self.follow(member, leader, now);
             }
@@ -317,6 +320,7 @@ impl<C> Consensus<C> {
     /// The process of a member is there again.
     pub(crate) fn restart(&mut self, member: MemberId, now: SimTime) {
         self.peers[member].is_up = true;
+        self.peers[member].up_since = now;
         self.peers[member].heard_at = now;
         self.await_leader(member, now);
         if self.is_single() {

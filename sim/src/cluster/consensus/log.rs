@@ -28,7 +28,8 @@ impl<C> Consensus<C> {
             None => self.peers[member].held.push(proposal),
             Some(leader) if leader == member => self.append(member, proposal, now),
             Some(leader) => {
-                if self.links.is_open(member, leader, now) {
+                let belongs = !self.peers[member].is_removed;
+                if belongs && self.links.is_open(member, leader, now) {
                     let at = self.links.arrival(member, leader, now);
                     let forwarded = &mut self.peers[member].forwarded;
                     forwarded.push_back((at, leader, proposal));
@@ -77,7 +78,7 @@ impl<C> Consensus<C> {
             commits_at: NEVER,
         };
         entry.received[leader] = now;
-        entry.confirmed[leader] = now;
+        entry.confirmed[leader] = self.own_vote(leader, now);
         for member in 0..self.peers.len() {
             if member != leader && !self.peers[member].is_behind {
                 entry.received[member] = self.links.arrival(leader, member, now);
@@ -186,7 +187,7 @@ impl<C> Consensus<C> {
         }
         for member in 0..self.peers.len() {
             let (received, confirmed) = if member == leader {
-                (now, now)
+                (now, self.own_vote(leader, now))
             } else if self.in_touch(leader, member, now) && !self.peers[member].is_behind {
                 let received = self.links.arrival(leader, member, now);
                 (received, self.links.arrival(member, leader, received))

@@ -18,10 +18,12 @@
 //! - `links`: the network between members.
 //! - `log`: proposals that are not committed yet.
 //! - `election`: the ticks in which leaders are lost and found.
+//! - `voters`: whose votes count.
 
 mod election;
 mod links;
 mod log;
+mod voters;
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -30,6 +32,7 @@ use crate::executor::SimTime;
 use crate::plan::Latency;
 use links::Links;
 use log::Entry;
+use voters::Voters;
 
 /// A member of a cluster, counted from 0.
 pub(crate) type MemberId = usize;
@@ -76,7 +79,11 @@ pub(crate) enum Effect<C> {
 /// What the model knows about one member.
 struct Peer<C> {
     is_up: bool,
+    /// Since when it is.
+    up_since: SimTime,
     is_paused: bool,
+    /// It belongs to the cluster no more.
+    is_removed: bool,
     /// Whom it believes to lead.
     leader: Option<MemberId>,
     term: u64,
@@ -123,6 +130,7 @@ pub(crate) struct Consensus<C> {
     election_timeout: Duration,
     links: Links,
     peers: Vec<Peer<C>>,
+    voters: Voters,
     leader: Option<MemberId>,
     /// From when on the leader may answer reads: when it has committed an entry
     /// of its own term.
@@ -156,7 +164,9 @@ impl<C> Consensus<C> {
         );
         let peer = |_| Peer {
             is_up: false,
+            up_since: SimTime::ZERO,
             is_paused: false,
+            is_removed: false,
             leader: None,
             term: options.term,
             leader_since: SimTime::ZERO,
@@ -175,6 +185,7 @@ impl<C> Consensus<C> {
             election_timeout: options.election_timeout,
             links: Links::new(options.seed, options.latency),
             peers: (0..options.members).map(peer).collect(),
+            voters: Voters::new(options.members),
             leader: None,
             reads_from: SimTime::ZERO,
             log: VecDeque::new(),
@@ -190,6 +201,7 @@ impl<C> Consensus<C> {
     pub(crate) fn begin(&mut self, leader: MemberId, now: SimTime) {
         for peer in &mut self.peers {
             peer.is_up = true;
+            peer.up_since = now;
             peer.leader = Some(leader);
             peer.leader_since = now;
             peer.heard_at = now;
@@ -200,7 +212,7 @@ impl<C> Consensus<C> {
 
     /// Whether there is one member, which agrees with itself.
     pub(crate) fn is_single(&self) -> bool {
-        self.peers.len() == 1
+        self.peers.len() == 1 && self.voters.count() == 1
     }
 
     /// The member that leads, if there is one that can.
@@ -313,7 +325,8 @@ impl<C> Consensus<C> {
     }
 
     fn can_ask(&self, member: MemberId, leader: MemberId, now: SimTime) -> bool {
-        member == leader || self.links.is_open_both_ways(member, leader, now)
+        member == leader
+            || !self.peers[member].is_removed && self.links.is_open_both_ways(member, leader, now)
     }
 
     fn way(&mut self, from: MemberId, to: MemberId, sent: SimTime) -> SimTime {
@@ -330,7 +343,7 @@ impl<C> Consensus<C> {
         let mut answers = [NEVER; MEMBERS_MAX];
         for (member, answer) in answers.iter_mut().enumerate().take(self.peers.len()) {
             if member == leader {
-                *answer = sent;
+                *answer = self.own_vote(leader, sent);
             } else if self.in_touch(leader, member, sent) {
                 *answer = self.links.round_trip(leader, member, sent);
             }
@@ -339,26 +352,13 @@ impl<C> Consensus<C> {
         (at != NEVER).then_some(at)
     }
 
-    /// The time at which a quorum of the times has come.
-    fn quorum_of(&self, mut times: [SimTime; MEMBERS_MAX]) -> SimTime {
-        let members = self.peers.len();
-        let times = &mut times[..members];
-        times.sort_unstable();
-        times[members / 2]
-    }
-
-    /// Whether a leader can talk to a quorum.
-    fn has_quorum(&self, leader: MemberId, now: SimTime) -> bool {
-        let members = 0..self.peers.len();
-        let reached = members
-            .filter(|&member| member == leader || self.in_touch(leader, member, now))
-            .count();
-        reached > self.peers.len() / 2
-    }
-
-    /// Whether two members can talk to each other and both run.
-    fn in_touch(&self, a: MemberId, b: MemberId, now: SimTime) -> bool {
-        self.runs(a) && self.runs(b) && self.links.is_open_both_ways(a, b, now)
+    /// Whether a member can talk to another one that belongs to the cluster, and both
+    /// run.
+    fn in_touch(&self, member: MemberId, other: MemberId, now: SimTime) -> bool {
+        self.runs(member)
+            && self.runs(other)
+            && !self.peers[other].is_removed
+            && self.links.is_open_both_ways(member, other, now)
     }
 
     /// Whether a member is still to be brought up to date.
@@ -383,13 +383,15 @@ impl<C> Consensus<C> {
             return Blame::LeaderFailed;
         }
         let connected = |other: MemberId| {
-            self.peers[other].is_up && self.links.was_open_since(member, other, start)
+            let peer = &self.peers[other];
+            peer.is_up && !peer.is_removed && self.links.was_open_since(member, other, start)
         };
         let is_connected = match peer.leader {
             None => return Blame::Nobody,
             Some(leader) if leader == member => {
                 let others = (0..self.peers.len()).filter(|&other| other != member);
-                1 + others.filter(|&other| connected(other)).count() > self.peers.len() / 2
+                self.voters
+                    .are_quorum(1 + others.filter(|&other| connected(other)).count())
             }
             Some(leader) => connected(leader),
         };
