@@ -26,10 +26,13 @@ use std::time::Duration;
 #[cfg(madsim)]
 use futures_util::FutureExt as _;
 
+mod alarm;
 #[cfg(madsim)]
 mod madsim_sleep;
 mod panics;
 mod tokio_node;
+
+pub(crate) use alarm::Alarm;
 
 /// A point in simulated time: nanoseconds since the start of the run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -119,6 +122,17 @@ enum Clock {
     #[cfg(madsim)]
     Madsim(madsim::time::TimeHandle),
     Tokio(tokio::time::Instant),
+}
+
+impl Clock {
+    /// A point in time as tokio counts it, where that is what the thread runs on.
+    fn on_tokio(&self, at: SimTime) -> Option<tokio::time::Instant> {
+        match self {
+            #[cfg(madsim)]
+            Clock::Madsim(_) => None,
+            Clock::Tokio(start) => Some(*start + Duration::from_nanos(at.0)),
+        }
+    }
 }
 
 thread_local! {
@@ -345,6 +359,22 @@ impl Future for Sleep {
             #[cfg(madsim)]
             Sleep::Madsim(sleep) => std::pin::Pin::new(sleep).poll(context),
             Sleep::Tokio(sleep) => sleep.as_mut().poll(context),
+        }
+    }
+}
+
+impl Sleep {
+    /// Waits for another time from now on.
+    fn reset(&mut self, at: SimTime) {
+        match self {
+            #[cfg(madsim)]
+            // Nothing of madsim's timers can be taken back or used again.
+            Sleep::Madsim(_) => *self = timer(at),
+            Sleep::Tokio(sleep) => {
+                if let Some(deadline) = with_clock(|clock| clock.on_tokio(at)) {
+                    sleep.as_mut().reset(deadline);
+                }
+            }
         }
     }
 }

@@ -43,10 +43,18 @@ impl Latency {
             return Duration::ZERO;
         }
         let span = self.max_us.saturating_sub(self.min_us).saturating_add(1);
-        let micros = self.min_us + drawn % span;
-        // Below the resolution of the timers: no delay.
-        Duration::from_micros(if micros < 1_000 { 0 } else { micros })
+        timed(self.min_us + drawn % span)
     }
+
+    /// The shortest delay of a message.
+    pub(crate) fn shortest(self) -> Duration {
+        timed(self.min_us.min(self.max_us))
+    }
+}
+
+/// A delay that is below the resolution of the timers is none.
+fn timed(micros: u64) -> Duration {
+    Duration::from_micros(if micros < 1_000 { 0 } else { micros })
 }
 
 /// Everything that the network and the machines do to a run.

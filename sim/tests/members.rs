@@ -573,6 +573,28 @@ fn a_client_that_knows_all_members_fails_over_and_one_that_knows_one_does_not() 
 }
 
 #[test]
+fn a_watch_that_is_opened_while_a_put_is_on_its_way_hears_of_it_in_time() {
+    on_each(&plan(3, vec![]), |simulation| async move {
+        simulation.healed().await;
+        let mut watching = at(&simulation, 0, follower(&simulation)).await;
+        let mut putting = at(&simulation, 1, leader(&simulation)).await;
+        // Members look after watches that lag behind at each 100 ms: not soon.
+        sleep_until(SimTime::from_millis(1_010)).await;
+        let start = now();
+        let put = async { putting.put("key", "value", None).await.unwrap() };
+        let watch = async {
+            // When this arrives the put is committed, and the follower does not know it.
+            sleep(ms(25)).await;
+            let mut watch = watching.watch("key", None).await.unwrap();
+            while watch.message().await.unwrap().unwrap().events().is_empty() {}
+            now().saturating_sub(start)
+        };
+        let (_, heard) = futures_util::future::join(put, watch).await;
+        assert!(heard < ms(60), "heard after {heard:?}");
+    });
+}
+
+#[test]
 fn held_events_come_at_once_and_in_order() {
     on_each(&plan(1, vec![]), |simulation| async move {
         simulation.healed().await;

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::consensus::{ConsensusOptions, MEMBERS_MAX, MemberId, NEVER};
+use super::consensus::{ConsensusOptions, MEMBERS_MAX, MemberId};
 use super::event::ClusterObserver;
 use super::member::{Member, MemberOptions};
 use super::progress::Progress;
+use super::pump::Needed;
 use super::state::State;
-use crate::executor::{Node, SimTime, Sleep, now, timer};
+use crate::executor::{Node, SimTime, now};
 use crate::plan::Latency;
 use crate::seed::mix;
 
@@ -72,7 +73,6 @@ pub(super) struct Shared {
     pub(super) look: Notify,
     /// For each member: a watch could not be served because its stream was full.
     pub(super) victims: Vec<Notify>,
-    pump: Mutex<Pump>,
     /// Where members tell clients that they are, if not by their names.
     advertised: Mutex<Vec<String>>,
     /// Who is told when a member was removed.
@@ -88,15 +88,6 @@ struct Run {
     /// None before its first start.
     node: Option<Node>,
     has_crashed: bool,
-}
-
-/// The task that does what is due.
-#[derive(Default)]
-struct Pump {
-    runs: bool,
-    /// Until when it sleeps.
-    armed: Option<SimTime>,
-    waker: Option<Waker>,
 }
 
 impl Cluster {
@@ -127,7 +118,6 @@ impl Cluster {
                 revoked: Notify::new(),
                 look: Notify::new(),
                 victims: each.iter().map(|_| Notify::new()).collect(),
-                pump: Mutex::default(),
                 advertised: Mutex::default(),
                 retires: OnceLock::new(),
                 options: each,
@@ -273,15 +263,34 @@ impl Cluster {
         result
     }
 
+    /// The cluster as it is now, with everything done that is due.
+    pub(super) fn present(&self) -> MutexGuard<'_, State> {
+        let mut state = self.lock();
+        state.advance(now());
+        state
+    }
+
+    /// The cluster as it was when somebody looked last.
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         lock(&self.shared.state)
     }
 
     /// Ends a change: wakes who has something to do after it.
     pub(super) fn release(&self, mut state: MutexGuard<'_, State>) {
+        let pump = state.wake_pump();
+        self.settle(state);
+        match pump {
+            Needed::Nothing => {}
+            Needed::Start => Node::new("cluster").spawn(self.clone().pump()),
+            Needed::Wake(waker) => waker.wake(),
+        }
+    }
+
+    /// Ends a change of the pump's own: wakes everybody else who has something to do
+    /// after it.
+    fn settle(&self, mut state: MutexGuard<'_, State>) {
         let revoked = state.take_revoked();
         let removed = std::mem::take(&mut state.removed);
-        let next = state.next_at();
         let members = state.members.iter().enumerate();
         let waits = |progress: &Progress| revoked || progress.watches.has_victims();
         let mut victims = 0_u8;
@@ -296,9 +305,6 @@ impl Cluster {
             if victims & 1 << number != 0 {
                 notify.notify_one();
             }
-        }
-        if next != NEVER {
-            self.wake_pump(next);
         }
         if let Some(retire) = self.shared.retires.get() {
             removed.into_iter().for_each(retire);
@@ -336,64 +342,21 @@ impl Cluster {
         lock(&self.shared.runs)[number].node.clone()
     }
 
-    /// Sees to it that the pump runs at `next` at the latest. It is started when
-    /// it is first needed: a cluster of one member does without.
-    fn wake_pump(&self, next: SimTime) {
-        let waker = {
-            let mut pump = lock(&self.shared.pump);
-            if !pump.runs {
-                pump.runs = true;
-                drop(pump);
-                let cluster = self.clone();
-                return Node::new("cluster").spawn(cluster.pump());
-            }
-            match pump.armed {
-                Some(armed) if armed <= next => None,
-                _ => pump.waker.take(),
-            }
-        };
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-    }
-
     async fn pump(self) {
-        let mut sleep: Option<(SimTime, Sleep)> = None;
-        std::future::poll_fn(move |context| self.poll_pump(&mut sleep, context)).await;
+        std::future::poll_fn(move |context| self.poll_pump(context)).await;
     }
 
-    fn poll_pump(
-        &self,
-        sleep: &mut Option<(SimTime, Sleep)>,
-        context: &mut Context<'_>,
-    ) -> Poll<()> {
+    fn poll_pump(&self, context: &mut Context<'_>) -> Poll<()> {
         loop {
-            let next = {
-                let mut state = self.lock();
-                state.advance(now());
-                let next = state.next_at();
-                let mut pump = lock(&self.shared.pump);
-                pump.armed = Some(next);
-                pump.waker = Some(context.waker().clone());
-                drop(pump);
-                self.release(state);
-                next
-            };
-            if next == NEVER {
-                *sleep = None;
+            let now = now();
+            let mut state = self.lock();
+            state.advance(now);
+            let next = state.noticed_at();
+            let sleeps = state.pump.sleep(now, next, context);
+            self.settle(state);
+            if sleeps.is_pending() {
                 return Poll::Pending;
             }
-            // A timer that fires too early does no harm; one less to be made.
-            if sleep.as_ref().is_none_or(|(at, _)| *at > next) {
-                *sleep = Some((next, timer(next)));
-            }
-            let Some((_, timer)) = sleep else {
-                unreachable!("the timer was just set")
-            };
-            if std::pin::Pin::new(timer).poll(context).is_pending() {
-                return Poll::Pending;
-            }
-            *sleep = None;
         }
     }
 }

@@ -137,6 +137,12 @@ impl Command {
         }
     }
 
+    /// Whether it is about keys alone: nobody else than who asked for it, and watches,
+    /// is told.
+    pub(super) fn is_of_keys(&self) -> bool {
+        matches!(self, Command::Put(_) | Command::Delete(_) | Command::Txn(_))
+    }
+
     /// Whether a full database refuses it: puts, transactions that can put, and
     /// new leases (`applierV3Capped` in etcd's
     /// `server/etcdserver/apply/uber_apply.go`).

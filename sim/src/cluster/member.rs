@@ -1,13 +1,14 @@
 //! One simulated etcd process.
 
 use std::fmt;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::sync::MutexGuard;
 use std::task::Waker;
 use std::time::Duration;
 
 use etcd_client::proto::{PbAlarmMember, PbResponseHeader, PbTxnRequest};
 use futures_util::future::{Either, select};
+use http::header::{AUTHORIZATION, HeaderName};
 use tonic::Status;
 use tonic::metadata::MetadataMap;
 
@@ -17,8 +18,8 @@ use super::consensus::{HEARTBEAT, MemberId};
 use super::error::ClusterError;
 use super::roster::{Change, Listed, Roster};
 use super::state::{Identity, State, Submitted, age};
-use super::ticket::Answer;
 use super::view::MemberView;
+use super::waiting::{Begun, Waiting};
 use super::watch::{StreamId, WatchHub};
 use crate::auth::{Access, AuthError, AuthStore, Caller};
 use crate::executor::{self, Node, SimTime};
@@ -229,30 +230,29 @@ impl Member {
     /// Looks into the store, as far as the cluster has come. For tests and
     /// workloads: no client can do this.
     pub fn with_store<T>(&self, look: impl FnOnce(&Store) -> T) -> T {
-        look(&self.cluster.lock().store)
+        look(&self.cluster.present().store)
     }
 
     /// The revision that the member has applied.
     pub fn revision(&self) -> i64 {
-        self.cluster.at_present(|_, _| ());
-        self.cluster.lock().view(self.number).revision()
+        self.cluster.present().view(self.number).revision()
     }
 
     /// The term that the member is in.
     pub fn term(&self) -> u64 {
-        self.cluster.lock().consensus.term_of(self.number)
+        self.cluster.present().consensus.term_of(self.number)
     }
 
     /// The member that this one believes to lead.
     pub fn leader(&self) -> Option<usize> {
-        self.cluster.lock().consensus.leader_of(self.number)
+        self.cluster.present().consensus.leader_of(self.number)
     }
 
     /// Tells `listener` of every change of the store from now on, at the instant of
     /// the change: no fault and no compaction comes between. For tests and workloads:
     /// no client can do this. The listener must not call the member.
     pub fn listen(&self, listener: impl Fn(&Record) + Send + 'static) {
-        self.cluster.lock().listeners.push(Box::new(listener));
+        self.cluster.present().listeners.push(Box::new(listener));
     }
 
     /// How many watches are open. For tests: no client can ask for this.
@@ -278,7 +278,7 @@ impl Member {
 
     pub(crate) fn lock(&self) -> Guard<'_> {
         Guard {
-            state: self.cluster.lock(),
+            state: self.cluster.present(),
             number: self.number,
         }
     }
@@ -290,7 +290,7 @@ impl Member {
     ///
     /// [`AuthError::InvalidToken`].
     pub(crate) async fn caller(&self, metadata: &MetadataMap) -> Result<Option<Caller>, AuthError> {
-        let Some(token) = metadata.get("token").or(metadata.get("authorization")) else {
+        let Some(token) = token(metadata.as_ref()) else {
             return Ok(None);
         };
         // Since 3.5 nobody looks at tokens that nobody needs.
@@ -331,50 +331,53 @@ impl Member {
 
     /// Carries out a request that changes something: it becomes part of the
     /// history, and this member has applied it.
-    async fn propose(&self, command: Request) -> Result<Executed, Status> {
-        let submitted = {
-            let now = executor::now();
-            let mut state = self.cluster.lock();
-            state.advance(now);
-            let submitted = state.propose(self.number, command, now);
-            self.cluster.release(state);
-            submitted?
-        };
-        match submitted {
-            Submitted::Done(executed) => Ok(executed),
-            Submitted::Waits(ticket) => match self.answer(ticket).await? {
-                Answer::Executed(executed) => Ok(executed),
-                Answer::MayRead => Err(Status::internal("a proposal was taken for a read")),
-            },
+    async fn propose(&self, request: Request) -> Result<Executed, Status> {
+        match self.begin_change(request)? {
+            Begun::Done(executed) => Ok(executed),
+            Begun::Waits(waiting) => waiting.executed().await,
         }
     }
 
     /// Waits until a read of what the member shows is linearizable.
     pub(crate) async fn confirm_read(&self) -> Result<(), ClusterError> {
-        let submitted = {
-            let now = executor::now();
-            let mut state = self.cluster.lock();
-            state.advance(now);
-            let submitted = state.read(self.number, now);
-            self.cluster.release(state);
-            submitted
-        };
-        match submitted {
-            Submitted::Done(()) => Ok(()),
-            Submitted::Waits(ticket) => self.answer(ticket).await.map(drop),
+        match self.begin_read() {
+            Begun::Done(()) => Ok(()),
+            Begun::Waits(waiting) => waiting.may_read().await,
         }
     }
 
-    async fn answer(&self, ticket: u64) -> Result<Answer, ClusterError> {
-        /// Nobody waits any more when the call ends early.
-        struct Waiting<'a>(&'a Member, u64);
-        impl Drop for Waiting<'_> {
-            fn drop(&mut self) {
-                self.0.cluster.lock().abandon(self.0.number, self.1);
-            }
+    /// Takes in a request that changes something.
+    ///
+    /// # Errors
+    ///
+    /// When it is refused at once.
+    pub(crate) fn begin_change(
+        &self,
+        request: impl Into<Request>,
+    ) -> Result<Begun<Executed>, ClusterError> {
+        let now = executor::now();
+        let mut state = self.cluster.lock();
+        state.advance(now);
+        let submitted = state.propose(self.number, request, now);
+        self.cluster.release(state);
+        Ok(self.begun(submitted?))
+    }
+
+    /// Takes in a linearizable read.
+    pub(crate) fn begin_read(&self) -> Begun<()> {
+        let now = executor::now();
+        let mut state = self.cluster.lock();
+        state.advance(now);
+        let submitted = state.read(self.number, now);
+        self.cluster.release(state);
+        self.begun(submitted)
+    }
+
+    fn begun<T>(&self, submitted: Submitted<T>) -> Begun<T> {
+        match submitted {
+            Submitted::Done(done) => Begun::Done(done),
+            Submitted::Waits(ticket) => Begun::Waits(Waiting::new(self.clone(), ticket)),
         }
-        let waiting = Waiting(self, ticket);
-        poll_fn(|context| waiting.0.cluster.lock().poll(ticket, context)).await
     }
 
     /// Has the leader renew a lease; its time to live, 0 when it is gone. A
@@ -390,7 +393,7 @@ impl Member {
             let revocation = self.cluster.shared.revoked.notified();
             let renewed = {
                 let now = age(executor::now());
-                let mut state = self.cluster.lock();
+                let mut state = self.cluster.present();
                 let expired = state.store.is_expired(now, id);
                 (!expired).then(|| state.store.lease_keep_alive(now, id).unwrap_or(0))
             };
@@ -412,7 +415,7 @@ impl Member {
         look: impl FnOnce(&Store, Duration) -> T,
     ) -> Result<T, ClusterError> {
         let back = self.reach_leader().await?;
-        let answer = look(&self.cluster.lock().store, age(executor::now()));
+        let answer = look(&self.cluster.present().store, age(executor::now()));
         executor::sleep_until(back).await;
         Ok(answer)
     }
@@ -519,6 +522,18 @@ impl Member {
         self.leader().is_some()
     }
 
+    /// Changes the watches of the member. Those that are new are told in time.
+    pub(crate) fn change_watches<T>(
+        &self,
+        change: impl FnOnce(&mut WatchHub, MemberView<'_>) -> T,
+    ) -> T {
+        let mut guard = self.lock();
+        let (watches, view) = guard.watches_and_view();
+        let changed = change(watches, view);
+        self.cluster.release(guard.state);
+        changed
+    }
+
     /// Ends a stream of watches.
     pub(crate) fn close_watches(&self, stream: StreamId) {
         let woken = self.lock().watches().close(stream);
@@ -595,6 +610,13 @@ impl Member {
             }
         }
     }
+}
+
+/// The token that comes with a request, if one does
+/// (`AuthInfoFromCtx` in etcd's `server/auth/store.go`).
+pub(crate) fn token(headers: &http::HeaderMap) -> Option<&http::HeaderValue> {
+    static TOKEN: HeaderName = HeaderName::from_static("token");
+    headers.get(&TOKEN).or_else(|| headers.get(AUTHORIZATION))
 }
 
 /// A member and its cluster, at one moment.

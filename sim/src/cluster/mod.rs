@@ -24,6 +24,9 @@
 //! Nothing is copied: lag, old reads, late watches and changes of leaders cost a
 //! few numbers each. `consensus` is pure, with time as an argument; `state` applies
 //! what comes out of it; [`Cluster`] and [`Member`] are the doors.
+//!
+//! Everything happens at its time, but not before somebody can notice it: whoever looks
+//! has done what is due by then, and the `pump` does it where somebody waits.
 
 mod access;
 #[expect(clippy::module_inception, reason = "the cluster itself")]
@@ -35,10 +38,12 @@ mod event;
 mod member;
 mod membership;
 mod progress;
+mod pump;
 mod roster;
 mod state;
 mod ticket;
 mod view;
+mod waiting;
 mod watch;
 
 pub use crate::service::Router;
@@ -48,7 +53,10 @@ pub(crate) use command::{Command, Done, Executed, Outcome};
 pub(crate) use consensus::MEMBERS_MAX;
 pub use error::ClusterError;
 pub use event::{ClusterEvent, ClusterObserver};
+pub(crate) use member::token;
 pub use member::{AUTH_TOKEN_TTL, Applied, Member, MemberOptions};
 pub(crate) use roster::{Change, Listed, id_of, peer_urls};
 pub(crate) use state::{age, receive_limit};
-pub(crate) use watch::{StreamId, WatchSpec};
+pub(crate) use view::MemberView;
+pub(crate) use waiting::Begun;
+pub(crate) use watch::{StreamId, WatchHub, WatchSpec};

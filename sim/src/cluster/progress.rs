@@ -141,6 +141,29 @@ impl Progress {
         apply.min(read)
     }
 
+    /// When somebody hears of something from the member, at the earliest. What it has
+    /// heard of it may apply as late as that, if everybody who looks has it done first.
+    pub(super) fn noticed_at(&self) -> SimTime {
+        let read = self.confirming.front().map_or(NEVER, |read| read.at);
+        let somebody_waits =
+            self.watches.len() > 0 || !self.lagging.is_empty() || !self.missed.is_empty();
+        let apply = if somebody_waits {
+            self.applies.front()
+        } else {
+            self.first_awaited()
+        };
+        apply.map_or(NEVER, |apply| apply.at).min(read)
+    }
+
+    /// The first thing to be applied that somebody waits for, or one before it.
+    fn first_awaited(&self) -> Option<&Apply> {
+        /// More are rarely on their way.
+        const LOOKS_AT: usize = 8;
+        let mut first = self.applies.iter().take(LOOKS_AT);
+        let awaited = first.find(|apply| apply.ticket.is_some());
+        awaited.or(self.applies.get(LOOKS_AT))
+    }
+
     /// A crash: what it was doing is gone.
     pub(super) fn lose_volatile(&mut self) {
         self.tokens.disable();

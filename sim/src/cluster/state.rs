@@ -16,6 +16,7 @@ use super::error::ClusterError;
 use super::event::{ClusterEvent, ClusterObserver};
 use super::member::MemberOptions;
 use super::progress::{Apply, Confirming, Progress};
+use super::pump::{Needed, Pump};
 use super::roster::{Listed, Roster};
 use super::ticket::{Answer, Tickets};
 use super::view::MemberView;
@@ -81,6 +82,9 @@ pub(crate) struct State {
     pub(super) consensus: Consensus<Request>,
     pub(super) members: Vec<Progress>,
     tickets: Tickets,
+    /// Nothing is due to a member before.
+    due: SimTime,
+    pub(super) pump: Pump,
     /// How many requests have been written to the log.
     pub(crate) raft_index: u64,
     /// How many proposals have been carried out.
@@ -135,6 +139,8 @@ impl State {
             alarms: Alarms::default(),
             consensus: Consensus::new(consensus),
             tickets: Tickets::default(),
+            due: NEVER,
+            pump: Pump::default(),
             // Electing the leader takes the first entry of the log.
             raft_index: 1,
             executed: 0,
@@ -166,10 +172,37 @@ impl State {
         }
     }
 
-    /// When something is due, at the earliest; [`NEVER`] when nothing is.
-    pub(super) fn next_at(&self) -> SimTime {
-        let members = self.members.iter().map(Progress::next_at);
-        members.fold(self.consensus.next_at(), SimTime::min)
+    /// When something is due, or before; [`NEVER`] when nothing is.
+    fn next_at(&self) -> SimTime {
+        self.due.min(self.consensus.next_at())
+    }
+
+    /// Sees to it that the pump runs when somebody is to notice something.
+    pub(super) fn wake_pump(&mut self) -> Needed {
+        if self.pump.is_up_by(self.next_at()) {
+            return Needed::Nothing;
+        }
+        let at = self.noticed_at();
+        self.pump.be_up_by(at)
+    }
+
+    /// When somebody notices that something has happened, at the earliest. What is due
+    /// before is done by whoever looks next: [`State::advance`] does it as if it had been
+    /// done at its time.
+    pub(super) fn noticed_at(&self) -> SimTime {
+        let members = self.members.iter().map(Progress::noticed_at);
+        members.fold(self.commits_noticed_at(), SimTime::min)
+    }
+
+    fn commits_noticed_at(&self) -> SimTime {
+        let leader = self.consensus.leader();
+        let watched = leader.is_some_and(|leader| self.members[leader].watches.len() > 0);
+        let next = self.consensus.next_at();
+        if watched || self.is_full(next) {
+            return next;
+        }
+        let concerns_leases = |proposal: &Proposal<Request>| !proposal.command.command.is_of_keys();
+        self.consensus.noticed_at(concerns_leases)
     }
 
     /// Does everything that is due by now, in the order of time.
@@ -188,6 +221,8 @@ impl State {
                 self.apply_due(member, at);
                 self.confirm_due(member, at);
             }
+            let members = self.members.iter().map(Progress::next_at);
+            self.due = members.fold(NEVER, SimTime::min);
         }
     }
 
@@ -303,6 +338,7 @@ impl State {
     }
 
     fn await_confirmation(&mut self, member: MemberId, at: SimTime, index: u64, ticket: u64) {
+        self.due = self.due.min(at);
         let confirming = &mut self.members[member].confirming;
         let earlier = confirming.back().map_or(SimTime::ZERO, |read| read.at);
         confirming.push_back(Confirming {
@@ -400,6 +436,7 @@ impl State {
         let (index, view) = (self.executed, self.store.present());
         let progress = &mut self.members[member];
         let at = progress.applies_at(heard_at);
+        self.due = self.due.min(at);
         progress.applies.push_back(Apply {
             at,
             index,
@@ -733,6 +770,7 @@ impl State {
         for progress in &mut self.members {
             progress.slow.clear();
             progress.go_on(now);
+            self.due = self.due.min(progress.next_at());
             progress.overloaded_until = progress.overloaded_until.min(now);
             progress.events_held_until = progress.events_held_until.min(now);
         }

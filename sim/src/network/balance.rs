@@ -12,6 +12,7 @@
 
 use super::channel::{Endpoints, REFUSED_AFTER};
 use super::{Network, link::Link};
+use crate::cluster::MEMBERS_MAX;
 use crate::executor::SimTime;
 use crate::fault::{ClientId, MemberId};
 use crate::seed::mix;
@@ -49,14 +50,17 @@ impl Network {
             Endpoints::Own => return Pick::Member(client as usize % members),
             Endpoints::One(member) => return Pick::Member(member.min(members - 1)),
         }
-        let up: Vec<bool> = state.members.iter().map(Option::is_some).collect();
+        let mut up = [false; MEMBERS_MAX];
+        for (up, member) in up.iter_mut().zip(&state.members) {
+            *up = member.is_some();
+        }
         let links = state.links(client);
         if links.dead {
             return Pick::Member(0);
         }
         links.calls += 1;
         let drawn = mix(self.shared.seed ^ mix(0xba1a_4ce0 ^ u64::from(client)) ^ links.calls);
-        let mut ready: [(MemberId, bool); crate::cluster::MEMBERS_MAX] = Default::default();
+        let mut ready: [(MemberId, bool); MEMBERS_MAX] = Default::default();
         let mut count = 0;
         let mut wait = SimTime::from_nanos(u64::MAX);
         for (member, link) in links.to.iter().enumerate() {

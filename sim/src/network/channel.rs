@@ -1,5 +1,6 @@
 //! The client's end of the wire: the channel that `etcd_client` is built on.
 
+use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -17,9 +18,11 @@ use tower::util::BoxCloneSyncService;
 use super::balance::Pick;
 use super::deadline::Deadlines;
 use super::exchange::{Broken, Down, Exchange, Up};
+use super::inbox::Letter;
 use super::{Direction, Fate, Network, member, soon};
-use crate::executor::{Node, now, sleep, sleep_until};
+use crate::executor::{Node, SimTime, now, sleep, sleep_until};
 use crate::fault::{ClientId, MemberId};
+use crate::service::unary::{Method, is_whole};
 
 /// The timeouts of a simulated channel.
 ///
@@ -95,35 +98,47 @@ impl Channel {
 
     /// The channel in the form that [`etcd_client::Client::from_channel`] takes.
     pub fn into_etcd_channel(self) -> etcd_client::Channel {
-        let service = tower::service_fn(move |request: Request| self.clone().call(request));
+        let channel = Arc::new(self);
+        let call = move |request| Arc::clone(&channel).call(request);
+        let service = tower::service_fn(call);
         etcd_client::Channel::Custom(BoxCloneSyncService::new(service))
     }
 
     /// Sends a request and waits for the head of the response.
-    pub(crate) async fn call(self, request: Request) -> Result<Response, BoxError> {
-        let Some(timeout) = self.options.timeout else {
-            return self.open(request).await;
-        };
-        let mut deadline = self.deadlines.at(now() + timeout);
-        let mut call = pin!(self.open(request));
-        std::future::poll_fn(|context| {
-            if let Poll::Ready(response) = call.as_mut().poll(context) {
-                return Poll::Ready(response);
-            }
-            deadline
-                .poll(context)
-                .map(|()| Err(Status::cancelled("Timeout expired").into()))
-        })
-        .await
+    pub(crate) fn call(
+        self: Arc<Self>,
+        request: Request,
+    ) -> impl Future<Output = Result<Response, BoxError>> + Send + 'static {
+        // In a box from the beginning: futures that hold it are moved about.
+        let (parts, body) = request.into_parts();
+        let parts = Box::new(parts);
+        async move {
+            let Some(timeout) = self.options.timeout else {
+                return self.open(parts, body).await;
+            };
+            let mut deadline = self.deadlines.at(now() + timeout);
+            let mut call = pin!(self.open(parts, body));
+            std::future::poll_fn(|context| {
+                if let Poll::Ready(response) = call.as_mut().poll(context) {
+                    return Poll::Ready(response);
+                }
+                deadline
+                    .poll(context)
+                    .map(|()| Err(Status::cancelled("Timeout expired").into()))
+            })
+            .await
+        }
     }
 
     /// Sends the first message and waits for the head of the response.
-    async fn open(self, request: Request) -> Result<Response, BoxError> {
-        let (parts, mut body) = request.into_parts();
-        let parts = Box::new(parts);
+    async fn open(
+        &self,
+        parts: Box<http::request::Parts>,
+        mut body: Body,
+    ) -> Result<Response, BoxError> {
         let first =
             std::future::poll_fn(|context| poll_first(Pin::new(&mut body), context)).await?;
-        let member = self.pick().await?;
+        let (member, now) = self.pick().await?;
         let link = (self.client, member);
         let exchange = Exchange::new(self.network.clone(), link, parts.uri.clone());
         let exchange = Arc::new(exchange);
@@ -131,23 +146,23 @@ impl Channel {
             exchange: Arc::clone(&exchange),
             closed: false,
         };
-        if let Err(refused) = self.send_first(&exchange, parts, first.messages) {
+        let ended = first.end;
+        if let Err(refused) = self.send_first(&exchange, parts, first, now) {
             sleep(REFUSED_AFTER).await;
             return Err(refused.into());
         }
-        if first.end {
-            exchange.push_up(Fate::Arrives(now()), Up::End);
-        } else {
+        if !ended {
             self.node.spawn(relay(body, Relay::new(&exchange)));
         }
         end.response().await
     }
 
-    /// Chooses the member that a call goes to. Waits while none is connected.
-    async fn pick(&self) -> Result<MemberId, Status> {
+    /// Chooses the member that a call goes to, and when. Waits while none is connected.
+    async fn pick(&self) -> Result<(MemberId, SimTime), Status> {
         loop {
-            match self.network.pick(self.client, self.endpoints, now()) {
-                Pick::Member(member) => return Ok(member),
+            let now = now();
+            match self.network.pick(self.client, self.endpoints, now) {
+                Pick::Member(member) => return Ok((member, now)),
                 Pick::Refused => {
                     sleep(REFUSED_AFTER).await;
                     return Err(refused());
@@ -161,15 +176,35 @@ impl Channel {
         &self,
         exchange: &Arc<Exchange>,
         parts: Box<http::request::Parts>,
-        messages: SmallVec<[Bytes; 1]>,
+        first: First,
+        now: SimTime,
     ) -> Result<(), Status> {
-        let accepted = self.network.connect(self, exchange)?;
-        let fate = exchange.fate(Direction::Request);
+        let accepted = self.network.connect(self, exchange, now)?;
+        let fate = exchange.fate(Direction::Request, now);
+        let arrives = match (accepted, fate) {
+            (Some(member), Fate::Arrives(at)) => Some((member, at)),
+            _ => None,
+        };
+        let First { messages, end } = first;
+        let exchange = Arc::clone(exchange);
+        let messages = match (Method::of(parts.uri.path()), messages.into_inner()) {
+            (Some(method), Ok([message])) if is_whole(&message) => {
+                if let Some((member, at)) = arrives {
+                    member.receive(at, Letter::new(method, exchange, parts, message));
+                }
+                return Ok(());
+            }
+            (_, Ok(message)) => message.into(),
+            (_, Err(messages)) => messages,
+        };
         for message in messages {
-            exchange.push_up(fate, Up::Message(message));
+            exchange.push_up(fate, Up::Message(message), now);
         }
-        if let (Some(member), Fate::Arrives(at)) = (accepted, fate) {
-            member.accept(Arc::clone(exchange), parts, at);
+        if end {
+            exchange.push_up(Fate::Arrives(now), Up::End, now);
+        }
+        if let Some((member, at)) = arrives {
+            member.accept(exchange, parts, at);
         }
         Ok(())
     }
@@ -183,7 +218,8 @@ impl Network {
         &self,
         channel: &Channel,
         exchange: &Arc<Exchange>,
-    ) -> Result<Option<member::Up>, Status> {
+        now: SimTime,
+    ) -> Result<Option<Arc<member::Up>>, Status> {
         let mut state = self.lock();
         state.report.calls += 1;
         let member = state.members[exchange.member].clone();
@@ -193,8 +229,8 @@ impl Network {
         }
         let link = &mut links.to[exchange.member];
         link.remember(exchange);
-        let refuses = link.is_refused(now());
-        if (member.is_none() || refuses) && !link.is_partitioned(now()) {
+        let refuses = link.is_refused(now);
+        if (member.is_none() || refuses) && !link.is_partitioned(now) {
             return Err(refused());
         }
         Ok(member)

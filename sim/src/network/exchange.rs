@@ -1,12 +1,13 @@
 //! One call on the wire: a queue of messages each way, and what broke it.
 
 use std::collections::VecDeque;
+use std::mem;
 use std::pin::Pin;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{LazyLock, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use http::HeaderValue;
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::{Fate, Network};
 use crate::executor::{SimTime, Sleep, now, timer};
@@ -35,23 +36,24 @@ pub(super) enum Up {
 pub(super) struct Down {
     pub(super) head: Option<Box<http::response::Parts>>,
     pub(super) data: Option<Bytes>,
-    pub(super) trailers: Option<http::HeaderMap>,
+    pub(super) trailers: Option<HeaderMap>,
     pub(super) end: bool,
 }
 
 impl Down {
     /// The whole answer of a unary call that went well.
     pub(super) fn message(message: Bytes) -> Self {
+        // To copy them takes less time than to put them together.
+        static HEADERS: LazyLock<HeaderMap> =
+            LazyLock::new(|| one_header(http::header::CONTENT_TYPE, "application/grpc"));
+        static TRAILERS: LazyLock<HeaderMap> =
+            LazyLock::new(|| one_header(tonic::Status::GRPC_STATUS, "0"));
         let (mut head, ()) = http::Response::new(()).into_parts();
-        let grpc = HeaderValue::from_static("application/grpc");
-        head.headers.insert(http::header::CONTENT_TYPE, grpc);
-        let mut trailers = http::HeaderMap::with_capacity(1);
-        let ok = HeaderValue::from_static("0");
-        trailers.insert(tonic::Status::GRPC_STATUS, ok);
+        head.headers = HEADERS.clone();
         Down {
             head: Some(Box::new(head)),
             data: Some(message),
-            trailers: Some(trailers),
+            trailers: Some(TRAILERS.clone()),
             end: true,
         }
     }
@@ -67,6 +69,12 @@ impl Down {
     }
 }
 
+fn one_header(name: HeaderName, value: &'static str) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(1);
+    headers.insert(name, HeaderValue::from_static(value));
+    headers
+}
+
 /// One call on the wire.
 pub(super) struct Exchange {
     pub(super) client: ClientId,
@@ -78,10 +86,9 @@ pub(super) struct Exchange {
 
 #[derive(Default)]
 struct State {
-    up: Lane<Up>,
+    /// None before the first message: most calls are letters to an inbox.
+    up: Option<Box<Upward>>,
     down: Lane<Down>,
-    /// The notice that the client has gone, for whoever answers it.
-    over: Lane<()>,
     broken: Option<Broken>,
     client_gone: bool,
     /// The member has applied what the call asked for.
@@ -89,9 +96,25 @@ struct State {
     answered: bool,
 }
 
+impl State {
+    fn up(&mut self) -> &mut Upward {
+        self.up.get_or_insert_default()
+    }
+}
+
+/// What a client sends.
+#[derive(Default)]
+struct Upward {
+    messages: Lane<Up>,
+    /// The notice that the client has gone, for whoever answers it.
+    over: Lane<()>,
+}
+
 /// The messages of one direction, in order.
 struct Lane<T> {
-    messages: VecDeque<(SimTime, T)>,
+    /// Most calls have one message each way.
+    next: Option<(SimTime, T)>,
+    later: VecDeque<(SimTime, T)>,
     last: SimTime,
     /// A message was lost: nothing after it arrives.
     stalled: bool,
@@ -103,7 +126,8 @@ struct Lane<T> {
 impl<T> Default for Lane<T> {
     fn default() -> Self {
         Lane {
-            messages: VecDeque::new(),
+            next: None,
+            later: VecDeque::new(),
             last: SimTime::ZERO,
             stalled: false,
             reader: None,
@@ -114,7 +138,7 @@ impl<T> Default for Lane<T> {
 
 impl<T> Lane<T> {
     /// Sends a message. The reader that is to be woken at once, if any.
-    fn push(&mut self, fate: Fate, message: T) -> Option<Waker> {
+    fn push(&mut self, fate: Fate, message: T, now: SimTime) -> Option<Waker> {
         let Fate::Arrives(at) = fate else {
             self.stalled = true;
             return None;
@@ -124,16 +148,14 @@ impl<T> Lane<T> {
         }
         self.last = self.last.max(at);
         let at = self.last;
-        let is_next = self.messages.is_empty();
-        // Most calls have one message each way.
-        self.messages.reserve_exact(1);
-        self.messages.push_back((at, message));
-        if !is_next {
+        if self.next.is_some() {
             // The reader waits for an earlier one already.
+            self.later.push_back((at, message));
             return None;
         }
+        self.next = Some((at, message));
         let reader = self.reader.take()?;
-        if at <= now() {
+        if at <= now {
             return Some(reader);
         }
         // Woken when the message is there, not before.
@@ -151,11 +173,11 @@ impl<T> Lane<T> {
 
     /// Waits for the next message.
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<T> {
-        while let Some((at, _)) = self.messages.front() {
-            let at = *at;
-            if at <= now() {
+        while let Some((at, _)) = self.next {
+            if at <= now()
+                && let Some((_, message)) = mem::replace(&mut self.next, self.later.pop_front())
+            {
                 self.timer = None;
-                let (_, message) = self.messages.pop_front().expect("the queue has a front");
                 return Poll::Ready(message);
             }
             if self.timer.as_ref().is_none_or(|(set, _)| *set != at) {
@@ -198,28 +220,31 @@ impl Exchange {
 
     /// Sends a message to the member.
     pub(super) fn send_up(&self, message: Up) {
-        let fate = self.fate(super::Direction::Request);
-        self.push_up(fate, message);
+        let now = now();
+        let fate = self.fate(super::Direction::Request, now);
+        self.push_up(fate, message, now);
     }
 
     /// Sends a message to the member whose fate is known.
-    pub(super) fn push_up(&self, fate: Fate, message: Up) {
-        wake(self.lock().up.push(fate, message));
+    pub(super) fn push_up(&self, fate: Fate, message: Up, now: SimTime) {
+        wake(self.lock().up().messages.push(fate, message, now));
     }
 
     /// Tells the member that the client has gone.
     pub(super) fn cancel_up(&self) {
-        let fate = self.network.fate_of_cancellation(self.link(), now());
+        let now = now();
+        let fate = self.network.fate_of_cancellation(self.link(), now);
         let (reader, answerer) = {
             let mut state = self.lock();
-            let reader = state.up.push(fate, Up::Cancel);
+            let up = state.up();
+            let reader = up.messages.push(fate, Up::Cancel, now);
             // Behind everything that was sent before.
             let fate = match fate {
-                Fate::Arrives(_) if state.up.stalled => Fate::Lost,
-                Fate::Arrives(_) => Fate::Arrives(state.up.last),
+                Fate::Arrives(_) if up.messages.stalled => Fate::Lost,
+                Fate::Arrives(_) => Fate::Arrives(up.messages.last),
                 Fate::Lost => Fate::Lost,
             };
-            (reader, state.over.push(fate, ()))
+            (reader, up.over.push(fate, (), now))
         };
         wake(reader);
         wake(answerer);
@@ -230,14 +255,15 @@ impl Exchange {
         if self.is_over() {
             return false;
         }
-        let fate = self.fate(super::Direction::Response);
-        wake(self.lock().down.push(fate, message));
+        let now = now();
+        let fate = self.fate(super::Direction::Response, now);
+        wake(self.lock().down.push(fate, message, now));
         true
     }
 
-    pub(super) fn fate(&self, direction: super::Direction) -> Fate {
+    pub(super) fn fate(&self, direction: super::Direction, now: SimTime) -> Fate {
         self.network
-            .fate(self.link(), direction, now(), self.call.path())
+            .fate(self.link(), direction, now, self.call.path())
     }
 
     fn link(&self) -> (ClientId, MemberId) {
@@ -248,7 +274,7 @@ impl Exchange {
         let mut state = self.lock();
         match state.broken {
             Some(broken) => Poll::Ready(Err(broken)),
-            None => state.up.poll(context).map(Ok),
+            None => state.up().messages.poll(context).map(Ok),
         }
     }
 
@@ -267,7 +293,7 @@ impl Exchange {
         let mut state = self.lock();
         match state.broken {
             Some(_) => Poll::Ready(()),
-            None => state.over.poll(context),
+            None => state.up().over.poll(context),
         }
     }
 
@@ -298,9 +324,10 @@ impl Exchange {
             let mut state = self.lock();
             let was_open = state.broken.is_none() && !state.client_gone;
             state.broken = Some(broken);
-            let State { up, down, over, .. } = &mut *state;
-            let readers = [up.reader.take(), down.reader.take(), over.reader.take()];
-            (readers, was_open)
+            let up = state.up.as_deref_mut();
+            let up = up.map(|up| [up.messages.reader.take(), up.over.reader.take()]);
+            let [messages, over] = up.unwrap_or_default();
+            ([messages, state.down.reader.take(), over], was_open)
         };
         readers.into_iter().for_each(wake);
         was_open

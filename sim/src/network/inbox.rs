@@ -1,23 +1,24 @@
 //! Unary calls that are on their way to a member, and the task of the member
 //! that works them off.
 //!
-//! One task for all of them instead of one each: most calls are answered the
-//! moment they arrive. One that has to wait goes on in a task of its own.
+//! One task for all of them instead of one each: a call that has to wait for the
+//! cluster waits at the same desk.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::future::Future as _;
+use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tonic::Status;
 
-use super::exchange::{Down, Exchange, Up as Message};
+use super::exchange::{Down, Exchange};
 use crate::cluster::Router;
-use crate::executor::{Node, SimTime, Sleep, now, timer};
-use crate::service::unary::{Answer, Call, Method, is_whole};
+use crate::executor::{Alarm, SimTime, now};
+use crate::service::unary::{Answer, Call, Method, Waits};
 
 /// What is on its way to a member.
 #[derive(Default)]
@@ -28,72 +29,109 @@ pub(super) struct Inbox {
 #[derive(Default)]
 struct State {
     /// By arrival, and in the order of sending where that is the same.
-    letters: BinaryHeap<Reverse<Letter>>,
+    letters: BinaryHeap<Reverse<Arriving>>,
     sent: u64,
     reader: Option<Waker>,
+    /// Wakes the reader when the next letter is there.
+    alarm: Alarm,
     /// Nothing is handled before.
     stalled_until: SimTime,
 }
 
-/// One call on its way.
-struct Letter {
-    arrival: SimTime,
-    number: u64,
+impl State {
+    /// When the next letter is there.
+    fn next_at(&self) -> Option<SimTime> {
+        let Reverse(next) = self.letters.peek()?;
+        Some(next.arrival.max(self.stalled_until))
+    }
+
+    /// Sees to it that the reader is woken in time for a new letter. It is to be woken
+    /// at once if that is returned.
+    fn reader_to_wake(&mut self, new: u64) -> Option<Waker> {
+        let Reverse(next) = self.letters.peek()?;
+        if next.number != new {
+            return None;
+        }
+        let at = self.next_at()?;
+        let reader = self.reader.as_ref()?;
+        if at <= now() || self.alarm.wakes(reader, at) {
+            self.reader.take()
+        } else {
+            None
+        }
+    }
+}
+
+/// A call on its way that is one message.
+pub(super) struct Letter {
     method: Method,
     exchange: Arc<Exchange>,
     parts: Box<http::request::Parts>,
+    message: Bytes,
 }
 
 impl Letter {
+    pub(super) fn new(
+        method: Method,
+        exchange: Arc<Exchange>,
+        parts: Box<http::request::Parts>,
+        message: Bytes,
+    ) -> Self {
+        Letter {
+            method,
+            exchange,
+            parts,
+            message,
+        }
+    }
+}
+
+/// A letter and its place in the order of arrival.
+struct Arriving {
+    arrival: SimTime,
+    number: u64,
+    letter: Letter,
+}
+
+impl Arriving {
     fn order(&self) -> (SimTime, u64) {
         (self.arrival, self.number)
     }
 }
 
-impl PartialEq for Letter {
+impl PartialEq for Arriving {
     fn eq(&self, other: &Self) -> bool {
         self.order() == other.order()
     }
 }
 
-impl Eq for Letter {}
+impl Eq for Arriving {}
 
-impl PartialOrd for Letter {
+impl PartialOrd for Arriving {
     fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl Ord for Letter {
+impl Ord for Arriving {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         self.order().cmp(&other.order())
     }
 }
 
 impl Inbox {
-    pub(super) fn put(
-        &self,
-        arrival: SimTime,
-        method: Method,
-        exchange: Arc<Exchange>,
-        parts: Box<http::request::Parts>,
-    ) {
+    /// A letter arrives at `arrival`.
+    pub(super) fn put(&self, arrival: SimTime, letter: Letter) {
         let reader = {
             let mut state = self.lock();
             let number = state.sent;
             state.sent += 1;
-            state.letters.push(Reverse(Letter {
+            state.letters.push(Reverse(Arriving {
                 arrival,
                 number,
-                method,
-                exchange,
-                parts,
+                letter,
             }));
-            let is_next = state
-                .letters
-                .peek()
-                .is_some_and(|next| next.0.number == number);
-            if is_next { state.reader.take() } else { None }
+            state.reader_to_wake(number)
         };
         if let Some(reader) = reader {
             reader.wake();
@@ -127,18 +165,23 @@ impl Inbox {
         }
     }
 
-    /// The next letter, or when it will be there.
-    fn take(&self, context: &Context<'_>) -> Result<Letter, Option<SimTime>> {
+    /// The next letter, when it is there.
+    fn poll(&self, context: &mut Context<'_>) -> Poll<Letter> {
+        let now = now();
         let mut state = self.lock();
-        let next = state.letters.peek();
-        let next = next.map(|next| next.0.arrival.max(state.stalled_until));
-        if next.is_some_and(|arrival| arrival <= now())
-            && let Some(Reverse(letter)) = state.letters.pop()
-        {
-            return Ok(letter);
+        state.alarm.passed(now);
+        while let Some(at) = state.next_at() {
+            if at <= now
+                && let Some(Reverse(next)) = state.letters.pop()
+            {
+                return Poll::Ready(next.letter);
+            }
+            if state.alarm.poll(at, context).is_pending() {
+                break;
+            }
         }
         state.reader = Some(context.waker().clone());
-        Err(next)
+        Poll::Pending
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -149,77 +192,65 @@ impl Inbox {
 }
 
 /// Answers what arrives, for as long as the member's process lives.
-pub(super) async fn work_off(inbox: Arc<Inbox>, node: Node, router: Router) {
-    let mut waiting: Option<(SimTime, Sleep)> = None;
+pub(super) async fn work_off(inbox: Arc<Inbox>, router: Router) {
+    let mut desk = Desk {
+        router,
+        waiting: FuturesUnordered::new(),
+    };
     std::future::poll_fn(move |context| -> Poll<()> {
-        loop {
-            let next = match inbox.take(context) {
-                Ok(letter) => {
-                    handle(letter, &node, &router, context);
-                    continue;
-                }
-                Err(next) => next,
-            };
-            let Some(at) = next else {
-                waiting = None;
-                return Poll::Pending;
-            };
-            if waiting.as_ref().is_none_or(|(set, _)| *set != at) {
-                waiting = Some((at, timer(at)));
-            }
-            let Some((_, sleep)) = &mut waiting else {
-                unreachable!("the timer was just set")
-            };
-            if Pin::new(sleep).poll(context).is_pending() {
-                return Poll::Pending;
-            }
-            waiting = None;
+        while let Poll::Ready(letter) = inbox.poll(context) {
+            desk.open(letter);
         }
+        desk.go_on(context);
+        Poll::Pending
     })
     .await;
 }
 
-fn handle(letter: Letter, node: &Node, router: &Router, context: &mut Context<'_>) {
-    let Letter {
-        method,
-        exchange,
-        parts,
-        ..
-    } = letter;
-    match exchange.poll_up(context) {
-        Poll::Ready(Ok(Message::Message(message))) if is_whole(&message) => {
-            let mut call = router.call_unary(method, parts.headers, message);
-            match call.as_mut().poll(context) {
-                Poll::Ready(answer) => reply(&exchange, answer),
-                Poll::Pending => node.spawn(async move { reply(&exchange, call.await) }),
+/// Where calls are handled.
+struct Desk {
+    router: Router,
+    waiting: FuturesUnordered<Answering>,
+}
+
+impl Desk {
+    /// Begins with a call that has arrived.
+    fn open(&self, letter: Letter) {
+        let Letter {
+            method,
+            exchange,
+            parts,
+            message,
+        } = letter;
+        // Else it was reset on its way.
+        if exchange.broken().is_none() {
+            match self.router.call_unary(method, parts.headers, message) {
+                Call::Answered(answer) => reply(&exchange, answer),
+                Call::Waits(call) => self.waiting.push(Answering { call, exchange }),
             }
         }
-        Poll::Ready(Ok(Message::Message(start))) => {
-            let router = router.clone();
-            node.spawn(async move {
-                if let Some(message) = rest_of_message(&exchange, start).await {
-                    let call: Call = router.call_unary(method, parts.headers, message);
-                    reply(&exchange, call.await);
-                }
-            });
-        }
-        // It was reset on its way, or the client left before it began.
-        Poll::Ready(Ok(Message::End | Message::Cancel) | Err(_)) | Poll::Pending => {}
+    }
+
+    /// Goes on with the calls that need wait no longer.
+    fn go_on(&mut self, context: &mut Context<'_>) {
+        while let Poll::Ready(Some(())) = self.waiting.poll_next_unpin(context) {}
     }
 }
 
-/// A message that came in parts; none when the call broke before its end.
-async fn rest_of_message(exchange: &Exchange, start: Bytes) -> Option<Bytes> {
-    let mut whole = start;
-    while !is_whole(&whole) {
-        let next = std::future::poll_fn(|context| exchange.poll_up(context));
-        match next.await {
-            Ok(Message::Message(data)) => whole = [whole, data].concat().into(),
-            Ok(Message::End) => break,
-            Ok(Message::Cancel) | Err(_) => return None,
-        }
+/// A call whose answer is on its way to the client when it is done.
+struct Answering {
+    call: Waits,
+    exchange: Arc<Exchange>,
+}
+
+impl Future for Answering {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let answer = ready!(self.call.as_mut().poll(context));
+        reply(&self.exchange, answer);
+        Poll::Ready(())
     }
-    Some(whole)
 }
 
 fn reply(exchange: &Exchange, answer: Result<Answer, Status>) {

@@ -11,15 +11,13 @@ use tonic::body::Body;
 use tower::Service as _;
 
 use super::exchange::{Broken, Down, Exchange, Up as Message};
-use super::inbox::{self, Inbox};
+use super::inbox::{self, Inbox, Letter};
 use super::soon;
 use crate::cluster::{Applied, Router};
 use crate::executor::{Node, SimTime, now, sleep_until};
 use crate::service::Caller;
-use crate::service::unary::Method;
 
 /// A member that accepts connections.
-#[derive(Clone)]
 pub(super) struct Up {
     pub(super) node: Node,
     router: Router,
@@ -30,11 +28,7 @@ impl Up {
     /// A member that answers through `router`, in tasks of `node`.
     pub(super) fn new(node: Node, router: Router) -> Self {
         let inbox = Arc::new(Inbox::default());
-        node.spawn(inbox::work_off(
-            Arc::clone(&inbox),
-            node.clone(),
-            router.clone(),
-        ));
+        node.spawn(inbox::work_off(Arc::clone(&inbox), router.clone()));
         Up {
             node,
             router,
@@ -52,23 +46,26 @@ impl Up {
         self.inbox.go_on();
     }
 
-    /// Hands a call over to the member: its first message arrives at `arrival`.
+    /// A call that is one message arrives at `arrival`.
+    pub(super) fn receive(&self, arrival: SimTime, letter: Letter) {
+        self.inbox.put(arrival, letter);
+    }
+
+    /// Hands any other call over to the member: its first message arrives at `arrival`.
     pub(super) fn accept(
-        self,
+        &self,
         exchange: Arc<Exchange>,
         parts: Box<http::request::Parts>,
         arrival: SimTime,
     ) {
-        match Method::of(parts.uri.path()) {
-            Some(method) => self.inbox.put(arrival, method, exchange, parts),
-            None => self.node.spawn(async move {
-                sleep_until(arrival).await;
-                while self.inbox.stalled_until() > now() {
-                    sleep_until(soon(self.inbox.stalled_until())).await;
-                }
-                serve(self.router, exchange, *parts).await;
-            }),
-        }
+        let (inbox, router) = (Arc::clone(&self.inbox), self.router.clone());
+        self.node.spawn(async move {
+            sleep_until(arrival).await;
+            while inbox.stalled_until() > now() {
+                sleep_until(soon(inbox.stalled_until())).await;
+            }
+            serve(router, exchange, *parts).await;
+        });
     }
 }
 

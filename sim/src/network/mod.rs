@@ -116,7 +116,7 @@ pub(crate) struct Shared {
 struct State {
     links: BTreeMap<ClientId, Links>,
     /// None while a member is down.
-    members: Vec<Option<member::Up>>,
+    members: Vec<Option<Arc<member::Up>>>,
     report: NetworkReport,
 }
 
@@ -163,7 +163,7 @@ impl Network {
     /// A member is up: it runs on `node` and answers through `router`.
     pub(crate) fn member_up(&self, member: MemberId, node: Node, router: crate::cluster::Router) {
         let up = member::Up::new(node, router);
-        self.lock().members[member] = Some(up);
+        self.lock().members[member] = Some(Arc::new(up));
         self.shared.changed.notify_waiters();
     }
 

@@ -55,7 +55,7 @@ impl Door {
                 connections: Arc::clone(&self.connections),
             };
             let gate = Gate {
-                channel: self.channel.clone(),
+                channel: Arc::new(self.channel.clone()),
                 etcd: self.etcd.clone(),
             };
             let server = Server::builder()

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tonic::Status;
@@ -15,7 +16,7 @@ use crate::network::Channel;
 /// Everything that strangers can ask of one member.
 #[derive(Clone)]
 pub(super) struct Gate {
-    pub(super) channel: Channel,
+    pub(super) channel: Arc<Channel>,
     pub(super) etcd: Member,
 }
 
@@ -33,9 +34,9 @@ impl Service<http::Request<Body>> for Gate {
             let answer = plain(&self.etcd, request.uri().path());
             return Box::pin(std::future::ready(Ok(answer)));
         }
-        let channel = self.channel.clone();
+        let call = Arc::clone(&self.channel).call(request);
         Box::pin(async move {
-            let answered = channel.call(request).await;
+            let answered = call.await;
             Ok(answered.unwrap_or_else(|broken| Status::from_error(broken).into_http()))
         })
     }

@@ -16,7 +16,8 @@ use tonic::{Request, Response, Status};
 
 use super::nested::TxnCodec;
 use super::{answer, unknown_method};
-use crate::cluster::{Command, Executed, Member, Outcome, receive_limit};
+use crate::auth::{AuthError, Caller};
+use crate::cluster::{Begun, Command, Executed, Member, Outcome, receive_limit};
 use crate::store::is_read_only;
 
 /// The service `etcdserverpb.KV`.
@@ -35,22 +36,65 @@ impl KvService {
         }
     }
 
-    /// Has the cluster carry out a request, completes the header, and says
-    /// whether anything was changed.
-    async fn propose<T>(
-        &self,
-        metadata: &MetadataMap,
-        command: Command,
-        message: impl FnOnce(Outcome) -> Option<T>,
-        header: impl FnOnce(&mut T) -> &mut Option<PbResponseHeader>,
-    ) -> Result<Response<T>, Status> {
-        let Executed {
-            outcome, applied, ..
-        } = self.member.propose_for(metadata, command).await?;
-        let message = message(outcome?);
-        let mut message = message.ok_or_else(|| Status::internal("another kind of outcome"))?;
-        self.member.lock().fill(header(&mut message));
+    /// Takes in a request that changes something, of somebody without a token.
+    ///
+    /// # Errors
+    ///
+    /// When it is refused at once.
+    pub(super) fn begin<C: Change>(&self, change: C) -> Result<Begun<Executed>, Status> {
+        receive_limit(&change, self.request_bytes_max)?;
+        Ok(self.member.begin_change(change.command())?)
+    }
+
+    /// Has the cluster carry out a request.
+    async fn change<C: Change>(&self, request: Request<C>) -> Result<Response<C::Answer>, Status> {
+        let (metadata, _, change) = request.into_parts();
+        receive_limit(&change, self.request_bytes_max)?;
+        let executed = self.member.propose_for(&metadata, change.command()).await?;
+        let (message, applied) = self.answer::<C>(executed)?;
         Ok(answer(message, applied))
+    }
+
+    /// The answer to a request that was carried out, and the revision after it if it
+    /// has changed anything.
+    pub(super) fn answer<C: Change>(
+        &self,
+        executed: Executed,
+    ) -> Result<(C::Answer, Option<i64>), Status> {
+        let message = C::answer(executed.outcome?);
+        let mut message = message.ok_or_else(|| Status::internal("another kind of outcome"))?;
+        self.member.lock().fill(C::header(&mut message));
+        Ok((message, executed.applied))
+    }
+
+    /// Takes in a read, of somebody without a token.
+    ///
+    /// # Errors
+    ///
+    /// When it is refused at once.
+    pub(super) fn begin_range(&self, request: &PbRangeRequest) -> Result<Begun<()>, Status> {
+        receive_limit(request, self.request_bytes_max)?;
+        Ok(match request.serializable {
+            true => Begun::Done(()),
+            false => self.member.begin_read(),
+        })
+    }
+
+    /// Reads what the member shows.
+    pub(super) fn read(
+        &self,
+        request: &PbRangeRequest,
+        caller: Result<Option<Caller>, AuthError>,
+    ) -> Result<PbRangeResponse, Status> {
+        let guard = self.member.lock();
+        if guard.auth().is_enabled() || caller.is_err() {
+            guard.view().store.precheck_range(request)?;
+        }
+        guard.permits_range(caller?.as_ref(), &request.key, &request.range_end)?;
+        let seen = guard.view();
+        let mut message = seen.store.range_in(request, seen.view)?;
+        guard.fill(&mut message.header);
+        Ok(message)
     }
 
     /// A transaction that only reads is not part of the history.
@@ -73,6 +117,48 @@ impl KvService {
         guard.fill(&mut message.header);
         Ok(Response::new(message))
     }
+}
+
+/// A request that changes something.
+pub(super) trait Change: prost::Message + 'static {
+    type Answer: prost::Message + 'static;
+
+    fn command(self) -> Command;
+
+    /// None for the outcome of another kind of request.
+    fn answer(outcome: Outcome) -> Option<Self::Answer>;
+
+    fn header(answer: &mut Self::Answer) -> &mut Option<PbResponseHeader>;
+}
+
+macro_rules! changes {
+    ($($request:ident, $kind:ident, $answer:ident;)*) => {
+        $(impl Change for $request {
+            type Answer = $answer;
+
+            fn command(self) -> Command {
+                Command::$kind(self)
+            }
+
+            fn answer(outcome: Outcome) -> Option<$answer> {
+                match outcome {
+                    Outcome::$kind(answer) => Some(answer),
+                    _ => None,
+                }
+            }
+
+            fn header(answer: &mut $answer) -> &mut Option<PbResponseHeader> {
+                &mut answer.header
+            }
+        })*
+    };
+}
+
+changes! {
+    PbPutRequest, Put, PbPutResponse;
+    PbDeleteRequest, Delete, PbDeleteResponse;
+    PbTxnRequest, Txn, PbTxnResponse;
+    PbCompactionRequest, Compact, PbCompactionResponse;
 }
 
 /// The method `Txn` alone, for the sake of its decoder.
@@ -114,20 +200,11 @@ impl PbKvService for KvService {
         request: Request<PbRangeRequest>,
     ) -> Result<Response<PbRangeResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
-        receive_limit(&request, self.request_bytes_max)?;
-        if !request.serializable {
-            self.member.confirm_read().await?;
+        if let Begun::Waits(waiting) = self.begin_range(&request)? {
+            waiting.may_read().await?;
         }
         let caller = self.member.caller(&metadata).await;
-        let guard = self.member.lock();
-        if guard.auth().is_enabled() || caller.is_err() {
-            guard.view().store.precheck_range(&request)?;
-        }
-        guard.permits_range(caller?.as_ref(), &request.key, &request.range_end)?;
-        let seen = guard.view();
-        let mut message = seen.store.range_in(&request, seen.view)?;
-        guard.fill(&mut message.header);
-        Ok(Response::new(message))
+        self.read(&request, caller).map(Response::new)
     }
 
     type RangeStreamStream = tokio_stream::Empty<Result<PbRangeStreamResponse, Status>>;
@@ -141,62 +218,29 @@ impl PbKvService for KvService {
     }
 
     async fn put(&self, request: Request<PbPutRequest>) -> Result<Response<PbPutResponse>, Status> {
-        let (metadata, _, request) = request.into_parts();
-        receive_limit(&request, self.request_bytes_max)?;
-        let message = |outcome| match outcome {
-            Outcome::Put(message) => Some(message),
-            _ => None,
-        };
-        self.propose(&metadata, Command::Put(request), message, |put| {
-            &mut put.header
-        })
-        .await
+        self.change(request).await
     }
 
     async fn delete_range(
         &self,
         request: Request<PbDeleteRequest>,
     ) -> Result<Response<PbDeleteResponse>, Status> {
-        let (metadata, _, request) = request.into_parts();
-        receive_limit(&request, self.request_bytes_max)?;
-        let message = |outcome| match outcome {
-            Outcome::Delete(message) => Some(message),
-            _ => None,
-        };
-        self.propose(&metadata, Command::Delete(request), message, |delete| {
-            &mut delete.header
-        })
-        .await
+        self.change(request).await
     }
 
     async fn txn(&self, request: Request<PbTxnRequest>) -> Result<Response<PbTxnResponse>, Status> {
+        if !is_read_only(request.get_ref()) {
+            return self.change(request).await;
+        }
         let (metadata, _, request) = request.into_parts();
         receive_limit(&request, self.request_bytes_max)?;
-        if is_read_only(&request) {
-            return self.read_txn(&metadata, &request).await;
-        }
-        let message = |outcome| match outcome {
-            Outcome::Txn(message) => Some(message),
-            _ => None,
-        };
-        self.propose(&metadata, Command::Txn(request), message, |txn| {
-            &mut txn.header
-        })
-        .await
+        self.read_txn(&metadata, &request).await
     }
 
     async fn compact(
         &self,
         request: Request<PbCompactionRequest>,
     ) -> Result<Response<PbCompactionResponse>, Status> {
-        let (metadata, _, request) = request.into_parts();
-        let message = |outcome| match outcome {
-            Outcome::Compact(message) => Some(message),
-            _ => None,
-        };
-        self.propose(&metadata, Command::Compact(request), message, |compact| {
-            &mut compact.header
-        })
-        .await
+        self.change(request).await
     }
 }

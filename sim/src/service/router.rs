@@ -10,6 +10,7 @@ use bytes::Bytes;
 use etcd_client::proto::{
     PbClusterServer, PbKvServer, PbLeaseServer, PbMaintenanceServer, PbWatchServer,
 };
+use http::header::HeaderName;
 use tonic::body::Body;
 use tonic::{Code, Status};
 use tower::Service;
@@ -83,21 +84,20 @@ impl Router {
         headers: http::HeaderMap,
         message: Bytes,
     ) -> Call {
-        if let Err(refused) = self.check_leader(&headers) {
-            return Box::pin(std::future::ready(Err(refused)));
+        match self.check_leader(&headers) {
+            Ok(()) => method.call(&self.services.kv, headers, message),
+            Err(refused) => Call::Answered(Err(refused)),
         }
-        method.call(Arc::clone(&self.services.kv), headers, message)
     }
 
     /// Refuses a call that requires a leader while the member knows none
     /// (`newUnaryInterceptor` in etcd's `server/etcdserver/api/v3rpc/interceptor.go`).
     fn check_leader(&self, headers: &http::HeaderMap) -> Result<(), Status> {
-        let requires = |headers: &http::HeaderMap| {
-            headers
-                .get("hasleader")
-                .is_some_and(|value| value == "true")
-        };
-        if !self.services.member.has_leader() && requires(headers) {
+        static HAS_LEADER: HeaderName = HeaderName::from_static("hasleader");
+        let requires = headers
+            .get(&HAS_LEADER)
+            .is_some_and(|value| value == "true");
+        if requires && !self.services.member.has_leader() {
             return Err(ClusterError::NoLeader.into());
         }
         Ok(())

@@ -11,13 +11,17 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::{Buf as _, BufMut as _, Bytes};
-use etcd_client::proto::PbKvService as _;
+use etcd_client::proto::{
+    PbCompactionRequest, PbDeleteRequest, PbKvService as _, PbPutRequest, PbRangeRequest,
+    PbTxnRequest,
+};
 use tonic::metadata::MetadataMap;
 use tonic::{Extensions, Request, Response, Status};
 
-use super::kv::KvService;
+use super::kv::{Change, KvService};
 use super::nested::decode_txn;
-use crate::cluster::Applied;
+use crate::cluster::{Applied, Begun, token};
+use crate::store::is_read_only;
 
 const HEADER_BYTES: usize = 5;
 
@@ -29,8 +33,14 @@ pub(crate) struct Answer {
     pub(crate) applied: Option<Applied>,
 }
 
+/// What has become of a unary call at the moment at which it came in.
+pub(crate) enum Call {
+    Answered(Result<Answer, Status>),
+    Waits(Waits),
+}
+
 /// A unary call under way.
-pub(crate) type Call = Pin<Box<dyn Future<Output = Result<Answer, Status>> + Send>>;
+pub(crate) type Waits = Pin<Box<dyn Future<Output = Result<Answer, Status>> + Send>>;
 
 /// A unary call that takes the short way.
 #[derive(Clone, Copy, Debug)]
@@ -56,26 +66,115 @@ impl Method {
     }
 
     /// Starts the call with the bytes of its message, header included.
-    pub(super) fn call(self, kv: Arc<KvService>, headers: http::HeaderMap, message: Bytes) -> Call {
-        macro_rules! call {
-            ($method:ident) => {
-                call!($method, decode_message)
-            };
-            ($method:ident, $decode:expr) => {
-                Box::pin(async move {
-                    let request = decode(headers, message, $decode)?;
-                    encode(kv.$method(request).await?)
-                })
-            };
-        }
-        match self {
-            Method::Range => call!(range),
-            Method::Put => call!(put),
-            Method::DeleteRange => call!(delete_range),
-            Method::Txn => call!(txn, decode_txn),
-            Method::Compact => call!(compact),
-        }
+    ///
+    /// What need not wait is not put into a future: most of the time of a future goes into
+    /// moving its request.
+    pub(super) fn call(self, kv: &Arc<KvService>, headers: http::HeaderMap, bytes: Bytes) -> Call {
+        let begun = match self {
+            Method::Range => decode(bytes, decode_message).and_then(|q| range(kv, headers, q)),
+            Method::Put => decode(bytes, decode_message)
+                .and_then(|q: PbPutRequest| change(kv, headers, q, |kv, q| kv.put(q))),
+            Method::DeleteRange => decode(bytes, decode_message)
+                .and_then(|q: PbDeleteRequest| change(kv, headers, q, |kv, q| kv.delete_range(q))),
+            Method::Txn => decode(bytes, decode_txn).and_then(|q| txn(kv, headers, q)),
+            Method::Compact => decode(bytes, decode_message)
+                .and_then(|q: PbCompactionRequest| change(kv, headers, q, |kv, q| kv.compact(q))),
+        };
+        begun.unwrap_or_else(|refused| Call::Answered(Err(refused)))
     }
+}
+
+fn range(
+    kv: &Arc<KvService>,
+    headers: http::HeaderMap,
+    request: PbRangeRequest,
+) -> Result<Call, Status> {
+    if token(&headers).is_some() {
+        return Ok(long_way(kv, headers, request, |kv, request| {
+            kv.range(request)
+        }));
+    }
+    Ok(match kv.begin_range(&request)? {
+        Begun::Done(()) => {
+            Call::Answered(kv.read(&request, Ok(None)).map(|message| encode(&message)))
+        }
+        Begun::Waits(waiting) => {
+            let kv = Arc::clone(kv);
+            Call::Waits(Box::pin(async move {
+                waiting.may_read().await?;
+                kv.read(&request, Ok(None)).map(|message| encode(&message))
+            }))
+        }
+    })
+}
+
+fn txn(
+    kv: &Arc<KvService>,
+    headers: http::HeaderMap,
+    request: PbTxnRequest,
+) -> Result<Call, Status> {
+    if is_read_only(&request) {
+        return Ok(long_way(kv, headers, request, |kv, request| {
+            kv.txn(request)
+        }));
+    }
+    change(kv, headers, request, |kv, request| kv.txn(request))
+}
+
+fn change<C: Change>(
+    kv: &Arc<KvService>,
+    headers: http::HeaderMap,
+    request: C,
+    method: ServiceMethod<C, C::Answer>,
+) -> Result<Call, Status> {
+    if token(&headers).is_some() {
+        return Ok(long_way(kv, headers, request, method));
+    }
+    let answer = |kv: &KvService, executed| {
+        let (message, revision) = kv.answer::<C>(executed)?;
+        let applied = revision.map(|revision| Applied { revision });
+        Ok(Answer {
+            applied,
+            ..encode(&message)
+        })
+    };
+    Ok(match kv.begin(request)? {
+        Begun::Done(executed) => Call::Answered(answer(kv, executed)),
+        Begun::Waits(waiting) => {
+            let kv = Arc::clone(kv);
+            Call::Waits(Box::pin(async move {
+                let executed = waiting.executed().await?;
+                answer(&kv, executed)
+            }))
+        }
+    })
+}
+
+/// A method of the service as it is generated.
+type ServiceMethod<Q, A> =
+    for<'a> fn(
+        &'a KvService,
+        Request<Q>,
+    ) -> Pin<Box<dyn Future<Output = Result<Response<A>, Status>> + Send + 'a>>;
+
+/// The long way: whoever sends a token may have to wait until the member knows it.
+fn long_way<Q: Send + 'static, A: prost::Message + 'static>(
+    kv: &Arc<KvService>,
+    headers: http::HeaderMap,
+    request: Q,
+    method: ServiceMethod<Q, A>,
+) -> Call {
+    let kv = Arc::clone(kv);
+    let metadata = MetadataMap::from_headers(headers);
+    let request = Request::from_parts(metadata, Extensions::default(), request);
+    Call::Waits(Box::pin(async move {
+        let answered = method(&kv, request).await?;
+        let applied = answered.extensions().get::<Applied>().copied();
+        Ok(Answer {
+            applied,
+            ..encode(answered.get_ref())
+        })
+    }))
 }
 
 /// Whether these bytes are a whole message.
@@ -88,11 +187,7 @@ fn decode_message<Q: prost::Message + Default>(bytes: Bytes) -> Result<Q, Status
     Q::decode(bytes).map_err(|error| Status::internal(error.to_string()))
 }
 
-fn decode<Q>(
-    headers: http::HeaderMap,
-    mut bytes: Bytes,
-    decode: fn(Bytes) -> Result<Q, Status>,
-) -> Result<Request<Q>, Status> {
+fn decode<Q>(mut bytes: Bytes, decode: fn(Bytes) -> Result<Q, Status>) -> Result<Q, Status> {
     if !is_whole(&bytes) {
         return Err(Status::internal("Missing request message."));
     }
@@ -102,39 +197,30 @@ fn decode<Q>(
         ));
     }
     let length = bytes.get_u32() as usize;
-    let message = decode(bytes.split_to(length))?;
-    let metadata = MetadataMap::from_headers(headers);
-    Ok(Request::from_parts(
-        metadata,
-        Extensions::default(),
-        message,
-    ))
+    decode(bytes.split_to(length))
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "ends a chain of fallible steps")]
-fn encode<A: prost::Message>(answer: Response<A>) -> Result<Answer, Status> {
-    let applied = answer.extensions().get::<Applied>().copied();
-    let message = answer.into_inner();
+/// The answer of a call that has changed nothing.
+fn encode(message: &impl prost::Message) -> Answer {
     let length = message.encoded_len();
     let mut data = Vec::with_capacity(HEADER_BYTES + length);
     data.put_u8(0);
     data.put_u32(u32::try_from(length).expect("a message is smaller than 4 GiB"));
     message.encode(&mut data).expect("a vector grows as needed");
-    Ok(Answer {
+    Answer {
         message: data.into(),
-        applied,
-    })
+        applied: None,
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use etcd_client::proto::PbPutRequest;
     use prost::Message as _;
 
     use super::*;
 
     fn decoded(bytes: impl Into<Bytes>) -> Result<PbPutRequest, Status> {
-        decode(http::HeaderMap::new(), bytes.into(), decode_message).map(Request::into_inner)
+        decode(bytes.into(), decode_message)
     }
 
     #[test]

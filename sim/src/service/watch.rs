@@ -10,7 +10,7 @@ use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::auth::AuthError;
-use crate::cluster::{Member, StreamId, WatchSpec};
+use crate::cluster::{Member, MemberView, StreamId, WatchHub, WatchSpec};
 use crate::executor::{self, SimTime};
 
 /// The filter against puts, `NOPUT` in etcd's `rpc.proto`.
@@ -93,14 +93,14 @@ impl OwnWatch {
     /// Watches keys from a revision on.
     pub(super) async fn open(member: &Member, metadata: &MetadataMap, spec: WatchSpec) -> OwnWatch {
         let permitted = permits(member, metadata, &spec.key, &spec.range_end).await;
-        let mut guard = member.lock();
-        let stream = guard.watches().open();
-        let (watches, view) = guard.watches_and_view();
-        match permitted {
-            Ok(()) => watches.create(stream, spec, view),
-            Err(refused) => watches.refuse(stream, &reason(refused), view),
-        }
-        drop(guard);
+        let stream = member.change_watches(|watches, view| {
+            let stream = watches.open();
+            match permitted {
+                Ok(()) => watches.create(stream, spec, view),
+                Err(refused) => watches.refuse(stream, &reason(refused), view),
+            }
+            stream
+        });
         let (receiver, _) = AbortHandle::new_pair();
         OwnWatch {
             answers: WatchAnswers {
@@ -216,12 +216,11 @@ impl Requests {
             }
             _ => Ok(()),
         };
-        let mut guard = self.member.lock();
-        let (watches, view) = guard.watches_and_view();
-        match request.request_union {
+        let stream = self.stream;
+        let answer = |watches: &mut WatchHub, view: MemberView<'_>| match request.request_union {
             Some(PbWatchRequestUnion::CreateRequest(create)) => {
                 if let Err(refused) = permitted {
-                    return watches.refuse(self.stream, &reason(refused), view);
+                    return watches.refuse(stream, &reason(refused), view);
                 }
                 let spec = WatchSpec {
                     key: create.key,
@@ -234,16 +233,17 @@ impl Requests {
                     progress_notify: create.progress_notify,
                     fragment: create.fragment,
                 };
-                watches.create(self.stream, spec, view);
+                watches.create(stream, spec, view);
             }
             Some(PbWatchRequestUnion::CancelRequest(cancel)) => {
-                watches.cancel(self.stream, cancel.watch_id, view);
+                watches.cancel(stream, cancel.watch_id, view);
             }
             Some(PbWatchRequestUnion::ProgressRequest(_)) => {
-                watches.report_progress(self.stream, view);
+                watches.report_progress(stream, view);
             }
             None => {}
-        }
+        };
+        self.member.change_watches(answer);
     }
 
     fn tick(&mut self) {

@@ -85,6 +85,11 @@ impl Links {
         self.slow.clear();
     }
 
+    /// How long a message takes at least.
+    pub(super) fn shortest(&self) -> Duration {
+        self.latency.shortest()
+    }
+
     /// When a message arrives that is sent at `sent`.
     pub(super) fn arrival(&mut self, from: MemberId, to: MemberId, sent: SimTime) -> SimTime {
         if sent == NEVER {

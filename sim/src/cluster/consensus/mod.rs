@@ -246,6 +246,35 @@ impl<C> Consensus<C> {
         self.next_at
     }
 
+    /// When a member can notice that something has happened, at the earliest: what is
+    /// due before may be done as late as that, if everybody who looks has it done
+    /// first. Others than the leader hear of what is committed a message later, and
+    /// what is on its way to the leader is committed two messages after it has arrived.
+    ///
+    /// `at_once` says of a proposal whether it is noticed as soon as it is committed.
+    pub(crate) fn noticed_at(&self, at_once: impl Fn(&Proposal<C>) -> bool) -> SimTime {
+        /// More are rarely on their way.
+        const LOOKS_AT: usize = 8;
+        let shortest = self.links.shortest();
+        let mut noticed = self.next_tick;
+        for (number, entry) in self.log.iter().enumerate().take(LOOKS_AT) {
+            let proposal = &entry.proposal;
+            let is_last = number + 1 == LOOKS_AT;
+            if is_last || self.leader == Some(proposal.origin) || at_once(proposal) {
+                noticed = noticed.min(entry.commits_at);
+                break;
+            }
+            noticed = noticed.min(entry.commits_at + shortest);
+        }
+        for peer in &self.peers {
+            noticed = noticed.min(peer.catches_up_at);
+            if let Some((at, ..)) = peer.forwarded.front() {
+                noticed = noticed.min(*at + 2 * shortest);
+            }
+        }
+        noticed
+    }
+
     /// The next thing that others have to do.
     pub(crate) fn next_effect(&mut self) -> Option<Effect<C>> {
         self.effects.pop_front()
