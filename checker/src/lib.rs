@@ -67,6 +67,7 @@
 mod anomaly;
 pub mod bank;
 pub mod barrier;
+mod by_event;
 pub mod counter;
 pub mod election;
 pub mod etcd;

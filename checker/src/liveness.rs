@@ -2,12 +2,12 @@
 //!
 //! A history cannot show that something never happens, only that it had not
 //! happened by the time that the one who ran it calls enough. That is the
-//! nemesis's mark [`LIVENESS_DEADLINE`]: whatever was invoked before it and is
+//! nemesis's mark [`LIVENESS_DEADLINE`](crate::history::LIVENESS_DEADLINE): whatever was invoked before it and is
 //! still open at the end broke the promise, unless its model lets it wait.
 
 use serde::Deserialize;
 
-use crate::history::{History, LIVENESS_DEADLINE, Operation, Outcome, Process};
+use crate::history::{History, Operation, Outcome};
 use crate::verdict::{Kind, Seconds};
 
 /// An operation that has not finished although it had the time to.
@@ -28,10 +28,7 @@ pub(crate) struct Deadline {
 
 impl Deadline {
     pub(crate) fn of(history: &History) -> Option<Self> {
-        let is_mark = |event: &&crate::history::Event| {
-            event.process() == Process::Nemesis && event.f() == LIVENESS_DEADLINE
-        };
-        let index = history.events().iter().rposition(|event| is_mark(&event))?;
+        let index = history.deadline()?;
         let event = &history.events()[index];
         let bound_ns = event
             .value()

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::history::{Operation, Outcome};
+use crate::history::{Event, Operation, Outcome};
 
 /// The answer of a checker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -126,12 +126,12 @@ pub struct Counts {
 impl Summary {
     pub(crate) fn of(operations: &[Operation<'_>]) -> Self {
         // There are few names, and one look-up for each operation takes its time.
-        let mut counted: Vec<(&str, Counts)> = Vec::new();
+        let mut counted: Vec<(&Event, Counts)> = Vec::new();
         for operation in operations {
-            let f = operation.invoke.f();
-            let place = counted.iter().position(|(name, _)| *name == f);
+            let is_it = |(named, _): &(&Event, Counts)| named.has_name_of(operation.invoke);
+            let place = counted.iter().position(is_it);
             let place = place.unwrap_or_else(|| {
-                counted.push((f, Counts::default()));
+                counted.push((operation.invoke, Counts::default()));
                 counted.len() - 1
             });
             let counts = &mut counted[place].1;
@@ -144,7 +144,7 @@ impl Summary {
         }
         let by_operation = counted
             .into_iter()
-            .map(|(name, counts)| (name.to_owned(), counts));
+            .map(|(named, counts)| (named.f().to_owned(), counts));
         Self {
             operations: operations.len() as u64,
             by_operation: by_operation.collect(),
@@ -327,7 +327,7 @@ pub struct Moment {
 impl WitnessOperation {
     /// The operation as verdicts show it.
     pub fn of(operation: &Operation<'_>) -> Self {
-        let moment = |event: &crate::history::Event| Moment {
+        let moment = |event: &Event| Moment {
             line: event.line(),
             time_ns: event.time(),
         };

@@ -42,7 +42,7 @@ fn main() {
     // `cargo bench` says `--bench`; `cargo test` only wants to know that it runs.
     let is_test = !arguments.iter().any(|argument| argument == "--bench");
     let keep = arguments.iter().position(|argument| argument == "--keep");
-    let keep = keep.map(|at| arguments.drain(at..).nth(1).expect("--keep FOLDER"));
+    let keep = keep.map(|at| arguments.drain(at..at + 2).nth(1).expect("--keep FOLDER"));
     arguments.retain(|argument| !argument.starts_with("--"));
     let sizes: &[usize] = if is_test {
         &[1_000]
@@ -79,10 +79,13 @@ fn main() {
                 let written = write(&history, &file);
                 drop(history);
                 let cost = (0..TIMES).map(|_| process::cost_of(&file)).min();
-                let cost = cost.expect("it is measured at least once");
+                let (cost, undecided) = cost.expect("it is measured at least once");
                 let growth = before.map(|before| cost.in_all().as_secs_f64() / before);
                 before = Some(cost.in_all().as_secs_f64());
                 row(object.name, clients, *size, &written, &cost, growth);
+                if let Some(reason) = undecided {
+                    println!("{:<16}no verdict: {reason}", "");
+                }
             }
         }
     }

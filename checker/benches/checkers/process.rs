@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, exit};
 use std::time::{Duration, Instant};
 
-use etcd_checker::Check;
+use etcd_checker::{Check, Verdict};
 
 /// The argument that asks for a measurement.
 pub(crate) const FLAG: &str = "--measure";
@@ -37,15 +37,20 @@ pub(crate) fn measure(file: &Path) {
     let read = start.elapsed();
     let checked = check.history(format, history).expect("it is well-formed");
     let in_all = start.elapsed();
-    assert!(checked.verdict.is_valid(), "{}", checked.verdict);
+    let undecided = match &checked.verdict {
+        Verdict::Valid(_) => "",
+        Verdict::Unknown { reason } => reason,
+        verdict => panic!("it is a valid history: {verdict}"),
+    };
     let check = in_all - read;
     println!("{} {} {}", read.as_nanos(), check.as_nanos(), peak_memory());
+    println!("{undecided}");
     // The memory of a process that ends needs not be given back piece by piece.
     exit(0);
 }
 
-/// Measures in a process of its own.
-pub(crate) fn cost_of(file: &Path) -> Cost {
+/// Measures in a process of its own. Returns also why there was no verdict, if there was none.
+pub(crate) fn cost_of(file: &Path) -> (Cost, Option<String>) {
     let program = std::env::current_exe().expect("this program is a file");
     let output = Command::new(program).arg(FLAG).arg(file).output();
     let output = output.expect("this program can be run");
@@ -53,15 +58,18 @@ pub(crate) fn cost_of(file: &Path) -> Cost {
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr),
     );
-    let numbers: Vec<u64> = text.split_whitespace().flat_map(str::parse).collect();
+    let (numbers, undecided) = text.split_once('\n').unwrap_or_default();
+    let numbers: Vec<u64> = numbers.split_whitespace().flat_map(str::parse).collect();
     let [read, check, memory] = numbers[..] else {
         panic!("the measurement failed: {errors}");
     };
-    Cost {
+    let cost = Cost {
         read: Duration::from_nanos(read),
         check: Duration::from_nanos(check),
         memory,
-    }
+    };
+    let undecided = undecided.trim();
+    (cost, (!undecided.is_empty()).then(|| undecided.to_owned()))
 }
 
 fn peak_memory() -> u64 {

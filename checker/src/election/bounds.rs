@@ -1,6 +1,7 @@
 //! When revisions happened: bounds by what clients were told, and conflicts between
 //! them.
 
+use crate::by_event::by_event;
 use crate::history::{Event, Operation};
 use crate::verdict::{Class, Kind, Violation};
 
@@ -68,10 +69,9 @@ impl Bound {
 pub(super) fn find_conflict(election: &Election<'_>, bounds: &[Bound]) -> Option<Violation> {
     let event = |bound: &Bound| bound.event(&election.operations);
     // Each event is one end of one operation, so equal events do not conflict.
-    let mut in_order: Vec<(usize, usize)> = bounds.iter().map(event).zip(0..).collect();
-    in_order.sort_unstable();
+    let in_order = by_event(election.events, bounds.iter().map(event));
     let mut latest: Option<&Bound> = None;
-    for bound in in_order.into_iter().map(|(_, index)| &bounds[index]) {
+    for bound in in_order.into_iter().map(|index| &bounds[index as usize]) {
         match bound.side {
             Side::HappenedByEnd => {
                 if latest.is_none_or(|latest| latest.revision < bound.revision) {

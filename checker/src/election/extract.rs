@@ -21,6 +21,8 @@ pub(super) struct Election<'h> {
     pub(super) record: Record<'h>,
     /// Who proposed a value.
     pub(super) proposers: FxHashMap<Cow<'h, str>, usize>,
+    /// How many events there are.
+    pub(super) events: usize,
 }
 
 /// What a client asked, and what it was told.
@@ -137,6 +139,7 @@ impl<'h> Election<'h> {
             calls,
             record: writer.finish(),
             proposers: FxHashMap::default(),
+            events: history.events().len(),
         };
         election.find_proposers()?;
         Ok(election)

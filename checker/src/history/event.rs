@@ -202,6 +202,11 @@ impl Event {
         known.or_else(other).unwrap_or_default()
     }
 
+    /// Whether both are events of operations, or faults, of one name.
+    pub(crate) fn has_name_of(&self, other: &Self) -> bool {
+        self.name == other.name && (self.name.is_some() || self.f() == other.f())
+    }
+
     pub(crate) fn name(&self) -> Name {
         match self.name {
             Some(known) => Name::Known(known),

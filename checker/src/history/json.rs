@@ -13,6 +13,7 @@ use serde::ser::{Error as _, Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use super::Text;
+use super::scan::until_special;
 
 /// One JSON value as compact text on a single line. `null` is the default.
 ///
@@ -59,17 +60,18 @@ impl Json {
         /// So many digits are a whole number whatever they are.
         const DIGITS_MAX: usize = 18;
         let text = self.as_str();
-        let is_digits = text.bytes().all(|byte| byte.is_ascii_digit());
-        if is_digits && text.len() <= DIGITS_MAX {
+        if let Some(rest) = text.strip_prefix('"') {
+            let end = until_special(rest.as_bytes());
+            // Without escapes it stands as it is.
+            if let Some(string) = end.and_then(|end| rest.get(..end))
+                && string.len() + 1 == rest.len()
+            {
+                return Ok(Cow::Borrowed(string));
+            }
+        } else if text.len() <= DIGITS_MAX && text.bytes().all(|byte| byte.is_ascii_digit()) {
             return Ok(Cow::Borrowed(text));
         }
-        let string = text
-            .strip_prefix('"')
-            .and_then(|rest| rest.strip_suffix('"'));
-        match string.filter(|string| !string.as_bytes().contains(&b'\\')) {
-            Some(string) => Ok(Cow::Borrowed(string)),
-            None => self.parse().map(|Text(text)| text),
-        }
+        self.parse().map(|Text(text)| text)
     }
 
     pub(crate) fn from_raw(raw: &RawValue) -> Self {

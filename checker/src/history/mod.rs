@@ -75,6 +75,8 @@ pub struct History {
     events: Vec<Event>,
     /// Where in their lines the events are; empty when there is no file.
     places: Places,
+    /// Index of the last event that is a [`LIVENESS_DEADLINE`].
+    deadline: Option<usize>,
 }
 
 impl History {
@@ -95,16 +97,23 @@ impl History {
             header,
             events,
             places: Places::default(),
+            deadline: validator.deadline(),
         })
     }
 
     /// A history that was read from a file. The events keep their lines, and were
-    /// validated one by one.
-    pub(crate) fn from_file(header: Header, events: Vec<Event>, places: Places) -> Self {
+    /// accepted one by one.
+    pub(crate) fn from_file(
+        header: Header,
+        events: Vec<Event>,
+        places: Places,
+        validator: &Validator,
+    ) -> Self {
         Self {
             header,
             events,
             places,
+            deadline: validator.deadline(),
         }
     }
 
@@ -141,6 +150,11 @@ impl History {
     /// The events in the order in which they happened.
     pub fn events(&self) -> &[Event] {
         &self.events
+    }
+
+    /// Index of the last mark that says that everything had to be finished.
+    pub(crate) fn deadline(&self) -> Option<usize> {
+        self.deadline
     }
 
     /// Header and events by value, for instance to change some and make a

@@ -88,7 +88,7 @@ impl History {
         if let Some(last) = events.last() {
             allow(last.line(), bytes)?;
         }
-        Ok(Self::from_file(header, events, places))
+        Ok(Self::from_file(header, events, places, &validator))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use super::{Event, EventKind, Header, History, Json, Process};
+use super::{Event, EventKind, Header, History, Json, LIVENESS_DEADLINE, Process};
 
 /// Builds a history in memory.
 ///
@@ -29,6 +29,8 @@ pub struct Recorder {
     /// Processes that their client can use for its next operation.
     idle: BTreeMap<u64, Vec<u64>>,
     processes: u64,
+    /// Index of the last [`LIVENESS_DEADLINE`].
+    deadline: Option<usize>,
 }
 
 /// An operation that a [`Recorder`] has seen the beginning of.
@@ -77,6 +79,7 @@ impl Recorder {
             operations: 0,
             idle: BTreeMap::new(),
             processes: 0,
+            deadline: None,
         }
     }
 
@@ -191,9 +194,12 @@ impl Recorder {
     }
 
     /// The environment did something, or a mark such as
-    /// [`LIVENESS_DEADLINE`](super::LIVENESS_DEADLINE).
+    /// [`LIVENESS_DEADLINE`].
     pub fn nemesis(&mut self, time: u64, f: impl Into<Cow<'static, str>>, value: impl Into<Json>) {
         let event = self.event(time, Process::Nemesis, EventKind::Info, &f.into());
+        if event.f() == LIVENESS_DEADLINE {
+            self.deadline = Some(self.events.len());
+        }
         self.events.push(event.with_value(value));
     }
 
@@ -213,6 +219,7 @@ impl Recorder {
             header: self.header,
             events: self.events,
             places: super::Places::default(),
+            deadline: self.deadline,
         }
     }
 

@@ -63,8 +63,7 @@ impl<'t> Scanner<'t> {
     pub(crate) fn string(&mut self) -> Option<&'t str> {
         self.expect(b'"')?;
         let rest = &self.text.as_bytes()[self.at..];
-        let is_special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..=0x1f);
-        let length = rest.iter().position(is_special)?;
+        let length = until_special(rest)?;
         if rest[length] != b'"' {
             return None;
         }
@@ -210,6 +209,57 @@ impl<'t> Scanner<'t> {
                 byte if byte == end => return Some(()),
                 _ => return None,
             }
+        }
+    }
+}
+
+/// How many bytes stand before the first that ends a string, or that no plain string has.
+pub(super) fn until_special(bytes: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    while let Some(word) = bytes[at..].first_chunk() {
+        let special = specials(u64::from_le_bytes(*word));
+        if special != 0 {
+            return Some(at + special.trailing_zeros() as usize / 8);
+        }
+        at += size_of::<u64>();
+    }
+    let is_special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..=0x1f);
+    let after = bytes[at..].iter().position(is_special)?;
+    Some(at + after)
+}
+
+/// Looks at eight bytes at once: the lowest bit that is set lies in the first special one.
+///
+/// Where a subtraction borrows from the next byte that one may be marked too, but only above a
+/// byte that is marked rightly.
+fn specials(word: u64) -> u64 {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    const HIGH_BITS: u64 = 0x80 * EACH;
+    let is_below = |word: u64, limit: u64| word.wrapping_sub(limit * EACH) & !word & HIGH_BITS;
+    let is = |byte: u8| is_below(word ^ (u64::from(byte) * EACH), 1);
+    is(b'"') | is(b'\\') | is_below(word, 0x20)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_special_byte_is_found_wherever_it_stands() {
+        let is_special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..=0x1f);
+        let mut bytes = vec![b'a'; 20];
+        for at in 0..bytes.len() {
+            for byte in 0..=u8::MAX {
+                for next in [b'a', b'"', b'#', b'!', b']', 0x1f, 0x20, 0x80, 0xff] {
+                    bytes[at] = byte;
+                    if let Some(after) = bytes.get_mut(at + 1) {
+                        *after = next;
+                    }
+                    let found = until_special(&bytes);
+                    assert_eq!(found, bytes.iter().position(is_special), "{bytes:?}");
+                }
+            }
+            bytes.fill(b'a');
         }
     }
 }

@@ -2,13 +2,17 @@
 
 use super::error::Problem;
 use super::name::Name;
-use super::{Event, EventKind, PerProcess, Process};
+use super::{Event, EventKind, LIVENESS_DEADLINE, PerProcess, Process};
 
 /// Takes the events one by one and refuses the first that breaks a rule.
 #[derive(Default)]
 pub(crate) struct Validator {
     /// Time of the event before.
     time: u64,
+    /// How many events there were.
+    accepted: usize,
+    /// Index of the last [`LIVENESS_DEADLINE`].
+    deadline: Option<usize>,
     processes: PerProcess<State>,
 }
 
@@ -44,10 +48,21 @@ impl Validator {
             }
         }
         match event.process() {
-            Process::Nemesis if event.kind() == EventKind::Info => Ok(()),
-            Process::Nemesis => Err(Problem::NemesisKind { kind: event.kind() }),
-            Process::Number(process) => self.step(process, event),
+            Process::Nemesis if event.kind() == EventKind::Info => {
+                if event.f() == LIVENESS_DEADLINE {
+                    self.deadline = Some(self.accepted);
+                }
+            }
+            Process::Nemesis => return Err(Problem::NemesisKind { kind: event.kind() }),
+            Process::Number(process) => self.step(process, event)?,
         }
+        self.accepted += 1;
+        Ok(())
+    }
+
+    /// Index of the last [`LIVENESS_DEADLINE`] among the events.
+    pub(crate) fn deadline(&self) -> Option<usize> {
+        self.deadline
     }
 
     fn step(&mut self, process: u64, event: &Event) -> Result<(), Problem> {

@@ -129,6 +129,6 @@ impl<'b> Collector<'b> {
 
     /// All that was added.
     pub(super) fn finish(self, header: Header) -> History {
-        History::from_file(header, self.events, self.places)
+        History::from_file(header, self.events, self.places, &self.validator)
     }
 }

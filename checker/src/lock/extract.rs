@@ -6,8 +6,9 @@ use rustc_hash::FxHashMap;
 use serde::Deserialize;
 use serde::de::Error as _;
 
+use crate::by_event::by_event;
 use crate::history::{
-    Event, History, HistoryError, Json, Operation, Outcome, Problem, Process, Scanner,
+    Event, EventKind, History, HistoryError, Json, Operation, Outcome, Problem, Process, Scanner,
     plain_object, put,
 };
 use crate::verdict::{Class, Kind, Violation};
@@ -27,19 +28,18 @@ pub(super) struct Locks<'h> {
     pub(super) writes: Vec<Write>,
     /// What unlocks which grant, in the order of the invocations.
     pub(super) unlocks: Vec<(usize, usize)>,
-    /// The largest revision that any completion before the event of this index shows.
-    pub(super) revision_before: Vec<i64>,
+    /// For each operation the largest revision that any event before its invocation shows.
+    pub(super) seen_before: Vec<i64>,
     /// For each write the smallest revision of it and of those invoked after it.
     first_revision_from: Vec<i64>,
     names: Vec<Cow<'h, str>>,
     pub(super) by_token: ByToken,
-    /// By token; none for a key that was not deleted.
-    ends: FxHashMap<i64, Option<Deletion>>,
-    /// All deletions of these keys up to this revision are known.
-    watched_through: i64,
+    /// The grants in the order of their invocations.
+    pub(super) by_invocation: Vec<u32>,
 }
 
 /// A lock that was granted.
+#[derive(Clone, Copy)]
 pub(super) struct Grant {
     /// Index of the operation.
     pub(super) lock: usize,
@@ -56,6 +56,8 @@ pub(super) struct Grant {
     /// Index of the event from which on the client no longer believes that it holds
     /// it: it unlocks, or dies.
     pub(super) believed_until: usize,
+    /// What is known about the end of its key.
+    pub(super) end: End,
 }
 
 /// A write that certainly happened.
@@ -181,19 +183,19 @@ impl KeyValue {
     }
 }
 
-/// When clients died, by client: indices of events.
-type Deaths = FxHashMap<u64, Vec<usize>>;
+/// What the nemesis tells.
+#[derive(Default)]
+struct Marks {
+    /// When clients died, by client: indices of events.
+    deaths: FxHashMap<u64, Vec<usize>>,
+    /// How keys ended, by their tokens; none for a key that was not deleted.
+    ends: Vec<(i64, Option<Deletion>)>,
+    /// All deletions of these keys up to this revision are known.
+    watched_through: i64,
+}
 
 /// Grants by their tokens, those of each token in order.
 pub(super) type ByToken = Vec<(i64, usize)>;
-
-/// What somebody does who holds a lock.
-struct Holder {
-    operation: usize,
-    is_unlock: bool,
-    /// None when it takes a closer look to read it.
-    held: Option<HeldValue>,
-}
 
 #[derive(Deserialize)]
 struct KeyValue {
@@ -230,19 +232,19 @@ impl<'h> Locks<'h> {
             grants: Vec::new(),
             writes: Vec::new(),
             unlocks: Vec::new(),
-            revision_before: Vec::with_capacity(history.events().len()),
+            seen_before: Vec::new(),
             first_revision_from: Vec::new(),
             names: Vec::new(),
             by_token: ByToken::new(),
-            ends: FxHashMap::default(),
-            watched_through: 0,
+            by_invocation: Vec::new(),
         };
-        let deaths = locks.take_events(history)?;
-        let (by_token, holders) = locks.take_grants(model)?;
-        locks.take_what_holders_do(&by_token, &holders)?;
-        locks.by_token = by_token;
+        let mut marks = locks.take_events(history)?;
+        locks.take_grants(model)?;
+        locks.order_grants(history.events().len());
+        locks.end_keys(&mut marks);
+        locks.take_what_holders_do()?;
         locks.first_revision_from = locks.first_revisions();
-        locks.end_beliefs(&deaths);
+        locks.end_beliefs(&marks);
         let twice = locks.find_granted_twice();
         Ok((locks, twice))
     }
@@ -263,14 +265,6 @@ impl<'h> Locks<'h> {
 
     pub(super) fn names(&self) -> usize {
         self.names.len()
-    }
-
-    pub(super) fn end(&self, grant: &Grant) -> End {
-        match self.ends.get(&grant.token) {
-            Some(Some(deletion)) => End::Deleted(*deletion),
-            Some(None) => End::AliveAt(self.watched_through),
-            None => End::AliveAt(0),
-        }
     }
 
     /// Whether it waits for a lock that somebody holds, as far as is known.
@@ -321,7 +315,7 @@ impl<'h> Locks<'h> {
             let is_let_go = grant
                 .unlock
                 .is_some_and(|unlock| self.operations[unlock].outcome() == Outcome::Ok);
-            !is_let_go && !matches!(self.end(grant), End::Deleted(_))
+            !is_let_go && !matches!(grant.end, End::Deleted(_))
         })
     }
 
@@ -346,13 +340,15 @@ impl<'h> Locks<'h> {
     }
 
     /// Looks once at each event: what revisions it shows, and what the nemesis tells.
-    /// Returns when clients died.
-    fn take_events(&mut self, history: &History) -> Result<Deaths, HistoryError> {
-        let mut deaths = Deaths::default();
+    fn take_events(&mut self, history: &History) -> Result<Marks, HistoryError> {
+        let mut marks = Marks::default();
+        self.seen_before.reserve(self.operations.len());
         let mut largest = 0;
         for (index, event) in history.events().iter().enumerate() {
-            self.revision_before.push(largest);
             if event.process() != Process::Nemesis {
+                if event.kind() == EventKind::Invoke {
+                    self.seen_before.push(largest);
+                }
                 largest = largest.max(event.revision().unwrap_or(0));
                 continue;
             }
@@ -361,7 +357,7 @@ impl<'h> Locks<'h> {
                     client: Some(client),
                 }) = event.value().parse()
             {
-                deaths.entry(client).or_default().push(index);
+                marks.deaths.entry(client).or_default().push(index);
             }
             if event.f() == "key" {
                 let key = match KeyValue::plain(event.value()) {
@@ -373,31 +369,21 @@ impl<'h> Locks<'h> {
                     revision,
                     with_lease: key.with_lease,
                 });
-                self.ends.insert(key.token, deletion);
+                marks.ends.push((key.token, deletion));
             } else if event.f() == "keys-watched" {
                 let watched: WatchedValue = parse(event, "{\"through\":9}")?;
-                self.watched_through = self.watched_through.max(watched.through);
+                marks.watched_through = marks.watched_through.max(watched.through);
             }
         }
-        Ok(deaths)
+        Ok(marks)
     }
 
-    /// The grants. Returns them by token, those of each token in order, and what holders
-    /// do.
-    fn take_grants(&mut self, model: &'static str) -> Result<(ByToken, Vec<Holder>), HistoryError> {
-        let mut holders = Vec::with_capacity(self.operations.len());
+    fn take_grants(&mut self, model: &'static str) -> Result<(), HistoryError> {
         let mut by_name: FxHashMap<Cow<'h, str>, usize> = FxHashMap::default();
         for (index, operation) in self.operations.iter().enumerate() {
             match operation.invoke.f() {
                 "lock" | "try-lock" => {}
-                is_of_holder @ ("unlock" | "write") => {
-                    holders.push(Holder {
-                        operation: index,
-                        is_unlock: is_of_holder == "unlock",
-                        held: HeldValue::plain(operation.invoke.value()),
-                    });
-                    continue;
-                }
+                "unlock" | "write" => continue,
                 other => return Err(unknown_operation(operation.invoke, model, other)),
             }
             let asked = match LockValue::plain(operation.invoke.value()) {
@@ -431,15 +417,44 @@ impl<'h> Locks<'h> {
                 owned_at,
                 unlock: None,
                 believed_until: usize::MAX,
+                end: End::AliveAt(0),
             });
         }
-        let operations = &self.operations;
-        self.grants
-            .sort_by_key(|grant| operations[grant.lock].completed);
+        Ok(())
+    }
+
+    /// Brings the grants from the order of their invocations into that in which they were
+    /// granted, and finds their order by token.
+    fn order_grants(&mut self, events: usize) {
+        let granted = self.grants.iter().map(|grant| self.granted(grant));
+        let in_order = by_event(events, granted);
+        self.by_invocation = vec![0; in_order.len()];
+        for (place, invoked) in (0..).zip(&in_order) {
+            self.by_invocation[*invoked as usize] = place;
+        }
+        let grants = in_order
+            .into_iter()
+            .map(|invoked| self.grants[invoked as usize]);
+        self.grants = grants.collect();
         let tokens = self.grants.iter().map(|grant| grant.token);
-        let mut by_token: ByToken = tokens.zip(0..).collect();
-        by_token.sort_unstable();
-        Ok((by_token, holders))
+        self.by_token = tokens.zip(0..).collect();
+        self.by_token.sort_unstable();
+    }
+
+    /// Says of each grant how its key ended. Both are gone through by token, side by side.
+    fn end_keys(&mut self, marks: &mut Marks) {
+        marks.ends.sort_by_key(|(token, _)| *token);
+        let mut same_key = marks.ends.chunk_by(|a, b| a.0 == b.0).peekable();
+        for (token, grant) in &self.by_token {
+            while same_key.next_if(|ends| ends[0].0 < *token).is_some() {}
+            let ends = same_key.peek().filter(|ends| ends[0].0 == *token);
+            // Of several marks of one key the last one holds.
+            self.grants[*grant].end = match ends.and_then(|ends| ends.last()) {
+                Some((_, Some(deletion))) => End::Deleted(*deletion),
+                Some((_, None)) => End::AliveAt(marks.watched_through),
+                None => End::AliveAt(0),
+            };
+        }
     }
 
     /// A key may be granted again only if nobody knows whether the unlock before has
@@ -475,25 +490,21 @@ impl<'h> Locks<'h> {
         Violation::new(Class::Safety, TWICE, sentence, witness)
     }
 
-    fn take_what_holders_do(
-        &mut self,
-        by_token: &[(i64, usize)],
-        holders: &[Holder],
-    ) -> Result<(), HistoryError> {
-        for holder in holders {
-            let (index, is_unlock) = (holder.operation, holder.is_unlock);
-            let operation = &self.operations[index];
-            let held = match holder.held {
+    fn take_what_holders_do(&mut self) -> Result<(), HistoryError> {
+        // Who acts one after the other was mostly granted one after the other too.
+        let mut near = 0;
+        for (index, operation) in self.operations.iter().enumerate() {
+            let is_unlock = operation.invoke.f() == "unlock";
+            if !is_unlock && operation.invoke.f() != "write" {
+                continue;
+            }
+            let held = match HeldValue::plain(operation.invoke.value()) {
                 Some(held) => held,
                 None => parse(operation.invoke, "{\"lock\":\"name\",\"token\":5}")?,
             };
-            // The last one that was granted before.
-            let end = by_token.partition_point(|(token, _)| *token <= held.token);
-            let grants = by_token[..end].iter().rev();
-            let mut grants = grants.take_while(|(token, _)| *token == held.token);
-            let granted_before =
-                |grant: usize| self.granted(&self.grants[grant]) < operation.invoked;
-            let Some(&(_, grant)) = grants.find(|(_, grant)| granted_before(*grant)) else {
+            near = up_to(&self.by_token, held.token, near);
+            let Some(grant) = self.last_granted(&self.by_token[..near], held.token, operation)
+            else {
                 let detail = format!("no lock had returned the token {}", held.token);
                 return Err(wrong(
                     operation.invoke,
@@ -526,14 +537,29 @@ impl<'h> Locks<'h> {
         Ok(())
     }
 
+    /// The last of these grants if it has the token, and was granted before the operation.
+    fn last_granted(
+        &self,
+        grants: &[(i64, usize)],
+        token: i64,
+        operation: &Operation<'h>,
+    ) -> Option<usize> {
+        let same_key = grants.iter().rev().take_while(|(of, _)| *of == token);
+        let mut same_key = same_key.map(|(_, grant)| *grant);
+        same_key.find(|grant| self.granted(&self.grants[*grant]) < operation.invoked)
+    }
+
     /// A client believes that it holds a lock until it unlocks, or dies.
-    fn end_beliefs(&mut self, deaths: &Deaths) {
+    fn end_beliefs(&mut self, marks: &Marks) {
         for grant in &mut self.grants {
             let operation = &self.operations[grant.lock];
             let unlocked = grant
                 .unlock
                 .map_or(usize::MAX, |unlock| self.operations[unlock].invoked);
-            let of_client = operation.invoke.client().and_then(|id| deaths.get(&id));
+            let of_client = operation
+                .invoke
+                .client()
+                .and_then(|id| marks.deaths.get(&id));
             let died = of_client.and_then(|deaths| {
                 let next = deaths.partition_point(|death| *death < operation.completed);
                 deaths.get(next).copied()
@@ -541,6 +567,21 @@ impl<'h> Locks<'h> {
             grant.believed_until = unlocked.min(died.unwrap_or(usize::MAX));
         }
     }
+}
+
+/// How many of the grants have at most this token. It is looked for near that place first.
+fn up_to(by_token: &[(i64, usize)], token: i64, near: usize) -> usize {
+    let (mut first, mut step) = (near, 1);
+    while first > 0 && by_token[first - 1].0 > token {
+        first = first.saturating_sub(step);
+        step *= 2;
+    }
+    let (mut last, mut step) = (first, 1);
+    while last < by_token.len() && by_token[last].0 <= token {
+        last = by_token.len().min(last + step);
+        step *= 2;
+    }
+    first + by_token[first..last].partition_point(|(of, _)| *of <= token)
 }
 
 fn parse<'h, T: Deserialize<'h>>(

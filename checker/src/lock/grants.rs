@@ -31,7 +31,7 @@ const TOKEN_ORDER: Kind = Kind {
 /// A holder whose own key was gone when it learned that it was the owner.
 pub(super) fn find_granted_without_key(locks: &Locks<'_>) -> Option<Violation> {
     locks.grants.iter().find_map(|grant| {
-        let End::Deleted(deletion) = locks.end(grant) else {
+        let End::Deleted(deletion) = grant.end else {
             return None;
         };
         if grant.owned_at < deletion.revision {
@@ -76,7 +76,7 @@ pub(super) fn find_let_in_too_early(locks: &Locks<'_>) -> Option<Violation> {
         for grant in same_key.clone() {
             let in_the_way = longest[grant.name].in_the_way_of(grant);
             for earlier in in_the_way.into_iter().flatten() {
-                if alive_until(locks, earlier) <= grant.owned_at {
+                if alive_until(earlier) <= grant.owned_at {
                     continue;
                 }
                 if overlap(locks, earlier, grant) {
@@ -86,7 +86,7 @@ pub(super) fn find_let_in_too_early(locks: &Locks<'_>) -> Option<Violation> {
             }
         }
         for grant in same_key {
-            longest[grant.name].add(locks, grant);
+            longest[grant.name].add(grant);
         }
     }
     found
@@ -105,21 +105,21 @@ impl<'g> Longest<'g> {
         [self.exclusive, shared]
     }
 
-    fn add(&mut self, locks: &Locks<'_>, grant: &'g Grant) {
+    fn add(&mut self, grant: &'g Grant) {
         let longest = if grant.is_exclusive {
             &mut self.exclusive
         } else {
             &mut self.shared
         };
-        if longest.is_none_or(|other| alive_until(locks, other) < alive_until(locks, grant)) {
+        if longest.is_none_or(|other| alive_until(other) < alive_until(grant)) {
             *longest = Some(grant);
         }
     }
 }
 
 /// The first revision at which the key is not known to be alive any more.
-fn alive_until(locks: &Locks<'_>, grant: &Grant) -> i64 {
-    match locks.end(grant) {
+fn alive_until(grant: &Grant) -> i64 {
+    match grant.end {
         End::Deleted(deletion) => deletion.after + 1,
         End::AliveAt(last) => last + 1,
     }
@@ -131,7 +131,7 @@ fn overlap(locks: &Locks<'_>, one: &Grant, other: &Grant) -> bool {
 }
 
 fn too_early(locks: &Locks<'_>, earlier: &Grant, later: &Grant) -> Violation {
-    let end = match locks.end(earlier) {
+    let end = match earlier.end {
         End::Deleted(deletion) => {
             format!("was not deleted before revision {}", deletion.after + 1)
         }
@@ -159,17 +159,16 @@ fn too_early(locks: &Locks<'_>, earlier: &Grant, later: &Grant) -> Violation {
 /// A key that somebody else has deleted.
 pub(super) fn find_deleted_by_another(locks: &Locks<'_>) -> Option<Violation> {
     locks.grants.iter().find_map(|grant| {
-        let End::Deleted(deletion) = locks.end(grant) else {
+        let End::Deleted(deletion) = grant.end else {
             return None;
         };
         if deletion.with_lease {
             return None;
         }
-        let unlock = grant.unlock.map(|unlock| &locks.operations[unlock]);
-        let when = match unlock {
+        let when = match grant.unlock {
             None => "never unlocked it".to_owned(),
-            Some(unlock) if deletion.revision <= locks.revision_before[unlock.invoked] => {
-                let seen = locks.revision_before[unlock.invoked];
+            Some(unlock) if deletion.revision <= locks.seen_before[unlock] => {
+                let seen = locks.seen_before[unlock];
                 format!(
                     "began to unlock it only after somebody had seen etcd at revision {seen}"
                 )
@@ -191,6 +190,7 @@ pub(super) fn find_deleted_by_another(locks: &Locks<'_>) -> Option<Violation> {
             deletion.revision,
             locks.lock(grant).process(),
         );
+        let unlock = grant.unlock.map(|unlock| &locks.operations[unlock]);
         let witness = [suspect, Some(locks.lock(grant)), unlock]
             .into_iter()
             .flatten();
@@ -204,10 +204,10 @@ pub(super) fn find_key_left(locks: &Locks<'_>) -> Option<Violation> {
         let unlock = &locks.operations[grant.unlock?];
         let later = || locks.first_write_after(unlock.completed);
         let revision = unlock.ok()?.revision().or_else(later)?;
-        if locks.end(grant).is_gone_at(revision) != Some(false) {
+        if grant.end.is_gone_at(revision) != Some(false) {
             return None;
         }
-        let end = match locks.end(grant) {
+        let end = match grant.end {
             End::Deleted(deletion) => format!("and until revision {}", deletion.revision),
             End::AliveAt(last) => format!("and at revision {last}"),
         };
@@ -224,9 +224,7 @@ pub(super) fn find_key_left(locks: &Locks<'_>) -> Option<Violation> {
 
 /// A token that is smaller than one that was granted before it was asked for.
 pub(super) fn find_token_out_of_order(locks: &Locks<'_>) -> Option<Violation> {
-    let mut asked: Vec<&Grant> = locks.grants.iter().collect();
-    // Operations are in the order of their invocations.
-    asked.sort_unstable_by_key(|grant| grant.lock);
+    let asked = (locks.by_invocation.iter()).map(|grant| &locks.grants[*grant as usize]);
     let mut largest: Vec<Option<&Grant>> = vec![None; locks.names()];
     let mut granted = locks.grants.iter().peekable();
     for grant in asked {
@@ -290,7 +288,7 @@ pub(super) fn overlaps(locks: &Locks<'_>) -> Overlaps {
         if let Some(earlier) = in_the_way.into_iter().flatten().find(believes) {
             let pair = [&locks.grants[earlier], grant];
             let first = usize::from(pair[1].token < pair[0].token);
-            match locks.end(pair[first]).is_gone_at(pair[1 - first].owned_at) {
+            match pair[first].end.is_gone_at(pair[1 - first].owned_at) {
                 Some(_) => overlaps.excused += 1,
                 None => {
                     overlaps.unexplained.get_or_insert([earlier, index][first]);

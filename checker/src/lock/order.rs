@@ -110,7 +110,7 @@ impl Order<'_, '_> {
 
 /// Whether it was the first unlock that ended the holding, as far as is known.
 fn frees(locks: &Locks<'_>, grant: &Grant) -> bool {
-    match locks.end(grant) {
+    match grant.end {
         End::Deleted(deletion) => !deletion.with_lease,
         End::AliveAt(0) => true,
         End::AliveAt(_) => {

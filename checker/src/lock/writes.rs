@@ -22,7 +22,7 @@ pub(super) fn find_broken_fence(
     for &(write, revision) in by_revision {
         let grant = &locks.grants[write.grant];
         if write.is_guarded
-            && let End::Deleted(deletion) = locks.end(grant)
+            && let End::Deleted(deletion) = grant.end
             && deletion.revision < revision
         {
             let sentence = format!(
@@ -133,7 +133,7 @@ fn stale<'l>(
             later.token
         ),
     };
-    let why = match locks.end(grant) {
+    let why = match grant.end {
         End::Deleted(deletion) if deletion.with_lease => format!(
             "the lease of the first holder had expired at revision {}, so the lock was rightly given away; \
              a write that compares the create revision of the lock's key with the token would have been refused",

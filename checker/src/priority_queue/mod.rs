@@ -50,6 +50,7 @@
 //! small random histories.
 
 mod extract;
+mod free;
 mod order;
 mod search;
 

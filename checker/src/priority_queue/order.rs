@@ -3,6 +3,7 @@
 //! Instants are the gaps between events; gap `k` lies right after event `k`.
 
 use super::extract::Queue;
+use super::free::Free;
 use crate::queue::Ties;
 
 /// A gap. There are fewer than 2^32: more events do not fit into memory.
@@ -139,17 +140,17 @@ impl Spans {
         };
         let classes = self.best_first.chunk_by(|a, b| a.priority == b.priority);
         for class in classes {
-            self.find_in_class(class, &mut free, &mut found);
+            self.find_in_class(class, &free, &mut found);
             for span in class {
                 if span.enqueued < span.leave_first && span.enqueued != NEVER {
-                    free.cover(span.enqueued, span.leave_first.min(self.gaps) - 1);
+                    free.cover(span.enqueued, span.leave_first.min(self.gaps));
                 }
             }
         }
         for empty in &queue.empties {
             let operation = &queue.operations[*empty];
             let (first, last) = (gap(operation.invoked), gap(operation.completed - 1));
-            if free.next(first) > last {
+            if free.next(first).is_none_or(|next| next > last) {
                 found(last, What::Empty(*empty));
             }
         }
@@ -157,7 +158,7 @@ impl Spans {
     }
 
     /// `free` are the gaps at which nothing better is certainly inside.
-    fn find_in_class(&self, class: &[Span], free: &mut Free, found: &mut impl FnMut(Gap, What)) {
+    fn find_in_class(&self, class: &[Span], free: &Free, found: &mut impl FnMut(Gap, What)) {
         // When each value can leave: only while nothing better is inside.
         let mut leaves = Vec::with_capacity(class.len());
         for span in class {
@@ -166,11 +167,12 @@ impl Spans {
                 continue;
             }
             let first = free.next(span.leave_first);
-            if first > span.leave_last {
-                found(span.leave_last, What::Worse(span.item()));
-                leaves.push((span.leave_first, span.leave_last));
-            } else {
-                leaves.push((first, free.previous(span.leave_last)));
+            match (first, free.previous(span.leave_last)) {
+                (Some(first), Some(last)) if first <= last => leaves.push((first, last)),
+                _ => {
+                    found(span.leave_last, What::Worse(span.item()));
+                    leaves.push((span.leave_first, span.leave_last));
+                }
             }
         }
         if self.ties == Ties::Fifo {
@@ -252,61 +254,5 @@ fn find_overtaken(class: &[Span], leaves: &[(Gap, Gap)], found: &mut impl FnMut(
             let overtaken = What::Overtaken(class[before].item(), class[index].item());
             found(class[index].leave_last, overtaken);
         }
-    }
-}
-
-/// Gaps that are not covered, each of which can be covered once.
-struct Free {
-    /// For each gap the next one that may be free; the last is no gap.
-    next: Vec<Gap>,
-    /// One more than the previous one that may be free; the first is no gap.
-    previous: Vec<Gap>,
-}
-
-impl Free {
-    fn new(gaps: Gap) -> Self {
-        let all: Vec<Gap> = (0..=gaps).collect();
-        Self {
-            next: all.clone(),
-            previous: all,
-        }
-    }
-
-    /// How many gaps there are.
-    fn gaps(&self) -> Gap {
-        gap(self.next.len() - 1)
-    }
-
-    /// The first free gap from here on; the number of gaps if there is none.
-    fn next(&mut self, gap: Gap) -> Gap {
-        let gap = gap.min(self.gaps());
-        find(&mut self.next, gap)
-    }
-
-    /// The last free gap up to here. There must be one.
-    fn previous(&mut self, gap: Gap) -> Gap {
-        find(&mut self.previous, gap + 1).saturating_sub(1)
-    }
-
-    fn cover(&mut self, first: Gap, last: Gap) {
-        let mut gap = self.next(first);
-        while gap <= last && gap < self.gaps() {
-            self.next[gap as usize] = gap + 1;
-            self.previous[gap as usize + 1] = gap;
-            gap = self.next(gap);
-        }
-    }
-}
-
-/// The root of a node, and every node on the way is pointed closer to it.
-fn find(parents: &mut [Gap], mut node: Gap) -> Gap {
-    loop {
-        let parent = parents[node as usize];
-        if parent == node {
-            return node;
-        }
-        let next = parents[parent as usize];
-        parents[node as usize] = next;
-        node = next;
     }
 }

@@ -271,10 +271,9 @@ fn text(event: &Event) -> Result<Cow<'_, str>, HistoryError> {
 
 /// A completion may repeat the value or leave it out, but not change it.
 fn check_same_value(operation: &Operation<'_>, invoked: &str) -> Result<(), HistoryError> {
-    let Some(completion) = operation
-        .completion
-        .filter(|event| !event.value().is_null())
-    else {
+    let is_told =
+        |event: &&Event| !event.value().is_null() && event.value() != operation.invoke.value();
+    let Some(completion) = operation.completion.filter(is_told) else {
         return Ok(());
     };
     let found = text(completion)?;
