@@ -638,7 +638,7 @@ fn judged_alike(steps: &[Step], watch: &Watch, is_real: bool) -> Option<&'static
 /// what a version says of the puts before it decides how many of them happened, and
 /// nothing says which.
 fn run_of_unknown_puts(random: &mut Random) -> (Vec<Step>, Watch) {
-    let (count, longest) = (5 + random.below(4), 1 + random.below(6));
+    let (count, longest) = (4 + random.below(3), 1 + random.below(4));
     let mut state = State::new();
     let mut steps = Vec::new();
     for (value, (invoked, _, returned)) in (1..).zip(intervals(random, count, longest)) {
@@ -691,7 +691,7 @@ fn counted_unseen(steps: &[Step]) -> i64 {
 fn which_of_many_unknown_puts_happened_is_found_as_a_search_through_all_runs_finds_it() {
     let mut random = Random(2);
     let (mut valid, mut invalid, mut of_many) = (0, 0, [0, 0]);
-    for _ in 0..HISTORIES / 4 {
+    for _ in 0..HISTORIES / 8 {
         let (mut steps, mut watch) = run_of_unknown_puts(&mut random);
         let is_real = random.one_in(3);
         for _ in 0..if is_real { 0 } else { 1 + random.below(2) } {
@@ -704,7 +704,7 @@ fn which_of_many_unknown_puts_happened_is_found_as_a_search_through_all_runs_fin
         }
     }
     eprintln!("{valid} valid, {invalid} not; of two or more that nobody saw: {of_many:?}");
-    assert!(valid.min(invalid) > 1_000 && of_many[0].min(of_many[1]) > 100);
+    assert!(valid.min(invalid) > 500 && of_many[0].min(of_many[1]) > 20);
 }
 
 #[test]

@@ -37,6 +37,9 @@ pub(crate) struct Api<T> {
     chosen: Vec<i64>,
     /// How many of them it had chosen before this sequence: they live on in the past.
     forgotten: usize,
+    /// A key may have been attached to one of them: what is kept differs then, and so do
+    /// hashes of it.
+    keeps_chosen: bool,
 }
 
 impl<T> Api<T>
@@ -54,6 +57,7 @@ where
             streams: Streams::default(),
             chosen: Vec::new(),
             forgotten: 0,
+            keeps_chosen: false,
         }
     }
 
@@ -66,15 +70,15 @@ where
         expected: Option<&Outcome>,
     ) -> Outcome {
         let mut step = step.clone();
+        let mut names_chosen = false;
         each_lease(&mut step, &mut |id| {
             if let Some(nth) = nth_chosen(*id) {
-                *id = self
-                    .chosen
-                    .get(self.forgotten + nth)
-                    .copied()
-                    .unwrap_or(NO_LEASE);
+                let chosen = self.chosen.get(self.forgotten + nth).copied();
+                names_chosen |= chosen.is_some();
+                *id = chosen.unwrap_or(NO_LEASE);
             }
         });
+        self.keeps_chosen |= names_chosen && matches!(step, Step::Put(_) | Step::Txn(_));
         let outcome = self.send(step, lags, expected).await;
         let chosen = self.chosen.iter().enumerate();
         chosen.fold(outcome, |outcome, (nth, id)| {
@@ -117,8 +121,17 @@ where
             }
             Step::Hash { revision } => {
                 let question = PbHashKvRequest { revision };
-                self.unary::<_, PbHashKvResponse>("Maintenance/HashKV", question)
-                    .await
+                let answer = self.call::<_, PbHashKvResponse>("Maintenance/HashKV", question);
+                match answer.await {
+                    Ok(mut answer) => {
+                        answer.even();
+                        if self.keeps_chosen {
+                            answer.hash = 0;
+                        }
+                        Outcome::of(&answer)
+                    }
+                    Err(status) => Outcome::refusal(&status),
+                }
             }
             Step::KeepAlive { ids } => self.keep_alive(ids).await,
             Step::Watch { stream, request } => {
@@ -260,6 +273,7 @@ where
     pub(crate) fn forget_leases(&mut self) {
         self.chosen.clear();
         self.forgotten = 0;
+        self.keeps_chosen = false;
     }
 
     /// The leases that there are, with ids as the server has them.
