@@ -11,7 +11,7 @@ use crate::object::{self, Object};
 use crate::search::Budget;
 use crate::verdict::Verdict;
 use crate::{
-    bank, barrier, counter, election, isolation, kv, lock, membership, multi_register, mutex,
+    bank, barrier, counter, election, etcd, isolation, kv, lock, membership, multi_register, mutex,
     priority_queue, queue, register, rw_lock, semaphore, set, txn,
 };
 
@@ -88,6 +88,7 @@ fn order(history: &History, model: Model, budget: &Budget) -> Result<Linearizati
         Model::RwLock if mutex::is_of(history) => searched::<rw_lock::RwLocks<'_>>(history, budget),
         Model::RwLock => lock::linearization_of_rw_lock(history),
         Model::Election => election::linearization(history),
+        Model::Etcd => etcd::linearization(history),
         Model::Barrier => barrier::linearization_of_barrier(history, budget),
         Model::CyclicBarrier => barrier::linearization_of_cyclic(history),
         Model::Semaphore => searched::<semaphore::Semaphores<'_>>(history, budget),
@@ -130,10 +131,6 @@ fn why_not(model: Model) -> &'static str {
         Model::Bank => {
             "transfers that are not told as transactions do not say what they moved, so nothing \
              tells their order"
-        }
-        Model::Etcd => {
-            "etcd's own revisions order what was written, and watches and reads of old revisions \
-             need not be in real time"
         }
         Model::ReliableQueue => {
             "a claim also ends with its consumer's lease, and no operation tells when that was"

@@ -475,6 +475,40 @@ fn the_order_of_keys_can_be_taken_for_granted() {
     );
 }
 
+/// As in Elle's tests: nobody wrote 1, or 2, but whatever they were, there is a cycle.
+#[test]
+fn values_that_nobody_wrote_have_a_place_in_an_order_that_is_taken_for_granted() {
+    registers_given(
+        "linearizable_keys",
+        &["0 ok wx1", "0 ok rx2", "0 ok rx1"],
+        &["cyclic-versions", "G-single-process"],
+        &["read-uncommitted"],
+    );
+    let write_skew = ["0 ok rx1ry1", "1 ok rx1wy2", "2 ok ry1wx2"];
+    let (mut header, mut events) = history("rw-register", false, &write_skew).into_parts();
+    header.parameters = Json::new(&serde_json::json!({ "linearizable_keys": true })).unwrap();
+    // The two that write begin before either has returned.
+    events.swap(3, 4);
+    assert_shows(
+        &History::new(header, events).unwrap(),
+        &["G2-item"],
+        &["repeatable-read"],
+    );
+    let skew = ["0 ok ry1wx1wy2", "1 ok rx1ry1"];
+    registers_given(
+        "wfr_keys",
+        &skew,
+        &["G-single"],
+        &["repeatable-read", "consistent-view"],
+    );
+    // Nothing is taken for granted: nothing is known.
+    let verdict = judge(
+        &history("rw-register", false, &skew),
+        Consistency::Serializable,
+    );
+    assert!(matches!(verdict, Verdict::Unknown { .. }), "{verdict}");
+}
+
 #[test]
 fn a_value_that_may_be_older_than_the_history_is_not_judged() {
     let history = history("rw-register", false, &["0 ok wx2", "0 ok rx3", "0 ok rx2"]);

@@ -94,6 +94,9 @@ fn recorded_histories_replay() {
             Model::Election => |history, order| {
                 replay::election::replay(history, order);
             },
+            Model::Etcd => |history, order| {
+                replay::etcd::replay(history, order);
+            },
             _ => continue,
         };
         let has_order = match model {
@@ -113,6 +116,7 @@ fn recorded_histories_replay() {
         "mutex",
         "rwlock",
         "election",
+        "etcd",
         "barrier",
         "cyclic-barrier",
         "transactions",

@@ -101,6 +101,7 @@ mod facts;
 mod gaps;
 mod kinds;
 mod lease;
+mod linearization;
 mod log;
 pub mod message;
 mod order;
@@ -114,13 +115,15 @@ use crate::history::{History, HistoryError};
 use crate::liveness::{Deadline, STUCK};
 use crate::verdict::{Class, Summary, Verdict, Violation, count};
 
+pub(crate) use linearization::linearization;
+
 use compaction::Compactions;
 use facts::Facts;
 use kinds::{NONSENSE, REVISION_GOES_BACK, SAME_REVISION, STALE_READ};
 use lease::Lives;
 use log::Log;
 use order::Order;
-use solve::{Solution, solve};
+use solve::{Placed, Solution, solve};
 use watch::{Coverage, Watches};
 
 /// Decides whether the history is one of etcd.
@@ -130,56 +133,68 @@ use watch::{Coverage, Watches};
 /// writes have the same key and value.
 pub fn check(history: &History) -> Result<Verdict, HistoryError> {
     let log = Log::of(history)?;
-    let watches = Watches::of(&log)?;
-    let order = Order::of(&log);
-    let lives = Lives::of(&log);
-    let compactions = Compactions::of(&log);
-    let facts = Facts::of(&log, &order);
-    let simple = find_nonsense(&log, &facts)
-        .or_else(|| find_same_revision(&log))
-        .or_else(|| find_out_of_order(&log, &order))
-        .or_else(|| lease::find_wrong(&log, &order, &lives))
-        .or_else(|| compaction::find_wrong(&log, &order, &compactions));
+    let violation = match explanation(&log)? {
+        Ok(_) => find_stuck(history, &log),
+        Err(verdict) => return Ok(*verdict),
+    };
+    Ok(violation.map_or_else(
+        || {
+            let operations: Vec<_> = log.entries.iter().map(|entry| entry.operation).collect();
+            Verdict::Valid(Summary::of(&operations))
+        },
+        Verdict::Violation,
+    ))
+}
+
+/// Which writes of unknown outcome must have happened for the answers to be right, or why
+/// none would do.
+fn explanation(log: &Log<'_>) -> Result<Result<Vec<Placed>, Box<Verdict>>, HistoryError> {
+    let watches = Watches::of(log)?;
+    let order = Order::of(log);
+    let lives = Lives::of(log);
+    let compactions = Compactions::of(log);
+    let facts = Facts::of(log, &order);
+    let simple = find_nonsense(log, &facts)
+        .or_else(|| find_same_revision(log))
+        .or_else(|| find_out_of_order(log, &order))
+        .or_else(|| lease::find_wrong(log, &order, &lives))
+        .or_else(|| compaction::find_wrong(log, &order, &compactions));
     if let Some(violation) = simple {
-        return Ok(Verdict::Violation(violation));
+        return Ok(Err(Box::new(Verdict::Violation(violation))));
     }
     // Watches tell of writes that nobody was told of, so with them there is less to search.
     // What they do wrong by themselves is no matter of that.
-    let wrong_watch = watches.find_wrong(&log, &order, &compactions);
-    let coverage = watches.coverage(&log);
-    let mut told = Facts::of(&log, &order);
-    watches.tell(&log, &order, &compactions, &mut told);
-    let all = judge(&log, &order, &lives, told, &coverage);
-    if wrong_watch.is_some() || all.is_some() {
-        // Reads and writes alone, so that a watch is not to blame for what they show.
-        let nothing = Coverage::default();
-        let alone = judge(&log, &order, &lives, facts, &nothing);
-        let of_watch = wrong_watch.map(Verdict::Violation);
-        let found = [alone, of_watch, all].into_iter().flatten();
-        let is_violation = |verdict: &Verdict| verdict.violation().is_some();
-        let found: Vec<Verdict> = found.collect();
-        let first = found.iter().position(is_violation).unwrap_or(0);
-        return Ok(found.into_iter().nth(first).expect("something was found"));
-    }
-    Ok(match find_stuck(history, &log) {
-        Some(violation) => Verdict::Violation(violation),
-        None => {
-            let operations: Vec<_> = log.entries.iter().map(|entry| entry.operation).collect();
-            Verdict::Valid(Summary::of(&operations))
-        }
-    })
+    let wrong_watch = watches.find_wrong(log, &order, &compactions);
+    let coverage = watches.coverage(log);
+    let mut told = Facts::of(log, &order);
+    watches.tell(log, &order, &compactions, &mut told);
+    let all = judge(log, &order, &lives, told, &coverage);
+    let (wrong_watch, all) = match (wrong_watch, all) {
+        (None, Ok(placed)) => return Ok(Ok(placed)),
+        (wrong_watch, all) => (wrong_watch, all.err()),
+    };
+    // Reads and writes alone, so that a watch is not to blame for what they show.
+    let nothing = Coverage::default();
+    let alone = judge(log, &order, &lives, facts, &nothing).err();
+    let of_watch = wrong_watch.map(Verdict::Violation).map(Box::new);
+    let found: Vec<Box<Verdict>> = [alone, of_watch, all].into_iter().flatten().collect();
+    let mut each = found.iter();
+    let first = each.position(|verdict| verdict.violation().is_some());
+    let first = first.unwrap_or(0);
+    let first = found.into_iter().nth(first);
+    Ok(Err(first.expect("something was found")))
 }
 
-/// What the replay says against the history, if anything.
+/// What must have happened for the replay to show what was seen, or what it says against that.
 fn judge<'a>(
     log: &'a Log<'a>,
     order: &Order,
     lives: &Lives,
     facts: Facts<'a>,
     coverage: &'a Coverage,
-) -> Option<Verdict> {
+) -> Result<Vec<Placed>, Box<Verdict>> {
     match solve(log, order, lives, facts, coverage) {
-        Solution::Possible => None,
+        Solution::Possible(placed) => Ok(placed),
         Solution::Impossible(found) => {
             let (first, otherwise) = *found;
             let mut violation = explain::explain(log, lives, coverage, &first);
@@ -191,7 +206,7 @@ fn judge<'a>(
                 }
                 violation.unless(otherwise);
             }
-            Some(Verdict::Violation(violation))
+            Err(Box::new(Verdict::Violation(violation)))
         }
         Solution::Unknown(first, pending) => {
             let reason = first.map(|first| explain::explain(log, lives, coverage, &first));
@@ -199,14 +214,14 @@ fn judge<'a>(
                 Some(violation) => format!(" that {}", violation.sentence),
                 None => " what was seen".to_owned(),
             };
-            Some(Verdict::Unknown {
+            Err(Box::new(Verdict::Unknown {
                 reason: format!(
                     "{} of unknown outcome may explain{what}. There are more ways in which they \
                      can have happened than were tried; an answer that shows a state between \
                      would tell which",
                     count(pending as u64, "write"),
                 ),
-            })
+            }))
         }
     }
 }

@@ -134,9 +134,18 @@ pub(super) enum Contradiction<'a> {
     },
 }
 
+/// A write of unknown outcome that happened, and where.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Placed {
+    /// The operation.
+    pub(super) entry: usize,
+    pub(super) revision: i64,
+}
+
 /// What the search found.
 pub(super) enum Solution<'a> {
-    Possible,
+    /// With the writes of unknown outcome that happened.
+    Possible(Vec<Placed>),
     /// What is wrong, and what would be if operations of unknown outcome had caused
     /// that, where they could.
     Impossible(Box<(Contradiction<'a>, Option<Contradiction<'a>>)>),
@@ -209,7 +218,7 @@ pub(super) fn solve<'a>(
     solver.place_deletions();
     solver.replay_all();
     match solver.search(0) {
-        true => Solution::Possible,
+        true => Solution::Possible(solver.placed()),
         false if solver.attempts >= ATTEMPTS_MAX || solver.was_cut => {
             let unplaced = |one: &&Pending<'_>| !one.is_placed;
             let pending = solver.pending.iter().filter(unplaced).count();
@@ -332,6 +341,16 @@ impl<'a> Solver<'a> {
             }
         }
         Ok(())
+    }
+
+    /// The operations of unknown outcome that have a place.
+    fn placed(&self) -> Vec<Placed> {
+        let taken = self.occupied.iter();
+        let placed = taken.filter_map(|(&revision, &entry)| {
+            let is_placed = self.pending_of.contains_key(&entry);
+            is_placed.then_some(Placed { entry, revision })
+        });
+        placed.collect()
     }
 
     fn replay_all(&mut self) {

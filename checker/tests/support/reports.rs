@@ -21,7 +21,7 @@ pub struct Change {
 }
 
 /// A store, the clients' operations as they are written down, and what happened.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Run {
     pub revision: i64,
     pub time: i64,

@@ -131,6 +131,20 @@ fn a_page_names_clients_as_the_lanes_do_and_has_the_linearization() {
 }
 
 #[test]
+fn a_page_says_why_a_valid_history_has_no_linearization() {
+    let folder = Folder::new();
+    let header = r#"{"format":"etcd-recipes-history","version":1,"workload":"test","model":"set-full","source":{"kind":"other","description":"test"}}"#;
+    let events = r#"{"time":1,"process":0,"type":"invoke","f":"add","value":1}
+{"time":2,"process":0,"type":"ok","f":"add","value":1}
+"#;
+    folder.write("h.jsonl", format!("{header}\n{events}"));
+    folder.run("check --html h.html h.jsonl").exits_with(0);
+    let markup = markup(&folder.read("h.html"));
+    let why = "no linearization: this model asks of each element what became of it";
+    assert!(markup.contains(why), "{markup}");
+}
+
+#[test]
 fn a_page_needs_no_network_and_no_other_file() {
     let folder = Folder::new();
     folder.write("h.jsonl", history("a", "", "fifo-queue"));

@@ -262,9 +262,10 @@ impl Report {
                 self.next_process += 1;
             }
             let hears = self.next_process - 1;
+            let tells_creations = watches::tells_creations(&watch);
             let mut last = i64::MIN + 1;
             for response in watch.responses.iter().flatten() {
-                let heard = watches::notice(name, response)
+                let heard = watches::notice(name, response, tells_creations)
                     .map_err(|detail| Fault::malformed(place, detail))?;
                 let Some((value, revision)) = heard else {
                     continue;

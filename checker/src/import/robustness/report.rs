@@ -134,6 +134,7 @@ pub(super) struct Response<'a> {
     #[serde(borrow)]
     pub(super) client_error: Cow<'a, str>,
     pub(super) revision: i64,
+    #[serde(alias = "PartialResponse")]
     pub(super) persisted: bool,
     #[serde(borrow)]
     pub(super) error: Cow<'a, str>,
@@ -171,7 +172,9 @@ pub(super) struct KeyValue<'a> {
     pub(super) key: Cow<'a, str>,
     #[serde(borrow)]
     pub(super) value: Value<'a>,
+    /// 0 when the report does not say.
     pub(super) mod_revision: i64,
+    /// 0 when the report does not say, as those before 2024 do not.
     pub(super) version: i64,
 }
 
@@ -216,7 +219,8 @@ pub(super) struct WatchEvent<'a> {
     #[serde(borrow)]
     pub(super) value: Value<'a>,
     pub(super) revision: i64,
-    pub(super) is_create: bool,
+    /// Left out by reports of 2023, and by those of 2026 where it is false.
+    pub(super) is_create: Option<bool>,
     #[serde(borrow)]
     pub(super) prev_value: Option<KeyValue<'a>>,
 }

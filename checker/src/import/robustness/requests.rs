@@ -284,10 +284,15 @@ pub(super) fn version<'a>(kv: &'a KeyValue<'_>, keys_only: bool) -> message::Key
         Cow::Borrowed(kv.key.as_ref()),
         (!keys_only).then(|| value(&kv.value)),
         UNKNOWN,
-        kv.mod_revision,
-        kv.version,
+        told_or_unknown(kv.mod_revision),
+        told_or_unknown(kv.version),
         UNKNOWN,
     )
+}
+
+/// A count that is left out where it is 0; that of a key which exists never is.
+fn told_or_unknown(count: i64) -> i64 {
+    if count == 0 { UNKNOWN } else { count }
 }
 
 pub(super) fn json<T: serde::Serialize>(message: &T) -> Json {

@@ -48,11 +48,20 @@ fn behind(prefix: &str) -> String {
     char::MAX.to_string()
 }
 
+/// Whether the watch says of its events which of them created a key: so it does if it says
+/// it of any.
+pub(super) fn tells_creations(watch: &Watch<'_>) -> bool {
+    let responses = watch.responses.iter().flatten();
+    let mut events = responses.flat_map(|response| response.events.iter().flatten());
+    events.any(|event| event.is_create.is_some())
+}
+
 /// What a watch heard, with the revision of the header; nothing when the answer says
 /// nothing of the keys.
 pub(super) fn notice(
     name: u64,
     response: &WatchResponse<'_>,
+    tells_creations: bool,
 ) -> Result<Option<(Json, i64)>, String> {
     let events = response.events.as_deref().unwrap_or_default();
     if events.is_empty() && !response.is_progress_notify {
@@ -61,7 +70,10 @@ pub(super) fn notice(
     let notice = message::Notice {
         watch: Some(name),
         stream: None,
-        events: events.iter().map(event).collect::<Result<_, _>>()?,
+        events: events
+            .iter()
+            .map(|one| event(one, tells_creations))
+            .collect::<Result<_, _>>()?,
         fragment: false,
         compacted: None,
     };
@@ -71,7 +83,11 @@ pub(super) fn notice(
     Ok(Some((json(&notice), revision)))
 }
 
-fn event<'a>(event: &'a WatchEvent<'_>) -> Result<message::WatchEvent<'a>, String> {
+fn event<'a>(
+    event: &'a WatchEvent<'_>,
+    tells_creations: bool,
+) -> Result<message::WatchEvent<'a>, String> {
+    let is_creation = event.is_create == Some(true);
     let key = || Cow::Borrowed(event.key.as_ref());
     let existed = || message::KeyValue(key(), None, UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN);
     // A previous version may be left out, because of a compaction.
@@ -81,15 +97,15 @@ fn event<'a>(event: &'a WatchEvent<'_>) -> Result<message::WatchEvent<'a>, Strin
             previous.0 = key();
             Some(previous)
         }
-        None if event.is_create => None,
+        None if is_creation => None,
         None => Some(existed()),
     };
     Ok(match event.kind.as_ref() {
         "put-operation" => {
-            let (create, version) = if event.is_create {
-                (event.revision, 1)
-            } else {
-                (message::EARLIER, UNKNOWN)
+            let (create, version) = match (is_creation, tells_creations) {
+                (true, _) => (event.revision, 1),
+                (false, true) => (message::EARLIER, UNKNOWN),
+                (false, false) => (UNKNOWN, UNKNOWN),
             };
             let version = message::KeyValue(
                 key(),

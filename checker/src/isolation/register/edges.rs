@@ -52,7 +52,12 @@ impl Edges<'_> {
     /// Readers come after the writer; who found nothing, before all writers.
     fn add_reads(&mut self) {
         for (key, versions) in (0..).zip(&self.versions.keys) {
-            for version in &versions[1..] {
+            let written = || {
+                versions[1..]
+                    .iter()
+                    .filter(|version| version.writer != NONE)
+            };
+            for version in written() {
                 for reader in &version.readers {
                     self.builder.edge(version.writer, *reader, Why::Read, key);
                 }
@@ -61,8 +66,7 @@ impl Edges<'_> {
             if nothing.readers.is_empty() {
                 continue;
             }
-            let mut writers: Vec<u32> =
-                versions[1..].iter().map(|version| version.writer).collect();
+            let mut writers: Vec<u32> = written().map(|version| version.writer).collect();
             writers.sort_unstable();
             let writers = Group::of(writers, &mut self.builder);
             for reader in &nothing.readers {

@@ -33,6 +33,14 @@
 //! A transaction of unknown outcome took effect if somebody read what it wrote, and before
 //! that one had returned. If nobody did, leaving it out is in nobody's way.
 //!
+//! # Values that nobody wrote
+//!
+//! Such a value may have been there before, somebody may have written it who is not part of the
+//! history, or it was made up: which one is not known, and then nor is the verdict. Where an
+//! order of versions is taken for granted they have a place in it all the same, as if an unknown
+//! transaction had written them: a cycle of the others in which they take part is one in each
+//! of these cases.
+//!
 //! # Cost
 //!
 //! O(n c) for n transactions of which c overlap, and the square of that for those in doubt.
@@ -89,7 +97,7 @@ const TOO_HARD: &str = "whether there is an order of the transactions that expla
 pub(super) fn check(history: &History, options: &Options) -> Result<Verdict, HistoryError> {
     let required = options.required(history)?;
     let keys = options.key_orders(history)?;
-    let (txns, versions) = read(history)?;
+    let (txns, versions) = read(history, keys)?;
     let evidence = evidence(&txns, &versions, keys);
     Ok(judge::verdict(
         history,
@@ -102,7 +110,7 @@ pub(super) fn check(history: &History, options: &Options) -> Result<Verdict, His
 /// A serial order of the transactions, if there is one.
 pub(super) fn linearization(history: &History) -> Result<Linearization, HistoryError> {
     let keys = Options::default().key_orders(history)?;
-    let (txns, versions) = read(history)?;
+    let (txns, versions) = read(history, keys)?;
     let evidence = evidence(&txns, &versions, keys);
     let Some(order) = serial::promised(&evidence) else {
         return Ok(serial::none(&evidence));
@@ -115,10 +123,10 @@ pub(super) fn linearization(history: &History) -> Result<Linearization, HistoryE
     })
 }
 
-fn read(history: &History) -> Result<(Txns<'_>, Versions), HistoryError> {
+fn read(history: &History, keys: KeyOrders) -> Result<(Txns<'_>, Versions), HistoryError> {
     let mut txns = Txns::of(history, &NAMES)?;
     refuse_nothing(&txns)?;
-    let versions = Versions::of(&mut txns);
+    let versions = Versions::of(&mut txns, keys != KeyOrders::default());
     Ok((txns, versions))
 }
 
@@ -163,7 +171,7 @@ struct Registry<'t, 'h> {
 impl Registry<'_, '_> {
     fn evidence(mut self) -> Evidence {
         let perhaps_initial = local::find(self.txns, self.versions, &mut self.findings);
-        let (mut unknown, mut reason) = self.find_cycles();
+        let (mut unknown, mut reason) = self.find_cycles(perhaps_initial.is_none());
         if let Some((txn, value)) = perhaps_initial {
             reason = format!(
                 "{} read {} as {}, which nobody wrote: either that was there before the history \
@@ -184,11 +192,13 @@ impl Registry<'_, '_> {
     }
 
     /// Notes the cycles. Returns those of which it is not known whether they exist, and
-    /// why.
-    fn find_cycles(&mut self) -> (Vec<Anomaly>, String) {
+    /// why. `all_is_written`: nobody read what may have been there before.
+    fn find_cycles(&mut self, all_is_written: bool) -> (Vec<Anomaly>, String) {
         let takes_order_for_granted = self.keys != KeyOrders::default();
         let (txns, versions) = (self.txns, self.versions);
-        if !takes_order_for_granted
+        // Orders know nothing of what nobody wrote.
+        if all_is_written
+            && !takes_order_for_granted
             && !self.is_hopeless()
             && self.in_real_time(&[], Ideal::Serial).answer == Answer::Possible
         {

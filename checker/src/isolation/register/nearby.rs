@@ -18,7 +18,7 @@
 
 use super::super::anomaly::Order;
 use super::super::order::Answer;
-use super::super::txns::What;
+use super::super::txns::{NONE, What};
 use super::orders::{Ideal, Interval, Orders, Question};
 
 /// How many transactions on either side of a conflict are looked at.
@@ -120,7 +120,7 @@ fn writers_read<'o>(orders: &'o Orders<'_, '_>, txn: u32) -> impl Iterator<Item 
         };
         let place = orders.versions.version_read(orders.txns, seen)?;
         let version = &orders.versions.keys[micro.key as usize][place];
-        (place > 0).then_some(version.writer)
+        (version.writer != NONE).then_some(version.writer)
     })
 }
 

@@ -7,11 +7,12 @@ use super::super::txns::{NONE, Status, Txns, What};
 /// A read that found nothing: what a key holds before anybody wrote it.
 pub(super) const NOTHING: u32 = NONE;
 
-/// What a transaction left behind in a key, or, first of each key, what was there before.
+/// What a transaction left behind in a key; first of each key, that nothing was there; and
+/// values that were read although nobody wrote them.
 pub(super) struct Version {
     /// The last value that its transaction wrote to the key, or [`NOTHING`].
     pub(super) value: u32,
-    /// Who wrote it; [`NONE`] for what was there before.
+    /// Who wrote it; [`NONE`] if that is nobody of this history.
     pub(super) writer: u32,
     /// The others that read it, ascending, each once.
     pub(super) readers: Vec<u32>,
@@ -31,7 +32,8 @@ pub(super) struct Versions {
 }
 
 impl Versions {
-    pub(super) fn of(txns: &mut Txns<'_>) -> Self {
+    /// `with_unwritten`: what was read although nobody wrote it counts, too.
+    pub(super) fn of(txns: &mut Txns<'_>, with_unwritten: bool) -> Self {
         let read = values_read(txns);
         let happened = happened(txns, &read);
         let mut versions = Self {
@@ -47,6 +49,9 @@ impl Versions {
         };
         versions.keys = txns.keys.iter().map(|_| vec![before()]).collect();
         versions.add_writes(txns);
+        if with_unwritten {
+            versions.add_unwritten(txns);
+        }
         versions.add_reads(txns);
         versions
     }
@@ -63,6 +68,23 @@ impl Versions {
                     readers: Vec::new(),
                 });
             }
+        }
+    }
+
+    /// What was read although nobody wrote it was there too, unless it was made up: before the
+    /// history began, or by somebody who is not part of it.
+    fn add_unwritten(&mut self, txns: &Txns<'_>) {
+        for id in &self.read {
+            if *id == NOTHING || txns.writer(*id).is_some() || self.place[*id as usize] != NONE {
+                continue;
+            }
+            let versions = &mut self.keys[txns.values[*id as usize].key as usize];
+            self.place[*id as usize] = u32::try_from(versions.len()).unwrap_or(NONE);
+            versions.push(Version {
+                value: *id,
+                writer: NONE,
+                readers: Vec::new(),
+            });
         }
     }
 

@@ -8,6 +8,7 @@
 
 pub mod barrier;
 pub mod election;
+pub mod etcd;
 pub mod lock;
 pub mod transactions;
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use etcd_checker::history::{Event, Operation, Outcome, Process};
 use etcd_checker::search::Budget;
-use etcd_checker::{History, Model, Verdict};
+use etcd_checker::{History, Linearization, Model, Verdict};
 use rustc_hash::FxHashMap;
 use serde::Serialize;
 
@@ -32,6 +32,9 @@ pub(super) struct Data {
     /// The operations that prove the violation, in the order of their invocations.
     pub(super) witness: Vec<usize>,
     pub(super) order: Option<Order>,
+    /// Why a valid history has no linearization to show.
+    #[serde(skip)]
+    pub(super) no_linearization: Option<String>,
 }
 
 /// Who has bars or bands beside each other.
@@ -87,6 +90,15 @@ impl Data {
         let events = history.events();
         let mut lanes = Lanes::of(&operations);
         let bands = bands::of(history, model, &operations, &mut lanes);
+        let linearization = linearization(history, model, verdict);
+        let (order, no_linearization) = match linearization {
+            Some(Linearization::Order(operations)) => {
+                let name = LINEARIZATION;
+                (Some(Order { name, operations }), None)
+            }
+            Some(Linearization::None { reason }) => (None, Some(reason.into_owned())),
+            None => (None, None),
+        };
         let mut texts = Texts::default();
         let columns = Columns::of(&operations, &lanes, &mut texts);
         let every_line = events
@@ -105,7 +117,8 @@ impl Data {
             operations: columns,
             bands,
             witness: witness(&operations, verdict),
-            order: linearization(history, model, verdict).or_else(|| by_revision(&operations)),
+            order: order.or_else(|| by_revision(&operations)),
+            no_linearization,
         }
     }
 }
@@ -288,19 +301,15 @@ fn witness(operations: &[Operation<'_>], verdict: &Verdict) -> Vec<usize> {
 /// How long a page may take to find an order.
 const SEARCH_MAX: Duration = Duration::from_secs(10);
 
-/// The order that makes a history valid, where its model has one and it is found.
-fn linearization(history: &History, model: Model, verdict: &Verdict) -> Option<Order> {
+/// The order that makes a valid history valid, or why there is none to show.
+fn linearization(history: &History, model: Model, verdict: &Verdict) -> Option<Linearization> {
     let budget = Budget {
         time: Some(SEARCH_MAX),
         ..Budget::default()
     };
-    let order = verdict
-        .is_valid()
-        .then(|| etcd_checker::linearization(history, model, &budget));
-    Some(Order {
-        name: LINEARIZATION,
-        operations: order?.ok()?.order()?,
-    })
+    // What cannot be read was told with the verdict.
+    let asked = || etcd_checker::linearization(history, model, &budget).ok();
+    verdict.is_valid().then(asked).flatten()
 }
 
 /// The order of etcd's revisions, where the history has any.

@@ -53,7 +53,7 @@ impl Words {
             headline,
             meaning: violation.map(|violation| violation.kind.meaning),
             sentence,
-            notes: notes(page.verdict),
+            notes: notes(page.verdict, data),
             witness: violation.map_or_else(Vec::new, |violation| witness(violation, data)),
             source: source(&page.history.header().source),
             contents: contents(page, data),
@@ -106,13 +106,14 @@ fn with_clients(sentence: &str, history: &History) -> String {
 }
 
 /// What else is worth knowing, each a sentence.
-fn notes(verdict: &Verdict) -> Vec<String> {
+fn notes(verdict: &Verdict, data: &Data) -> Vec<String> {
     match verdict {
         Verdict::Valid(summary) => {
             let guarantee = summary.guarantee.iter();
             guarantee
                 .map(|guarantee| format!("strongest level: {guarantee}"))
                 .chain(summary.notes.iter().cloned())
+                .chain(no_linearization(data))
                 .collect()
         }
         Verdict::Violation(violation) => {
@@ -126,6 +127,11 @@ fn notes(verdict: &Verdict) -> Vec<String> {
         }
         _ => Vec::new(),
     }
+}
+
+fn no_linearization(data: &Data) -> Option<String> {
+    let reason = data.no_linearization.as_ref()?;
+    Some(format!("no linearization: {reason}"))
 }
 
 fn witness(violation: &Violation, data: &Data) -> Vec<Witness> {
