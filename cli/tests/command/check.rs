@@ -319,10 +319,10 @@ fn what_is_larger_than_memory_is_refused_with_the_figure() {
     let folder = Folder::new();
     folder.write("h", valid());
     folder
-        .run("check --memory 1KiB h")
+        .run("check --memory 512B h")
         .exits_with(2)
         .notes("larger than memory")
-        .notes("only 1.0 KiB may be used");
+        .notes("only 0.5 KiB may be used");
     folder.run("check --memory 1GiB h").exits_with(0);
     folder
         .run("check --memory 1parsec h")

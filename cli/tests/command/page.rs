@@ -136,6 +136,8 @@ fn a_page_says_why_a_valid_history_has_no_linearization() {
     let header = r#"{"format":"etcd-recipes-history","version":1,"workload":"test","model":"set-full","source":{"kind":"other","description":"test"}}"#;
     let events = r#"{"time":1,"process":0,"type":"invoke","f":"add","value":1}
 {"time":2,"process":0,"type":"ok","f":"add","value":1}
+{"time":3,"process":0,"type":"invoke","f":"read","value":null}
+{"time":4,"process":0,"type":"ok","f":"read","value":[1]}
 "#;
     folder.write("h.jsonl", format!("{header}\n{events}"));
     folder.run("check --html h.html h.jsonl").exits_with(0);
