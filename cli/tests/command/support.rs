@@ -107,13 +107,17 @@ impl Ran {
     /// What follows `label` on its line of standard output.
     #[track_caller]
     pub(crate) fn labelled(&self, label: &str) -> &str {
-        let line = self
-            .stdout
-            .lines()
-            .find_map(|line| line.trim_start().strip_prefix(label));
-        line.unwrap_or_else(|| panic!("no line {label:?} in {}", self.stdout))
-            .trim()
+        labelled(&self.stdout, label)
     }
+}
+
+/// What follows `label` on its line of a text.
+#[track_caller]
+pub(crate) fn labelled<'t>(text: &'t str, label: &str) -> &'t str {
+    let mut lines = text.lines();
+    let line = lines.find_map(|line| line.trim_start().strip_prefix(label));
+    line.unwrap_or_else(|| panic!("no line {label:?} in {text}"))
+        .trim()
 }
 
 /// A path as an argument.
