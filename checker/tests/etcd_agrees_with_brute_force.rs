@@ -392,11 +392,9 @@ fn real_run(random: &mut Random) -> (Vec<Step>, Watch) {
         has_grant |= request == Request::Grant;
         let is_read = matches!(request, Request::Range { .. });
         let is_unknown = !is_read && random.one_in(unknowns);
-        let seen = 1 + random.below(state.revision() as usize) as i64;
-        let mut answer = None;
-        if !is_unknown || random.one_in(2) {
-            answer = Some(state.apply(request, Some(seen))).filter(|_| !is_unknown);
-        }
+        let answer = answer(&mut state, random, request, is_unknown, |random| {
+            random.one_in(2)
+        });
         steps.push(Step {
             request,
             answer,
@@ -405,6 +403,21 @@ fn real_run(random: &mut Random) -> (Vec<Step>, Watch) {
         });
     }
     (steps, real_watch(random, &state))
+}
+
+/// Does what is asked for. What is of unknown outcome may not be done, and is not answered.
+fn answer(
+    state: &mut State,
+    random: &mut Random,
+    request: Request,
+    is_unknown: bool,
+    is_done: impl FnOnce(&mut Random) -> bool,
+) -> Option<(Answer, i64)> {
+    let seen = 1 + random.below(state.revision() as usize) as i64;
+    if is_unknown && !is_done(random) {
+        return None;
+    }
+    Some(state.apply(request, Some(seen))).filter(|_| !is_unknown)
 }
 
 fn real_watch(random: &mut Random, state: &State) -> Watch {
@@ -663,11 +676,9 @@ fn run_of_unknown_puts(random: &mut Random) -> (Vec<Step>, Watch) {
             }
         };
         let is_unknown = is_put && !random.one_in(4);
-        let seen = 1 + random.below(state.revision() as usize) as i64;
-        let mut answer = None;
-        if !is_unknown || !random.one_in(3) {
-            answer = Some(state.apply(request, Some(seen))).filter(|_| !is_unknown);
-        }
+        let answer = answer(&mut state, random, request, is_unknown, |random| {
+            !random.one_in(3)
+        });
         steps.push(Step {
             request,
             answer,

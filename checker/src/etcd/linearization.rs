@@ -1,9 +1,9 @@
 //! The order of etcd's revisions, as an order of operations.
 
+use rustc_hash::FxHashMap;
+
 use super::explanation;
-use super::facts::{By, Facts};
 use super::log::Log;
-use super::order::Order;
 use super::solve::Placed;
 use crate::history::{History, HistoryError};
 use crate::linearization::Linearization;
@@ -24,35 +24,18 @@ pub(crate) fn linearization(history: &History) -> Result<Linearization, HistoryE
 }
 
 fn in_order(log: &Log<'_>, placed: &[Placed]) -> Vec<usize> {
-    let revokes = revokes_with_keys(log);
-    let answered = log.entries.iter().enumerate();
-    let answered = answered.filter(|(_, entry)| entry.is_linearizable() && entry.header() > 0);
-    let mut order: Vec<_> = answered
-        .map(|(index, entry)| {
-            let takes_it = entry.wrote() || revokes.binary_search(&index).is_ok();
-            (entry.header(), !takes_it, entry.operation.invoked, index)
+    let places = placed.iter().map(|placed| (placed.entry, placed.revision));
+    let places: FxHashMap<usize, i64> = places.collect();
+    let entries = log.entries.iter().enumerate();
+    let mut order: Vec<_> = entries
+        .filter_map(|(index, entry)| {
+            let answered = (entry.is_linearizable() && entry.header() > 0).then(|| entry.header());
+            let place = places.get(&index).copied();
+            let takes_it = place.is_some() || entry.wrote();
+            let revision = place.or(answered)?;
+            Some((revision, !takes_it, entry.operation.invoked, index))
         })
         .collect();
-    order.extend(placed.iter().map(|Placed { entry, revision }| {
-        let invoked = log.operation(*entry).invoked;
-        (*revision, false, invoked, *entry)
-    }));
     order.sort_unstable();
     order.into_iter().map(|(.., index)| index).collect()
-}
-
-/// The revocations that took a revision of their own, as only those do that find keys.
-fn revokes_with_keys(log: &Log<'_>) -> Vec<usize> {
-    let facts = Facts::of(log, &Order::of(log));
-    let changes = facts.changes.iter().flatten();
-    let mut revokes: Vec<usize> = changes
-        .filter(|change| matches!(change.effect, super::facts::Effect::End(_)))
-        .filter_map(|change| match change.by {
-            By::Entry(entry) => Some(entry),
-            By::EndOf(_) => None,
-        })
-        .collect();
-    revokes.sort_unstable();
-    revokes.dedup();
-    revokes
 }

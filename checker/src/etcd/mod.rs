@@ -146,8 +146,8 @@ pub fn check(history: &History) -> Result<Verdict, HistoryError> {
     ))
 }
 
-/// Which writes of unknown outcome must have happened for the answers to be right, or why
-/// none would do.
+/// Where the writes happened whose answers do not say it, so that all answers are right, or why
+/// they are not.
 fn explanation(log: &Log<'_>) -> Result<Result<Vec<Placed>, Box<Verdict>>, HistoryError> {
     let watches = Watches::of(log)?;
     let order = Order::of(log);

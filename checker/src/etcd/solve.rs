@@ -134,7 +134,8 @@ pub(super) enum Contradiction<'a> {
     },
 }
 
-/// A write of unknown outcome that happened, and where.
+/// A write whose answer does not say that it took a revision, and the one that it took: one of
+/// unknown outcome, or a revocation that found keys.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Placed {
     /// The operation.
@@ -144,7 +145,7 @@ pub(super) struct Placed {
 
 /// What the search found.
 pub(super) enum Solution<'a> {
-    /// With the writes of unknown outcome that happened.
+    /// With the writes whose answers do not say where they happened.
     Possible(Vec<Placed>),
     /// What is wrong, and what would be if operations of unknown outcome had caused
     /// that, where they could.
@@ -343,14 +344,23 @@ impl<'a> Solver<'a> {
         Ok(())
     }
 
-    /// The operations of unknown outcome that have a place.
     fn placed(&self) -> Vec<Placed> {
         let taken = self.occupied.iter();
-        let placed = taken.filter_map(|(&revision, &entry)| {
+        let unknown = taken.filter_map(|(&revision, &entry)| {
             let is_placed = self.pending_of.contains_key(&entry);
             is_placed.then_some(Placed { entry, revision })
         });
-        placed.collect()
+        let free = |revision: &&i64| !self.occupied.contains_key(revision);
+        let revocations = self.revoked.keys().filter(free).filter_map(|&revision| {
+            let mut changes = self.facts.changes[self.revoked[&revision][0]].iter();
+            let change =
+                changes.find(|change| change.revision == revision && is_revocation(change))?;
+            let By::Entry(entry) = change.by else {
+                return None;
+            };
+            Some(Placed { entry, revision })
+        });
+        unknown.chain(revocations).collect()
     }
 
     fn replay_all(&mut self) {

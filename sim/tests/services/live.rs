@@ -9,7 +9,7 @@ use etcd_client::{
 use etcd_sim::version::Version;
 use futures_util::future::join;
 
-use crate::real::{Endpoint, Etcd, Simulated, TOKEN_TTL, options, pause, soon, within};
+use crate::real::{Endpoint, Etcd, TOKEN_TTL, pause, soon};
 use crate::transcript::Transcript;
 
 /// Runs a session on both sides at the same time, and compares.
@@ -20,17 +20,18 @@ macro_rules! compare {
             .build()
             .unwrap();
         runtime.block_on(async {
-            let real = Etcd::start().await;
-            let mut options = options();
-            options.version = version_of(&real).await;
-            let simulated = Simulated::start(options);
-            let sessions = join($session(&simulated), $session(&real));
-            let (ours, theirs) = within(120, sessions).await;
+            let real = crate::real::Etcd::start().await;
+            let mut options = crate::real::options();
+            options.version = crate::live::version_of(&real).await;
+            let simulated = crate::real::Simulated::start(options);
+            let sessions = futures_util::future::join($session(&simulated), $session(&real));
+            let (ours, theirs) = crate::real::within(120, sessions).await;
             ours.assert_same(&theirs);
             assert!(ours.len() >= $at_least, "{} answers", ours.len());
         });
     }};
 }
+pub(crate) use compare;
 
 pub(crate) async fn version_of(etcd: &Etcd) -> Version {
     let status = etcd.client().await.status().await.unwrap();

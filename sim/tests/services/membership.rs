@@ -9,28 +9,14 @@ use etcd_sim::fault::Party;
 use etcd_sim::network::{ChannelOptions, Endpoints};
 use etcd_sim::plan::Plan;
 use etcd_sim::simulation::{Options, Simulation, run};
-use futures_util::future::join;
 
-use crate::live::version_of;
-use crate::real::{Endpoint, Etcd, Simulated, options, within};
+use crate::live::compare;
+use crate::real::Endpoint;
 use crate::transcript::{Transcript, refusal};
 
 #[test]
 fn members_are_added_updated_promoted_and_removed_as_in_a_real_etcd() {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    runtime.block_on(async {
-        let real = Etcd::start().await;
-        let mut options = options();
-        options.version = version_of(&real).await;
-        let simulated = Simulated::start(options);
-        let sessions = join(session(&simulated), session(&real));
-        let (ours, theirs) = within(120, sessions).await;
-        ours.assert_same(&theirs);
-        assert!(ours.len() >= 50, "{} answers", ours.len());
-    });
+    compare!(session, 50);
 }
 
 /// A line of the list without what differs by nature: ids, and where the one member that

@@ -171,7 +171,7 @@ struct Registry<'t, 'h> {
 impl Registry<'_, '_> {
     fn evidence(mut self) -> Evidence {
         let perhaps_initial = local::find(self.txns, self.versions, &mut self.findings);
-        let (mut unknown, mut reason) = self.find_cycles(perhaps_initial.is_none());
+        let (mut unknown, mut reason) = self.find_cycles();
         if let Some((txn, value)) = perhaps_initial {
             reason = format!(
                 "{} read {} as {}, which nobody wrote: either that was there before the history \
@@ -192,13 +192,11 @@ impl Registry<'_, '_> {
     }
 
     /// Notes the cycles. Returns those of which it is not known whether they exist, and
-    /// why. `all_is_written`: nobody read what may have been there before.
-    fn find_cycles(&mut self, all_is_written: bool) -> (Vec<Anomaly>, String) {
+    /// why.
+    fn find_cycles(&mut self) -> (Vec<Anomaly>, String) {
         let takes_order_for_granted = self.keys != KeyOrders::default();
         let (txns, versions) = (self.txns, self.versions);
-        // Orders know nothing of what nobody wrote.
-        if all_is_written
-            && !takes_order_for_granted
+        if !takes_order_for_granted
             && !self.is_hopeless()
             && self.in_real_time(&[], Ideal::Serial).answer == Answer::Possible
         {
