@@ -126,12 +126,12 @@ pub struct Counts {
 impl Summary {
     pub(crate) fn of(operations: &[Operation<'_>]) -> Self {
         // There are few names, and one look-up for each operation takes its time.
-        let mut counted: Vec<(&Event, Counts)> = Vec::new();
+        let mut counted: Vec<(&Operation<'_>, Counts)> = Vec::new();
         for operation in operations {
-            let is_it = |(named, _): &(&Event, Counts)| named.has_name_of(operation.invoke);
+            let is_it = |(named, _): &(&Operation<'_>, Counts)| named.has_name_of(operation);
             let place = counted.iter().position(is_it);
             let place = place.unwrap_or_else(|| {
-                counted.push((operation.invoke, Counts::default()));
+                counted.push((operation, Counts::default()));
                 counted.len() - 1
             });
             let counts = &mut counted[place].1;

@@ -1,7 +1,6 @@
 //! When revisions happened: bounds by what clients were told, and conflicts between
 //! them.
 
-use crate::by_event::by_event;
 use crate::history::{Event, Operation};
 use crate::verdict::{Class, Kind, Violation};
 
@@ -24,66 +23,78 @@ const ORDER: Kind = Kind {
     meaning: "revisions and real time contradict each other",
 };
 
+/// What the operations say about the times of revisions.
+pub(super) struct Bounds {
+    /// For each event the largest revision that had happened by then, as the operation says
+    /// that it ended.
+    happened: Vec<i64>,
+    /// For each operation the smallest revision that had not happened when it was invoked.
+    not_yet: Vec<i64>,
+}
+
 /// What one operation says about the time of a revision.
-pub(super) struct Bound {
-    pub(super) operation: usize,
-    pub(super) side: Side,
-    pub(super) revision: i64,
+struct Bound {
+    operation: usize,
+    revision: i64,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Side {
-    /// The revision had happened when the operation completed.
-    HappenedByEnd,
+impl Bounds {
+    /// Nothing is said.
+    pub(super) fn none(operations: usize, events: usize) -> Self {
+        Self {
+            happened: vec![i64::MIN; events],
+            not_yet: vec![i64::MAX; operations],
+        }
+    }
+
+    /// The revision had happened when the operation completed. If it is still open, that says
+    /// nothing.
+    pub(super) fn happened(&mut self, operation: &Operation<'_>, revision: i64) {
+        if let Some(latest) = self.happened.get_mut(operation.completed) {
+            *latest = revision.max(*latest);
+        }
+    }
+
     /// The revision had not happened when the operation was invoked.
-    NotYetAtStart,
-}
-
-impl Bound {
-    pub(super) fn happened(operation: usize, revision: i64) -> Self {
-        Self {
-            operation,
-            side: Side::HappenedByEnd,
-            revision,
-        }
+    pub(super) fn not_yet(&mut self, operation: usize, revision: i64) {
+        let earliest = &mut self.not_yet[operation];
+        *earliest = revision.min(*earliest);
     }
 
-    pub(super) fn not_yet(operation: usize, revision: i64) -> Self {
-        Self {
-            operation,
-            side: Side::NotYetAtStart,
-            revision,
-        }
-    }
-
-    fn event(&self, operations: &[Operation<'_>]) -> usize {
-        let operation = &operations[self.operation];
-        match self.side {
-            Side::HappenedByEnd => operation.completed,
-            Side::NotYetAtStart => operation.invoked,
-        }
+    /// Revisions that had not happened when an operation was invoked, by its index.
+    pub(super) fn lower(&self) -> impl Iterator<Item = (usize, i64)> {
+        let lower = self.not_yet.iter().copied().enumerate();
+        lower.filter(|(_, revision)| *revision < i64::MAX)
     }
 }
 
 /// The first contradiction, in the order of the events.
-pub(super) fn find_conflict(election: &Election<'_>, bounds: &[Bound]) -> Option<Violation> {
-    let event = |bound: &Bound| bound.event(&election.operations);
-    // Each event is one end of one operation, so equal events do not conflict.
-    let in_order = by_event(election.events, bounds.iter().map(event));
-    let mut latest: Option<&Bound> = None;
-    for bound in in_order.into_iter().map(|index| &bounds[index as usize]) {
-        match bound.side {
-            Side::HappenedByEnd => {
-                if latest.is_none_or(|latest| latest.revision < bound.revision) {
-                    latest = Some(bound);
-                }
+pub(super) fn find_conflict(election: &Election<'_>, bounds: &Bounds) -> Option<Violation> {
+    let (mut events, mut latest) = (0, (i64::MIN, 0));
+    for (index, operation) in election.operations.iter().enumerate() {
+        while events < operation.invoked {
+            let revision = bounds.happened[events];
+            if revision > latest.0 {
+                latest = (revision, events);
             }
-            Side::NotYetAtStart => {
-                let known = latest.filter(|latest| latest.revision >= bound.revision);
-                if let Some(known) = known {
-                    return Some(explain(election, known, bound));
-                }
-            }
+            events += 1;
+        }
+        let revision = bounds.not_yet[index];
+        if latest.0 >= revision {
+            let ends = |operation: &Operation<'_>| operation.completed == latest.1;
+            let known = Bound {
+                operation: election.operations.iter().position(ends)?,
+                revision: latest.0,
+            };
+            let operation = index;
+            return Some(explain(
+                election,
+                &known,
+                &Bound {
+                    operation,
+                    revision,
+                },
+            ));
         }
     }
     None
@@ -92,7 +103,7 @@ pub(super) fn find_conflict(election: &Election<'_>, bounds: &[Bound]) -> Option
 /// `known.revision` had happened when `late` said that an earlier one, or the same,
 /// had not.
 fn explain(election: &Election<'_>, known: &Bound, late: &Bound) -> Violation {
-    let (kind, sentence) = match &election.calls[late.operation] {
+    let (kind, sentence) = match &election.call(late.operation) {
         Call::Act { term } => acted_late(election, known, late, *term),
         Call::Resign { term } | Call::Write { term } | Call::Proclaim { term, .. }
             if is_grant_of_another(election, known, *term) =>
@@ -169,7 +180,7 @@ fn acted_late(election: &Election<'_>, known: &Bound, late: &Bound, term: i64) -
 
 /// Whether the operation was told that a term other than this one leads.
 fn is_grant_of_another(election: &Election<'_>, bound: &Bound, term: i64) -> bool {
-    match election.calls[bound.operation] {
+    match election.call(bound.operation) {
         Call::Campaign {
             term: Some(other), ..
         }
@@ -181,14 +192,14 @@ fn is_grant_of_another(election: &Election<'_>, bound: &Bound, term: i64) -> boo
 /// Whether the term's own leader ended it, after this event.
 fn resigned_after(election: &Election<'_>, term: i64, event: usize) -> bool {
     election.iter().any(|(_, operation, call)| {
-        matches!(call, Call::Resign { term: resigned } if *resigned == term)
+        matches!(call, Call::Resign { term: resigned } if resigned == term)
             && operation.invoked > event
     })
 }
 
 /// The term whose end the bound is about.
 fn ended_term(election: &Election<'_>, bound: &Bound) -> Option<usize> {
-    let term = match &election.calls[bound.operation] {
+    let term = match &election.call(bound.operation) {
         Call::Act { term } | Call::Resign { term } => *term,
         Call::Campaign { term, .. } => (*term)?,
         _ => return None,
@@ -208,7 +219,7 @@ fn told(election: &Election<'_>, bound: &Bound) -> String {
     let operation = &election.operations[bound.operation];
     let process = operation.process();
     let revision = bound.revision;
-    match &election.calls[bound.operation] {
+    match &election.call(bound.operation) {
         Call::Campaign {
             term: Some(term), ..
         } => format!("process {process} was told that it leads with term {term}"),
@@ -234,7 +245,7 @@ fn told(election: &Election<'_>, bound: &Bound) -> String {
 fn did(election: &Election<'_>, bound: &Bound) -> String {
     let operation = &election.operations[bound.operation];
     let (process, revision) = (operation.process(), bound.revision);
-    match &election.calls[bound.operation] {
+    match &election.call(bound.operation) {
         Call::Resign { term } => {
             format!("process {process} resigned from term {term}, at revision {revision},")
         }

@@ -16,8 +16,6 @@ use super::record::{Put, Record, Writer};
 pub(super) struct Election<'h> {
     /// In the order of their invocations.
     pub(super) operations: Vec<Operation<'h>>,
-    /// What each operation is; parallel to `operations`.
-    pub(super) calls: Vec<Call<'h>>,
     pub(super) record: Record<'h>,
     /// Who proposed a value.
     pub(super) proposers: FxHashMap<Cow<'h, str>, usize>,
@@ -123,20 +121,16 @@ struct Change<'h> {
 const KNOWN: &str = "campaign, proclaim, resign, leader, observe, run, act, write, mark and watch";
 
 impl<'h> Election<'h> {
-    /// Sorts the operations out.
+    /// Sorts out what happened to the keys, and who proposed what. What the other
+    /// operations say is for [`read`](Self::read).
     pub(super) fn of(history: &'h History) -> Result<Self, HistoryError> {
         let operations = history.operations();
-        let mut calls = Vec::with_capacity(operations.len());
-        for operation in &operations {
-            calls.push(call(operation)?);
-        }
         let mut writer = Writer::default();
-        for index in in_order_of_completion(&operations, &calls) {
+        for index in in_order_of_completion(&operations) {
             record(&mut writer, &operations[index], index)?;
         }
         let mut election = Self {
             operations,
-            calls,
             record: writer.finish(),
             proposers: FxHashMap::default(),
             events: history.events().len(),
@@ -145,26 +139,35 @@ impl<'h> Election<'h> {
         Ok(election)
     }
 
-    /// The operations with what they are.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (usize, &Operation<'h>, &Call<'h>)> {
-        let both = self.operations.iter().zip(&self.calls);
-        both.enumerate()
-            .map(|(index, (operation, call))| (index, operation, call))
+    /// What an operation is. Not kept: it takes more memory than it takes time to read it
+    /// once more.
+    ///
+    /// # Errors
+    /// When it is none of an election.
+    pub(super) fn read(&self, index: usize) -> Result<Call<'h>, HistoryError> {
+        call(&self.operations[index])
+    }
+
+    /// What an operation is, once all have been read.
+    pub(super) fn call(&self, index: usize) -> Call<'h> {
+        self.read(index).expect("it was read before")
+    }
+
+    /// The operations with what they are, once all have been read.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (usize, &Operation<'h>, Call<'h>)> {
+        let operations = self.operations.iter().enumerate();
+        operations.map(|(index, operation)| (index, operation, self.call(index)))
     }
 
     fn find_proposers(&mut self) -> Result<(), HistoryError> {
-        let proposes = |call: &&Call<'_>| {
-            matches!(
-                call,
-                Call::Campaign { .. } | Call::Proclaim { .. } | Call::Run
-            )
-        };
-        let proposals = self.calls.iter().filter(proposes).count();
+        let proposes =
+            |operation: &&Operation<'_>| matches!(operation.f(), "campaign" | "proclaim" | "run");
+        let proposals = self.operations.iter().filter(proposes).count();
         self.proposers.reserve(proposals);
         for (index, operation) in self.operations.iter().enumerate() {
-            let value = match &self.calls[index] {
-                Call::Campaign { value, .. } | Call::Proclaim { value, .. } => value.clone(),
-                Call::Run => text_of(operation.invoke)?,
+            let value = match operation.f() {
+                "campaign" | "run" => text_of(operation.invoke)?,
+                "proclaim" => proclaimed(operation.invoke)?.1,
                 _ => continue,
             };
             if let Some(before) = self.proposers.insert(value.clone(), index) {
@@ -181,7 +184,7 @@ impl<'h> Election<'h> {
 
 fn call<'h>(operation: &Operation<'h>) -> Result<Call<'h>, HistoryError> {
     let invoke = operation.invoke;
-    Ok(match invoke.f() {
+    Ok(match operation.f() {
         "campaign" => Call::Campaign {
             value: text_of(invoke)?,
             term: match operation.ok() {
@@ -190,8 +193,7 @@ fn call<'h>(operation: &Operation<'h>) -> Result<Call<'h>, HistoryError> {
             },
         },
         "proclaim" => {
-            let OfTerm { term, value } = of_term(invoke)?;
-            let value = value.ok_or_else(|| wrong(invoke, PROCLAIM, "the value is missing"))?;
+            let (term, value) = proclaimed(invoke)?;
             Call::Proclaim { term, value }
         }
         "resign" => Call::Resign {
@@ -223,9 +225,10 @@ fn call<'h>(operation: &Operation<'h>) -> Result<Call<'h>, HistoryError> {
 }
 
 /// One process asks for the changes, so they come in the order of its answers.
-fn in_order_of_completion(operations: &[Operation<'_>], calls: &[Call<'_>]) -> Vec<usize> {
+fn in_order_of_completion(operations: &[Operation<'_>]) -> Vec<usize> {
     let is_answer = |index: &usize| {
-        matches!(calls[*index], Call::Watch) && operations[*index].outcome() == Outcome::Ok
+        let operation = &operations[*index];
+        operation.outcome() == Outcome::Ok && operation.f() == "watch"
     };
     let mut answers: Vec<usize> = (0..operations.len()).filter(is_answer).collect();
     answers.sort_by_key(|index| operations[*index].completed);
@@ -280,6 +283,13 @@ fn of_term(event: &Event) -> Result<OfTerm<'_>, HistoryError> {
     }
     let parsed = event.value().parse();
     parsed.map_err(|error| HistoryError::value(event, OF_TERM, &error))
+}
+
+/// The term and the value.
+fn proclaimed(invoke: &Event) -> Result<(i64, Cow<'_, str>), HistoryError> {
+    let OfTerm { term, value } = of_term(invoke)?;
+    let value = value.ok_or_else(|| wrong(invoke, PROCLAIM, "the value is missing"))?;
+    Ok((term, value))
 }
 
 fn answer<'h>(operation: &Operation<'h>) -> Result<Option<Answer<'h>>, HistoryError> {

@@ -98,14 +98,14 @@ use extract::Election;
 /// record of the keys contradicts itself.
 pub fn check(history: &History) -> Result<Verdict, HistoryError> {
     let election = Election::of(history)?;
-    let mut claims = claims::Claims::of(&election);
+    let mut claims = claims::Claims::of(&election)?;
     Ok(verdict(history, &election, &mut claims))
 }
 
 /// In which order candidates led, wrote and resigned, and others saw them lead.
 pub(crate) fn linearization(history: &History) -> Result<Linearization, HistoryError> {
     let election = Election::of(history)?;
-    let mut claims = claims::Claims::of(&election);
+    let mut claims = claims::Claims::of(&election)?;
     let verdict = verdict(history, &election, &mut claims);
     if !verdict.is_valid() {
         return Ok(Linearization::of_no_valid(&verdict));

@@ -10,13 +10,13 @@ use crate::history::{Event, Outcome};
 use crate::linearization::Linearization;
 use crate::points::Points;
 
-use super::bounds::{Bound, Side};
+use super::bounds::Bounds;
 use super::extract::{Answer, Call, Election};
 use super::record::State;
 
 /// The order of an election in which nothing is wrong or left open, from the bounds that its
 /// operations give.
-pub(super) fn of(election: &Election<'_>, bounds: &[Bound]) -> Linearization {
+pub(super) fn of(election: &Election<'_>, bounds: &Bounds) -> Linearization {
     const LATE: &str = "an operation took effect only after it had returned";
     let mut order = Order {
         election,
@@ -43,13 +43,11 @@ struct Happened {
 }
 
 impl Happened {
-    fn of(election: &Election<'_>, bounds: &[Bound]) -> Self {
-        let lower = bounds
-            .iter()
-            .filter(|bound| bound.side == Side::NotYetAtStart);
-        let event = |bound: &Bound| election.operations[bound.operation].invoked;
-        let mut from: Vec<(i64, usize)> =
-            lower.map(|bound| (bound.revision, event(bound))).collect();
+    fn of(election: &Election<'_>, bounds: &Bounds) -> Self {
+        let lower = bounds.lower();
+        let mut from: Vec<(i64, usize)> = lower
+            .map(|(index, revision)| (revision, election.operations[index].invoked))
+            .collect();
         from.sort_unstable();
         let mut latest = 0;
         for (_, event) in &mut from {
@@ -110,7 +108,7 @@ impl Order<'_, '_> {
                 };
                 let leads_from = term.leads_from.max(put.revision);
                 let is_refused = election.operations[proposer].outcome() == Outcome::Fail;
-                match election.calls[proposer] {
+                match election.call(proposer) {
                     Call::Campaign { .. } if term.ever_led() && !is_refused => {
                         let first = [What::Writes, What::Leads][usize::from(place == 0)];
                         self.change(proposer, leads_from, first);
@@ -129,15 +127,15 @@ impl Order<'_, '_> {
             let is_ok = operation.outcome() == Outcome::Ok;
             match call {
                 Call::Resign { term } if operation.outcome() != Outcome::Fail => {
-                    let is_first = !resigned.contains(term);
-                    if is_first && self.resigns(index, *term) {
-                        resigned.insert(*term);
+                    let is_first = !resigned.contains(&term);
+                    if is_first && self.resigns(index, term) {
+                        resigned.insert(term);
                     } else if is_ok {
                         self.look(index, 0);
                     }
                 }
                 Call::Act { term } if is_ok => {
-                    if let Some(term) = self.election.record.find(*term) {
+                    if let Some(term) = self.election.record.find(term) {
                         self.look(index, self.election.record.term(term).leads_from);
                     }
                 }
@@ -147,7 +145,7 @@ impl Order<'_, '_> {
                     }
                 }
                 Call::Leader(Some(answer)) => {
-                    if let Some(state) = self.told(answer, revision) {
+                    if let Some(state) = self.told(&answer, revision) {
                         self.look(index, state.from.max(revision.unwrap_or(0)));
                     }
                 }

@@ -41,7 +41,7 @@ pub(super) fn find_stuck(election: &Election<'_>, history: &History) -> Option<V
     let mut stuck = election.iter().filter_map(|(index, operation, call)| {
         let is_overdue =
             operation.outcome() == Outcome::Open && operation.invoked < waiting.deadline.index;
-        is_overdue.then(|| waiting.why_stuck(index, operation, call))?
+        is_overdue.then(|| waiting.why_stuck(index, operation, &call))?
     });
     let mut violation = stuck.next()?;
     let others = stuck.count();
@@ -151,9 +151,9 @@ impl<'h> Waiting<'_, 'h> {
 
     /// Whether somebody led with this term.
     fn has_acted(&self, number: i64) -> bool {
-        self.election.calls.iter().any(|call| match call {
+        self.election.iter().any(|(_, _, call)| match call {
             Call::Act { term } | Call::Write { term } | Call::Proclaim { term, .. } => {
-                *term == number
+                term == number
             }
             _ => false,
         })
@@ -194,13 +194,13 @@ impl<'h> Waiting<'_, 'h> {
             let why = ", although the first answer needs no change".to_owned();
             return Some(self.violation(STUCK, operation, &why, None));
         };
-        let known = match answer {
+        let known = match &answer {
             Answer::Vacant => "that nobody leads".to_owned(),
             Answer::Leader(leader) => {
                 format!("that term {} leads with `{}`", leader.term, leader.value)
             }
         };
-        let holds = match (answer, self.last.leader) {
+        let holds = match (&answer, self.last.leader) {
             (Answer::Vacant, None) => return None,
             (_, None) => "nobody leads".to_owned(),
             (Answer::Leader(leader), Some((term, value))) => {

@@ -202,9 +202,9 @@ impl Event {
         known.or_else(other).unwrap_or_default()
     }
 
-    /// Whether both are events of operations, or faults, of one name.
-    pub(crate) fn has_name_of(&self, other: &Self) -> bool {
-        self.name == other.name && (self.name.is_some() || self.f() == other.f())
+    /// What it is called, if many are called so.
+    pub(super) fn known_name(&self) -> Option<Known> {
+        self.name
     }
 
     pub(crate) fn name(&self) -> Name {

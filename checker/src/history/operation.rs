@@ -1,5 +1,6 @@
 //! Operations: an invocation and its completion.
 
+use super::name::Known;
 use super::{Event, EventKind, History, PerProcess, Process};
 
 /// One operation of a history.
@@ -15,6 +16,8 @@ pub struct Operation<'h> {
     pub completed: usize,
     /// What the completion says; looked at far more often than the rest of it.
     outcome: Outcome,
+    /// What the invocation is called, if many are called so; likewise.
+    name: Option<Known>,
 }
 
 /// How an operation ended.
@@ -43,6 +46,19 @@ impl<'h> Operation<'h> {
             Process::Number(number) => number,
             Process::Nemesis => unreachable!("the nemesis has no operations"),
         }
+    }
+
+    /// What the operation is called.
+    pub(crate) fn f(&self) -> &'h str {
+        match self.name {
+            Some(known) => known.as_str(),
+            None => self.invoke.f(),
+        }
+    }
+
+    /// Whether both are called the same.
+    pub(crate) fn has_name_of(&self, other: &Self) -> bool {
+        self.name == other.name && (self.name.is_some() || self.f() == other.f())
     }
 
     /// The completion when the operation is known to have happened.
@@ -78,6 +94,7 @@ impl History {
                     invoked: index,
                     completed: usize::MAX,
                     outcome: Outcome::Open,
+                    name: event.known_name(),
                 });
             } else if let Some(operation) = open.of(process).take() {
                 let operation: &mut Operation<'_> = &mut operations[operation];

@@ -218,7 +218,7 @@ struct DeadValue {
 
 /// Whether the operation asks for a lock.
 pub(super) fn is_lock(operation: &Operation<'_>) -> bool {
-    matches!(operation.invoke.f(), "lock" | "try-lock")
+    matches!(operation.f(), "lock" | "try-lock")
 }
 
 impl<'h> Locks<'h> {
@@ -269,7 +269,7 @@ impl<'h> Locks<'h> {
 
     /// Whether it waits for a lock that somebody holds, as far as is known.
     pub(super) fn waits_for_a_holder(&self, operation: &Operation<'_>) -> bool {
-        if operation.invoke.f() != "lock" {
+        if operation.f() != "lock" {
             return false;
         }
         let Ok(wanted) = operation.invoke.value().parse::<LockValue<'_>>() else {
@@ -342,7 +342,13 @@ impl<'h> Locks<'h> {
     /// Looks once at each event: what revisions it shows, and what the nemesis tells.
     fn take_events(&mut self, history: &History) -> Result<Marks, HistoryError> {
         let mut marks = Marks::default();
-        self.seen_before.reserve(self.operations.len());
+        self.reserve();
+        // Mostly each other event is one of the nemesis, and that a key.
+        let others = history
+            .events()
+            .len()
+            .saturating_sub(2 * self.operations.len());
+        marks.ends.reserve(others);
         let mut largest = 0;
         for (index, event) in history.events().iter().enumerate() {
             if event.process() != Process::Nemesis {
@@ -378,10 +384,28 @@ impl<'h> Locks<'h> {
         Ok(marks)
     }
 
+    /// Makes room for what the operations may come to: a vector that grows is moved each time,
+    /// to memory that was never used.
+    fn reserve(&mut self) {
+        self.seen_before.reserve(self.operations.len());
+        let count = |wanted: &[&str]| {
+            let operations = self.operations.iter();
+            operations.filter(|one| wanted.contains(&one.f())).count()
+        };
+        let [locks, unlocks, writes] = [
+            count(&["lock", "try-lock"]),
+            count(&["unlock"]),
+            count(&["write"]),
+        ];
+        self.grants.reserve(locks);
+        self.unlocks.reserve(unlocks);
+        self.writes.reserve(writes);
+    }
+
     fn take_grants(&mut self, model: &'static str) -> Result<(), HistoryError> {
         let mut by_name: FxHashMap<Cow<'h, str>, usize> = FxHashMap::default();
         for (index, operation) in self.operations.iter().enumerate() {
-            match operation.invoke.f() {
+            match operation.f() {
                 "lock" | "try-lock" => {}
                 "unlock" | "write" => continue,
                 other => return Err(unknown_operation(operation.invoke, model, other)),
@@ -494,8 +518,8 @@ impl<'h> Locks<'h> {
         // Who acts one after the other was mostly granted one after the other too.
         let mut near = 0;
         for (index, operation) in self.operations.iter().enumerate() {
-            let is_unlock = operation.invoke.f() == "unlock";
-            if !is_unlock && operation.invoke.f() != "write" {
+            let is_unlock = operation.f() == "unlock";
+            if !is_unlock && operation.f() != "write" {
                 continue;
             }
             let held = match HeldValue::plain(operation.invoke.value()) {

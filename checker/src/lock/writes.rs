@@ -97,7 +97,8 @@ fn operation<'l, 'h>(locks: &'l Locks<'h>, write: &Write) -> &'l Operation<'h> {
 /// The writes whose revision is known, in the order in which they happened.
 pub(super) fn by_revision<'l>(locks: &'l Locks<'_>) -> Vec<(&'l Write, i64)> {
     let known = |write: &'l Write| write.revision.map(|revision| (write, revision));
-    let mut writes: Vec<_> = locks.writes.iter().filter_map(known).collect();
+    let mut writes = Vec::with_capacity(locks.writes.len());
+    writes.extend(locks.writes.iter().filter_map(known));
     writes.sort_by_key(|(_, revision)| *revision);
     writes
 }

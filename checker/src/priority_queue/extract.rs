@@ -91,7 +91,7 @@ impl<'h> Queue<'h> {
         let mut by_value = Finder::with_capacity(self.operations.len() / 2 + 1);
         let mut dequeues = Vec::with_capacity(self.operations.len() / 2 + 1);
         for (index, operation) in self.operations.iter().enumerate() {
-            match operation.invoke.f() {
+            match operation.f() {
                 "enqueue" => {}
                 "dequeue" => {
                     let found = operation.ok().and_then(|ok| plain_pair(ok.value()));

@@ -4,6 +4,7 @@
 
 use super::extract::Queue;
 use super::free::Free;
+use crate::by_event::by_event;
 use crate::queue::Ties;
 
 /// A gap. There are fewer than 2^32: more events do not fit into memory.
@@ -64,6 +65,8 @@ pub(super) struct Spans {
     best_first: Vec<Span>,
     /// Where each value stands there.
     places: Vec<u32>,
+    /// The values by priority, then in the order of their invocations.
+    by_invocation: Vec<u32>,
     gaps: Gap,
     ties: Ties,
 }
@@ -82,8 +85,18 @@ impl Spans {
                 leave_last: dequeue.map_or(NEVER, |d| gap(d.completed - 1)),
             }
         };
-        let mut best_first: Vec<Span> = (0..).zip(&queue.items).map(span).collect();
-        best_first.sort_unstable_by_key(|span| (span.priority, span.enqueued, span.item));
+        let returned = queue.items.iter();
+        let returned = returned.map(|item| queue.operations[item.enqueue].returned());
+        let mut in_order = by_event(queue.events, returned.clone());
+        let never = (0..).zip(returned).filter(|(_, at)| *at >= queue.events);
+        in_order.extend(never.map(|(number, _)| number));
+        let spans = in_order.into_iter();
+        let spans = spans.map(|number: u32| span((number, &queue.items[number as usize])));
+        // There are few priorities, so sorting what is in order already takes few steps.
+        let mut best_first: Vec<Span> = spans.collect();
+        best_first.sort_by_key(|span| span.priority);
+        let mut by_invocation: Vec<u32> = (0..).take(queue.items.len()).collect();
+        by_invocation.sort_by_key(|number| queue.items[*number as usize].priority);
         let mut places = vec![0; best_first.len()];
         for (place, span) in (0..).zip(&best_first) {
             places[span.item()] = place;
@@ -91,6 +104,7 @@ impl Spans {
         Self {
             best_first,
             places,
+            by_invocation,
             gaps: gap(queue.events),
             ties: queue.ties,
         }
@@ -139,8 +153,10 @@ impl Spans {
             }
         };
         let classes = self.best_first.chunk_by(|a, b| a.priority == b.priority);
+        let mut begin = 0;
         for class in classes {
-            self.find_in_class(class, &free, &mut found);
+            self.find_in_class(class, begin, &free, &mut found);
+            begin += class.len();
             for span in class {
                 if span.enqueued < span.leave_first && span.enqueued != NEVER {
                     free.cover(span.enqueued, span.leave_first.min(self.gaps));
@@ -157,8 +173,15 @@ impl Spans {
         first.map(|(_, what)| self.explained(what, queue))
     }
 
-    /// `free` are the gaps at which nothing better is certainly inside.
-    fn find_in_class(&self, class: &[Span], free: &Free, found: &mut impl FnMut(Gap, What)) {
+    /// `begin` is where the class begins; `free` are the gaps at which nothing better is
+    /// certainly inside.
+    fn find_in_class(
+        &self,
+        class: &[Span],
+        begin: usize,
+        free: &Free,
+        found: &mut impl FnMut(Gap, What),
+    ) {
         // When each value can leave: only while nothing better is inside.
         let mut leaves = Vec::with_capacity(class.len());
         for span in class {
@@ -176,7 +199,10 @@ impl Spans {
             }
         }
         if self.ties == Ties::Fifo {
-            find_overtaken(class, &leaves, found);
+            let invoked = &self.by_invocation[begin..begin + class.len()];
+            let invoked = invoked.iter();
+            let invoked = invoked.map(|item| self.places[*item as usize] as usize - begin);
+            find_overtaken(class, &leaves, invoked, found);
         }
     }
 
@@ -234,21 +260,24 @@ impl Spans {
 }
 
 /// Values of one class that left in another order than they came. `leaves` are the first and
-/// the last gap at which each can leave.
-fn find_overtaken(class: &[Span], leaves: &[(Gap, Gap)], found: &mut impl FnMut(Gap, What)) {
+/// the last gap at which each can leave; `invoked` are their places in the order of their
+/// invocations.
+fn find_overtaken(
+    class: &[Span],
+    leaves: &[(Gap, Gap)],
+    invoked: impl Iterator<Item = usize>,
+    found: &mut impl FnMut(Gap, What),
+) {
     // Of those that were acknowledged before, the one that leaves last. The class is in
     // the order of acknowledgements.
-    let invoked = |(index, span): (u32, &Span)| (span.enqueue_first, index);
-    let mut by_invocation: Vec<(Gap, u32)> = (0..).zip(class).map(invoked).collect();
-    by_invocation.sort_unstable();
     let mut acknowledged = 0;
     let mut latest: Option<(Gap, usize)> = None;
-    for (enqueue_first, index) in by_invocation {
+    for index in invoked {
+        let enqueue_first = class[index].enqueue_first;
         while acknowledged < class.len() && class[acknowledged].enqueued < enqueue_first {
             latest = latest.max(Some((leaves[acknowledged].0, acknowledged)));
             acknowledged += 1;
         }
-        let index = index as usize;
         let last = leaves[index].1;
         if let Some((_, before)) = latest.filter(|(first, _)| *first > last) {
             let overtaken = What::Overtaken(class[before].item(), class[index].item());

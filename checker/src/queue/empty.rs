@@ -16,24 +16,28 @@ const LOST: Kind = Kind {
     meaning: "the queue was empty although acknowledged values never left it",
 };
 
-/// A dequeue that found nothing although at each of its instants some value was
-/// inside. One pass over the events.
-pub(super) fn find_wrong_empty(queue: &Queue<'_>) -> Option<Violation> {
-    let mut state = State::default();
-    let mut last_empty_gap = None;
-    for (index, role) in queue.roles.iter().enumerate() {
-        if let Role::EmptyReturned(empty) = *role {
+/// A dequeue that found nothing although at each of its instants some value was inside.
+#[derive(Default)]
+pub(super) struct WrongEmpty {
+    state: State,
+    last_empty_gap: Option<usize>,
+}
+
+impl WrongEmpty {
+    /// Goes on by an event; the number of the dequeue, if it ends here.
+    pub(super) fn step(&mut self, queue: &Queue<'_>, index: usize, role: Role) -> Option<u32> {
+        if let Role::EmptyReturned(empty) = role {
             let invoked = queue.operations[queue.empties[empty as usize]].invoked;
-            if last_empty_gap.is_none_or(|gap| gap < invoked) {
-                return Some(wrong_empty(queue, empty as usize));
+            if self.last_empty_gap.is_none_or(|gap| gap < invoked) {
+                return Some(empty);
             }
         }
-        state.step(queue, index);
-        if state.may_be_empty() {
-            last_empty_gap = Some(index);
+        self.state.step(queue, index, role);
+        if self.state.may_be_empty() {
+            self.last_empty_gap = Some(index);
         }
+        None
     }
-    None
 }
 
 /// What is definitely inside.
@@ -48,9 +52,9 @@ struct State {
 }
 
 impl State {
-    fn step(&mut self, queue: &Queue<'_>, index: usize) {
-        match queue.roles[index] {
-            Role::EnqueueReturned(item) if queue.items[item as usize].dequeue.is_none() => {
+    fn step(&mut self, queue: &Queue<'_>, index: usize, role: Role) {
+        match role {
+            Role::EnqueueReturned(item) if !queue.is_dequeued(item as usize) => {
                 self.lost += 1;
             }
             Role::EnqueueReturned(item) if index < queue.dequeue_invoked(item as usize) => {
@@ -69,7 +73,7 @@ impl State {
     }
 }
 
-fn wrong_empty(queue: &Queue<'_>, empty: usize) -> Violation {
+pub(super) fn wrong_empty(queue: &Queue<'_>, empty: usize) -> Violation {
     let operation = &queue.operations[queue.empties[empty]];
     let cover = Cover::of(queue, operation.invoked, operation.completed);
     let lost = first_lost(queue, cover.lost);
@@ -162,7 +166,7 @@ impl Cover {
         while gap < completed {
             while events <= gap {
                 if let Role::EnqueueReturned(item) = queue.roles[events]
-                    && queue.items[item as usize].dequeue.is_some()
+                    && queue.is_dequeued(item as usize)
                 {
                     best = best.max((queue.dequeue_invoked(item as usize), item as usize));
                 }
@@ -193,7 +197,7 @@ fn reach_of_lost(queue: &Queue<'_>, invoked: usize, completed: usize) -> Vec<(us
     let mut state = State::default();
     let mut counts = Vec::with_capacity(completed - invoked);
     for index in 0..completed {
-        state.step(queue, index);
+        state.step(queue, index, queue.roles[index]);
         if index >= invoked {
             counts.push((state.lost, state.pending));
         }

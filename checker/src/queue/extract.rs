@@ -30,6 +30,31 @@ pub(super) struct Queue<'h> {
     pub(super) pending_dequeues: Vec<usize>,
     /// What each event does.
     pub(super) roles: Vec<Role>,
+    /// When each item came and went; parallel to `items`.
+    spans: Vec<Span>,
+}
+
+/// The events of the operations on a value, [`NEVER`] being none.
+struct Span {
+    enqueue_returned: u32,
+    dequeue_invoked: u32,
+    dequeue_returned: u32,
+}
+
+const NEVER: u32 = u32::MAX;
+
+/// The index of an event as it is kept in a [`Span`].
+fn kept(event: usize) -> u32 {
+    u32::try_from(event).unwrap_or(NEVER)
+}
+
+/// The index of an event from a [`Span`], [`usize::MAX`] being none.
+fn event(kept: u32) -> usize {
+    if kept == NEVER {
+        usize::MAX
+    } else {
+        kept as usize
+    }
 }
 
 /// The operations on a value.
@@ -68,6 +93,7 @@ impl<'h> Queue<'h> {
             empties: Vec::new(),
             pending_dequeues: Vec::new(),
             roles: Vec::new(),
+            spans: Vec::new(),
             operations,
         };
         let (by_value, dequeues) = queue.take_enqueues()?;
@@ -91,17 +117,20 @@ impl<'h> Queue<'h> {
     }
 
     pub(super) fn enqueue_returned(&self, item: usize) -> usize {
-        self.enqueue(item).returned()
+        event(self.spans[item].enqueue_returned)
     }
 
     pub(super) fn dequeue_invoked(&self, item: usize) -> usize {
-        self.dequeue(item)
-            .map_or(usize::MAX, |operation| operation.invoked)
+        event(self.spans[item].dequeue_invoked)
     }
 
     pub(super) fn dequeue_returned(&self, item: usize) -> usize {
-        self.dequeue(item)
-            .map_or(usize::MAX, |operation| operation.completed)
+        event(self.spans[item].dequeue_returned)
+    }
+
+    /// Whether somebody certainly got it.
+    pub(super) fn is_dequeued(&self, item: usize) -> bool {
+        self.spans[item].dequeue_invoked != NEVER
     }
 
     /// The value as it is shown to people.
@@ -122,7 +151,7 @@ impl<'h> Queue<'h> {
         let mut by_value = Finder::with_capacity(self.operations.len() / 2 + 1);
         let mut dequeues = Vec::with_capacity(self.operations.len() / 2 + 1);
         for (index, operation) in self.operations.iter().enumerate() {
-            match operation.invoke.f() {
+            match operation.f() {
                 "enqueue" => {}
                 "dequeue" => {
                     let value = operation.ok().and_then(|ok| ok.value().text().ok());
@@ -221,19 +250,24 @@ impl<'h> Queue<'h> {
 
     fn assign_roles(&mut self, events: usize) {
         let mut roles = vec![Role::None; events];
+        let mut spans = Vec::with_capacity(self.items.len());
         for (index, item) in (0_u32..).zip(&self.items) {
             let enqueue = &self.operations[item.enqueue as usize];
             roles[enqueue.invoked] = Role::EnqueueInvoked(index);
             if let Some(role) = roles.get_mut(enqueue.returned()) {
                 *role = Role::EnqueueReturned(index);
             }
-            if let Some(dequeue) = item
-                .dequeue
-                .map(|operation| &self.operations[operation as usize])
-            {
+            let dequeue = item.dequeue;
+            let dequeue = dequeue.map(|operation| &self.operations[operation as usize]);
+            if let Some(dequeue) = dequeue {
                 roles[dequeue.invoked] = Role::DequeueInvoked(index);
                 roles[dequeue.completed] = Role::DequeueReturned(index);
             }
+            spans.push(Span {
+                enqueue_returned: kept(enqueue.returned()),
+                dequeue_invoked: dequeue.map_or(NEVER, |dequeue| kept(dequeue.invoked)),
+                dequeue_returned: dequeue.map_or(NEVER, |dequeue| kept(dequeue.completed)),
+            });
         }
         for (index, empty) in (0_u32..).zip(&self.empties) {
             roles[self.operations[*empty].completed] = Role::EmptyReturned(index);
@@ -242,6 +276,7 @@ impl<'h> Queue<'h> {
             roles[self.operations[*pending].invoked] = Role::PendingDequeueInvoked;
         }
         self.roles = roles;
+        self.spans = spans;
     }
 }
 
@@ -303,7 +338,7 @@ fn never_enqueued<'h>(
     value: &str,
 ) -> Violation {
     let is_failed = |operation: &&Operation<'h>| {
-        operation.invoke.f() == "enqueue" && text(operation.invoke).is_ok_and(|text| text == value)
+        operation.f() == "enqueue" && text(operation.invoke).is_ok_and(|text| text == value)
     };
     let failed = operations.iter().find(is_failed);
     let sentence = match failed {

@@ -93,9 +93,7 @@ pub(crate) use order::list;
 pub fn check(history: &History) -> Result<Verdict, HistoryError> {
     let (queue, fault) = Queue::of(history)?;
     let violation = fault
-        .or_else(|| order::find_overtaken(&queue))
-        .or_else(|| order::find_lost(&queue))
-        .or_else(|| empty::find_wrong_empty(&queue))
+        .or_else(|| find_fault(&queue))
         .or_else(|| find_stuck(&queue, history));
     Ok(match violation {
         Some(violation) => Verdict::Violation(violation),
@@ -133,6 +131,23 @@ pub fn linearization(history: &History) -> Result<Option<Vec<usize>>, HistoryErr
         Ties::Fifo,
         history.events().len(),
     ))
+}
+
+/// The first fault of the kind that comes first, in one pass over the events.
+fn find_fault(queue: &Queue<'_>) -> Option<Violation> {
+    let mut overtaken = order::Overtaken::default();
+    let mut lost = order::Lost::new(queue);
+    let mut wrong_empty = empty::WrongEmpty::default();
+    let (mut overtaker, mut empty) = (None, None);
+    for (index, role) in queue.roles.iter().copied().enumerate() {
+        if let Some((first, second)) = overtaken.step(queue, role) {
+            return Some(order::overtaken(queue, first, second));
+        }
+        overtaker = overtaker.or_else(|| lost.step(queue, index, role));
+        empty = empty.or_else(|| wrong_empty.step(queue, index, role));
+    }
+    let lost = overtaker.map(|overtaker| order::lost_values(queue, overtaker));
+    lost.or_else(|| empty.map(|empty| empty::wrong_empty(queue, empty as usize)))
 }
 
 /// An operation that had to finish and did not. A dequeue may wait for as long as

@@ -14,29 +14,33 @@ const LOST: Kind = Kind {
 
 /// Two values that left in the wrong order.
 ///
-/// One pass over the events: of all values whose enqueue has returned, remember
-/// the one whose dequeue is invoked last. Whatever is enqueued from here on must
-/// not have been dequeued by then.
-pub(super) fn find_overtaken(queue: &Queue<'_>) -> Option<Violation> {
-    let mut latest: Option<(usize, usize)> = None;
-    for role in &queue.roles {
-        match *role {
-            Role::EnqueueReturned(item) if queue.items[item as usize].dequeue.is_some() => {
-                latest = latest.max(Some((queue.dequeue_invoked(item as usize), item as usize)));
+/// Of all values whose enqueue has returned, remember the one whose dequeue is invoked last.
+/// Whatever is enqueued from here on must not have been dequeued by then.
+#[derive(Default)]
+pub(super) struct Overtaken {
+    latest: Option<(usize, usize)>,
+}
+
+impl Overtaken {
+    /// Goes on by an event; the two values, if they show here.
+    pub(super) fn step(&mut self, queue: &Queue<'_>, role: Role) -> Option<(usize, usize)> {
+        match role {
+            Role::EnqueueReturned(item) if queue.is_dequeued(item as usize) => {
+                let invoked = queue.dequeue_invoked(item as usize);
+                self.latest = self.latest.max(Some((invoked, item as usize)));
             }
             Role::EnqueueInvoked(item) => {
                 let returned = queue.dequeue_returned(item as usize);
-                if let Some((_, first)) = latest.filter(|(invoked, _)| *invoked > returned) {
-                    return Some(overtaken(queue, first, item as usize));
-                }
+                let first = self.latest.filter(|(invoked, _)| *invoked > returned);
+                return first.map(|(_, first)| (first, item as usize));
             }
             _ => {}
         }
+        None
     }
-    None
 }
 
-fn overtaken(queue: &Queue<'_>, first: usize, second: usize) -> Violation {
+pub(super) fn overtaken(queue: &Queue<'_>, first: usize, second: usize) -> Violation {
     let (a, b) = (queue.show(first), queue.show(second));
     let sentence = format!("{b} was enqueued only after {a} was acknowledged, yet left first");
     let dequeues = queue
@@ -52,32 +56,69 @@ fn overtaken(queue: &Queue<'_>, first: usize, second: usize) -> Violation {
 /// Values that were overtaken and that nobody got, more of them than the dequeues
 /// of unknown outcome can have taken.
 ///
-/// One pass over the events. `overtaken` is A(m) of the module's documentation, and
-/// `overtaker` the value whose enqueue was invoked at m.
-pub(super) fn find_lost(queue: &Queue<'_>) -> Option<Violation> {
-    let (mut lost, mut pending) = (0, 0);
-    let mut lost_before_enqueue = vec![0_usize; queue.items.len()];
-    let mut overtaken = 0;
-    for (index, role) in queue.roles.iter().enumerate() {
-        match *role {
-            Role::EnqueueReturned(item) if queue.items[item as usize].dequeue.is_none() => {
-                lost += 1;
+/// `overtaken` is A(m) of the module's documentation, and `overtaker` the value whose enqueue
+/// was invoked at m.
+pub(super) struct Lost {
+    lost: u32,
+    pending: u32,
+    lost_before_enqueue: Vec<u32>,
+    overtaken: u32,
+}
+
+/// Where values turn out to be [`Lost`].
+#[derive(Clone, Copy)]
+pub(super) struct Overtaker {
+    item: usize,
+    /// The event at which it has left.
+    left: usize,
+    /// How many dequeues of unknown outcome there were by then.
+    pending: usize,
+}
+
+impl Lost {
+    pub(super) fn new(queue: &Queue<'_>) -> Self {
+        Self {
+            lost: 0,
+            pending: 0,
+            lost_before_enqueue: vec![0; queue.items.len()],
+            overtaken: 0,
+        }
+    }
+
+    /// Goes on by an event; who overtook them, if it shows here.
+    pub(super) fn step(
+        &mut self,
+        queue: &Queue<'_>,
+        index: usize,
+        role: Role,
+    ) -> Option<Overtaker> {
+        match role {
+            Role::EnqueueReturned(item) if !queue.is_dequeued(item as usize) => self.lost += 1,
+            Role::EnqueueInvoked(item) if self.lost > 0 => {
+                self.lost_before_enqueue[item as usize] = self.lost;
             }
-            Role::EnqueueInvoked(item) => lost_before_enqueue[item as usize] = lost,
-            Role::PendingDequeueInvoked => pending += 1,
-            Role::DequeueReturned(item) => {
-                overtaken = overtaken.max(lost_before_enqueue[item as usize]);
-                if overtaken > pending {
-                    return Some(lost_values(queue, item as usize, index, pending));
-                }
+            Role::PendingDequeueInvoked => self.pending += 1,
+            Role::DequeueReturned(item) if self.lost > 0 => {
+                let before = self.lost_before_enqueue[item as usize];
+                self.overtaken = self.overtaken.max(before);
+                return (self.overtaken > self.pending).then_some(Overtaker {
+                    item: item as usize,
+                    left: index,
+                    pending: self.pending as usize,
+                });
             }
             _ => {}
         }
+        None
     }
-    None
 }
 
-fn lost_values(queue: &Queue<'_>, overtaker: usize, index: usize, pending: usize) -> Violation {
+pub(super) fn lost_values(queue: &Queue<'_>, overtaker: Overtaker) -> Violation {
+    let Overtaker {
+        item: overtaker,
+        left: index,
+        pending,
+    } = overtaker;
     let lost = first_lost(queue, pending + 1);
     let names: Vec<String> = lost.iter().map(|item| queue.show(*item)).collect();
     let were = if lost.len() == 1 { "was" } else { "were" };
@@ -107,7 +148,7 @@ fn lost_values(queue: &Queue<'_>, overtaker: usize, index: usize, pending: usize
 
 /// The first values to be acknowledged of those that nobody got.
 pub(super) fn first_lost(queue: &Queue<'_>, number: usize) -> Vec<usize> {
-    let is_lost = |item: &usize| queue.items[*item].dequeue.is_none();
+    let is_lost = |item: &usize| !queue.is_dequeued(*item);
     let returned = queue.roles.iter().filter_map(|role| match role {
         Role::EnqueueReturned(item) => Some(*item as usize),
         _ => None,

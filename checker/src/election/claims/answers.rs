@@ -96,14 +96,14 @@ impl<'e, 'h> Taker<'e, 'h> {
     pub(super) fn observe(
         &mut self,
         index: usize,
-        stream: &'e str,
+        stream: Cow<'h, str>,
         answer: &Answer<'h>,
         revision: Option<i64>,
     ) {
         let Some((state, position)) = self.answer(index, answer, revision) else {
             return;
         };
-        let Some((before, told_by)) = self.streams.get(stream).copied() else {
+        let Some(&(before, told_by)) = self.streams.get(&stream) else {
             // What comes first is no older than the question.
             self.not_yet(index, state.until);
             self.streams.insert(stream, (position, index));

@@ -6,14 +6,15 @@
 mod answers;
 mod candidates;
 
+use std::borrow::Cow;
 use std::fmt;
 
 use rustc_hash::FxHashMap;
 
-use crate::history::{Event, Operation, Outcome};
+use crate::history::{Event, HistoryError, Operation, Outcome};
 use crate::verdict::{Class, Kind, Violation};
 
-use super::bounds::Bound;
+use super::bounds::Bounds;
 use super::extract::{Call, Election};
 use super::record::{Record, State};
 
@@ -56,10 +57,9 @@ const LEASE_ENDED: &str = ". Nobody had resigned it, so its lease had ended whil
                            there";
 
 /// Everything that the operations claim.
-#[derive(Default)]
 pub(super) struct Claims {
     /// When revisions happened.
-    pub(super) bounds: Vec<Bound>,
+    pub(super) bounds: Bounds,
     /// The first claim that the record refutes.
     pub(super) violation: Option<Violation>,
     /// Why a claim could not be held against the record.
@@ -67,13 +67,15 @@ pub(super) struct Claims {
 }
 
 impl Claims {
-    pub(super) fn of(election: &Election<'_>) -> Self {
+    /// # Errors
+    /// When an event is no operation of an election.
+    pub(super) fn of(election: &Election<'_>) -> Result<Self, HistoryError> {
         let mut taker = Taker::new(election);
         taker.take_values();
-        for (index, operation, call) in election.iter() {
-            taker.take(index, operation, call);
+        for (index, operation) in election.operations.iter().enumerate() {
+            taker.take(index, operation, election.read(index)?);
         }
-        taker.claims
+        Ok(taker.claims)
     }
 }
 
@@ -98,7 +100,7 @@ struct Taker<'e, 'h> {
     /// Which client was told that it leads with a term.
     holders: FxHashMap<i64, usize>,
     /// The revision that each stream of observations has come to, and who told it.
-    streams: FxHashMap<&'e str, (i64, usize)>,
+    streams: FxHashMap<Cow<'h, str>, (i64, usize)>,
     claims: Claims,
 }
 
@@ -114,9 +116,9 @@ impl<'e, 'h> Taker<'e, 'h> {
             holders: FxHashMap::default(),
             streams: FxHashMap::default(),
             claims: Claims {
-                // Most operations say at most two things.
-                bounds: Vec::with_capacity(2 * election.operations.len()),
-                ..Claims::default()
+                bounds: Bounds::none(election.operations.len(), election.events),
+                violation: None,
+                gap: None,
             },
         }
     }
@@ -142,27 +144,27 @@ impl<'e, 'h> Taker<'e, 'h> {
         }
     }
 
-    fn take(&mut self, index: usize, operation: &Operation<'h>, call: &'e Call<'h>) {
+    fn take(&mut self, index: usize, operation: &Operation<'h>, call: Call<'h>) {
         let is_ok = operation.outcome() == Outcome::Ok;
         let revision = operation.ok().and_then(Event::revision);
         match call {
             Call::Campaign {
                 value,
                 term: Some(term),
-            } => self.campaign(index, operation, *term, value, revision),
-            Call::Proclaim { term, value } => self.proclaim(index, operation, *term, value),
-            Call::Resign { term } if is_ok => self.resign(index, *term),
+            } => self.campaign(index, operation, term, &value, revision),
+            Call::Proclaim { term, value } => self.proclaim(index, operation, term, &value),
+            Call::Resign { term } if is_ok => self.resign(index, term),
             Call::Leader(Some(answer)) => {
-                if let Some((state, _)) = self.answer(index, answer, revision) {
+                if let Some((state, _)) = self.answer(index, &answer, revision) {
                     self.not_yet(index, state.until);
                 }
             }
             Call::Observe {
                 stream,
                 answer: Some(answer),
-            } => self.observe(index, stream, answer, revision),
-            Call::Act { term } if is_ok => self.act(index, *term),
-            Call::Write { term } if is_ok => self.write(index, *term, revision),
+            } => self.observe(index, stream, &answer, revision),
+            Call::Act { term } if is_ok => self.act(index, term),
+            Call::Write { term } if is_ok => self.write(index, term, revision),
             Call::Mark if is_ok => match revision {
                 Some(revision) => self.wrote(index, revision),
                 None => self.gap("a mark without a revision says nothing".to_owned()),
@@ -251,13 +253,12 @@ impl<'e, 'h> Taker<'e, 'h> {
     }
 
     fn happened(&mut self, index: usize, revision: i64) {
-        self.claims.bounds.push(Bound::happened(index, revision));
+        let operation = &self.election.operations[index];
+        self.claims.bounds.happened(operation, revision);
     }
 
     fn not_yet(&mut self, index: usize, revision: i64) {
-        if revision != i64::MAX {
-            self.claims.bounds.push(Bound::not_yet(index, revision));
-        }
+        self.claims.bounds.not_yet(index, revision);
     }
 
     fn beyond(&mut self, revision: i64) {
