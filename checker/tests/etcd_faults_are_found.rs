@@ -284,6 +284,40 @@ fn deletions_of_unknown_outcome_explain_no_more_than_they_can() {
 }
 
 #[test]
+fn however_many_puts_may_have_happened_they_take_no_key_away() {
+    let unknown = |n: u64| {
+        let (begin, end) = (2 * n, 2 * n + 1);
+        format!("{begin}-{end} put {{\"key\":\"a\",\"value\":\"unknown {n}\"}} => info\n")
+    };
+    let unknown: String = (1..=12).map(unknown).collect();
+    let begin = format!("0-1 put {{\"key\":\"a\",\"value\":\"1\"}} => {{}} @2\n{unknown}");
+    let absent = r#"
+        40-41 put {"key":"b","value":"2"} => {} @40
+        42-43 range {"key":"a"} => {"kvs":[],"count":0} @40
+        "#;
+    let created_anew = r#"
+        40-41 put {"key":"a","value":"2"} => {} @40
+        42-43 range {"key":"a"} => {"kvs":[["a","2",40,40,1,0]],"count":1} @40
+        "#;
+    for end in [absent, created_anew] {
+        violation(&ops(&format!("{begin}{end}")));
+        holds(&format!(
+            "{begin}30-31 delete {{\"key\":\"a\"}} => info\n{end}"
+        ));
+    }
+    // One with a lease does, when that ends.
+    let leased = r#"
+        30-31 grant {"lease":7,"ttl":2} => {"ttl":2} @2
+        32-33 put {"key":"a","value":"leased","lease":7} => info
+        "#;
+    let absent = r#"
+        3000-3001 put {"key":"b","value":"2"} => {} @40
+        3002-3003 range {"key":"a"} => {"kvs":[],"count":0} @40
+        "#;
+    holds(&format!("{begin}{leased}{absent}"));
+}
+
+#[test]
 fn counts_and_previous_versions_are_of_the_state_too() {
     breaks(
         "wrong-count",

@@ -216,8 +216,7 @@ pub(crate) fn listened(steps: &[Step]) -> Vec<Step> {
 async fn reach(target: &Target) -> Result<(Option<Process>, Api<Channel>), ConformError> {
     match target {
         Target::Start { program } => {
-            let mut process = Process::start(program)?;
-            let api = process.ready().await?;
+            let (process, api) = Process::serving(program).await?;
             Ok((Some(process), api))
         }
         Target::Running {

@@ -18,6 +18,12 @@ use crate::api::Api;
 /// How often a new etcd is asked whether it is ready, 50 ms apart.
 const ATTEMPTS: u32 = 600;
 
+/// How often an etcd is started whose ports somebody else has taken meanwhile.
+const STARTS: u32 = 5;
+
+/// What etcd says of a port that is taken.
+const PORT_TAKEN: &str = "address already in use";
+
 /// How long an etcd that runs already may take to answer at first.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -89,8 +95,24 @@ pub(crate) struct Start<'a> {
 }
 
 impl Process {
+    /// Starts a cluster of one, and waits until it answers. Another program can take a
+    /// port between its choice and its use: then others are chosen.
+    pub(crate) async fn serving(program: &Path) -> Result<(Process, Api<Channel>), ConformError> {
+        for _ in 1..STARTS {
+            let mut process = Process::start(program)?;
+            match process.ready().await {
+                Ok(api) => return Ok((process, api)),
+                Err(ConformError::NotReady { reason, .. }) if reason.contains(PORT_TAKEN) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let mut process = Process::start(program)?;
+        let api = process.ready().await?;
+        Ok((process, api))
+    }
+
     /// Starts a cluster of one.
-    pub(crate) fn start(program: &Path) -> Result<Process, ConformError> {
+    fn start(program: &Path) -> Result<Process, ConformError> {
         let urls = (free_url(), free_url());
         let (Ok(client), Ok(peer)) = urls else {
             return Err(ConformError::CannotStart {

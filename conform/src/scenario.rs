@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-use etcd_client::proto::{PbCompactionRequest, PbPutRequest, PbWatchRequest, PbWatchRequestUnion};
+use etcd_client::proto::{
+    PbCompactionRequest, PbDeleteRequest, PbPutRequest, PbTxnOpRequest, PbTxnRequest,
+    PbTxnRequestOp, PbWatchRequest, PbWatchRequestUnion,
+};
 
-use crate::step::Step;
+use crate::step::{CURRENT, Step};
 
 /// A sequence with a name.
 #[derive(Clone, Copy, Debug)]
@@ -19,8 +22,12 @@ pub struct Scenario {
 pub const ALL: &[Scenario] = &[
     // The first: there is a compaction at 0 only before all others.
     Scenario {
-        name: "a watch from -1 is overtaken by a compaction at 0",
+        name: "a compaction at 0 overtakes a watch from -1 and is taken for all keys",
         steps: compacted_at_zero,
+    },
+    Scenario {
+        name: "the hash of a key that was deleted and created in one revision",
+        steps: created_anew,
     },
     Scenario {
         name: "an expired lease takes its keys in one revision",
@@ -41,12 +48,63 @@ fn compacted_at_zero() -> Vec<Step> {
         key: b"a".to_vec(),
         ..Default::default()
     });
-    vec![
+    let mut steps = vec![
         Step::Compact(PbCompactionRequest::default()),
         watch_all(-1, false),
         Step::Listen { stream: 0 },
-        put,
+        put.clone(),
         Step::Listen { stream: 0 },
+    ];
+    // The hash of revision 0 is remembered until ten others are.
+    for revision in 2..13 {
+        let compact = PbCompactionRequest {
+            revision,
+            physical: true,
+        };
+        steps.extend([
+            Step::Compact(compact),
+            Step::Hash { revision: 0 },
+            put.clone(),
+        ]);
+    }
+    steps
+}
+
+/// A range to the end passes etcd's check for duplicate keys.
+fn created_anew() -> Vec<Step> {
+    let put = |key: &[u8]| PbPutRequest {
+        key: key.to_vec(),
+        ..Default::default()
+    };
+    let delete = |range_end: &[u8]| PbDeleteRequest {
+        key: b"a".to_vec(),
+        range_end: range_end.to_vec(),
+        prev_kv: false,
+    };
+    let compact = PbCompactionRequest {
+        revision: CURRENT,
+        physical: true,
+    };
+    let operations = [
+        PbTxnOpRequest::RequestDeleteRange(delete(&[0])),
+        PbTxnOpRequest::RequestPut(put(b"b")),
+    ];
+    let success = operations.map(|operation| PbTxnRequestOp {
+        request: Some(operation),
+    });
+    let anew = PbTxnRequest {
+        success: success.to_vec(),
+        ..Default::default()
+    };
+    vec![
+        Step::Put(put(b"a")),
+        Step::Compact(compact),
+        Step::Delete(delete(b"")),
+        Step::Put(put(b"b")),
+        Step::Txn(anew),
+        Step::Hash { revision: 0 },
+        Step::Put(put(b"c")),
+        Step::Hash { revision: 0 },
     ]
 }
 

@@ -72,7 +72,7 @@ pub enum Step {
     Wipe,
 }
 
-const CURRENT: i64 = 1 << 50;
+pub(crate) const CURRENT: i64 = 1 << 50;
 const COMPACTED: i64 = 1 << 51;
 const CHOSEN: i64 = 1 << 52;
 /// How far a number may lie from the one that it is relative to.

@@ -110,8 +110,7 @@ pub fn measure(program: &Path) -> Result<Timing, ConformError> {
             reason: error.to_string(),
         })?;
     runtime.block_on(async {
-        let mut process = Process::start(program)?;
-        process.ready().await?;
+        let (process, _) = Process::serving(program).await?;
         let mut client = connect(&process).await?;
         let status = client.status().await.map_err(failed)?;
         let mut delays = vec![

@@ -51,6 +51,29 @@ fn a_mistake_is_found_and_told_by_the_fewest_requests() {
     }
 }
 
+/// The first time it ends as when another program has taken its port.
+#[cfg(unix)]
+#[test]
+fn an_etcd_whose_port_was_taken_is_started_on_another_one() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().expect("there is room for a folder");
+    let (program, been) = (folder.path().join("etcd"), folder.path().join("been"));
+    let etcd = std::env::var("ETCD").unwrap_or_else(|_| "etcd".to_owned());
+    let been = been.display();
+    let script = format!(
+        "#!/bin/sh\n\
+         [ -e {been} ] && exec {etcd} \"$@\"\n\
+         touch {been}\n\
+         echo 'listen tcp 127.0.0.1:1: bind: address already in use' >&2\n\
+         exit 1\n"
+    );
+    std::fs::write(&program, script).expect("it can be written");
+    let executable = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(&program, executable).expect("it is ours");
+    let campaign = Campaign::new(Target::Start { program }, SEED).only(0..1);
+    assert_eq!(agree(campaign.run(&mut |_| {})).sequences, 1);
+}
+
 fn target() -> Target {
     let program = std::env::var_os("ETCD").unwrap_or_else(|| "etcd".into());
     Target::Start {

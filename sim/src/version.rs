@@ -74,6 +74,7 @@ impl Version {
             },
             compaction_keeps_deletion: self.has([34, 16, 0]),
             hashes_compacted_revision: self.has([27, 10, 0]),
+            remembers_hashes: self.has([NEVER, 5, 0]),
             adds_while_one_is_down: self.has([NEVER, 30, 11]),
         }
     }
@@ -155,6 +156,10 @@ pub struct Profile {
     /// Whether `HashKV` answers for the very revision that was compacted; since 3.4.27,
     /// 3.5.10 and 3.6.0.
     pub hashes_compacted_revision: bool,
+    /// Whether a member remembers the hashes of its last ten compactions; since 3.5.5 and
+    /// 3.6.0. It shows after a compaction at revision 0, which `HashKV` then takes "all
+    /// keys" for.
+    pub remembers_hashes: bool,
     /// Whether a member can be added while another one is down, if a quorum of the
     /// greater cluster is there; since 3.5.30 and 3.6.11.
     pub adds_while_one_is_down: bool,

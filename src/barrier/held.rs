@@ -49,10 +49,24 @@ impl Deref for HeldBarrier {
     }
 }
 
+/// What came of raising a barrier with a session's lease.
+pub(super) struct Attempt {
+    /// None if it stands already.
+    pub(super) held: Option<HeldBarrier>,
+    /// A request that was not answered may still raise it, until the background finds
+    /// that.
+    #[cfg(feature = "harness")]
+    pub(super) is_unsettled: bool,
+}
+
 /// Raises it with the session's lease, unless it stands.
-pub(super) async fn hold(inner: &Inner, session: &Session) -> Result<Option<HeldBarrier>, Error> {
+pub(super) async fn hold(inner: &Inner, session: &Session) -> Result<Attempt, Error> {
     let Some(turn) = turn(inner, session).await? else {
-        return Ok(None);
+        return Ok(Attempt {
+            held: None,
+            #[cfg(feature = "harness")]
+            is_unsettled: false,
+        });
     };
     let key = inner.name.as_str();
     let mut claim = Claim::new(session, key).with_turn(turn);
@@ -73,9 +87,13 @@ pub(super) async fn hold(inner: &Inner, session: &Session) -> Result<Option<Held
             _ => return Err(Error::unreadable_answer("hold", key)),
         }
     };
-    Ok(created.map(|revision| HeldBarrier {
-        hold: claim.into_hold(revision),
-    }))
+    Ok(Attempt {
+        #[cfg(feature = "harness")]
+        is_unsettled: claim.is_unsettled(),
+        held: created.map(|revision| HeldBarrier {
+            hold: claim.into_hold(revision),
+        }),
+    })
 }
 
 /// The right to use the key with this session's lease; none if the barrier stands.

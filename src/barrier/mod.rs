@@ -183,14 +183,30 @@ impl Barrier {
     /// dropped, or when the session's lease ends. None if it stands already.
     ///
     /// A lost answer is resolved: the request is repeated for as long as the
-    /// session lives, and the key's lease tells whose it is. Dropping the future
-    /// takes back what it may have done.
+    /// session lives, and the key's lease tells whose it is. Where one of them arrives
+    /// late, after this was answered, the barrier stands for a moment, until the
+    /// background takes it down. Dropping the future takes back what it may have done.
     ///
     /// # Errors
     ///
     /// [Session lost](Error::is_session_lost), [refused](Error::is_refused) by
     /// etcd, or [not sent](Error::is_not_sent).
     pub async fn hold_with_session(&self, session: &Session) -> Result<Option<HeldBarrier>, Error> {
+        Ok(self.attempt(session).await?.held)
+    }
+
+    /// As [`hold_with_session`](Self::hold_with_session), and says whether a request may
+    /// still arrive late.
+    #[cfg(feature = "harness")]
+    pub(crate) async fn hold_with_session_and_tell(
+        &self,
+        session: &Session,
+    ) -> Result<(Option<HeldBarrier>, bool), Error> {
+        let attempt = self.attempt(session).await?;
+        Ok((attempt.held, attempt.is_unsettled))
+    }
+
+    async fn attempt(&self, session: &Session) -> Result<held::Attempt, Error> {
         let inner = &*self.inner;
         let call = inner.call("hold", Some(session.lease_id()));
         observed(call, held::hold(inner, session)).await

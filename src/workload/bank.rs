@@ -105,6 +105,10 @@ impl Workload for BankWorkload {
         parameters.count("clients")
     }
 
+    fn has_watches(&self) -> bool {
+        false
+    }
+
     fn lasts_ms(&self, parameters: &Parameters) -> u64 {
         500 + parameters.get("transfers") * parameters.get("think_ms")
     }

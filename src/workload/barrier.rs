@@ -207,17 +207,19 @@ impl Holder {
             None => open_session(&mut self.actor, TTL).await,
         };
         let operation = self.actor.invoke("hold", With::lease(&session));
-        let held = match self.barrier.hold_with_session(&session).await {
-            Ok(held) => held,
+        let told = self.barrier.hold_with_session_and_tell(&session).await;
+        let (held, is_unsettled) = match told {
+            Ok(told) => told,
             Err(error) => {
                 operation.unknown(&error.to_string());
                 return self.actor.back_off().await;
             }
         };
         operation.ok(held.is_some(), Evidence::NONE);
-        if held.as_ref().is_some_and(|held| held.is_unsettled()) {
+        if is_unsettled {
             // The request was sent more than once. One that is late raises the
-            // barrier once more, until the background finds it.
+            // barrier once more, or although this one found it standing, until the
+            // background finds it.
             let late = self.actor.invoke("hold", With::lease(&session));
             late.unknown("a request that was given up may still arrive");
         }

@@ -76,6 +76,9 @@ pub(super) enum Missing {
     Anything,
     /// So many puts, each at a revision of its own.
     Puts(i64),
+    /// What takes the key away: a deletion, the end of a lease, or a put with a lease that
+    /// ends then. Whatever else is written, the key is there.
+    Removal,
     /// Nothing that happens could make it right.
     Impossible,
 }
@@ -93,6 +96,7 @@ impl Missing {
         match (self, effect) {
             (Missing::Anything, _) => true,
             (Missing::Puts(_), effect) => matches!(effect, Effect::Put { .. }),
+            (Missing::Removal, effect) => !matches!(effect, Effect::Put { lease: 0, .. }),
             (Missing::Impossible, _) => false,
         }
     }
@@ -174,7 +178,7 @@ pub(super) fn replay<'c, 'a: 'c>(
 /// after which one, when everything was right at `certain`.
 ///
 /// - Who is absent although it was written at some revision was removed after that, or
-///   written once more with a lease that has ended.
+///   written once more with a lease that has ended. So it was if it is created later.
 /// - A version that was written when the fact says, but counts another number of writes,
 ///   had another past: what happens to the key later changes nothing about it. If it was
 ///   created when the fact says, it was never removed since, so puts are missing.
@@ -185,7 +189,7 @@ fn narrowed(fact: &Fact<'_>, timeline: &Timeline<'_>, certain: i64) -> (Missing,
     let seen = match fact.seen {
         Seen::Version(seen) | Seen::Writing(seen) => seen,
         Seen::Absent if now.version.is_some() => {
-            return (Missing::Anything, certain.max(now.since), fact.revision);
+            return (Missing::Removal, certain.max(now.since), fact.revision);
         }
         _ => return (Missing::Anything, certain, fact.revision),
     };
@@ -213,7 +217,10 @@ fn narrowed(fact: &Fact<'_>, timeline: &Timeline<'_>, certain: i64) -> (Missing,
             None => (missing, created, last),
         },
         // It was there before.
-        Some(_) if state.since == created => (Missing::Anything, certain, created - 1),
+        Some(_) if state.since == created => {
+            let written = state_at(timeline, created - 1).since;
+            (Missing::Removal, certain.max(written), created - 1)
+        }
         _ => (Missing::Puts(1), created - 1, created),
     }
 }

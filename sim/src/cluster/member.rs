@@ -659,6 +659,13 @@ impl Guard<'_> {
         self.state.view(self.number)
     }
 
+    /// Whether the member answers a question about all keys by what it remembers of
+    /// revision 0.
+    pub(crate) fn remembers_hash_of_zero(&self) -> bool {
+        let profile = self.state.store.options().version.profile();
+        profile.remembers_hashes && self.state.members[self.number].hash_memory.has_zero()
+    }
+
     /// Users and roles.
     pub(crate) fn auth(&self) -> &AuthStore {
         &self.state.auth

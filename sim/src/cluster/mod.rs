@@ -35,6 +35,7 @@ mod command;
 mod consensus;
 mod error;
 mod event;
+mod hash_memory;
 mod member;
 mod membership;
 mod progress;

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::consensus::NEVER;
+use super::hash_memory::HashMemory;
 use super::state::Identity;
 use super::watch::WatchHub;
 use crate::auth::Tokens;
@@ -37,6 +38,7 @@ pub(crate) struct Progress {
     pub(super) identity: Identity,
     /// What it shows to its clients.
     pub(super) view: View,
+    pub(super) hash_memory: HashMemory,
     /// How many proposals it has applied.
     pub(super) applied: u64,
     pub(super) applies: VecDeque<Apply>,
@@ -72,6 +74,7 @@ impl Progress {
             db_size: 0,
             identity,
             view,
+            hash_memory: HashMemory::default(),
             applied: 0,
             applies: VecDeque::new(),
             confirming: VecDeque::new(),
@@ -167,6 +170,7 @@ impl Progress {
     /// A crash: what it was doing is gone.
     pub(super) fn lose_volatile(&mut self) {
         self.tokens.disable();
+        self.hash_memory.forget();
         self.applies.clear();
         self.confirming.clear();
         self.lagging.clear();

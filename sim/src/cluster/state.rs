@@ -474,6 +474,9 @@ impl State {
         }
         let before = progress.view.revision;
         progress.applied = index;
+        if view.compacted > progress.view.compacted {
+            progress.hash_memory.compacted(view.compacted);
+        }
         progress.view = view;
         if view.revision > before {
             if now < progress.events_held_until {

@@ -14,6 +14,7 @@ use tonic::{Request, Response, Status};
 use super::{answer, left_out, unknown_method};
 use crate::auth::AuthError;
 use crate::cluster::{ClusterError, Command, Executed, Member, NO_SPACE, Outcome};
+use crate::store::Store;
 use crate::version::Version;
 
 const NAME: &str = "etcdserverpb.Maintenance";
@@ -26,6 +27,9 @@ const SNAPSHOT_CHUNK: usize = 32 * 1024;
 const PAGE: usize = 4096;
 /// How a snapshot begins: it is none of bbolt, and nothing can be restored from it.
 const SNAPSHOT_MARK: &[u8] = b"etcd-sim snapshot 1\n";
+
+/// The last compaction where there was none.
+const NEVER_COMPACTED: i64 = -1;
 
 /// The quota of a database (`DefaultQuotaBytes` in etcd's `server/storage/quota.go`).
 const QUOTA: i64 = 2 * 1024 * 1024 * 1024;
@@ -193,6 +197,14 @@ impl PbMaintenanceService for MaintenanceService {
         self.permits_admin(request.metadata()).await?;
         let revision = request.into_inner().revision;
         let state = self.member.lock();
+        if revision == 0 && state.remembers_hash_of_zero() {
+            return Ok(Response::new(PbHashKvResponse {
+                header: Some(state.header()),
+                hash: Store::hash_of_nothing(),
+                compact_revision: NEVER_COMPACTED,
+                hash_revision: 0,
+            }));
+        }
         let view = state.view();
         let hash_revision = match revision {
             _ if !self.member.options().is_at_least(3, 6) => 0,

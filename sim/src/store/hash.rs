@@ -38,13 +38,18 @@ impl Store {
         self.hash_in(revision, self.present())
     }
 
+    /// The hash of a store that never held anything.
+    pub fn hash_of_nothing() -> u32 {
+        CRC.checksum(BUCKET)
+    }
+
     /// What etcd computes for the keys up to `revision` (0: now), as a view shows them:
     /// the CRC-32C of all records that it keeps, in the order in which they were
     /// applied (`hashByRev` and `kvHasher` in etcd's `server/storage/mvcc`).
     ///
     /// Of what was compacted it takes what existed at `revision`, or if nothing did,
     /// what existed at the compaction. A compaction counts as carried out, and etcd's
-    /// memory of what it computed at past compactions is left out.
+    /// memory of what it computed at past compactions is no part of the store.
     ///
     /// # Errors
     ///
@@ -66,6 +71,9 @@ impl Store {
         let mut older: Vec<&Record> = Vec::new();
         let mut kept = 0;
         self.index.visit(ALL, At::Revision(revision), |record| {
+            if self.is_taken_for_deleted(record, revision) {
+                return;
+            }
             kept += 1;
             if record.mod_revision() <= compacted {
                 older.push(record);
@@ -94,6 +102,20 @@ impl Store {
             hash.update(&value);
         }
         Ok(hash.finalize())
+    }
+
+    /// Whether etcd, at a hash up to this revision, finds the deletion of a key that the
+    /// same transaction has created anew, and takes it for the last of the key
+    /// (`keyIndex.doCompact` in etcd's `server/storage/mvcc/key_index.go`, since it keeps
+    /// deletions at the compacted revision).
+    fn is_taken_for_deleted(&self, record: &Record, revision: i64) -> bool {
+        let keeps_deletion = self.options.version.profile().compaction_keeps_deletion;
+        let is_new = record.create_revision() == revision && record.sub_revision() > 0;
+        keeps_deletion && is_new && {
+            let of_then = self.events(revision);
+            let mut of_then = of_then.take_while(|other| other.mod_revision() == revision);
+            of_then.any(|other| other.is_tombstone() && other.key() == record.key())
+        }
     }
 }
 

@@ -7,10 +7,11 @@ use etcd_client::{
     Client, ConnectOptions, Error, LeaseGrantOptions, LockOptions, Permission, ResignOptions,
 };
 use etcd_sim::executor::{Executor, now, sleep};
-use etcd_sim::fault::{Fault, FaultKind};
+use etcd_sim::fault::{Fault, FaultKind, Party};
 use etcd_sim::network::ChannelOptions;
 use etcd_sim::plan::Plan;
 use etcd_sim::simulation::{Options, Simulation, run};
+use etcd_sim::version::Version;
 
 use crate::transcript::refusal;
 
@@ -199,5 +200,54 @@ fn a_candidate_leads_when_the_leader_resigns() {
         let resign = ResignOptions::new().with_leader(leader);
         first.resign(Some(resign)).await.unwrap();
         assert_eq!(value(observed.message().await.unwrap()), "second");
+    });
+}
+
+/// The compacted revision in the answer to a question about all keys.
+async fn hash_is_since(client: &mut Client) -> i64 {
+    client.hash_kv(0).await.unwrap().compact_version()
+}
+
+#[test]
+fn all_keys_are_taken_for_those_of_revision_0_while_its_compaction_is_remembered() {
+    for (version, since_zero) in [(Version::V3_5_16, -1), (Version::V3_4_23, 0)] {
+        let options = Options {
+            version,
+            ..Options::new(Plan::quiet(1))
+        };
+        let compacted = move |simulation: Simulation| async move {
+            let mut client = simulation.client(0).await.unwrap();
+            client.put("a", "1", None).await.unwrap();
+            let hash_of_all = client.hash_kv(0).await.unwrap().hash();
+            client.compact(0, None).await.unwrap();
+            assert_eq!(hash_is_since(&mut client).await, since_zero);
+            let hash = client.hash_kv(0).await.unwrap().hash();
+            assert_eq!(hash == hash_of_all, since_zero == 0);
+            // Nine more, and it is the oldest of ten that are remembered.
+            for revision in 3..12 {
+                client.put("a", "1", None).await.unwrap();
+                client.compact(revision, None).await.unwrap();
+                let expected = if since_zero == 0 { revision } else { -1 };
+                assert_eq!(hash_is_since(&mut client).await, expected);
+            }
+            client.put("a", "1", None).await.unwrap();
+            client.compact(12, None).await.unwrap();
+            assert_eq!(hash_is_since(&mut client).await, 12);
+        };
+        run(options, compacted).unwrap();
+    }
+}
+
+#[test]
+fn a_member_that_has_ended_remembers_no_hash() {
+    on_each_executor(&Plan::quiet(1), |simulation| async move {
+        let mut client = simulation.client(0).await.unwrap();
+        client.put("a", "1", None).await.unwrap();
+        client.compact(0, None).await.unwrap();
+        assert_eq!(hash_is_since(&mut client).await, -1);
+        simulation.crash(Party::Member(0)).heal();
+        sleep(Duration::from_secs(5)).await;
+        let mut client = simulation.client(1).await.unwrap();
+        assert_eq!(hash_is_since(&mut client).await, 0);
     });
 }

@@ -1,5 +1,8 @@
 //! Puts and deletes.
 
+use etcd_sim::store::StoreOptions;
+use etcd_sim::version::Version;
+
 use crate::*;
 
 #[test]
@@ -94,4 +97,32 @@ fn equal_stores_have_equal_hashes() {
     put(&mut two, "a", "1");
     assert_ne!(one.hash(0), two.hash(0));
     assert_eq!(one.hash(0), two.hash(2));
+}
+
+#[test]
+fn a_key_that_is_created_anew_in_the_revision_that_deletes_it_is_no_key_to_later_releases_hashes() {
+    let hash_with = |version, others: &[&str]| {
+        let options = StoreOptions {
+            version,
+            ..StoreOptions::default()
+        };
+        let mut store = Store::new(options);
+        put(&mut store, "a", "");
+        compact(&mut store, 2).unwrap();
+        delete(&mut store, "a", "");
+        others.iter().for_each(|key| drop(put(&mut store, key, "")));
+        put(&mut store, "x", "");
+        let anew = [delete_op("x", "\0"), put_op("x")];
+        let anew = PbTxnRequest {
+            success: anew.to_vec(),
+            ..Default::default()
+        };
+        store.txn(anew).unwrap();
+        store.hash(0).unwrap()
+    };
+    // As if there were no keys: what the compaction has left counts then.
+    let [earlier, later] = [Version::V3_5_1, Version::V3_5_16].map(|v| hash_with(v, &[]));
+    assert_ne!(earlier, later);
+    let [earlier, later] = [Version::V3_5_1, Version::V3_5_16].map(|v| hash_with(v, &["b"]));
+    assert_eq!(earlier, later);
 }

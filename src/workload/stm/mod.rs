@@ -189,6 +189,10 @@ impl Workload for StmWorkload {
         parameters.count("clients")
     }
 
+    fn has_watches(&self) -> bool {
+        false
+    }
+
     fn lasts_ms(&self, parameters: &Parameters) -> u64 {
         200 + parameters.get("transactions") * (parameters.get("think_ms") * 2 + 10)
     }
