@@ -90,6 +90,7 @@ fn order(history: &History, model: Model, budget: &Budget) -> Result<Linearizati
         Model::Election => election::linearization(history),
         Model::Etcd => etcd::linearization(history),
         Model::Barrier => barrier::linearization_of_barrier(history, budget),
+        Model::DoubleBarrier => barrier::linearization_of_double(history),
         Model::CyclicBarrier => barrier::linearization_of_cyclic(history),
         Model::Semaphore => searched::<semaphore::Semaphores<'_>>(history, budget),
         Model::Counter => searched::<counter::Counters<'_>>(history, budget),
@@ -118,10 +119,6 @@ fn searched<'h, O: Object<'h>>(
 
 fn why_not(model: Model) -> &'static str {
     match model {
-        Model::DoubleBarrier => {
-            "those of a round enter together, and a leave waits for others to begin to leave: no \
-             order of single operations shows that"
-        }
         Model::SetFull => {
             "this model asks of each element what became of it, and not for one order of all reads"
         }

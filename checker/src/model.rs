@@ -162,7 +162,9 @@ impl Model {
             Self::SetFull => {
                 "No element that was acknowledged, or that somebody saw, is lost for good."
             }
-            Self::LongFork => "All who read see the writes happen in one and the same order.",
+            Self::LongFork => {
+                "All who read the same keys see the writes to them happen in one and the same order."
+            }
             Self::Mutex => {
                 "One client holds a lock at a time while its lease lives, and a write with an old \
                  token is refused."

@@ -83,6 +83,13 @@ pub(crate) struct Txn {
     micro: Vec<Micro>,
 }
 
+/// What the registers of a group hold, by their places.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Held {
+    group: u32,
+    values: Arc<[u32]>,
+}
+
 fn listed(event: &Event) -> Result<Vec<Listed<'_, &RawValue>>, HistoryError> {
     read_write::listed(event, EXPECTED)
 }
@@ -224,7 +231,7 @@ fn root(parents: &mut [u32], mut key: u32) -> u32 {
 }
 
 impl Sequential for MultiRegister<'_> {
-    type State = Arc<[u32]>;
+    type State = Held;
     type Input = Txn;
     type Output = Vec<u32>;
     type Part = u32;
@@ -233,27 +240,30 @@ impl Sequential for MultiRegister<'_> {
         txn.group
     }
 
-    fn initial(&self, group: &u32) -> Arc<[u32]> {
+    fn initial(&self, group: &u32) -> Held {
         let size = self.sizes.get(*group as usize).copied().unwrap_or(0);
-        vec![self.initial; size as usize].into()
+        Held {
+            group: *group,
+            values: vec![self.initial; size as usize].into(),
+        }
     }
 
     fn step(
         &self,
-        state: &Arc<[u32]>,
+        state: &Held,
         txn: &Txn,
         output: Option<&Vec<u32>>,
-    ) -> impl IntoIterator<Item = Arc<[u32]>> {
+    ) -> impl IntoIterator<Item = Held> {
         let mut next = state.clone();
         let mut seen = output.map(|output| output.iter());
         for micro in &txn.micro {
             match *micro {
                 Micro::Write { place, value } => {
-                    Arc::make_mut(&mut next)[place as usize] = value;
+                    Arc::make_mut(&mut next.values)[place as usize] = value;
                 }
                 Micro::Read { place } => {
                     let seen = seen.as_mut().and_then(Iterator::next);
-                    if seen.is_some_and(|seen| *seen != next[place as usize]) {
+                    if seen.is_some_and(|seen| *seen != next.values[place as usize]) {
                         return None;
                     }
                 }
@@ -267,15 +277,20 @@ impl Sequential for MultiRegister<'_> {
         txn.micro.iter().all(is_read)
     }
 
-    fn heap_bytes(&self, state: &Arc<[u32]>) -> usize {
-        size_of_val::<[u32]>(state) + 2 * size_of::<usize>()
+    fn heap_bytes(&self, state: &Held) -> usize {
+        size_of_val::<[u32]>(&state.values) + 2 * size_of::<usize>()
     }
 
-    fn show(&self, state: &Arc<[u32]>) -> String {
-        let held = state.iter().map(|value| match *value {
-            NULL => "null",
-            value => self.values.text(value),
+    fn show(&self, state: &Held) -> String {
+        let is_held = |(_, (group, _)): &(u32, &(u32, u32))| *group == state.group;
+        let keys = (0..).zip(&self.places).filter(is_held);
+        let held = keys.map(|(key, (_, place))| {
+            let value = match state.values[*place as usize] {
+                NULL => "null",
+                value => self.values.text(value),
+            };
+            format!("{} = {value}", self.keys.text(key))
         });
-        format!("registers with {}", held.collect::<Vec<_>>().join(", "))
+        format!("`{}`", held.collect::<Vec<_>>().join(", "))
     }
 }

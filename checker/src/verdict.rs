@@ -412,7 +412,9 @@ pub(crate) fn describe(operation: &Operation<'_>) -> String {
         return text + " -> still open at the end";
     };
     text += &format!(" -> {}", completion.kind());
-    let repeats = completion.value() == operation.invoke.value();
+    // What was read, if anything, stands in the answer alone.
+    let repeats = completion.value() == operation.invoke.value()
+        && completion.value_text() == operation.invoke.value_text();
     // A dequeue that returns null found the queue empty; other nulls say nothing.
     if operation.outcome() == Outcome::Ok
         && completion.f() == "dequeue"

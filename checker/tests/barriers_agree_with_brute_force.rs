@@ -142,6 +142,10 @@ fn replay_valid(tally: &mut Tally, model: Model, history: &History) {
             let order = replay::order_of(history, model);
             replay::barrier::replay_cyclic(history, &order);
         }
+        Model::DoubleBarrier => {
+            let order = replay::order_of(history, model);
+            tally.silent += replay::barrier::replay_double(history, &order);
+        }
         _ => {}
     }
 }
@@ -600,6 +604,7 @@ fn the_double_barrier() {
             "early-leave",
         ],
     );
+    assert!(tally.silent > 500, "{} places were filled", tally.silent);
 }
 
 #[test]
@@ -616,6 +621,25 @@ fn an_enter_that_is_refused_needs_a_reason() {
     let all = [&[first], &others[..]].concat();
     let crowded = history("double-barrier", "{\"count\":2}", &all);
     assert!(check(&crowded, Model::DoubleBarrier).unwrap().is_valid());
+}
+
+#[test]
+fn an_early_enter_is_told_from_those_of_the_round_before() {
+    let ops: Vec<Op> = (0..3)
+        .map(|number| {
+            let mut enter = op("enter", with(number as u64, true), number, number);
+            (enter.outcome, enter.returned) = (Outcome::Ok, place(number + 4, number, true));
+            enter
+        })
+        .collect();
+    let history = history("double-barrier", "{\"count\":2}", &ops);
+    let verdict = check(&history, Model::DoubleBarrier).unwrap();
+    let violation = verdict.violation().unwrap();
+    assert_eq!(
+        violation.sentence,
+        "the enter by process 2 returned, but of the 2 participants that its round needs no more \
+         than 1 can have come by then, if the round before was that of processes 0 and 1"
+    );
 }
 
 // The cyclic barrier.

@@ -91,6 +91,9 @@ fn recorded_histories_replay() {
                 replay::barrier::replay(history, order);
             },
             Model::CyclicBarrier => replay::barrier::replay_cyclic,
+            Model::DoubleBarrier => |history, order| {
+                replay::barrier::replay_double(history, order);
+            },
             Model::Election => |history, order| {
                 replay::election::replay(history, order);
             },
@@ -119,6 +122,7 @@ fn recorded_histories_replay() {
         "etcd",
         "barrier",
         "cyclic-barrier",
+        "double-barrier",
         "transactions",
         "stm",
         "list-append",

@@ -13,7 +13,8 @@ use std::fs::{self, File};
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
-use etcd_checker::{History, Model, Verdict, check};
+use etcd_checker::search::Budget;
+use etcd_checker::{History, Model, Verdict, check, linearization};
 
 /// What the index says of a file.
 #[derive(Debug, PartialEq, Eq)]
@@ -54,6 +55,44 @@ fn every_recorded_history_gets_the_verdict_of_the_index() {
         .filter(|name| !files.contains(&folder.join(name)))
         .collect();
     assert!(missing.is_empty(), "there are no files {missing:?}");
+}
+
+/// The last column of the table in `docs/guarantees.md` is true of the valid histories.
+#[test]
+fn every_model_has_a_row_among_the_guarantees_that_tells_whether_it_has_an_order() {
+    let path = folder().join("../docs/guarantees.md");
+    let text = fs::read_to_string(path).unwrap();
+    let (_, table) = text
+        .split_once("## What a valid verdict guarantees")
+        .unwrap();
+    let mut told: BTreeMap<Model, Vec<&str>> = BTreeMap::new();
+    for row in table.lines().filter(|line| line.starts_with("| `")) {
+        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        let [models, _, _, order] = cells[..] else {
+            panic!("{row}");
+        };
+        for name in models.split('`').skip(1).step_by(2) {
+            told.entry(name.parse().unwrap()).or_default().push(order);
+        }
+    }
+    for model in Model::all() {
+        assert!(told.contains_key(model), "no row tells of {model}");
+    }
+    for file in corpus::files(&folder()) {
+        let history = History::read_from(BufReader::new(File::open(&file).unwrap())).unwrap();
+        let model = Model::of(&history).unwrap();
+        if !check(&history, model).unwrap().is_valid() {
+            continue;
+        }
+        let order = linearization(&history, model, &Budget::default()).unwrap();
+        let name = file.display();
+        match told[&model][..] {
+            ["yes"] | ["yes", "yes"] => assert!(order.order().is_some(), "{name}"),
+            ["no"] => assert!(order.order().is_none(), "{name}"),
+            ["if serializable"] | ["if serializable", "no"] => {}
+            ref other => panic!("{model}: {other:?}"),
+        }
+    }
 }
 
 /// What the checker says of a file; against the model of the index, if it has one.

@@ -7,6 +7,7 @@ use super::rounds::{Enter, Failure, Reason, Rounds, Search};
 use super::value::{Holder, happened, participants, stuck};
 use crate::history::{History, HistoryError, Operation, Outcome};
 use crate::keyed::unknown_operation;
+use crate::linearization::Linearization;
 use crate::liveness::Deadline;
 use crate::verdict::{Class, Kind, Summary, Verdict, Violation, count};
 
@@ -46,7 +47,7 @@ pub fn check(history: &History) -> Result<Verdict, HistoryError> {
     let parties = Parties::of(&operations, participants(history)?)?;
     let all = vec![true; operations.len()];
     let failure = match parties.rounds(&all, None).search() {
-        Search::Found => None,
+        Search::Found(_) => None,
         Search::None(failure) => Some(failure),
         Search::GivenUp { steps } => {
             let reason = format!("no explanation was found in {steps} steps, nor ruled out");
@@ -61,6 +62,17 @@ pub fn check(history: &History) -> Result<Verdict, HistoryError> {
         || Verdict::Valid(Summary::of(&operations)),
         Verdict::Violation,
     ))
+}
+
+/// In which order rounds were entered and left.
+pub(crate) fn linearization(history: &History) -> Result<Linearization, HistoryError> {
+    let operations = history.operations();
+    let parties = Parties::of(&operations, participants(history)?)?;
+    let rounds = parties.rounds(&vec![true; operations.len()], None);
+    Ok(match rounds.search() {
+        Search::Found(found) => Linearization::Order(parties.order(&rounds, &found)),
+        Search::None(_) | Search::GivenUp { .. } => Linearization::found(None),
+    })
 }
 
 /// Who entered and who left.
@@ -114,6 +126,37 @@ impl<'o, 'h> Parties<'o, 'h> {
             count,
             leave_of,
         })
+    }
+
+    /// The enters and leaves that are known to have happened: those of a round enter at one
+    /// instant, just before the first of them returned, and leave as soon as none of the
+    /// others is certainly inside.
+    fn order(&self, rounds: &Rounds, found: &[Vec<usize>]) -> Vec<usize> {
+        // After which event; what comes just before it is smaller.
+        let mut instants: BTreeMap<usize, (usize, bool)> = BTreeMap::new();
+        for members in found {
+            let members = members.iter().map(|place| &rounds.enters[*place]);
+            let begins = members.clone().map(|enter| enter.returned).min();
+            let until = members.clone().map(|enter| enter.inside_until).max();
+            let (begins, until) = begins.zip(until).expect("a round has members");
+            for enter in members {
+                instants.insert(enter.operation, (begins, false));
+                if let Some(leave) = self.leave_of.get(&enter.operation) {
+                    let called = self.operations[leave.operation].invoked;
+                    instants.insert(leave.operation, (until.max(called), true));
+                }
+            }
+        }
+        let known = (0..self.operations.len()).filter(|index| happened(&self.operations[*index]));
+        let mut order: Vec<usize> = known.collect();
+        // Who leaves without having been told that it entered waits for nobody.
+        let alone = |index: &usize| (self.operations[*index].invoked, true);
+        let instant = |index: &usize| {
+            let of_round = instants.get(index).copied();
+            of_round.unwrap_or_else(|| alone(index))
+        };
+        order.sort_by_key(instant);
+        order
     }
 
     /// The question of which rounds there were. `counts` says whose answers count;
@@ -185,12 +228,26 @@ impl<'o, 'h> Parties<'o, 'h> {
     fn describe(&self, failure: &Failure) -> (Kind, String) {
         let needed = count(self.count as u64, "participant");
         match &failure.reason {
-            Reason::TooFew { first, come } => {
-                let sentence = format!(
-                    "the enter by process {} returned, but of the {needed} that its round needs no more than {} can have come by then",
+            Reason::TooFew {
+                first,
+                come,
+                before,
+            } => {
+                let mut sentence = format!(
+                    "the enter by process {} returned, but of the {needed} that its round needs no more than {come} can have come by then",
                     self.process(*first),
-                    count(*come as u64, "participant"),
                 );
+                // Who waited at the same time could be taken for one of them.
+                let called = self.operations[*first].invoked;
+                if before
+                    .iter()
+                    .any(|other| self.operations[*other].completed > called)
+                {
+                    sentence += &format!(
+                        ", if the round before was that of {}",
+                        self.processes(before)
+                    );
+                }
                 (EARLY_ENTER, sentence)
             }
             Reason::TooMany { inside } => {

@@ -53,9 +53,10 @@
 //! Of the barrier that is held and released: all operations that took effect; between two of
 //! them it may fall with a lease. Of the cyclic barrier: the waits that returned, round by round,
 //! those of a round at one instant and in the order of their places, and the closes. Waits of
-//! unknown outcome that filled places are left out, because nobody can tell which they were. A
-//! double barrier has no order of single operations: those of a round enter together, and what
-//! each leave waits for is that others begin to leave, not that theirs take effect.
+//! unknown outcome that filled places are left out, because nobody can tell which they were. Of
+//! the double barrier: the enters and leaves that returned, those of a round at one instant each;
+//! a leave that did not say that its lease could be relied on may come later. Who filled the
+//! places that are left is not told here either.
 //!
 //! # Witnesses
 //!
@@ -74,5 +75,6 @@ mod value;
 pub use cyclic::check as check_cyclic;
 pub(crate) use cyclic::linearization as linearization_of_cyclic;
 pub use double::check as check_double;
+pub(crate) use double::linearization as linearization_of_double;
 pub use simple::check as check_barrier;
 pub(crate) use simple::linearization as linearization_of_barrier;

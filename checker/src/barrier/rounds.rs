@@ -30,8 +30,9 @@ pub(super) struct Rounds {
 }
 
 pub(super) enum Search {
-    /// There are rounds that explain every answer.
-    Found,
+    /// Rounds that explain every answer, one after the other: of each the places of its
+    /// enters, but for those that were left to enters of unknown outcome.
+    Found(Vec<Vec<usize>>),
     /// There are none.
     None(Failure),
     /// There was not the time to tell.
@@ -46,10 +47,23 @@ pub(super) struct Failure {
 }
 
 pub(super) enum Reason {
-    TooFew { first: usize, come: usize },
-    TooMany { inside: Vec<usize> },
-    Overlap { first: usize, inside: usize },
-    EarlyLeave { left: usize, inside: usize },
+    /// `before` are those of the round before it.
+    TooFew {
+        first: usize,
+        come: usize,
+        before: Vec<usize>,
+    },
+    TooMany {
+        inside: Vec<usize>,
+    },
+    Overlap {
+        first: usize,
+        inside: usize,
+    },
+    EarlyLeave {
+        left: usize,
+        inside: usize,
+    },
 }
 
 /// A round of the explanation that is being tried.
@@ -139,7 +153,8 @@ impl Attempt<'_> {
                 next += 1;
             }
             if next == self.assigned.len() {
-                return Search::Found;
+                let rounds = stack.into_iter().map(|round| round.chosen);
+                return Search::Found(rounds.collect());
             }
             let before = stack.last().map_or(&[][..], |round| &round.chosen);
             let mut others = self.ways_to_fill(next, before);
@@ -265,7 +280,14 @@ impl Attempt<'_> {
         if ways.is_empty() {
             let come = most + unknown + rounds.spared_beside(forced, before);
             let first = rounds.enters[first].operation;
-            self.fail(begins, Reason::TooFew { first, come });
+            let before = before.iter().map(|member| rounds.enters[*member].operation);
+            let before = before.collect();
+            let reason = Reason::TooFew {
+                first,
+                come,
+                before,
+            };
+            self.fail(begins, reason);
         }
         ways.retain(|way| self.leaves_fit(begins, way));
         // Rather those that are known to have entered than those that may have.

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::name::{Known, Name};
-use super::{Json, MicroOperation};
+use super::{Json, words};
 
 /// One event of a run: an operation begins, an operation ends, or the
 /// environment did something.
@@ -262,13 +262,8 @@ impl Event {
     /// anything else as the JSON that it is.
     pub fn value_text(&self) -> String {
         let text = self.value.as_str();
-        match serde_json::from_str::<Vec<MicroOperation<'_>>>(text) {
-            Ok(micro) if !micro.is_empty() => {
-                let micro: Vec<String> = micro.iter().map(ToString::to_string).collect();
-                format!("{{{}}}", micro.join(", "))
-            }
-            _ => text.to_owned(),
-        }
+        let is_asked = self.kind == EventKind::Invoke;
+        words::of_micro_operations(text, is_asked).unwrap_or_else(|| text.to_owned())
     }
 
     /// How much memory the event has on the heap, in bytes.

@@ -43,6 +43,7 @@ mod read;
 mod recorder;
 mod scan;
 mod validate;
+mod words;
 mod write;
 
 pub(crate) use error::Field;

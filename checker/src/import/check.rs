@@ -10,7 +10,9 @@ use serde_json::Value;
 use super::{Budget, Format, ImportError, Opened, read_bytes};
 use crate::history::{History, HistoryError, Json, ReadError};
 use crate::isolation::Options;
+use crate::linearization::{Linearization, linearization};
 use crate::model::{Model, check_with};
+use crate::search;
 use crate::verdict::Verdict;
 
 /// Checks the history in a file, whose format and model it says itself, within the
@@ -39,6 +41,30 @@ pub struct Checked {
     pub history: History,
     /// Whether it keeps the model's promise.
     pub verdict: Verdict,
+    /// What a search may take.
+    search: search::Budget,
+}
+
+impl Checked {
+    /// An order of the operations that explains a valid history, or why there is none to give;
+    /// found within the budget that the check had for its searches.
+    ///
+    /// ```
+    /// use etcd_checker::{Check, Linearization};
+    ///
+    /// let monitored = "# queue\nenq 1 2 5\nenq 2 0 1\ndeq 2 3 4\ndeq 1 6 7\n";
+    /// let checked = Check::new().bytes(monitored.as_bytes())?;
+    /// // In the order of their invocations: `enq 2`, `enq 1`, `deq 2`, `deq 1`.
+    /// let order = checked.linearization()?.order();
+    /// assert_eq!(order, Some(vec![0, 1, 2, 3]));
+    /// # Ok::<(), etcd_checker::CheckError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`check`](crate::check).
+    pub fn linearization(&self) -> Result<Linearization, HistoryError> {
+        linearization(&self.history, self.model, &self.search)
+    }
 }
 
 /// Why there is no verdict.
@@ -213,6 +239,7 @@ impl Check {
             model,
             history,
             verdict,
+            search: self.options.budget,
         })
     }
 

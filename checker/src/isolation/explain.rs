@@ -81,11 +81,14 @@ pub(crate) fn cycle(
     members.extend(evidence);
     members.sort_unstable();
     members.dedup();
-    let is_reported = |txn: &&u32| parties.operation(**txn).is_some();
-    let named: Vec<u32> = members.iter().filter(is_reported).copied().collect();
-    let name = |txn: u32| match named.binary_search(&txn) {
-        Ok(at) => format!("T{}", at + 1),
-        Err(_) => parties.unreported(txn),
+    // By number as the witness lists them.
+    let line = |txn: &u32| Some(parties.operation(*txn)?.invoke.line());
+    let is_reported = |txn: &&u32| line(txn).is_some();
+    let mut named: Vec<u32> = members.iter().filter(is_reported).copied().collect();
+    named.sort_by_key(line);
+    let name = |txn: u32| match named.iter().position(|named| *named == txn) {
+        Some(at) => format!("T{}", at + 1),
+        None => parties.unreported(txn),
     };
     let said: Vec<String> = steps
         .iter()

@@ -16,7 +16,7 @@ mod sweep;
 pub(crate) use self::order::linearization;
 
 use self::explain::violation;
-use self::step::Step;
+use self::step::{Action, Step};
 use self::sweep::{Stop, Sweep};
 use super::value::stuck;
 use crate::history::{History, HistoryError, Operation};
@@ -73,13 +73,35 @@ fn find_stuck(
     let may_stand = at_mark.iter().any(|one| sweep.may_stand(one));
     overdue.retain(|operation| operation.invoke.f() != "wait" || !may_stand);
     let is_wait = overdue.first()?.invoke.f() == "wait";
-    let why = if is_wait {
-        ", although the barrier did not stand any more"
-    } else {
-        ""
+    let has_fallen = at_mark.iter().any(|one| one.state.is_up());
+    let last = is_wait.then(|| last_change(operations, steps, has_fallen, deadline.index));
+    let last = last.flatten();
+    let why = match last {
+        Some(hold) if has_fallen => format!(
+            ", although the barrier did not stand any more: the lease with which process {} had raised it was gone",
+            hold.process()
+        ),
+        _ if is_wait => ", although the barrier did not stand any more".to_owned(),
+        _ => String::new(),
     };
-    let last_release = operations.iter().rev().find(|operation| {
-        is_wait && operation.invoke.f() == "release" && operation.completed < deadline.index
-    });
-    stuck(&deadline, &overdue, why, last_release)
+    stuck(&deadline, &overdue, &why, last)
+}
+
+/// The last hold, or else release, that is known to have changed something before an event.
+fn last_change<'o, 'h>(
+    operations: &'o [Operation<'h>],
+    steps: &[Step],
+    is_hold: bool,
+    before: usize,
+) -> Option<&'o Operation<'h>> {
+    let action = if is_hold {
+        Action::Hold
+    } else {
+        Action::Release
+    };
+    let changes = |step: &&Step| {
+        step.action == action && step.answer == Some(true) && step.completed < before
+    };
+    let last = steps.iter().rev().find(changes)?;
+    Some(&operations[last.operation])
 }

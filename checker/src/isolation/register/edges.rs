@@ -241,12 +241,13 @@ impl Relations for Registers<'_, '_> {
         let Some((earlier, later)) = self.ends_of(step) else {
             return format!("{second} wrote {shown} after {first}");
         };
-        let because = match step.assumes {
-            _ if self.follows(key, earlier, later) => "",
-            Order::Process => ", which some process met later",
-            _ => ", which was met only after the other had been acknowledged",
-        };
+        let follows = self.follows(key, earlier, later);
         let (earlier, later) = (self.value(key, earlier), self.value(key, later));
+        let because = match step.assumes {
+            _ if follows => String::new(),
+            Order::Process => format!(", for a process met {later} after {earlier}"),
+            _ => format!(", for {later} was met only after {earlier} had been acknowledged"),
+        };
         match step.why {
             Why::Overwrote => {
                 format!("{second} wrote {later} to {shown} over {earlier} of {first}{because}")

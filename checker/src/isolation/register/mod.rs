@@ -441,9 +441,11 @@ fn unordered(txns: &Txns<'_>, ideal: Ideal, order: Order, core: &[u32]) -> Strin
         Order::Process => ", if each process does one after the other",
         Order::RealTime => ", if what was acknowledged comes before what began later",
     };
+    let mut core = core.to_vec();
+    core.sort_by_key(|txn| txns.operation(*txn).invoke.line());
     let who: Vec<String> = (1..)
         .zip(core)
-        .map(|(number, txn)| explain::introduce(txns, *txn, &format!("T{number}")))
+        .map(|(number, txn)| explain::introduce(txns, txn, &format!("T{number}")))
         .collect();
     format!("{what}{kept} ({})", who.join(", "))
 }

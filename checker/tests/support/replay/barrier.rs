@@ -85,3 +85,97 @@ pub fn replay_cyclic(history: &History, order: &[usize]) {
         assert!(begun < over, "{operation:?}");
     }
 }
+
+/// Lets participants enter and leave a double barrier, round after round. Returns how many places
+/// enters of unknown outcome must have filled.
+///
+/// # Panics
+/// When that is not what the history says.
+pub fn replay_double(history: &History, order: &[usize]) -> usize {
+    let parameters = history.header().parameters.parse::<serde_json::Value>();
+    let all = history.operations();
+    let is_silent = |operation: &&Operation<'_>| {
+        let may_have = matches!(operation.outcome(), Outcome::Info | Outcome::Open);
+        may_have && operation.invoke.f() == "enter"
+    };
+    let double = Double {
+        places: parameters.unwrap()["count"].as_u64().unwrap() as usize,
+        order: in_order_with(history, order, |_| true),
+        silent: (all.iter().filter(is_silent))
+            .map(|enter| enter.invoked)
+            .collect(),
+        all,
+    };
+    let filled = double.rest(0, &[], 0, 0);
+    filled.unwrap_or_else(|| panic!("no rounds are in this order: {:#?}", double.order))
+}
+
+struct Double<'h> {
+    places: usize,
+    all: Vec<Operation<'h>>,
+    order: Vec<Operation<'h>>,
+    /// When enters of unknown outcome were called.
+    silent: Vec<usize>,
+}
+
+impl<'h> Double<'h> {
+    /// How many places enters of unknown outcome fill, `filled` of them before `at`; none if the
+    /// order cannot go on like this after a round of these and an instant behind event `now`.
+    fn rest(&self, at: usize, round: &[Operation<'h>], filled: usize, now: usize) -> Option<usize> {
+        let Some(operation) = self.order.get(at) else {
+            return Some(filled);
+        };
+        let inside = || round.iter().filter_map(|enter| self.alive_leave(enter));
+        let over = inside().map(|leave| leave.invoked).max();
+        if operation.invoke.f() == "leave" {
+            let of_round = |enter: &Operation<'h>| {
+                let leave = self.leave(enter);
+                leave.is_some_and(|leave| leave.invoked == operation.invoked)
+            };
+            let waits_until = over.filter(|_| round.iter().any(of_round)).unwrap_or(0);
+            let now = now.max(operation.invoked).max(waits_until);
+            return (now < operation.completed).then(|| self.rest(at + 1, round, filled, now))?;
+        }
+        let is_gone = |leave: Operation<'h>| {
+            let before = self.order[..at].iter();
+            leave.outcome() != Outcome::Ok
+                || before
+                    .map(|one| one.invoked)
+                    .any(|one| one == leave.invoked)
+        };
+        if !inside().all(is_gone) {
+            return None;
+        }
+        let enters = self.order[at..].iter();
+        let enters = enters.take_while(|next| next.invoke.f() == "enter").count();
+        (1..=enters.min(self.places)).rev().find_map(|size| {
+            let members = &self.order[at..at + size];
+            let called = members.iter().map(|enter| enter.invoked).max();
+            let begins = members.iter().map(|enter| enter.completed).min()?;
+            let filled = filled + self.places - size;
+            let come = self.silent.iter().filter(|called| **called < begins);
+            let now = called.max(over)?.max(now);
+            let is_round = now < begins && filled <= come.count();
+            is_round.then(|| self.rest(at + size, members, filled, now))?
+        })
+    }
+
+    /// The leave that followed an enter, if its participant did not call to enter again before.
+    fn leave(&self, enter: &Operation<'h>) -> Option<Operation<'h>> {
+        let of_same = self.all.iter().filter(|other| {
+            let follows = match other.invoke.f() {
+                "leave" => other.invoked > enter.completed,
+                _ => other.outcome() == Outcome::Ok && other.invoked > enter.invoked,
+            };
+            follows && lease(other) == lease(enter)
+        });
+        let next = of_same.min_by_key(|other| other.invoked);
+        next.filter(|next| next.invoke.f() == "leave").copied()
+    }
+
+    /// The same, if it says that the lease could be relied on.
+    fn alive_leave(&self, enter: &Operation<'h>) -> Option<Operation<'h>> {
+        let leave = self.leave(enter);
+        leave.filter(|leave| value(leave.invoke)["alive"] == json!(true))
+    }
+}
