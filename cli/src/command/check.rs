@@ -106,6 +106,9 @@ pub(crate) struct Check {
     linearization: bool,
 
     /// How much memory to use at most, such as 2GiB, instead of what is free
+    ///
+    /// So much for what is read, and as much for a search if the model needs one, which without
+    /// this may take 1 GiB
     #[arg(long, value_name = "SIZE", value_parser = size)]
     memory: Option<u64>,
 
@@ -232,7 +235,7 @@ impl Check {
                     output.result(format_args!("  page:      {}", saved.display()))?;
                 }
                 if self.linearization && checked.verdict.is_valid() {
-                    let order = self.linearization(&checked)?;
+                    let order = Self::linearization(&checked)?;
                     output.result(verdict::linearization(&order))?;
                     match order {
                         Ok(order) => file.linearization = Some(order),
@@ -257,17 +260,8 @@ impl Check {
     }
 
     /// The operations in the order in which they took effect, or why there is none to give.
-    fn linearization(
-        &self,
-        checked: &Checked,
-    ) -> anyhow::Result<Result<Vec<WitnessOperation>, String>> {
-        let default = search::Budget::default();
-        let memory = self.memory.and_then(|bytes| bytes.try_into().ok());
-        let budget = search::Budget {
-            memory_bytes: memory.unwrap_or(default.memory_bytes),
-            ..default
-        };
-        let order = etcd_checker::linearization(&checked.history, checked.model, &budget)?;
+    fn linearization(checked: &Checked) -> anyhow::Result<Result<Vec<WitnessOperation>, String>> {
+        let order = checked.linearization()?;
         let operations = checked.history.operations();
         Ok(match order {
             Linearization::Order(order) => {
@@ -278,6 +272,16 @@ impl Check {
         })
     }
 
+    /// What a search may take; what is read is held besides.
+    fn search_budget(&self) -> search::Budget {
+        let default = search::Budget::default();
+        let memory = self.memory.and_then(|bytes| bytes.try_into().ok());
+        search::Budget {
+            memory_bytes: memory.unwrap_or(default.memory_bytes),
+            ..default
+        }
+    }
+
     fn judge(&self, path: &Path) -> anyhow::Result<Checked> {
         let mut check = etcd_checker::Check::new().options(Options {
             consistency: self.consistency.clone(),
@@ -286,7 +290,7 @@ impl Check {
                 sequential: self.sequential_keys,
                 writes_follow_reads: self.wfr_keys,
             },
-            ..Options::default()
+            budget: self.search_budget(),
         });
         if let Some(format) = self.from {
             check = check.format(format);

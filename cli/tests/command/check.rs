@@ -330,6 +330,37 @@ fn what_is_larger_than_memory_is_refused_with_the_figure() {
         .notes("parsec");
 }
 
+/// Of twelve transactions at once anyone may be the last, after any of the others.
+#[test]
+fn a_search_keeps_to_the_memory_that_may_be_used() {
+    let header = r#"{"format":"etcd-recipes-history","version":1,"workload":"test","model":"multi-register","source":{"kind":"other","description":"test"}}"#;
+    let event = |process: usize, kind: &str, value: String| {
+        format!(
+            "{{\"time\":1,\"process\":{process},\"type\":\"{kind}\",\"f\":\"txn\",\"value\":{value}}}\n"
+        )
+    };
+    let mut text = format!("{header}\n");
+    for kind in ["invoke", "ok"] {
+        for process in 0..12 {
+            let value = format!(r#"[["w","x",{process}],["w","y",{process}]]"#);
+            text += &event(process, kind, value);
+        }
+    }
+    text += &event(0, "invoke", r#"[["r","x",null],["r","y",null]]"#.to_owned());
+    text += &event(0, "ok", r#"[["r","x",1],["r","y",2]]"#.to_owned());
+    let folder = Folder::new();
+    folder.write("h", text);
+    folder
+        .run("check h")
+        .exits_with(1)
+        .says("non-linearizable")
+        .says("txn {r x, r y} -> ok {r x = 1, r y = 2}");
+    folder
+        .run("check --memory 1MiB h")
+        .exits_with(4)
+        .says("the 1 MiB of memory");
+}
+
 #[test]
 fn text_from_a_file_cannot_command_the_terminal() {
     let folder = Folder::new();
