@@ -41,18 +41,19 @@ const operations = {
   revision: Float64Array.from(packed.operations.revision),
 };
 const texts = packed.texts;
-/** Operations that prove the violation, and for each its number among them. */
+/** Operations that prove the violation, and for each what it is called there. */
 const witness = packed.witness;
-const numberInWitness = new Map(witness.map((operation, index) => [operation, index + 1]));
+const nameInWitness = new Map(witness.map((operation, index) => [operation, packed.witness_names[index]]));
 
 /** A value for people: reads and writes, and small objects, in words. */
-function shown(place) {
+function shown(place, isAsked = false) {
   if (place < 0) return "";
-  return (shownCache[place] ??= inWords(texts[place]));
+  return (shownCache[Number(isAsked)][place] ??= inWords(texts[place], isAsked));
 }
-const shownCache = [];
+/** Those of answers, and those of what was asked for. */
+const shownCache = [[], []];
 
-function inWords(text) {
+function inWords(text, isAsked) {
   if (!/^(\[\[|\{)/.test(text)) return text;
   let value;
   try {
@@ -62,8 +63,11 @@ function inWords(text) {
     return text;
   }
   if (!Array.isArray(value)) return objectInWords(value) ?? text;
-  const isMicro = (one) => Array.isArray(one) && ["r", "w", "append"].includes(one[0]);
-  return value.every(isMicro) ? `{${value.map(microInWords).join(", ")}}` : text;
+  return value.every(isMicro) ? `{${value.map((one) => microInWords(one, isAsked)).join(", ")}}` : text;
+}
+
+function isMicro(one) {
+  return Array.isArray(one) && one.length > 2 && ["r", "w", "append"].includes(one[0]);
 }
 
 /** `lock="a" token=5`; null for one that has more inside. */
@@ -79,9 +83,11 @@ function fieldInWords(one) {
   return typeof one === "string" && /^-?\d{16,}$/.test(one) ? one : JSON.stringify(one);
 }
 
-function microInWords([kind, key, value, revision]) {
+function microInWords([kind, key, value, revision], isAsked) {
   const isNone = value === null || value === undefined;
   if (kind === "w" && isNone) return `delete ${key}`;
+  // What is only asked for has not been read yet.
+  if (kind === "r" && isNone && isAsked) return `r ${key}`;
   const text = isNone ? "absent" : typeof value === "string" ? value : JSON.stringify(value);
   return `${kind} ${key} = ${text}${kind === "r" && revision && !isNone ? ` @${revision}` : ""}`;
 }
@@ -92,10 +98,15 @@ function label(operation) {
   let text = texts[f[operation]];
   // A lock's argument is `lock "a"`; once is enough.
   const name = `${text} `;
-  if (argument[operation] >= 0) text += ` ${withoutStart(shown(argument[operation]), name)}`;
+  const asked = shown(argument[operation], true);
+  const answer = outcome[operation] === OK ? shown(result[operation]) : "";
+  // The answer of a transaction repeats what it asked for.
+  const isRepeated = asked.startsWith("{") && answer.startsWith("{");
+  if (asked !== "" && !isRepeated) text += ` ${withoutStart(asked, name)}`;
   if (outcome[operation] === OK) {
     if (result[operation] >= 0) {
-      if (result[operation] !== argument[operation]) text += ` → ${shown(result[operation])}`;
+      if (answer !== asked) text += ` → ${answer}`;
+      else if (isRepeated) text += ` ${asked}`;
     } else if (text === "dequeue") {
       text += " → (empty)";
     }

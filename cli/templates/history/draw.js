@@ -41,9 +41,9 @@ function draw() {
   pen.save();
   clip(LABELS, AXIS, view.width - LABELS, view.height - AXIS);
   drawGround();
+  drawWitnessLines();
   for (const lane of visibleLanes()) drawLane(lane);
   for (const operation of [view.hovered, view.selected]) drawMarked(operation);
-  drawWitnessLines();
   for (const lane of visibleLanes()) drawCaptions(lane);
   if (view.ordered && order) drawOrder();
   pen.restore();
@@ -217,7 +217,7 @@ function drawCaptions(lane) {
     const text = cut(label(operation), CAPTION_LONGEST * LETTER);
     const isSaid = to - Math.max(from, LABELS) - 22 > text.length * LETTER;
     if (isSaid || to < LABELS || from > view.width) continue;
-    const caption = `${numberInWitness.get(operation)} ${text}`;
+    const caption = `${nameInWitness.get(operation)} ${text}`;
     const wanted = Math.max(from, LABELS + 4);
     const line = taken.findIndex((end) => end <= wanted);
     const index = line >= 0 ? line : taken.indexOf(Math.min(...taken));
@@ -225,14 +225,21 @@ function drawCaptions(lane) {
     // What would be cut at the right edge stands further left.
     const start = Math.max(Math.min(wanted, view.width - length - 4), taken[index]);
     const shown = cut(caption, view.width - start);
-    pen.fillText(shown, start, yOf(lane) + lane.captionsTop + 2 + index * CAPTION);
+    const y = yOf(lane) + lane.captionsTop + 2 + index * CAPTION;
+    // Lines that pass behind it would cross letters out.
+    pen.fillStyle = colours.paper;
+    pen.globalAlpha = 0.8;
+    pen.fillRect(start - 2, y - 1, shown.length * LETTER + 4, CAPTION - 2);
+    pen.globalAlpha = 1;
+    pen.fillStyle = colours.proof;
+    pen.fillText(shown, start, y);
     taken[index] = start + shown.length * LETTER + 10;
   }
 }
 
 function drawBar(operation, from, y, width, height) {
   const outcome = operations.outcome[operation];
-  const isProof = numberInWitness.has(operation);
+  const isProof = nameInWitness.has(operation);
   const isFaded = witness.length > 0 && !isProof && operation !== view.selected;
   pen.globalAlpha = isFaded ? 0.5 : 1;
   pen.fillStyle = colours[OUTCOMES[outcome]];
@@ -262,7 +269,7 @@ function drawArrow(x, y, height) {
 }
 
 function drawLabel(operation, start, end, y, height) {
-  const badge = numberInWitness.has(operation) ? 16 : 0;
+  const badge = nameInWitness.has(operation) ? badgeWidth(operation) + 2 : 0;
   pen.font = MONO;
   pen.textBaseline = "middle";
   const isOnColour = operations.outcome[operation] === OK && pen.globalAlpha === 1;
@@ -271,20 +278,24 @@ function drawLabel(operation, start, end, y, height) {
   pen.fillText(cut(label(operation), end - left - 2), left, y + height / 2 + 0.5);
 }
 
-/** A frame and a number. */
+/** How wide the name is that a bar of the proof bears. */
+const badgeWidth = (operation) => 7 + 7 * nameInWitness.get(operation).length;
+
+/** A frame and its name in the proof. */
 function drawProof(operation, from, y, width, height) {
   pen.strokeStyle = colours.proof;
   pen.lineWidth = 2.5;
   pen.strokeRect(from - 1, y - 1, width + 2, height + 2);
   pen.lineWidth = 1;
-  const left = width > 30 ? Math.max(from, LABELS) : from - 15;
+  const badge = badgeWidth(operation);
+  const left = width > 30 ? Math.max(from, LABELS) : from - badge - 1;
   pen.fillStyle = colours.proof;
-  pen.fillRect(left, y, 14, height);
+  pen.fillRect(left, y, badge, height);
   pen.fillStyle = "#fff";
   pen.font = `bold ${SANS}`;
   pen.textBaseline = "middle";
   pen.textAlign = "center";
-  pen.fillText(numberInWitness.get(operation), left + 7, y + height / 2 + 0.5);
+  pen.fillText(nameInWitness.get(operation), left + badge / 2, y + height / 2 + 0.5);
   pen.textAlign = "left";
 }
 

@@ -251,9 +251,10 @@ function followAddress() {
 addEventListener("hashchange", followAddress);
 
 new ResizeObserver(() => {
-  fitCanvases();
+  if (!fitCanvases()) return;
   view.clamp();
-  redraw();
+  // A canvas of another size is empty, and would stay so for a frame.
+  draw();
 }).observe(at("picture"));
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
   readColours();
@@ -272,11 +273,11 @@ function chooseAxis() {
 
 function begin() {
   readColours();
-  fitCanvases();
   at("to-witness").hidden = at("proof-lanes").parentElement.hidden = witness.length === 0;
   at("ordered").parentElement.hidden = !order;
   if (order) at("order-name").textContent = order.name;
   tellFound();
+  fitCanvases();
   chooseAxis();
   if (witness.length > 0) view.showWitness();
   else view.showAll();

@@ -87,8 +87,8 @@ function showDetails(operation) {
   const list = document.createElement("dl");
   const add = (name, text, className) => list.append(element("dt", name), element("dd", text, className));
   add("outcome", `${OUTCOMES[outcome[operation]]}: ${OUTCOME_MEANS[outcome[operation]]}`);
-  if (numberInWitness.has(operation)) add("proof", `number ${numberInWitness.get(operation)} of those that prove the violation`);
-  if (argument[operation] >= 0) addValue(add, "asked for", argument[operation]);
+  if (nameInWitness.has(operation)) add("proof", `${nameInWitness.get(operation)} of those that prove the violation`);
+  if (argument[operation] >= 0) addValue(add, "asked for", argument[operation], true);
   if (result[operation] >= 0) addValue(add, outcome[operation] === INFO ? "attempted" : "answer", result[operation]);
   else if (outcome[operation] === OK) add("answer", "null", "value");
   if (error[operation] >= 0) add("error", texts[error[operation]]);
@@ -101,8 +101,8 @@ function showDetails(operation) {
   details.hidden = false;
 }
 
-function addValue(add, name, place) {
-  const words = shown(place);
+function addValue(add, name, place, isAsked = false) {
+  const words = shown(place, isAsked);
   add(name, words, "value");
   if (words !== texts[place]) add(`${name}, as written`, texts[place], "value");
 }

@@ -80,11 +80,11 @@ function fillRows() {
     rowOf[operation] = index;
     row.busyUntil = end[operation] < 0 ? Infinity : end[operation];
     row.operations.push(operation);
-    if (outcome[operation] !== OK || numberInWitness.has(operation)) row.rare.push(operation);
+    if (outcome[operation] !== OK || nameInWitness.has(operation)) row.rare.push(operation);
     if (outcome[operation] === INFO && (lane.pendingFrom < 0 || end[operation] < lane.pendingFrom)) {
       lane.pendingFrom = end[operation];
     }
-    if (numberInWitness.has(operation)) lane.proof.push(operation);
+    if (nameInWitness.has(operation)) lane.proof.push(operation);
   }
 }
 fillRows();

@@ -210,3 +210,39 @@ fn of_several_histories_each_has_its_page_in_a_folder() {
         .exits_with(2)
         .notes("cannot write the page to missing/one.html");
 }
+
+/// Two transactions that miss each other's write: each read is of what the other one wrote.
+const WRITE_SKEW: &str = r#"{"format":"etcd-recipes-history","version":1,"workload":"test","model":"rw-register","source":{"kind":"other","description":"test"}}
+{"time":1,"process":0,"client":5,"type":"invoke","f":"txn","value":[["r","x",null],["w","y",1]]}
+{"time":2,"process":1,"client":6,"type":"invoke","f":"txn","value":[["r","y",null],["w","x",1]]}
+{"time":3,"process":0,"client":5,"type":"ok","f":"txn","value":[["r","x",null],["w","y",1]]}
+{"time":4,"process":1,"client":6,"type":"ok","f":"txn","value":[["r","y",null],["w","x",1]]}
+"#;
+
+#[test]
+fn operations_of_the_proof_are_called_as_the_sentence_calls_them() {
+    let folder = Folder::new();
+    folder.write("skew.jsonl", WRITE_SKEW);
+    folder
+        .run("check --html skew.html skew.jsonl")
+        .exits_with(1);
+    let page = folder.read("skew.html");
+    assert_eq!(
+        data(&page)["witness_names"],
+        serde_json::json!(["T1", "T2"])
+    );
+    let markup = markup(&page);
+    for text in [
+        r#"<span class="called">T1</span> <b>client 5 (process 0)</b>"#,
+        "T1 read <code>x</code> as nothing before T2 wrote <code>1</code>",
+        "T2 by process 1 (client 6), line 3",
+        // It was asked for before it was read.
+        "txn {r x, w y = 1} -&#62; ok {r x = absent, w y = 1}",
+    ] {
+        assert!(markup.contains(text), "no {text:?} in {markup}");
+    }
+    folder.write("h.jsonl", history("a", "", "fifo-queue"));
+    folder.run("check --html h.html h.jsonl").exits_with(1);
+    let names = &data(&folder.read("h.html"))["witness_names"];
+    assert_eq!(*names, serde_json::json!(["1"]));
+}

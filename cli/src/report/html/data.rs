@@ -14,6 +14,7 @@ use rustc_hash::FxHashMap;
 use serde::Serialize;
 
 use super::bands::{self, Band, Kind};
+use super::called::called;
 
 /// Everything that is drawn.
 #[derive(Serialize)]
@@ -31,6 +32,8 @@ pub(super) struct Data {
     bands: Vec<Band>,
     /// The operations that prove the violation, in the order of their invocations.
     pub(super) witness: Vec<usize>,
+    /// What each of these is called.
+    pub(super) witness_names: Vec<String>,
     pub(super) order: Option<Order>,
     /// Why a valid history has no linearization to show.
     #[serde(skip)]
@@ -117,6 +120,7 @@ impl Data {
             operations: columns,
             bands,
             witness: witness(&operations, verdict),
+            witness_names: verdict.violation().map_or_else(Vec::new, called),
             order: order.or_else(|| by_revision(&operations)),
             no_linearization,
         }

@@ -10,13 +10,17 @@
 //! - [`bands`], [`holds`]: what lies behind the bars: faults, leaders, leases, and who
 //!   held what;
 //! - [`words`]: the verdict in words, and where the history comes from;
+//! - [`called`]: what the operations of the proof are called;
+//! - [`pieces`]: words between which there is code;
 //! - [`index`]: the first page of a folder of pages;
 //! - [`safe_json`]: JSON that may stand between `<script>` tags.
 
 mod bands;
+mod called;
 mod data;
 mod holds;
 mod index;
+mod pieces;
 mod safe_json;
 mod words;
 

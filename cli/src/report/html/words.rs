@@ -7,6 +7,7 @@ use etcd_checker::{History, Verdict, Violation};
 use super::Page;
 use super::bands::Kind;
 use super::data::{Data, Order};
+use super::pieces::{self, Piece};
 use crate::report::count;
 
 /// What the page says above the picture.
@@ -18,9 +19,9 @@ pub(super) struct Words {
     /// What the name of the violation means.
     pub(super) meaning: Option<&'static str>,
     /// What happened.
-    pub(super) sentence: String,
+    pub(super) sentence: Vec<Piece>,
     /// What else is worth knowing, each a sentence.
-    pub(super) notes: Vec<String>,
+    pub(super) notes: Vec<Vec<Piece>>,
     pub(super) witness: Vec<Witness>,
     /// Where the history comes from.
     pub(super) source: String,
@@ -34,6 +35,8 @@ pub(super) struct Words {
 pub(super) struct Witness {
     /// Index of the operation.
     pub(super) operation: usize,
+    /// Its name in the proof.
+    pub(super) called: String,
     pub(super) who: String,
     pub(super) what: String,
     pub(super) place: String,
@@ -48,12 +51,15 @@ impl Words {
                          explains it all.";
         }
         let violation = page.verdict.violation();
+        let notes = notes(page.verdict, data).into_iter();
         Words {
             state,
             headline,
             meaning: violation.map(|violation| violation.kind.meaning),
-            sentence,
-            notes: notes(page.verdict, data),
+            sentence: pieces::of(&sentence),
+            notes: notes
+                .map(|note| pieces::of(&with_clients(&note, page.history)))
+                .collect(),
             witness: violation.map_or_else(Vec::new, |violation| witness(violation, data)),
             source: source(&page.history.header().source),
             contents: contents(page, data),
@@ -135,10 +141,11 @@ fn no_linearization(data: &Data) -> Option<String> {
 }
 
 fn witness(violation: &Violation, data: &Data) -> Vec<Witness> {
-    let operations = data.witness.iter();
+    let operations = data.witness.iter().zip(&data.witness_names);
     let told = violation.witness.iter().zip(operations);
-    told.map(|(told, operation)| Witness {
+    told.map(|(told, (operation, called))| Witness {
         operation: *operation,
+        called: called.clone(),
         who: match told.client {
             Some(client) => format!("client {client} (process {})", told.process),
             None => format!("process {}", told.process),
