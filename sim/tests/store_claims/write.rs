@@ -110,7 +110,9 @@ fn a_key_that_is_created_anew_in_the_revision_that_deletes_it_is_no_key_to_later
         put(&mut store, "a", "");
         compact(&mut store, 2).unwrap();
         delete(&mut store, "a", "");
-        others.iter().for_each(|key| drop(put(&mut store, key, "")));
+        for key in others {
+            put(&mut store, key, "");
+        }
         put(&mut store, "x", "");
         let anew = [delete_op("x", "\0"), put_op("x")];
         let anew = PbTxnRequest {
