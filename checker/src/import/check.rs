@@ -52,11 +52,11 @@ impl Checked {
     /// ```
     /// use etcd_checker::{Check, Linearization};
     ///
-    /// let monitored = "# queue\nenq 1 2 5\nenq 2 0 1\ndeq 2 3 4\ndeq 1 6 7\n";
+    /// let monitored = "# queue\nenq 1 0 3\nenq 2 1 2\ndeq 2 4 5\ndeq 1 6 7\n";
     /// let checked = Check::new().bytes(monitored.as_bytes())?;
-    /// // In the order of their invocations: `enq 2`, `enq 1`, `deq 2`, `deq 1`.
+    /// // `2` left first, so it was put in first.
     /// let order = checked.linearization()?.order();
-    /// assert_eq!(order, Some(vec![0, 1, 2, 3]));
+    /// assert_eq!(order, Some(vec![1, 0, 2, 3]));
     /// # Ok::<(), etcd_checker::CheckError>(())
     /// ```
     ///
