@@ -388,15 +388,14 @@ impl<'h> Locks<'h> {
     /// to memory that was never used.
     fn reserve(&mut self) {
         self.seen_before.reserve(self.operations.len());
-        let count = |wanted: &[&str]| {
-            let operations = self.operations.iter();
-            operations.filter(|one| wanted.contains(&one.f())).count()
-        };
-        let [locks, unlocks, writes] = [
-            count(&["lock", "try-lock"]),
-            count(&["unlock"]),
-            count(&["write"]),
-        ];
+        let (mut locks, mut unlocks, mut writes) = (0, 0, 0);
+        for operation in &self.operations {
+            match operation.f() {
+                "unlock" => unlocks += 1,
+                "write" => writes += 1,
+                _ => locks += 1,
+            }
+        }
         self.grants.reserve(locks);
         self.unlocks.reserve(unlocks);
         self.writes.reserve(writes);
