@@ -30,7 +30,7 @@ use crate::runtime;
 
 /// How far behind the expected number to try, one after the other in one
 /// transaction, in microseconds (see [`Positions`]).
-const STEPS: [u64; 3] = [0, 2_000, 32_000];
+const STEPS: [u64; 2] = [0, 5_000];
 
 /// A larger value is sent once in a transaction, not once for each step: etcd
 /// limits the size of requests, and what they carry takes time.
@@ -122,7 +122,11 @@ impl Inner {
             return self.put_without_comparing(why, value, priority).await;
         }
         loop {
-            let steps = if value.len() <= SMALL_VALUE { 3 } else { 1 };
+            let steps = if value.len() <= SMALL_VALUE {
+                STEPS.len()
+            } else {
+                1
+            };
             let sent = runtime::now();
             let (first, knows) = {
                 let numbers = self.positions.lock();
