@@ -110,7 +110,7 @@ fn replay(history: &History) -> (BTreeSet<&'static str>, bool) {
                 name: argument["lock"].as_str().unwrap().to_owned(),
                 is_exclusive: argument["mode"] != "read",
                 token: value(event).as_i64().unwrap(),
-                owned_at: event.revision().unwrap(),
+                owned_at: shown(event).unwrap(),
                 asked,
                 granted: index,
                 unlock_invoked: None,
@@ -205,7 +205,7 @@ fn judge_grants(
         if let Some((_, deleted, false)) = hold.deleted {
             let seen = events[..hold.unlock_invoked.unwrap_or(events.len())]
                 .iter()
-                .filter_map(Event::revision)
+                .filter_map(shown)
                 .max();
             if hold.unlock_invoked.is_none() || seen.is_some_and(|seen| deleted <= seen) {
                 kinds.insert("key-deleted");
@@ -256,6 +256,13 @@ fn judge_writes(holds: &[Hold], writes: &[Written], kinds: &mut BTreeSet<&'stati
     }
 }
 
+/// The revision that an event shows: its own, or that of the key that was granted.
+fn shown(event: &Event) -> Option<i64> {
+    let is_grant = event.f() == "lock" && event.kind() == EventKind::Ok;
+    let token = || value(event).as_i64().filter(|_| is_grant);
+    event.revision().or_else(token)
+}
+
 /// Changes what somebody saw, or what etcd says.
 fn spoil(random: &mut Random, events: &mut [Event]) {
     for _ in 0..1 + random.below(4) {
@@ -266,6 +273,9 @@ fn spoil(random: &mut Random, events: &mut [Event]) {
         match (f.as_str(), kind) {
             ("lock", EventKind::Ok) if random.one_in(3) => {
                 renumber(events, index, 1 + random.below(6) as i64);
+            }
+            ("lock", EventKind::Ok) if random.one_in(4) => {
+                events[index].set_revision(None);
             }
             ("lock", EventKind::Ok) if random.one_in(2) => {
                 let revision = events[index].revision().unwrap_or(0);

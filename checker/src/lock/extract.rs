@@ -216,6 +216,13 @@ struct DeadValue {
     client: Option<u64>,
 }
 
+/// The revision of which a grant tells that says nothing of one itself: its key was there.
+fn shown_by_token(event: &Event) -> Option<i64> {
+    let is_grant = event.kind() == EventKind::Ok && matches!(event.f(), "lock" | "try-lock");
+    let token = is_grant.then(|| event.value().parse::<Option<i64>>().ok());
+    token.flatten().flatten()
+}
+
 /// Whether the operation asks for a lock.
 pub(super) fn is_lock(operation: &Operation<'_>) -> bool {
     matches!(operation.f(), "lock" | "try-lock")
@@ -355,7 +362,8 @@ impl<'h> Locks<'h> {
                 if event.kind() == EventKind::Invoke {
                     self.seen_before.push(largest);
                 }
-                largest = largest.max(event.revision().unwrap_or(0));
+                let revision = event.revision().or_else(|| shown_by_token(event));
+                largest = largest.max(revision.unwrap_or(0));
                 continue;
             }
             if matches!(event.f(), "client-kill" | "client-restart")
