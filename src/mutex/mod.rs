@@ -218,10 +218,14 @@ impl Mutex {
 
     /// Runs `work` while the lock is held, and unlocks.
     ///
-    /// The work is cancelled (its future is dropped) as soon as the session is
-    /// lost, which is before the lease can end, as long as both clocks run at the
+    /// The work is cancelled (its future is dropped) a tenth of the session's time to live,
+    /// and at most a second, before the lease can end, as long as both clocks run at the
     /// same rate. That is no fence either: a process that stands still cancels
     /// nothing. Use the hold's [`txn`](Hold::txn) for what must not go wrong.
+    ///
+    /// Dropping the future at any time drops the work, and gives the lock back in the
+    /// background. To take a new session and begin again is left to the caller, because the
+    /// work can be run only once; [`Election::run`](crate::Election::run) does that.
     ///
     /// ```no_run
     /// # async fn example(session: etcd_recipes::Session) -> Result<(), etcd_recipes::Error> {
@@ -240,16 +244,19 @@ impl Mutex {
     /// # Errors
     ///
     /// As [`lock`](Self::lock): the work was not begun. [Session
-    /// lost](Error::is_session_lost) also when it was cancelled. [Not
+    /// lost](Error::is_session_lost) also when it was cancelled, even if the lease is
+    /// extended at the last moment. [Not
     /// held](Error::is_not_held) when the unlock finds that the key was gone
     /// before the work was done; its result is then dropped. Any other failure of
     /// the unlock is left to the background.
     pub async fn with<T>(&self, work: impl AsyncFnOnce(&Hold) -> T) -> Result<T, Error> {
-        let guard = self.lock().await?;
-        let session = self.session();
-        let done = session
-            .while_alive(async { Ok(work(&guard).await) })
-            .await?;
+        let (session, guard) = (self.session(), self.lock().await?);
+        session.until_certain().await;
+        let done = session.while_certain(std::future::pending(), work(&guard));
+        let Some(done) = done.await else {
+            let reason = "its lease was about to end";
+            return Err(Error::session_lost(session.lease_id(), reason));
+        };
         match guard.unlock().await {
             Err(error) if error.is_not_held() => Err(error),
             Ok(()) | Err(_) => Ok(done),

@@ -15,6 +15,7 @@ use crate::runtime::{self, Either};
 use crate::telemetry;
 use crate::watch::{Mirror, Watches};
 
+mod certain;
 mod keeper;
 mod lease;
 mod state;
