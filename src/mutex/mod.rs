@@ -40,19 +40,24 @@ pub use self::locker::Locker;
 /// is to let the write be refused.
 ///
 /// The holder of the following run writes without a guard, and the simulation
-/// stops it for a while (`etcd-recipes sim --bug mutex-unfenced`, shortened):
+/// stops it for a while (`etcd-recipes sim --bug mutex-unfenced`):
 ///
 /// ```text
-/// mutex with mutex-unfenced, seed 28: safety violation: stale-write
-///   (a write without a guard happened after the lock had gone to somebody else)
-///   process 1, which held `lock` with token 32, overwrote what process 0 had written
-///   while it held the lock with token 47: the lease of the first holder had expired at
-///   revision 37, so the lock was rightly given away; a write that compares the create
+/// mutex with mutex-unfenced, seed 76: safety violation: stale-write (a write without a
+///   guard happened after the lock had gone to somebody else)
+///   process 3, which held `lock2` with token 19, overwrote what process 0 had written
+///   while it held the lock with token 37: the lease of the first holder had expired at
+///   revision 38, so the lock was rightly given away; a write that compares the create
 ///   revision of the lock's key with the token would have been refused
-///   0.507118 s - 0.611554 s  process 1  lock -> ok 32 @36
-///   3.677488 s - 3.698406 s  process 0  lock -> ok 47 @48
-///   3.762281 s - 3.772349 s  process 0  write {"token":47,"guarded":false} -> ok @51
-///   4.562000 s - 4.566714 s  process 1  write {"token":32,"guarded":false} -> ok @54
+///   the operations that prove it:
+///     lines 35-36  0.259627 s - 0.259627 s  process 1 (client 1)
+///       lock {"lock":"lock2"} -> ok 19 @19
+///     lines 80-82  3.106922 s - 4.093000 s  process 0 (client 0)
+///       lock {"lock":"lock2"} -> ok 37 @38
+///     lines 83-84  4.095840 s - 4.095841 s  process 0 (client 0)
+///       write {"lock":"lock2","token":37,"guarded":false} -> ok true @39
+///     lines 134-135  6.475836 s - 6.475836 s  process 3 (client 1)
+///       write {"lock":"lock2","token":19,"guarded":false} -> ok true @64
 /// ```
 ///
 /// With a guard the same run is valid, because etcd refuses the last write:
@@ -304,6 +309,7 @@ impl Mutex {
             revision,
             "locked"
         );
+        telemetry::held(hold.fencing_token(), revision);
         MutexGuard {
             hold,
             revision,
