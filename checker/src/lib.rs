@@ -73,6 +73,7 @@ pub mod election;
 pub mod etcd;
 pub mod history;
 pub mod import;
+mod index;
 pub mod isolation;
 mod keyed;
 pub mod kv;

@@ -5,6 +5,8 @@
 //! nemesis's mark [`LIVENESS_DEADLINE`](crate::history::LIVENESS_DEADLINE): whatever was invoked before it and is
 //! still open at the end broke the promise, unless its model lets it wait.
 
+use std::borrow::Borrow;
+
 use serde::Deserialize;
 
 use crate::history::{History, Operation, Outcome};
@@ -43,14 +45,15 @@ impl Deadline {
     }
 
     /// The operations that had to finish by now and are still open.
-    pub(crate) fn overdue<'a, 'h>(
+    pub(crate) fn overdue<'h, O: Borrow<Operation<'h>>>(
         &self,
-        operations: &'a [Operation<'h>],
-    ) -> Vec<&'a Operation<'h>> {
-        let is_overdue = |operation: &&Operation<'_>| {
+        operations: impl IntoIterator<Item = O>,
+    ) -> Vec<O> {
+        let is_overdue = |operation: &O| {
+            let operation = operation.borrow();
             operation.outcome() == Outcome::Open && operation.invoked < self.index
         };
-        operations.iter().filter(is_overdue).collect()
+        operations.into_iter().filter(is_overdue).collect()
     }
 
     /// `dequeue by process 4, invoked at 1.203000 s, had not finished ...`

@@ -56,14 +56,18 @@ impl Finder {
         }
     }
 
-    /// The number of this text, whose numbers have the texts that `text_of` says.
-    pub(crate) fn find<T: AsRef<str>>(
-        &self,
-        text: &str,
-        text_of: impl Fn(u32) -> T,
-    ) -> Option<u32> {
-        let is_it = |number: &u32| text_of(*number).as_ref() == text;
+    /// The number of this text; `is_it` says which one that is.
+    pub(crate) fn find(&self, text: &str, is_it: impl Fn(u32) -> bool) -> Option<u32> {
+        let is_it = |number: &u32| is_it(*number);
         self.numbers.find(hash(text), is_it).copied()
+    }
+
+    /// The text has no number any more.
+    pub(crate) fn remove(&mut self, text: &str, is_it: impl Fn(u32) -> bool) {
+        let found = self.numbers.find_entry(hash(text), |number| is_it(*number));
+        if let Ok(entry) = found {
+            entry.remove();
+        }
     }
 
     /// Gives a text a number, unless it has one: then that is returned.

@@ -1,5 +1,6 @@
 //! What a checker says about a history.
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -123,15 +124,36 @@ pub struct Counts {
     pub open: u64,
 }
 
+impl Counts {
+    fn all(&self) -> u64 {
+        self.ok + self.fail + self.info + self.open
+    }
+}
+
 impl Summary {
-    pub(crate) fn of(operations: &[Operation<'_>]) -> Self {
+    /// Of so many operations of each name.
+    pub(crate) fn of_counts<'n>(counted: impl IntoIterator<Item = (&'n str, Counts)>) -> Self {
+        let counted = counted
+            .into_iter()
+            .map(|(f, counts)| (f.to_owned(), counts));
+        let by_operation: BTreeMap<String, Counts> =
+            counted.filter(|(_, counts)| counts.all() > 0).collect();
+        Self {
+            operations: by_operation.values().map(Counts::all).sum(),
+            by_operation,
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn of<'h>(operations: impl IntoIterator<Item = impl Borrow<Operation<'h>>>) -> Self {
         // There are few names, and one look-up for each operation takes its time.
-        let mut counted: Vec<(&Operation<'_>, Counts)> = Vec::new();
+        let mut counted: Vec<(Operation<'_>, Counts)> = Vec::new();
         for operation in operations {
-            let is_it = |(named, _): &(&Operation<'_>, Counts)| named.has_name_of(operation);
+            let operation = operation.borrow();
+            let is_it = |(named, _): &(Operation<'_>, Counts)| named.has_name_of(operation);
             let place = counted.iter().position(is_it);
             let place = place.unwrap_or_else(|| {
-                counted.push((operation, Counts::default()));
+                counted.push((*operation, Counts::default()));
                 counted.len() - 1
             });
             let counts = &mut counted[place].1;
@@ -142,14 +164,7 @@ impl Summary {
                 Outcome::Open => counts.open += 1,
             }
         }
-        let by_operation = counted
-            .into_iter()
-            .map(|(named, counts)| (named.f().to_owned(), counts));
-        Self {
-            operations: operations.len() as u64,
-            by_operation: by_operation.collect(),
-            ..Self::default()
-        }
+        Self::of_counts(counted.iter().map(|(named, counts)| (named.f(), *counts)))
     }
 }
 
@@ -216,10 +231,11 @@ impl Violation {
         class: Class,
         kind: Kind,
         sentence: String,
-        witness: impl IntoIterator<Item = &'h Operation<'h>>,
+        witness: impl IntoIterator<Item = impl Borrow<Operation<'h>>>,
     ) -> Self {
-        let mut witness: Vec<WitnessOperation> =
-            witness.into_iter().map(WitnessOperation::of).collect();
+        let shown = witness.into_iter();
+        let shown = shown.map(|operation| WitnessOperation::of(operation.borrow()));
+        let mut witness: Vec<WitnessOperation> = shown.collect();
         witness.sort_by_key(|operation| operation.invoked.line);
         witness.dedup_by_key(|operation| operation.invoked.line);
         Self {

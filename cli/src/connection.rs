@@ -109,10 +109,7 @@ impl Connection {
         }
         let name = user.as_ref().map(|(name, _)| name.clone());
         if let Some((name, password)) = user {
-            // Tokens expire while a command waits, a JSON Web Token even while it works.
-            options = options
-                .with_user(name, password)
-                .with_auto_token_refresh(true);
+            options = options.with_user(name, password);
         }
         Ok(Access {
             addresses,

@@ -215,7 +215,6 @@ impl Election {
             revision = led_at,
             "leading"
         );
-        telemetry::held(hold.fencing_token(), led_at);
         Ok(self.leadership(hold, led_at, mod_revision))
     }
 

@@ -10,7 +10,6 @@ use crate::dequeue::first_present::{self, CANDIDATES_MAX, Candidate};
 use crate::error::Error;
 use crate::request::{Purpose, revision_of};
 use crate::runtime;
-use crate::telemetry;
 
 /// Whom to ask whether the queue is empty.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -142,7 +141,6 @@ impl Inner {
                     tried = index + 1,
                     "dequeued"
                 );
-                telemetry::done_at(revision);
                 Ok(Ok(Item {
                     value,
                     key: taken.key,

@@ -266,7 +266,6 @@ impl RwLock {
             revision,
             "locked"
         );
-        telemetry::held(hold.fencing_token(), revision);
         Guard {
             hold,
             revision,

@@ -15,7 +15,6 @@ use crate::runtime::{self, Either};
 use crate::telemetry;
 use crate::watch::{Mirror, Watches};
 
-mod certain;
 mod keeper;
 mod lease;
 mod state;
@@ -138,8 +137,7 @@ impl Session {
     /// Grants a lease and keeps it alive.
     ///
     /// The id of the lease is drawn here, not by etcd, so that a grant whose
-    /// answer is lost can be taken back: then, and when the future is dropped, nothing is
-    /// kept alive, and what may have been granted ends with its time to live.
+    /// answer is lost can be taken back.
     ///
     /// # Errors
     ///
@@ -275,8 +273,7 @@ impl Session {
     }
 
     /// Ends the session for all clones: its lease is revoked, and with it all
-    /// keys that are attached to the lease are deleted at one revision. Dropping the
-    /// future ends it too; then the lease may live on for its time to live.
+    /// keys that are attached to the lease are deleted at one revision.
     ///
     /// # Errors
     ///

@@ -53,6 +53,7 @@ pub use header::{FORMAT, Header, Source, VERSION};
 pub use json::Json;
 pub use micro::MicroOperation;
 pub(crate) use micro::{Text, micro_operations, plain_pair};
+pub(crate) use operation::Operations;
 pub use operation::{Operation, Outcome};
 pub(crate) use places::{Place, Places};
 pub(crate) use processes::PerProcess;

@@ -2,6 +2,7 @@
 
 use super::name::Known;
 use super::{Event, EventKind, History, PerProcess, Process};
+use crate::index::{Index, number};
 
 /// One operation of a history.
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +33,17 @@ pub enum Outcome {
     Info,
     /// Its client was still waiting when the history ended.
     Open,
+}
+
+impl Outcome {
+    /// That of an operation that this event completes.
+    fn of(completion: &Event) -> Self {
+        match completion.kind() {
+            EventKind::Ok => Self::Ok,
+            EventKind::Fail => Self::Fail,
+            EventKind::Info | EventKind::Invoke => Self::Info,
+        }
+    }
 }
 
 impl<'h> Operation<'h> {
@@ -77,9 +89,97 @@ impl<'h> Operation<'h> {
     }
 }
 
+/// The operations of a history, kept small for those who look at millions of them: most of
+/// an [`Operation`] can be had from the events.
+pub(crate) struct Operations<'h> {
+    events: &'h [Event],
+    all: Vec<Kept>,
+}
+
+/// What is kept of an operation.
+#[derive(Clone, Copy)]
+struct Kept {
+    invoked: u32,
+    completed: Index,
+    outcome: Outcome,
+    name: Option<Known>,
+}
+
+impl<'h> Operations<'h> {
+    /// In the order of their invocations.
+    pub(crate) fn of(history: &'h History) -> Self {
+        let all = history.each_operation(
+            |index, event| Kept {
+                invoked: number(index),
+                completed: Index::NONE,
+                outcome: Outcome::Open,
+                name: event.known_name(),
+            },
+            |operation, index, event| {
+                operation.completed = Index::of(index);
+                operation.outcome = Outcome::of(event);
+            },
+        );
+        let events = &history.events;
+        Self { events, all }
+    }
+
+    /// The index of the operation that this event began.
+    pub(crate) fn invoked_at(&self, event: usize) -> usize {
+        let found = (self.all).binary_search_by_key(&event, |kept| kept.invoked as usize);
+        found.expect("an operation was invoked there")
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, index: usize) -> Operation<'h> {
+        self.whole(&self.all[index])
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Operation<'h>> {
+        self.all.iter().map(|kept| self.whole(kept))
+    }
+
+    #[inline]
+    fn whole(&self, kept: &Kept) -> Operation<'h> {
+        let completed = kept.completed.get();
+        Operation {
+            invoke: &self.events[kept.invoked as usize],
+            completion: completed.map(|index| &self.events[index]),
+            invoked: kept.invoked as usize,
+            completed: completed.unwrap_or(usize::MAX),
+            outcome: kept.outcome,
+            name: kept.name,
+        }
+    }
+}
+
 impl History {
     /// The operations in the order of their invocations.
     pub fn operations(&self) -> Vec<Operation<'_>> {
+        self.each_operation(
+            |index, event| Operation {
+                invoke: event,
+                completion: None,
+                invoked: index,
+                completed: usize::MAX,
+                outcome: Outcome::Open,
+                name: event.known_name(),
+            },
+            |operation, index, event| {
+                operation.completion = Some(event);
+                operation.completed = index;
+                operation.outcome = Outcome::of(event);
+            },
+        )
+    }
+
+    /// What `begin` makes of the invocations, in their order, and `end` then of the
+    /// completions.
+    fn each_operation<'h, T>(
+        &'h self,
+        begin: impl Fn(usize, &'h Event) -> T,
+        end: impl Fn(&mut T, usize, &'h Event),
+    ) -> Vec<T> {
         let mut operations = Vec::with_capacity(self.events.len() / 2 + 1);
         let mut open: PerProcess<Option<usize>> = PerProcess::default();
         for (index, event) in self.events.iter().enumerate() {
@@ -88,23 +188,9 @@ impl History {
             };
             if event.kind() == EventKind::Invoke {
                 *open.of(process) = Some(operations.len());
-                operations.push(Operation {
-                    invoke: event,
-                    completion: None,
-                    invoked: index,
-                    completed: usize::MAX,
-                    outcome: Outcome::Open,
-                    name: event.known_name(),
-                });
+                operations.push(begin(index, event));
             } else if let Some(operation) = open.of(process).take() {
-                let operation: &mut Operation<'_> = &mut operations[operation];
-                operation.completion = Some(event);
-                operation.completed = index;
-                operation.outcome = match event.kind() {
-                    EventKind::Ok => Outcome::Ok,
-                    EventKind::Fail => Outcome::Fail,
-                    EventKind::Info | EventKind::Invoke => Outcome::Info,
-                };
+                end(&mut operations[operation], index, event);
             }
         }
         operations

@@ -25,6 +25,11 @@ impl<T: Default> PerProcess<T> {
         }
         &mut self.small[index]
     }
+
+    /// Those of all processes that were asked for, and maybe of others.
+    pub(crate) fn into_values(self) -> impl Iterator<Item = T> {
+        self.small.into_iter().chain(self.large.into_values())
+    }
 }
 
 #[cfg(test)]
@@ -42,5 +47,6 @@ mod tests {
         for number in numbers {
             assert_eq!(*per_process.of(number), Some(number));
         }
+        assert_eq!(per_process.into_values().flatten().count(), numbers.len());
     }
 }

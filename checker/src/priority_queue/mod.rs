@@ -29,7 +29,7 @@
 //!   certainly inside.
 //!
 //! One sweep decides, from the best class to the worst, with the union of the
-//! intervals so far kept in two union-find structures: O(n log n), of which the
+//! intervals so far kept as bits: O(n log n), of which the
 //! logarithm is that of sorting.
 //!
 //! # Pending operations
@@ -54,13 +54,13 @@ mod free;
 mod order;
 mod search;
 
-use crate::history::{History, HistoryError, Operation, Outcome};
+use crate::history::{History, HistoryError};
 use crate::liveness::{Deadline, STUCK};
 use crate::queue::{Interval, Value, linearize};
-use crate::verdict::{Class, Kind, Summary, Verdict, Violation, count};
+use crate::verdict::{Class, Kind, Verdict, Violation, count};
 
-use extract::Queue;
-use order::{Fault, Spans, What};
+use extract::{Item, Queue};
+use order::{Fault, What};
 use search::{Explained, Proof};
 
 const ORDER: Kind = Kind {
@@ -98,25 +98,24 @@ const WITNESS_LOST: Kind = Kind {
 /// # Errors
 /// When an event is no such operation, or a value is enqueued twice.
 pub fn check(history: &History) -> Result<Verdict, HistoryError> {
-    let (queue, fault) = Queue::of(history)?;
+    let (mut queue, fault) = Queue::of(history)?;
     if let Some(violation) = fault {
         return Ok(Verdict::Violation(violation));
     }
-    let mut spans = Spans::of(&queue);
-    let violation = match search::explain(&queue, &mut spans) {
+    let violation = match search::explain(&mut queue) {
         Explained::Yes(_) => find_stuck(&queue, history),
-        Explained::No(fault, proof) => Some(violation(&queue, &spans, &fault, &proof)),
+        Explained::No(fault, proof) => Some(violation(&queue, &fault, &proof)),
         Explained::Unknown { tried } => {
             let reason = format!(
                 "{} of unknown outcome may have taken values in too many ways: {tried} were tried",
-                count(queue.pending.len() as u64, "dequeue")
+                count(queue.values.pending.len() as u64, "dequeue")
             );
             return Ok(Verdict::Unknown { reason });
         }
     };
     Ok(match violation {
         Some(violation) => Verdict::Violation(violation),
-        None => Verdict::Valid(Summary::of(&queue.operations)),
+        None => Verdict::Valid(queue.values.summary()),
     })
 }
 
@@ -127,36 +126,37 @@ pub fn check(history: &History) -> Result<Verdict, HistoryError> {
 /// # Errors
 /// As [`check`].
 pub fn linearization(history: &History) -> Result<Option<Vec<usize>>, HistoryError> {
-    let (queue, fault) = Queue::of(history)?;
+    let (mut queue, fault) = Queue::of(history)?;
     if fault.is_some() {
         return Ok(None);
     }
-    let Explained::Yes(taken) = search::explain(&queue, &mut Spans::of(&queue)) else {
+    let Explained::Yes(taken) = search::explain(&mut queue) else {
         return Ok(None);
     };
-    let interval = |operation: usize| Interval::of(&queue.operations, operation);
-    let mut values: Vec<Value> = (queue.items.iter())
+    let interval = |invoked: usize| queue.values.interval(invoked);
+    let mut values: Vec<Value> = (queue.values.items.iter())
         .map(|item| Value {
             priority: item.priority,
-            enqueue: interval(item.enqueue),
-            dequeue: item.dequeue.map(interval),
+            enqueue: interval(item.enqueue_invoked()),
+            dequeue: item.dequeue().map(interval),
         })
         .collect();
-    for (dequeue, item) in queue.pending.iter().zip(taken) {
+    for (dequeue, item) in queue.values.pending.iter().zip(taken) {
         if let Some(item) = item {
             values[item].dequeue = Some(interval(*dequeue));
         }
     }
-    let empties: Vec<Interval> = queue.empties.iter().copied().map(interval).collect();
-    Ok(linearize(&values, &empties, queue.ties, queue.events))
+    let empties = queue.values.empties.iter();
+    let empties: Vec<Interval> = empties.map(|empty| interval(empty.invoked())).collect();
+    Ok(linearize(&values, &empties, queue.ties, queue.events()))
 }
 
-fn violation(queue: &Queue<'_>, spans: &Spans, fault: &Fault, proof: &Proof) -> Violation {
+fn violation(queue: &Queue<'_>, fault: &Fault, proof: &Proof) -> Violation {
     let names = |items: &[usize]| {
-        let names: Vec<String> = items.iter().map(|item| queue.show(*item)).collect();
+        let names: Vec<String> = items.iter().map(|item| queue.values.show(*item)).collect();
         crate::queue::list(&names)
     };
-    let lost: Vec<usize> = fault.lost(spans).collect();
+    let lost: Vec<usize> = fault.lost(queue).collect();
     let inside = match fault.cover.as_slice() {
         [] => String::new(),
         [one] => format!("{} was inside all the time", names(&[*one])),
@@ -165,24 +165,27 @@ fn violation(queue: &Queue<'_>, spans: &Spans, fault: &Fault, proof: &Proof) -> 
     let (kinds, mut sentence) = match fault.what {
         What::Worse(item) => (
             [ORDER, ORDER_LOST],
-            format!("{} left although {inside}", queue.show(item)),
+            format!("{} left although {inside}", queue.values.show(item)),
         ),
         What::Overtaken(first, second) => {
             let mut text = format!(
                 "{} was enqueued only after {} was acknowledged, yet left first",
-                queue.show(second),
-                queue.show(first)
+                queue.values.show(second),
+                queue.values.show(first)
             );
             if !inside.is_empty() {
                 text += &format!(": the other could not leave before, because {inside}");
             }
             ([TIE, TIE_LOST], text)
         }
-        What::Empty(operation) => (
+        What::Empty(empty) => (
             [WITNESS, WITNESS_LOST],
             format!(
                 "the dequeue by process {} found the queue empty, but {inside}",
-                queue.operations[operation].process()
+                queue
+                    .values
+                    .operation(queue.values.empties[empty].invoked())
+                    .process()
             ),
         ),
     };
@@ -192,21 +195,17 @@ fn violation(queue: &Queue<'_>, spans: &Spans, fault: &Fault, proof: &Proof) -> 
     let pending = if lost.is_empty() {
         &[][..]
     } else {
-        &queue.pending
+        &queue.values.pending
     };
     if !pending.is_empty() {
         let all = count(pending.len() as u64, "dequeue");
         sentence += &format!(", and the {all} of unknown outcome cannot explain it");
     }
-    let of_items = proof.items.iter().flat_map(|item| {
-        let item = &queue.items[*item];
-        [Some(item.enqueue), item.dequeue].into_iter().flatten()
-    });
-    let witness: Vec<&Operation<'_>> = of_items
-        .chain(pending.iter().copied())
-        .chain(proof.empties.iter().copied())
-        .map(|operation| &queue.operations[operation])
-        .collect();
+    let items = (proof.items.iter()).flat_map(|item| queue.values.items[*item].begun());
+    let empties = proof.empties.iter();
+    let empties = empties.map(|empty| queue.values.empties[*empty].invoked());
+    let begun = items.chain(pending.iter().copied()).chain(empties);
+    let witness = begun.map(|invoked| queue.values.operation(invoked));
     let [kind, kind_lost] = kinds;
     let kind = if lost.is_empty() { kind } else { kind_lost };
     Violation::new(Class::Safety, kind, sentence, witness)
@@ -216,25 +215,21 @@ fn violation(queue: &Queue<'_>, spans: &Spans, fault: &Fault, proof: &Proof) -> 
 /// the queue may have been empty.
 fn find_stuck(queue: &Queue<'_>, history: &History) -> Option<Violation> {
     let deadline = Deadline::of(history)?;
-    let inside: Vec<&extract::Item<'_>> = queue
+    let inside: Vec<&Item> = queue
+        .values
         .items
         .iter()
         .filter(|item| {
-            let left = item
-                .dequeue
-                .is_some_and(|dequeue| queue.operations[dequeue].invoked <= deadline.index);
-            queue.operations[item.enqueue].returned() < deadline.index && !left
+            let left = item.dequeue_invoked() <= deadline.index;
+            item.enqueue_returned() < deadline.index && !left
         })
         .collect();
-    let is_lost = |item: &&&extract::Item<'_>| item.dequeue.is_none();
-    let lost = inside.iter().filter(is_lost).count();
+    let is_lost = |item: &&Item| !item.is_dequeued();
+    let lost = inside.iter().filter(|item| is_lost(item)).count();
     // An open dequeue that took a value should have returned it.
-    let unknown = queue.pending.iter().filter(|operation| {
-        let operation = &queue.operations[**operation];
-        operation.outcome() == Outcome::Info && operation.invoked < deadline.index
-    });
-    let number = inside.len() - lost + lost.saturating_sub(unknown.count());
-    let mut stuck = deadline.overdue(&queue.operations);
+    let unknown = queue.values.ended_before(deadline.index);
+    let number = inside.len() - lost + lost.saturating_sub(unknown);
+    let mut stuck = queue.values.overdue(&deadline);
     stuck.retain(|operation| operation.invoke.f() != "dequeue" || number > 0);
     let (first, others) = stuck.split_first()?;
     let mut sentence = deadline.sentence(first);
@@ -243,9 +238,15 @@ fn find_stuck(queue: &Queue<'_>, history: &History) -> Option<Violation> {
         let verb = if number == 1 { "was" } else { "were" };
         let values = count(number as u64, "acknowledged value");
         sentence += &format!(", although {values} {verb} in the queue");
-        let example = inside.iter().find(|item| item.dequeue.is_some());
-        let example = example.or(inside.last());
-        witness.extend(example.map(|item| &queue.operations[item.enqueue]));
+        // Of values that nobody got, the last ones are the likelier to be inside.
+        let begun = |item: &&&Item| item.enqueue_invoked();
+        let example = inside
+            .iter()
+            .filter(|item| !is_lost(item))
+            .min_by_key(begun);
+        let example = example.or(inside.iter().max_by_key(begun));
+        let begun = example.map(|item| item.enqueue_invoked());
+        witness.extend(begun.map(|invoked| queue.values.operation(invoked)));
     }
     let mut violation = Violation::new(Class::Liveness, STUCK, sentence, witness);
     if !others.is_empty() {

@@ -2,10 +2,9 @@
 //!
 //! Instants are the gaps between events; gap `k` lies right after event `k`.
 
-use super::extract::Queue;
+use super::extract::{Item, Queue};
 use super::free::Free;
-use crate::by_event::by_event;
-use crate::queue::Ties;
+use crate::queue::{Call, Ties};
 
 /// A gap. There are fewer than 2^32: more events do not fit into memory.
 pub(super) type Gap = u32;
@@ -18,12 +17,7 @@ fn gap(event: usize) -> Gap {
 }
 
 /// When a value can have come and gone.
-#[derive(Clone, Copy)]
 struct Span {
-    priority: i64,
-    item: u32,
-    /// The first gap at which it may be inside.
-    enqueue_first: Gap,
     /// The first gap from which on it certainly has been enqueued.
     enqueued: Gap,
     /// The first gap at which it may leave.
@@ -33,8 +27,28 @@ struct Span {
 }
 
 impl Span {
-    fn item(&self) -> usize {
-        self.item as usize
+    fn of(queue: &Queue<'_>, item: &Item) -> Self {
+        let last = (queue.events() - 1).min(item.dequeue_returned() - 1);
+        Self {
+            enqueued: gap(item.enqueue_returned()),
+            leave_first: gap(item.dequeue_invoked().max(item.enqueue_invoked())),
+            leave_last: if item.is_dequeued() { gap(last) } else { NEVER },
+        }
+    }
+
+    /// The gaps at which it certainly is inside: from the first until before the last.
+    fn inside(&self) -> Option<(Gap, Gap)> {
+        (self.enqueued < self.leave_first).then_some((self.enqueued, self.leave_first))
+    }
+
+    /// The first and the last gap at which it can leave, if it can, as far as these are free.
+    fn leaves(&self, free: &Free) -> Option<(Gap, Gap)> {
+        if self.leave_first == NEVER {
+            return Some((NEVER, NEVER));
+        }
+        let first = free.next(self.leave_first)?;
+        let last = free.previous(self.leave_last)?;
+        (first <= last).then_some((first, last))
     }
 }
 
@@ -55,233 +69,139 @@ pub(super) enum What {
     Worse(usize),
     /// The second left before the first, although it came later.
     Overtaken(usize, usize),
-    /// This operation found nothing.
+    /// This dequeue found nothing; the number counts the empties.
     Empty(usize),
 }
 
-/// The values of a history, best first.
-pub(super) struct Spans {
-    /// By priority, then in the order of their acknowledgements.
-    best_first: Vec<Span>,
-    /// Where each value stands there.
-    places: Vec<u32>,
-    /// The values by priority, then in the order of their invocations.
-    by_invocation: Vec<u32>,
-    gaps: Gap,
-    ties: Ties,
+/// Whether there is an order of the operations, and if not, why: of all faults the one that
+/// ends first.
+pub(super) fn find_fault(queue: &Queue<'_>) -> Option<Fault> {
+    let gaps = gap(queue.events());
+    let mut free = Free::new(gaps);
+    let mut first: Option<(Gap, What)> = None;
+    let mut found = |until: Gap, what: What| {
+        if first.is_none_or(|(before, _)| until < before) {
+            first = Some((until, what));
+        }
+    };
+    let mut begin = 0;
+    for class in queue.values.items.chunk_by(|a, b| a.priority == b.priority) {
+        find_in_class(queue, begin, class, &free, &mut found);
+        begin += class.len();
+        for item in class {
+            if let Some((from, until)) = Span::of(queue, item).inside() {
+                free.cover(from, until.min(gaps));
+            }
+        }
+    }
+    for (index, empty) in queue.values.empties.iter().enumerate() {
+        let (first, last) = gaps_of(*empty);
+        if free.next(first).is_none_or(|next| next > last) {
+            found(last, What::Empty(index));
+        }
+    }
+    first.map(|(_, what)| explained(what, queue))
 }
 
-impl Spans {
-    pub(super) fn of(queue: &Queue<'_>) -> Self {
-        let span = |(number, item): (u32, &super::extract::Item<'_>)| {
-            let enqueue = &queue.operations[item.enqueue];
-            let dequeue = item.dequeue.map(|dequeue| &queue.operations[dequeue]);
-            Span {
-                priority: item.priority,
-                item: number,
-                enqueue_first: gap(enqueue.invoked),
-                enqueued: gap(enqueue.returned()),
-                leave_first: dequeue.map_or(NEVER, |d| gap(d.invoked.max(enqueue.invoked))),
-                leave_last: dequeue.map_or(NEVER, |d| gap(d.completed - 1)),
-            }
-        };
-        let returned = queue.items.iter();
-        let returned = returned.map(|item| queue.operations[item.enqueue].returned());
-        let mut in_order = by_event(queue.events, returned.clone());
-        let never = (0..).zip(returned).filter(|(_, at)| *at >= queue.events);
-        in_order.extend(never.map(|(number, _)| number));
-        let spans = in_order.into_iter();
-        let spans = spans.map(|number: u32| span((number, &queue.items[number as usize])));
-        // There are few priorities, so sorting what is in order already takes few steps.
-        let mut best_first: Vec<Span> = spans.collect();
-        best_first.sort_by_key(|span| span.priority);
-        let mut by_invocation: Vec<u32> = (0..).take(queue.items.len()).collect();
-        by_invocation.sort_by_key(|number| queue.items[*number as usize].priority);
-        let mut places = vec![0; best_first.len()];
-        for (place, span) in (0..).zip(&best_first) {
-            places[span.item()] = place;
-        }
-        Self {
-            best_first,
-            places,
-            by_invocation,
-            gaps: gap(queue.events),
-            ties: queue.ties,
-        }
-    }
+/// The first and the last gap at which a dequeue can have found nothing.
+fn gaps_of(empty: Call) -> (Gap, Gap) {
+    (gap(empty.invoked()), gap(empty.returned() - 1))
+}
 
-    fn span(&self, item: usize) -> &Span {
-        &self.best_first[self.places[item] as usize]
+/// What is wrong with values of one priority, in the order of their invocations: they cannot
+/// leave, because `free` are the only gaps at which nothing better is certainly inside, or
+/// they left in another order than they came. `begin` is the index of the first.
+fn find_in_class(
+    queue: &Queue<'_>,
+    begin: usize,
+    class: &[Item],
+    free: &Free,
+    found: &mut impl FnMut(Gap, What),
+) {
+    let mut leaves = Vec::with_capacity(class.len());
+    for (index, item) in (begin..).zip(class) {
+        let span = Span::of(queue, item);
+        leaves.push(span.leaves(free).unwrap_or_else(|| {
+            found(span.leave_last, What::Worse(index));
+            (span.leave_first, span.leave_last)
+        }));
     }
-
-    fn span_mut(&mut self, item: usize) -> &mut Span {
-        &mut self.best_first[self.places[item] as usize]
-    }
-
-    /// The same if a dequeue of unknown outcome, invoked at this event, took this
-    /// value.
-    pub(super) fn take(&mut self, item: usize, invoked: usize) {
-        let last = self.gaps - 1;
-        let span = self.span_mut(item);
-        span.leave_first = gap(invoked).max(span.enqueue_first);
-        span.leave_last = last;
-    }
-
-    /// The same if nobody got this value.
-    pub(super) fn put_back(&mut self, item: usize) {
-        let span = self.span_mut(item);
-        (span.leave_first, span.leave_last) = (NEVER, NEVER);
-    }
-
-    /// The first gap at which this value may be inside.
-    pub(super) fn enqueue_first(&self, item: usize) -> Gap {
-        self.span(item).enqueue_first
-    }
-
-    pub(super) fn is_lost(&self, item: usize) -> bool {
-        self.span(item).leave_first == NEVER
-    }
-
-    /// Whether there is an order of the operations, and if not, why: of all
-    /// faults the one that ends first.
-    pub(super) fn find_fault(&self, queue: &Queue<'_>) -> Option<Fault> {
-        let mut free = Free::new(self.gaps);
-        let mut first: Option<(Gap, What)> = None;
-        let mut found = |until: Gap, what: What| {
-            if first.is_none_or(|(before, _)| until < before) {
-                first = Some((until, what));
-            }
-        };
-        let classes = self.best_first.chunk_by(|a, b| a.priority == b.priority);
-        let mut begin = 0;
-        for class in classes {
-            self.find_in_class(class, begin, &free, &mut found);
-            begin += class.len();
-            for span in class {
-                if span.enqueued < span.leave_first && span.enqueued != NEVER {
-                    free.cover(span.enqueued, span.leave_first.min(self.gaps));
-                }
-            }
-        }
-        for empty in &queue.empties {
-            let operation = &queue.operations[*empty];
-            let (first, last) = (gap(operation.invoked), gap(operation.completed - 1));
-            if free.next(first).is_none_or(|next| next > last) {
-                found(last, What::Empty(*empty));
-            }
-        }
-        first.map(|(_, what)| self.explained(what, queue))
-    }
-
-    /// `begin` is where the class begins; `free` are the gaps at which nothing better is
-    /// certainly inside.
-    fn find_in_class(
-        &self,
-        class: &[Span],
-        begin: usize,
-        free: &Free,
-        found: &mut impl FnMut(Gap, What),
-    ) {
-        // When each value can leave: only while nothing better is inside.
-        let mut leaves = Vec::with_capacity(class.len());
-        for span in class {
-            if span.leave_first == NEVER {
-                leaves.push((NEVER, NEVER));
-                continue;
-            }
-            let first = free.next(span.leave_first);
-            match (first, free.previous(span.leave_last)) {
-                (Some(first), Some(last)) if first <= last => leaves.push((first, last)),
-                _ => {
-                    found(span.leave_last, What::Worse(span.item()));
-                    leaves.push((span.leave_first, span.leave_last));
-                }
-            }
-        }
-        if self.ties == Ties::Fifo {
-            let invoked = &self.by_invocation[begin..begin + class.len()];
-            let invoked = invoked.iter();
-            let invoked = invoked.map(|item| self.places[*item as usize] as usize - begin);
-            find_overtaken(class, &leaves, invoked, found);
-        }
-    }
-
-    fn explained(&self, what: What, queue: &Queue<'_>) -> Fault {
-        let (window, better_than) = match what {
-            What::Worse(item) => {
-                let span = self.span(item);
-                ((span.leave_first, span.leave_last), span.priority)
-            }
-            What::Overtaken(first, second) => (
-                (self.span(first).leave_first, self.span(second).leave_last),
-                self.span(first).priority,
-            ),
-            What::Empty(operation) => {
-                let operation = &queue.operations[operation];
-                (
-                    (gap(operation.invoked), gap(operation.completed - 1)),
-                    i64::MAX,
-                )
-            }
-        };
-        let is_empty = matches!(what, What::Empty(_));
-        Fault {
-            what,
-            window,
-            cover: self.cover(window, |priority| is_empty || priority < better_than),
-        }
-    }
-
-    /// The fewest values of which one is inside at each gap of the window.
-    fn cover(&self, window: (Gap, Gap), counts: impl Fn(i64) -> bool) -> Vec<usize> {
-        let spans = self.best_first.iter();
-        let counted = spans.filter(|span| counts(span.priority));
-        let mut inside: Vec<(Gap, Gap, usize)> = counted
-            .map(|span| (span.enqueued, span.leave_first, span.item()))
-            .filter(|(from, until, _)| from < until && *from <= window.1 && *until > window.0)
-            .collect();
-        inside.sort_unstable();
-        let mut cover = Vec::new();
-        let mut inside = inside.into_iter().peekable();
-        let (mut gap, mut best) = (window.0, (0, 0));
-        while gap <= window.1 {
-            while let Some((_, until, item)) = inside.next_if(|(from, ..)| *from <= gap) {
-                best = best.max((until, item));
-            }
-            if best.0 <= gap {
-                // Not covered: the fault needs no cover here.
-                break;
-            }
-            cover.push(best.1);
-            gap = best.0;
-        }
-        cover
+    if queue.ties == Ties::Fifo {
+        find_overtaken(class, &leaves, |first, second| {
+            let last = Span::of(queue, &class[second]).leave_last;
+            found(last, What::Overtaken(begin + first, begin + second));
+        });
     }
 }
 
 /// Values of one class that left in another order than they came. `leaves` are the first and
-/// the last gap at which each can leave; `invoked` are their places in the order of their
-/// invocations.
-fn find_overtaken(
-    class: &[Span],
-    leaves: &[(Gap, Gap)],
-    invoked: impl Iterator<Item = usize>,
-    found: &mut impl FnMut(Gap, What),
-) {
-    // Of those that were acknowledged before, the one that leaves last. The class is in
-    // the order of acknowledgements.
-    let mut acknowledged = 0;
-    let mut latest: Option<(Gap, usize)> = None;
-    for index in invoked {
-        let enqueue_first = class[index].enqueue_first;
-        while acknowledged < class.len() && class[acknowledged].enqueued < enqueue_first {
-            latest = latest.max(Some((leaves[acknowledged].0, acknowledged)));
-            acknowledged += 1;
+/// the last gap at which each can leave.
+fn find_overtaken(class: &[Item], leaves: &[(Gap, Gap)], mut found: impl FnMut(usize, usize)) {
+    let enqueued = class.iter().map(|item| gap(item.enqueue_returned()));
+    let mut acknowledged: Vec<(Gap, u32)> = enqueued.zip(0..).collect();
+    acknowledged.sort_unstable();
+    let mut acknowledged = acknowledged.into_iter().peekable();
+    // Of those that were acknowledged before, the one that leaves last.
+    let mut latest = (0, 0);
+    for (index, item) in class.iter().enumerate() {
+        let invoked = gap(item.enqueue_invoked());
+        while let Some((_, before)) = acknowledged.next_if(|(enqueued, _)| *enqueued < invoked) {
+            let before = before as usize;
+            if leaves[before].0 >= latest.0 {
+                latest = (leaves[before].0, before);
+            }
         }
-        let last = leaves[index].1;
-        if let Some((_, before)) = latest.filter(|(first, _)| *first > last) {
-            let overtaken = What::Overtaken(class[before].item(), class[index].item());
-            found(class[index].leave_last, overtaken);
+        if latest.0 > leaves[index].1 {
+            found(latest.1, index);
         }
     }
+}
+
+fn explained(what: What, queue: &Queue<'_>) -> Fault {
+    let span = |item: usize| Span::of(queue, &queue.values.items[item]);
+    let (window, better_than) = match what {
+        What::Worse(item) => {
+            let window = (span(item).leave_first, span(item).leave_last);
+            (window, Some(queue.values.items[item].priority))
+        }
+        What::Overtaken(first, second) => {
+            let window = (span(first).leave_first, span(second).leave_last);
+            (window, Some(queue.values.items[first].priority))
+        }
+        What::Empty(empty) => (gaps_of(queue.values.empties[empty]), None),
+    };
+    let counts = |item: &Item| better_than.is_none_or(|than| item.priority < than);
+    Fault {
+        what,
+        window,
+        cover: cover(queue, window, counts),
+    }
+}
+
+/// The fewest values of which one is inside at each gap of the window.
+fn cover(queue: &Queue<'_>, window: (Gap, Gap), counts: impl Fn(&Item) -> bool) -> Vec<usize> {
+    let counted = queue.values.items.iter().enumerate();
+    let counted = counted.filter(|(_, item)| counts(item));
+    let mut inside: Vec<(Gap, Gap, usize)> = counted
+        .filter_map(|(index, item)| {
+            let (from, until) = Span::of(queue, item).inside()?;
+            (from <= window.1 && until > window.0).then_some((from, until, index))
+        })
+        .collect();
+    inside.sort_unstable();
+    let mut cover = Vec::new();
+    let mut inside = inside.into_iter().peekable();
+    let (mut gap, mut best) = (window.0, (0, 0));
+    while gap <= window.1 {
+        while let Some((_, until, item)) = inside.next_if(|(from, ..)| *from <= gap) {
+            best = best.max((until, item));
+        }
+        if best.0 <= gap {
+            // Not covered: the fault needs no cover here.
+            break;
+        }
+        cover.push(best.1);
+        gap = best.0;
+    }
+    cover
 }

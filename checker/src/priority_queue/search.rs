@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::extract::Queue;
-use super::order::{Fault, Gap, NEVER, Spans, What};
+use super::order::{Fault, Gap, NEVER, What, find_fault};
 
 /// How many events may be looked at in all, before the search is given up.
 const BUDGET: usize = 200_000_000;
@@ -24,7 +24,7 @@ pub(super) enum Explained {
 #[derive(Default)]
 pub(super) struct Proof {
     pub(super) items: BTreeSet<usize>,
-    /// Operations that found nothing.
+    /// Dequeues that found nothing.
     pub(super) empties: BTreeSet<usize>,
 }
 
@@ -34,14 +34,14 @@ impl Proof {
         match fault.what {
             What::Worse(item) => self.items.extend([item]),
             What::Overtaken(first, second) => self.items.extend([first, second]),
-            What::Empty(operation) => self.empties.extend([operation]),
+            What::Empty(empty) => self.empties.extend([empty]),
         }
     }
 }
 
 impl Fault {
     /// The values without which the fault may go away, and that nobody got.
-    pub(super) fn lost(&self, spans: &Spans) -> impl Iterator<Item = usize> {
+    pub(super) fn lost(&self, queue: &Queue<'_>) -> impl Iterator<Item = usize> {
         let overtaken = match self.what {
             What::Overtaken(first, _) => Some(first),
             _ => None,
@@ -50,13 +50,13 @@ impl Fault {
             .iter()
             .copied()
             .chain(overtaken)
-            .filter(|item| spans.is_lost(*item))
+            .filter(|item| !queue.values.items[*item].is_dequeued())
     }
 }
 
 struct Search<'q, 'h> {
-    queue: &'q Queue<'h>,
-    spans: &'q mut Spans,
+    /// In which the values are taken, and put back afterwards.
+    queue: &'q mut Queue<'h>,
     /// Which value each of the dequeues took, so far.
     taken: Vec<Option<usize>>,
     seen: BTreeSet<Vec<Option<usize>>>,
@@ -65,17 +65,16 @@ struct Search<'q, 'h> {
 }
 
 /// Whether the dequeues of unknown outcome can explain the history.
-pub(super) fn explain(queue: &Queue<'_>, spans: &mut Spans) -> Explained {
-    let Some(fault) = spans.find_fault(queue) else {
+pub(super) fn explain(queue: &mut Queue<'_>) -> Explained {
+    let Some(fault) = find_fault(queue) else {
         return Explained::Yes(Vec::new());
     };
     let mut search = Search {
-        queue,
-        taken: vec![None; queue.pending.len()],
+        taken: vec![None; queue.values.pending.len()],
         seen: BTreeSet::new(),
         tried: 1,
         proof: Proof::default(),
-        spans,
+        queue,
     };
     match search.repair(&fault) {
         Some(true) => Explained::Yes(search.taken),
@@ -91,34 +90,27 @@ impl Search<'_, '_> {
     /// `None` when the budget is spent.
     fn repair(&mut self, fault: &Fault) -> Option<bool> {
         self.proof.add(fault);
-        let lost: Vec<usize> = fault.lost(self.spans).collect();
+        let lost: Vec<usize> = fault.lost(self.queue).collect();
         // Taken later than this, a value would still be in the way.
-        let until = match fault.what {
-            What::Overtaken(_, second) => self.queue.items[second]
-                .dequeue
-                .map_or(fault.window.1 as usize, |d| {
-                    self.queue.operations[d].completed
-                }),
-            _ => fault.window.1 as usize,
-        };
+        let until = fault.window.1 as usize;
         for item in lost {
             for index in self.likely_first(item, fault.window.0) {
-                let invoked = self.queue.operations[self.queue.pending[index]].invoked;
+                let invoked = self.queue.values.pending[index];
                 if self.taken[index].is_some() || invoked > until {
                     continue;
                 }
                 self.taken[index] = Some(item);
                 if self.seen.insert(self.taken.clone()) {
-                    if self.tried * (self.queue.events + 1) > BUDGET {
+                    if self.tried * (self.queue.events() + 1) > BUDGET {
                         return None;
                     }
                     self.tried += 1;
-                    self.spans.take(item, invoked);
-                    let explained = match self.spans.find_fault(self.queue) {
+                    self.queue.values.items[item].take(invoked, None);
+                    let explained = match find_fault(self.queue) {
                         None => Some(true),
                         Some(next) => self.repair(&next),
                     };
-                    self.spans.put_back(item);
+                    self.queue.values.items[item].put_back();
                     match explained {
                         Some(false) => {}
                         done => return done,
@@ -133,14 +125,14 @@ impl Search<'_, '_> {
     /// The dequeues of unknown outcome, those first that explain most and are of
     /// least use for anything else.
     fn likely_first(&self, item: usize, window_first: Gap) -> Vec<usize> {
-        let needed = self.spans.enqueue_first(item);
+        let needed = self.queue.values.items[item].enqueue_invoked();
         let needed = match window_first {
             NEVER => needed,
-            first => needed.max(first),
-        } as usize;
+            first => needed.max(first as usize),
+        };
         let mut order: Vec<usize> = (0..self.taken.len()).collect();
         order.sort_by_key(|index| {
-            let invoked = self.queue.operations[self.queue.pending[*index]].invoked;
+            let invoked = self.queue.values.pending[*index];
             (invoked > needed, invoked.abs_diff(needed))
         });
         order

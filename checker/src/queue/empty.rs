@@ -25,9 +25,9 @@ pub(super) struct WrongEmpty {
 
 impl WrongEmpty {
     /// Goes on by an event; the number of the dequeue, if it ends here.
-    pub(super) fn step(&mut self, queue: &Queue<'_>, index: usize, role: Role) -> Option<u32> {
+    pub(super) fn step(&mut self, queue: &Queue<'_>, index: usize, role: Role) -> Option<usize> {
         if let Role::EmptyReturned(empty) = role {
-            let invoked = queue.operations[queue.empties[empty as usize]].invoked;
+            let invoked = queue.values.empties[empty].invoked();
             if self.last_empty_gap.is_none_or(|gap| gap < invoked) {
                 return Some(empty);
             }
@@ -54,13 +54,13 @@ struct State {
 impl State {
     fn step(&mut self, queue: &Queue<'_>, index: usize, role: Role) {
         match role {
-            Role::EnqueueReturned(item) if !queue.is_dequeued(item as usize) => {
+            Role::EnqueueReturned(item) if !queue.values.items[item].is_dequeued() => {
                 self.lost += 1;
             }
-            Role::EnqueueReturned(item) if index < queue.dequeue_invoked(item as usize) => {
+            Role::EnqueueReturned(item) if index < queue.values.items[item].dequeue_invoked() => {
                 self.present += 1;
             }
-            Role::DequeueInvoked(item) if queue.enqueue_returned(item as usize) < index => {
+            Role::DequeueInvoked(item) if queue.values.items[item].enqueue_returned() < index => {
                 self.present -= 1;
             }
             Role::PendingDequeueInvoked => self.pending += 1,
@@ -74,7 +74,9 @@ impl State {
 }
 
 pub(super) fn wrong_empty(queue: &Queue<'_>, empty: usize) -> Violation {
-    let operation = &queue.operations[queue.empties[empty]];
+    let operation = queue
+        .values
+        .operation(queue.values.empties[empty].invoked());
     let cover = Cover::of(queue, operation.invoked, operation.completed);
     let lost = first_lost(queue, cover.lost);
     let mut sentence = format!(
@@ -85,12 +87,14 @@ pub(super) fn wrong_empty(queue: &Queue<'_>, empty: usize) -> Violation {
         list(
             &items
                 .iter()
-                .map(|item| queue.show(*item))
+                .map(|item| queue.values.show(*item))
                 .collect::<Vec<_>>(),
         )
     };
     match (cover.present.as_slice(), lost.as_slice()) {
-        ([item], []) => sentence += &format!(", but {} was inside all the time", queue.show(*item)),
+        ([item], []) => {
+            sentence += &format!(", but {} was inside all the time", queue.values.show(*item));
+        }
         (items, []) => {
             sentence += &format!(
                 ", but at each instant of it one of {} was inside",
@@ -100,7 +104,7 @@ pub(super) fn wrong_empty(queue: &Queue<'_>, empty: usize) -> Violation {
         ([], [item]) => {
             sentence += &format!(
                 ", but {} had been acknowledged before, and nobody ever got it",
-                queue.show(*item)
+                queue.values.show(*item)
             );
         }
         ([], items) => {
@@ -126,14 +130,20 @@ pub(super) fn wrong_empty(queue: &Queue<'_>, empty: usize) -> Violation {
     let present = cover
         .present
         .iter()
-        .flat_map(|item| [Some(queue.enqueue(*item)), queue.dequeue(*item)])
+        .flat_map(|item| {
+            [
+                Some(queue.values.enqueue(*item)),
+                queue.values.dequeue(*item),
+            ]
+        })
         .flatten();
-    let lost = lost.iter().map(|item| queue.enqueue(*item));
+    let lost = lost.iter().map(|item| queue.values.enqueue(*item));
     let pending = queue
-        .pending_dequeues
+        .values
+        .pending
         .iter()
         .take(cover.pending)
-        .map(|operation| &queue.operations[*operation]);
+        .map(|invoked| queue.values.operation(*invoked));
     Violation::new(
         Class::Safety,
         kind,
@@ -165,10 +175,10 @@ impl Cover {
         let mut gap = invoked;
         while gap < completed {
             while events <= gap {
-                if let Role::EnqueueReturned(item) = queue.roles[events]
-                    && queue.is_dequeued(item as usize)
+                if let Role::EnqueueReturned(item) = queue.role(events)
+                    && queue.values.items[item].is_dequeued()
                 {
-                    best = best.max((queue.dequeue_invoked(item as usize), item as usize));
+                    best = best.max((queue.values.items[item].dequeue_invoked(), item));
                 }
                 events += 1;
             }
@@ -197,7 +207,7 @@ fn reach_of_lost(queue: &Queue<'_>, invoked: usize, completed: usize) -> Vec<(us
     let mut state = State::default();
     let mut counts = Vec::with_capacity(completed - invoked);
     for index in 0..completed {
-        state.step(queue, index, queue.roles[index]);
+        state.step(queue, index, queue.role(index));
         if index >= invoked {
             counts.push((state.lost, state.pending));
         }

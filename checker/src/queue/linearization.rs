@@ -76,11 +76,12 @@ pub(crate) struct Interval {
 }
 
 impl Interval {
-    pub(crate) fn of(operations: &[Operation<'_>], operation: usize) -> Self {
+    /// That of an operation of this index.
+    pub(crate) fn of(index: usize, operation: &Operation<'_>) -> Self {
         Self {
-            operation,
-            invoked: operations[operation].invoked,
-            returned: operations[operation].returned(),
+            operation: index,
+            invoked: operation.invoked,
+            returned: operation.returned(),
         }
     }
 }

@@ -72,16 +72,21 @@
 
 mod empty;
 mod extract;
+mod item;
 mod linearization;
 mod order;
+mod pass;
+mod values;
 
-use crate::history::{History, HistoryError, Outcome};
+use crate::history::{History, HistoryError};
 use crate::liveness::{Deadline, STUCK};
-use crate::verdict::{Class, Summary, Verdict, Violation, count};
+use crate::verdict::{Class, Verdict, Violation, count};
 
 use extract::Queue;
+pub(crate) use item::Item;
 pub(crate) use linearization::{Interval, Ties, Value, linearize};
 pub(crate) use order::list;
+pub(crate) use values::{Call, Shape, Values};
 
 /// Decides whether the history is that of a FIFO queue.
 ///
@@ -97,7 +102,7 @@ pub fn check(history: &History) -> Result<Verdict, HistoryError> {
         .or_else(|| find_stuck(&queue, history));
     Ok(match violation {
         Some(violation) => Verdict::Violation(violation),
-        None => Verdict::Valid(Summary::of(&queue.operations)),
+        None => Verdict::Valid(queue.values.summary()),
     })
 }
 
@@ -111,20 +116,17 @@ pub fn linearization(history: &History) -> Result<Option<Vec<usize>>, HistoryErr
     if fault.is_some() {
         return Ok(None);
     }
-    let interval = |operation: usize| Interval::of(&queue.operations, operation);
+    let interval = |invoked: usize| queue.values.interval(invoked);
     let taken = queue.taken_in_silence();
-    let values: Vec<Value> = (queue.items.iter().zip(taken))
+    let values: Vec<Value> = (queue.values.items.iter().zip(taken))
         .map(|(item, taken)| Value {
             priority: 0,
-            enqueue: interval(item.enqueue as usize),
-            dequeue: item
-                .dequeue
-                .map(|operation| operation as usize)
-                .or(taken)
-                .map(interval),
+            enqueue: interval(item.enqueue_invoked()),
+            dequeue: item.dequeue().or(taken).map(interval),
         })
         .collect();
-    let empties: Vec<Interval> = queue.empties.iter().copied().map(interval).collect();
+    let empties = queue.values.empties.iter();
+    let empties: Vec<Interval> = empties.map(|empty| interval(empty.invoked())).collect();
     Ok(linearize(
         &values,
         &empties,
@@ -139,7 +141,7 @@ fn find_fault(queue: &Queue<'_>) -> Option<Violation> {
     let mut lost = order::Lost::new(queue);
     let mut wrong_empty = empty::WrongEmpty::default();
     let (mut overtaker, mut empty) = (None, None);
-    for (index, role) in queue.roles.iter().copied().enumerate() {
+    for (index, role) in queue.roles().enumerate() {
         if let Some((first, second)) = overtaken.step(queue, role) {
             return Some(order::overtaken(queue, first, second));
         }
@@ -147,7 +149,7 @@ fn find_fault(queue: &Queue<'_>) -> Option<Violation> {
         empty = empty.or_else(|| wrong_empty.step(queue, index, role));
     }
     let lost = overtaker.map(|overtaker| order::lost_values(queue, overtaker));
-    lost.or_else(|| empty.map(|empty| empty::wrong_empty(queue, empty as usize)))
+    lost.or_else(|| empty.map(|empty| empty::wrong_empty(queue, empty)))
 }
 
 /// An operation that had to finish and did not. A dequeue may wait for as long as
@@ -155,7 +157,7 @@ fn find_fault(queue: &Queue<'_>) -> Option<Violation> {
 fn find_stuck(queue: &Queue<'_>, history: &History) -> Option<Violation> {
     let deadline = Deadline::of(history)?;
     let inside = queue.definitely_inside(deadline.index);
-    let mut stuck = deadline.overdue(&queue.operations);
+    let mut stuck = queue.values.overdue(&deadline);
     stuck.retain(|operation| operation.invoke.f() != "dequeue" || inside.count > 0);
     let (first, others) = stuck.split_first()?;
     let mut sentence = deadline.sentence(first);
@@ -169,7 +171,7 @@ fn find_stuck(queue: &Queue<'_>, history: &History) -> Option<Violation> {
     let example = inside
         .example
         .filter(|_| first.invoke.f() == "dequeue")
-        .map(|item| queue.enqueue(item));
+        .map(|item| queue.values.enqueue(item));
     let witness = std::iter::once(*first).chain(example);
     let mut violation = Violation::new(Class::Liveness, STUCK, sentence, witness);
     if !others.is_empty() {
@@ -195,9 +197,9 @@ impl Queue<'_> {
     /// Of the values that nobody got, those that were acknowledged first are those that must
     /// be gone first, and the pending dequeues that were invoked first can have taken them.
     fn taken_in_silence(&self) -> Vec<Option<usize>> {
-        let lost = order::first_lost(self, self.pending_dequeues.len());
-        let mut taken = vec![None; self.items.len()];
-        for (item, dequeue) in lost.into_iter().zip(&self.pending_dequeues) {
+        let lost = order::first_lost(self, self.values.pending.len());
+        let mut taken = vec![None; self.values.items.len()];
+        for (item, dequeue) in lost.into_iter().zip(&self.values.pending) {
             taken[item] = Some(*dequeue);
         }
         taken
@@ -206,16 +208,12 @@ impl Queue<'_> {
     /// Open dequeues are left out of account: one that took a value should have
     /// returned it, and one that took none should have found it.
     fn definitely_inside(&self, index: usize) -> Inside {
-        let acknowledged = |item: &usize| self.enqueue_returned(*item) < index;
-        let (later, never): (Vec<usize>, Vec<usize>) = (0..self.items.len())
+        let acknowledged = |item: &usize| self.values.items[*item].enqueue_returned() < index;
+        let (later, never): (Vec<usize>, Vec<usize>) = (0..self.values.items.len())
             .filter(acknowledged)
-            .filter(|item| self.dequeue_invoked(*item) > index)
-            .partition(|item| self.items[*item].dequeue.is_some());
-        let is_unknown = |operation: &&usize| {
-            let operation = &self.operations[**operation];
-            operation.outcome() == Outcome::Info && operation.invoked < index
-        };
-        let unknown = self.pending_dequeues.iter().filter(is_unknown).count();
+            .filter(|item| self.values.items[*item].dequeue_invoked() > index)
+            .partition(|item| self.values.items[*item].is_dequeued());
+        let unknown = self.values.ended_before(index);
         let count = later.len() + never.len().saturating_sub(unknown);
         // Of values that nobody got, the last ones are the likelier to be inside.
         Inside {

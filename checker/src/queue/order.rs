@@ -25,14 +25,14 @@ impl Overtaken {
     /// Goes on by an event; the two values, if they show here.
     pub(super) fn step(&mut self, queue: &Queue<'_>, role: Role) -> Option<(usize, usize)> {
         match role {
-            Role::EnqueueReturned(item) if queue.is_dequeued(item as usize) => {
-                let invoked = queue.dequeue_invoked(item as usize);
-                self.latest = self.latest.max(Some((invoked, item as usize)));
+            Role::EnqueueReturned(item) if queue.values.items[item].is_dequeued() => {
+                let invoked = queue.values.items[item].dequeue_invoked();
+                self.latest = self.latest.max(Some((invoked, item)));
             }
             Role::EnqueueInvoked(item) => {
-                let returned = queue.dequeue_returned(item as usize);
+                let returned = queue.values.items[item].dequeue_returned();
                 let first = self.latest.filter(|(invoked, _)| *invoked > returned);
-                return first.map(|(_, first)| (first, item as usize));
+                return first.map(|(_, first)| (first, item));
             }
             _ => {}
         }
@@ -41,13 +41,11 @@ impl Overtaken {
 }
 
 pub(super) fn overtaken(queue: &Queue<'_>, first: usize, second: usize) -> Violation {
-    let (a, b) = (queue.show(first), queue.show(second));
+    let (a, b) = (queue.values.show(first), queue.values.show(second));
     let sentence = format!("{b} was enqueued only after {a} was acknowledged, yet left first");
-    let dequeues = queue
-        .dequeue(first)
-        .into_iter()
-        .chain(queue.dequeue(second));
-    let witness = [queue.enqueue(first), queue.enqueue(second)]
+    let dequeues = [first, second].map(|item| queue.values.dequeue(item));
+    let dequeues = dequeues.into_iter().flatten();
+    let witness = [queue.values.enqueue(first), queue.values.enqueue(second)]
         .into_iter()
         .chain(dequeues);
     Violation::new(Class::Safety, ORDER, sentence, witness)
@@ -80,7 +78,7 @@ impl Lost {
         Self {
             lost: 0,
             pending: 0,
-            lost_before_enqueue: vec![0; queue.items.len()],
+            lost_before_enqueue: vec![0; queue.values.items.len()],
             overtaken: 0,
         }
     }
@@ -93,16 +91,18 @@ impl Lost {
         role: Role,
     ) -> Option<Overtaker> {
         match role {
-            Role::EnqueueReturned(item) if !queue.is_dequeued(item as usize) => self.lost += 1,
+            Role::EnqueueReturned(item) if !queue.values.items[item].is_dequeued() => {
+                self.lost += 1;
+            }
             Role::EnqueueInvoked(item) if self.lost > 0 => {
-                self.lost_before_enqueue[item as usize] = self.lost;
+                self.lost_before_enqueue[item] = self.lost;
             }
             Role::PendingDequeueInvoked => self.pending += 1,
             Role::DequeueReturned(item) if self.lost > 0 => {
-                let before = self.lost_before_enqueue[item as usize];
+                let before = self.lost_before_enqueue[item];
                 self.overtaken = self.overtaken.max(before);
                 return (self.overtaken > self.pending).then_some(Overtaker {
-                    item: item as usize,
+                    item,
                     left: index,
                     pending: self.pending as usize,
                 });
@@ -120,12 +120,12 @@ pub(super) fn lost_values(queue: &Queue<'_>, overtaker: Overtaker) -> Violation 
         pending,
     } = overtaker;
     let lost = first_lost(queue, pending + 1);
-    let names: Vec<String> = lost.iter().map(|item| queue.show(*item)).collect();
+    let names: Vec<String> = lost.iter().map(|item| queue.values.show(*item)).collect();
     let were = if lost.len() == 1 { "was" } else { "were" };
     let mut sentence = format!(
         "{} {were} acknowledged before {} was enqueued, which has been dequeued, but nobody ever got {}",
         list(&names),
-        queue.show(overtaker),
+        queue.values.show(overtaker),
         if lost.len() == 1 {
             "the former"
         } else {
@@ -133,24 +133,25 @@ pub(super) fn lost_values(queue: &Queue<'_>, overtaker: Overtaker) -> Violation 
         },
     );
     sentence += &excuse(pending);
-    let enqueues = lost.iter().map(|item| queue.enqueue(*item));
+    let enqueues = lost.iter().map(|item| queue.values.enqueue(*item));
     let unknown = queue
-        .pending_dequeues
+        .values
+        .pending
         .iter()
-        .map(|operation| &queue.operations[*operation]);
+        .map(|invoked| queue.values.operation(*invoked));
     let unknown = unknown.filter(|operation| operation.invoked < index);
     let witness = enqueues
         .chain(unknown)
-        .chain([queue.enqueue(overtaker)])
-        .chain(queue.dequeue(overtaker));
+        .chain([queue.values.enqueue(overtaker)])
+        .chain(queue.values.dequeue(overtaker));
     Violation::new(Class::Safety, LOST, sentence, witness)
 }
 
 /// The first values to be acknowledged of those that nobody got.
 pub(super) fn first_lost(queue: &Queue<'_>, number: usize) -> Vec<usize> {
-    let is_lost = |item: &usize| !queue.is_dequeued(*item);
-    let returned = queue.roles.iter().filter_map(|role| match role {
-        Role::EnqueueReturned(item) => Some(*item as usize),
+    let is_lost = |item: &usize| !queue.values.items[*item].is_dequeued();
+    let returned = queue.roles().filter_map(|role| match role {
+        Role::EnqueueReturned(item) => Some(item),
         _ => None,
     });
     returned.filter(is_lost).take(number).collect()

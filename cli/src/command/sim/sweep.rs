@@ -152,10 +152,7 @@ impl Progress<'_> {
             Ok(report) => self.draw(plan, report)?,
             Err(_) => None,
         };
-        // Who looks for a bug wants to see that, and not what may be one.
-        let is_caught =
-            status >= Status::Liveness || campaign.bug.is_none() || !campaign.is_sweep();
-        if status != Status::Valid && is_caught {
+        if status != Status::Valid {
             self.tell_failure(plan, result)?;
         }
         if let Some(page) = page {
