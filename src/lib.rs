@@ -42,14 +42,16 @@
 //! - **They run where you run them**: on tokio, and unchanged in a simulation
 //!   ([`runtime`]).
 //! - **They log through [`tracing`]**: waits, claims, retries and losses, with
-//!   keys, leases and revisions; values never.
+//!   keys, leases and revisions; values never. With the feature `metrics` they count, too
+//!   ([`telemetry`]).
 //!
 //! # Map
 //!
 //! One recipe, one module: [`queue`], [`priority_queue`], [`reliable_queue`], [`mutex`],
 //! [`rw_lock`], [`election`], [`barrier`], [`double_barrier`], [`cyclic_barrier`], [`stm`],
 //! [`session`]. What they share:
-//! [`error`] (outcomes), [`watch`], [`runtime`] (time, tasks, randomness), and
+//! [`error`] (outcomes), [`watch`], [`runtime`] (time, tasks, randomness),
+//! [`telemetry`] (spans, metrics), and
 //! inside the crate `request` (deadlines), `keys` (names and layouts) and
 //! `dequeue` (consumers that share items). With the feature `transport`,
 //! `transport` connects a client so that a request is one write.
@@ -75,7 +77,7 @@ pub mod runtime;
 pub mod rw_lock;
 pub mod session;
 pub mod stm;
-mod telemetry;
+pub mod telemetry;
 #[cfg(feature = "transport")]
 pub mod transport;
 pub mod watch;

@@ -1,5 +1,24 @@
-//! What recipes tell about themselves: spans and, with the feature `metrics`,
-//! counters and histograms on the [`metrics`](https://docs.rs/metrics) facade.
+//! What recipes tell about themselves: spans of [`tracing`](https://docs.rs/tracing) and, with
+//! the feature `metrics`, counters and histograms on the [`metrics`](https://docs.rs/metrics)
+//! facade. Nothing here is to be called: install a subscriber and a recorder.
+//!
+//! # Spans
+//!
+//! Each operation, its waits included, is a span `etcd_recipe` of the level `DEBUG` with these
+//! fields; those that do not apply, or are not known in the end, are left out:
+//!
+//! | field | what |
+//! |---|---|
+//! | `recipe`, `operation` | what is done: `mutex`, `lock` |
+//! | `name` | the name that the recipe was made with |
+//! | `lease` | the lease of the session, in hexadecimal digits as etcdctl shows it |
+//! | `token` | the fencing token of what is held now; of an election the term |
+//! | `revision` | the revision at which it was done: taken, put, committed, let in |
+//!
+//! Events within it, also of the level `DEBUG`, tell of its steps: it waits in line, somebody
+//! was faster, a watch was opened again.
+//!
+//! # Metrics
 //!
 //! | metric | labels | what |
 //! |---|---|---|
@@ -60,6 +79,8 @@ pub(crate) fn observed_with<T, E>(
             operation = call.operation,
             name = (!call.name.is_empty()).then_some(call.name),
             lease = call.lease.map(|lease| format!("{lease:x}")),
+            token = tracing::field::Empty,
+            revision = tracing::field::Empty,
         );
         let start = runtime::now();
         let result = work.instrument(span).await;
@@ -67,6 +88,17 @@ pub(crate) fn observed_with<T, E>(
         counted(call, result.as_ref().err().map_or("ok", outcome_of), took);
         result
     }
+}
+
+/// Says in the span of the operation at which revision it was done.
+pub(crate) fn done_at(revision: i64) {
+    tracing::Span::current().record("revision", revision);
+}
+
+/// Says in the span of the operation what is held now, and since when that is known.
+pub(crate) fn held(token: i64, revision: i64) {
+    tracing::Span::current().record("token", token);
+    done_at(revision);
 }
 
 /// What an operation that ended with this error counts as.

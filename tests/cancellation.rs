@@ -12,7 +12,7 @@ use std::time::Duration;
 use etcd_client::Client;
 use etcd_recipes::runtime;
 use etcd_recipes::{
-    Barrier, CyclicBarrier, DoubleBarrier, Election, Error, Mutex, PriorityQueue, Queue,
+    Barrier, CyclicBarrier, DoubleBarrier, Election, Error, Locker, Mutex, PriorityQueue, Queue,
     QueueOptions, ReliableQueue, RwLock, Session, Stm, StmError,
 };
 use etcd_sim::plan::{Latency, Plan};
@@ -180,6 +180,66 @@ fn trying_a_lock() {
 }
 
 #[test]
+fn locking_with_a_deadline_by_closure_and_with_a_locker() {
+    let lock: Case = |scene| {
+        let theirs = Mutex::new(&scene.other, "lock").unwrap();
+        let ours = Mutex::new(&scene.session, "lock").unwrap();
+        let locker = Locker::new(&scene.session, "lock").unwrap();
+        Box::pin(async move {
+            let deadline = Duration::from_secs(1);
+            let work = async { ours.lock_timeout(deadline).await?.unlock().await };
+            while_held(async { theirs.lock().await }, work).await?;
+            let work = async {
+                let token = ours.with(async |hold| {
+                    runtime::sleep(Duration::from_millis(20)).await;
+                    hold.fencing_token()
+                });
+                token.await.map(drop)
+            };
+            while_held(async { theirs.lock().await }, work).await?;
+            let work = async {
+                locker.lock().await?;
+                locker.unlock().await
+            };
+            while_held(async { theirs.lock().await }, work).await?;
+            // In vain.
+            let held = theirs.lock().await?;
+            let in_vain = ours.lock_timeout(Duration::from_millis(100)).await;
+            assert!(in_vain.is_err());
+            held.unlock().await
+        })
+    };
+    assert!(dropped_everywhere(lock, lock) >= 15);
+}
+
+#[test]
+fn trying_to_read_and_to_write_under_a_lock() {
+    let attempt: Case = |scene| {
+        let theirs = RwLock::new(&scene.other, "lock").unwrap();
+        let ours = RwLock::new(&scene.session, "lock").unwrap();
+        Box::pin(async move {
+            let held = theirs.read().await?;
+            assert!(ours.try_write().await?.is_none());
+            ours.try_read()
+                .await?
+                .expect("it is shared")
+                .unlock()
+                .await?;
+            let in_vain = ours.write_timeout(Duration::from_millis(100)).await;
+            assert!(in_vain.is_err());
+            held.unlock().await?;
+            let held = theirs.write().await?;
+            assert!(ours.try_read().await?.is_none());
+            let in_vain = ours.read_timeout(Duration::from_millis(100)).await;
+            assert!(in_vain.is_err());
+            held.unlock().await?;
+            ours.try_write().await?.expect("it is free").unlock().await
+        })
+    };
+    assert!(dropped_everywhere(attempt, attempt) >= 12);
+}
+
+#[test]
 fn reading_and_writing_under_a_lock() {
     let read_and_write: Case = |scene| {
         let theirs = RwLock::new(&scene.other, "lock").unwrap();
@@ -213,6 +273,33 @@ fn campaigning_leading_and_resigning() {
         Box::pin(async move { ours.campaign("us again").await?.resign().await })
     };
     assert!(dropped_everywhere(lead, again) >= 6);
+}
+
+/// Who detaches a leadership keeps it for as long as the session lives, also if it is not
+/// taken up again.
+#[test]
+fn observing_asking_who_leads_and_taking_up_a_leadership() {
+    let observe_and_resume: Case = |scene| {
+        let theirs = Election::new(&scene.other, "office").unwrap();
+        let ours = Election::new(&scene.session, "office").unwrap();
+        Box::pin(async move {
+            let (key, term) = theirs.campaign("them").await?.detach();
+            let mut observer = ours.observe();
+            observer.next().await?;
+            assert!(ours.leader().await?.is_some());
+            let resumed = Election::resume(&scene.other, "office", key, term);
+            resumed.await?.resign().await?;
+            observer.next().await.map(drop)
+        })
+    };
+    let after_the_session: Case = |scene| {
+        let ours = Election::new(&scene.session, "office").unwrap();
+        Box::pin(async move {
+            scene.other.close().await?;
+            ours.campaign("us").await?.resign().await
+        })
+    };
+    assert!(dropped_everywhere(observe_and_resume, after_the_session) >= 6);
 }
 
 #[test]
@@ -353,6 +440,40 @@ fn a_claim_of_a_reliable_queue_loses_no_item() {
         })
     };
     assert!(dropped_everywhere(claim_and_acknowledge, claim_the_rest) >= 3);
+}
+
+#[test]
+fn a_batch_of_claims_that_are_given_back_or_acknowledged_in_a_transaction_loses_no_item() {
+    let claim_and_give_back: Case = |scene| {
+        let queue = ReliableQueue::new(&scene.session, "work").unwrap();
+        Box::pin(async move {
+            queue.enqueue_batch(["1", "2", "3"]).await?;
+            let mut claims = queue.claim_batch(2).await?.into_iter();
+            let (first, second) = (claims.next().unwrap(), claims.next().unwrap());
+            first.release().await?;
+            second.acknowledge_with().commit().await.map(drop)
+        })
+    };
+    let claim_the_rest: Case = |scene| {
+        let queue = ReliableQueue::new(&scene.other, "work").unwrap();
+        Box::pin(async move {
+            let enqueued = scene
+                .simulation
+                .member()
+                .with_store(|store| store.events(0).any(|e| e.key().starts_with(b"work")));
+            let mut claimed = Vec::new();
+            while let Some(claim) = queue.try_claim().await? {
+                claimed.push(claim.item.value.clone());
+                claim.acknowledge().await?;
+            }
+            for kept in ["1", "3"] {
+                let is_there = claimed.contains(&kept.as_bytes().to_vec());
+                assert_eq!(is_there, enqueued, "{kept} in {claimed:?}");
+            }
+            Ok(())
+        })
+    };
+    assert!(dropped_everywhere(claim_and_give_back, claim_the_rest) >= 5);
 }
 
 /// A plain dequeue deletes its item before its caller has it: the one item that it

@@ -466,10 +466,15 @@ fn work_under_the_lock_is_cancelled_before_the_lease_can_end() {
             }
             now()
         };
-        let both = futures_util::future::join(mutex.with(work), watch);
+        let with = async {
+            let done = mutex.with(work).await;
+            (done, session.is_alive())
+        };
+        let both = futures_util::future::join(with, watch);
         let both = runtime::timeout(30 * SECOND, both).await;
-        let (done, deleted) = both.expect("the work is cancelled");
+        let ((done, was_alive), deleted) = both.expect("the work is cancelled");
         assert!(done.unwrap_err().is_session_lost());
+        assert!(was_alive, "it is cancelled with a margin");
         let cancelled = cancelled.lock().unwrap().expect("it was cancelled");
         assert!(cancelled < deleted, "{cancelled}, {deleted}");
     });

@@ -109,7 +109,10 @@ impl Connection {
         }
         let name = user.as_ref().map(|(name, _)| name.clone());
         if let Some((name, password)) = user {
-            options = options.with_user(name, password);
+            // Tokens expire while a command waits, a JSON Web Token even while it works.
+            options = options
+                .with_user(name, password)
+                .with_auto_token_refresh(true);
         }
         Ok(Access {
             addresses,

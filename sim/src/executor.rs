@@ -137,6 +137,9 @@ impl Clock {
 
 thread_local! {
     static CLOCK: RefCell<Option<Clock>> = const { RefCell::new(None) };
+    /// The machines of the run.
+    #[cfg(madsim)]
+    static NODES: RefCell<Vec<Node>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Why a run ended without a result.
@@ -222,10 +225,21 @@ where
         runtime.block_on(async move {
             let clock = Clock::Madsim(madsim::time::TimeHandle::current());
             CLOCK.with_borrow_mut(|current| *current = Some(clock));
-            panics::until_panic(body()).await
+            let result = panics::until_panic(body()).await;
+            kill_all_nodes();
+            result
         })
     };
     seeded_thread(seed, run)
+}
+
+/// Drops the tasks of all machines: madsim does so for those that it knows to be killed, and
+/// else leaves alone what waits for ever. Many wait for what they hold themselves, and would
+/// never be freed.
+#[cfg(madsim)]
+fn kill_all_nodes() {
+    let nodes = NODES.take();
+    nodes.iter().for_each(Node::kill);
 }
 
 /// The same for a thread on which no tokio runtime runs: `tokio::select!` draws from
@@ -461,9 +475,14 @@ impl Node {
             }
             Clock::Tokio(_) => Inner::Tokio(tokio_node::TokioNode::new(name)),
         });
-        Node {
+        let node = Node {
             inner: Arc::new(inner),
+        };
+        #[cfg(madsim)]
+        if let Inner::Madsim(_) = &*node.inner {
+            NODES.with_borrow_mut(|nodes| nodes.push(node.clone()));
         }
+        node
     }
 
     /// Starts a task on this machine. On a killed machine it never runs.

@@ -108,8 +108,28 @@ where
 {
     let seed = Stream::Schedule.seed(options.plan.seed);
     executor::block_on(options.executor, seed, move || async move {
-        body(Simulation::start(options)).await
+        let simulation = Simulation::start(options);
+        let _ending = Ending(simulation.clone());
+        body(simulation).await
     })
+}
+
+/// Ends a run when it is dropped: lets go of what holds the run in turn, such as programs that
+/// hold the simulation, and calls on their way that hold the network. Else no run would ever
+/// be freed, and a sweep over many seeds would need ever more memory.
+struct Ending(Simulation);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        // A run that panics may have left anything locked.
+        if !std::thread::panicking() {
+            // Programs may drop what asks the simulation.
+            let programs = std::mem::take(&mut *self.0.processes());
+            drop(programs);
+            self.0.network().close();
+            self.0.cluster().forget_listeners();
+        }
+    }
 }
 
 /// A running simulation. Cheap to clone; clones are the same run.
@@ -563,5 +583,65 @@ impl Future for Budgeted {
         }
         self.polls_left -= 1;
         self.future.as_mut().poll(context).map(Ok)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Weak;
+
+    use super::*;
+    use crate::fault::FaultKind;
+
+    /// A run whose programs hold the simulation, and that ends while one still waits for an
+    /// answer that is late, and another one for events.
+    fn run_to_an_early_end(executor: Executor) -> (Weak<Shared>, Cluster) {
+        let builder = Simulation::builder().executor(executor).members(3);
+        let ended = builder.run(|simulation| async move {
+            simulation.member().listen({
+                let simulation = simulation.clone();
+                move |_| assert!(simulation.now() >= SimTime::ZERO)
+            });
+            for client in 0..2 {
+                let own = simulation.clone();
+                simulation.spawn(client, move |incarnation| {
+                    let own = own.clone();
+                    async move {
+                        let mut etcd = incarnation.connect().await.unwrap();
+                        if client == 0 {
+                            etcd.put("key", "value", None).await.unwrap();
+                        } else {
+                            let mut watch = etcd.watch("key", None).await.unwrap();
+                            while watch.message().await.is_ok() {}
+                        }
+                        drop(own);
+                        executor::sleep(Duration::from_secs(1)).await;
+                    }
+                });
+            }
+            simulation.strike(&FaultKind::HoldRequest {
+                client: 0,
+                by_ms: 60_000,
+            });
+            executor::sleep(Duration::from_millis(100)).await;
+            (
+                Arc::downgrade(&simulation.shared),
+                simulation.cluster().clone(),
+            )
+        });
+        ended.unwrap()
+    }
+
+    #[test]
+    fn nothing_of_a_run_outlives_it() {
+        for executor in [Executor::BEST, Executor::Tokio] {
+            let (shared, cluster) = run_to_an_early_end(executor);
+            assert!(
+                shared.upgrade().is_none(),
+                "the simulation on {}",
+                executor.name()
+            );
+            assert_eq!(cluster.holders(), 1, "the cluster on {}", executor.name());
+        }
     }
 }

@@ -166,7 +166,9 @@ impl Barrier {
     ///
     /// With an [unknown outcome](Error::is_outcome_unknown) the barrier may have
     /// been raised, or may yet be. It is not tried again: if it then stood, nobody
-    /// could tell who had raised it. Other errors mean that it was not.
+    /// could tell who had raised it. Other errors mean that it was not. Dropping the
+    /// future leaves the outcome as unknown; a barrier that must not be left standing is
+    /// held [with a session](Self::hold_with_session).
     pub async fn hold(&self) -> Result<bool, Error> {
         let inner = &*self.inner;
         observed(inner.call("hold", None), async {
@@ -218,7 +220,8 @@ impl Barrier {
     ///
     /// With an [unknown outcome](Error::is_outcome_unknown) it may have been taken
     /// down, or may yet be. It is not tried again, because it would take down what
-    /// somebody raised meanwhile. Other errors mean that it was not.
+    /// somebody raised meanwhile. Other errors mean that it was not. Dropping the future
+    /// leaves the outcome as unknown.
     pub async fn release(&self) -> Result<bool, Error> {
         let inner = &*self.inner;
         observed(inner.call("release", None), async {

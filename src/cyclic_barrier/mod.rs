@@ -23,6 +23,12 @@
 //! A participant that gives up at the very moment at which its round is completed
 //! may have been counted.
 //!
+//! # When answers are lost
+//!
+//! No outcome stays unknown: a participant's key tells whether it has come, and the
+//! generation which rounds are over, so a wait looks and goes on for as long as its session
+//! lives. Dropping its future at any time takes the arrival back, in the background.
+//!
 //! # Keys
 //!
 //! A layout of our own; etcd's Go recipes have no such thing.

@@ -8,6 +8,7 @@ use crate::error::{self, Error};
 use crate::hold::{Claim, Hold};
 use crate::request::revision_of;
 use crate::runtime;
+use crate::telemetry;
 use crate::watch::Reading;
 
 /// For how long a round that is complete may go without saying so before any
@@ -31,6 +32,7 @@ pub(super) async fn enter(inner: &Inner) -> Result<Inside, Error> {
     // What was read may be older than the loss.
     session.check()?;
     tracing::debug!(key = inside.hold.key(), revision = inside.began, "entered");
+    telemetry::held(inside.hold.fencing_token(), inside.began);
     Ok(inside)
 }
 

@@ -9,6 +9,7 @@ use super::{Inner, Inside};
 use crate::error::Error;
 use crate::request::revision_of;
 use crate::runtime;
+use crate::telemetry;
 use crate::watch::View;
 
 const PAUSE: Duration = Duration::from_millis(50);
@@ -22,6 +23,7 @@ async fn go_and_wait(inner: &Inner, inside: Inside) -> Result<(), Error> {
     stay_while_oldest(inner, &inside).await?;
     let (revision, others) = go(inner, inside).await?;
     tracing::debug!(revision, others = others.len(), "left");
+    telemetry::done_at(revision);
     #[cfg(feature = "harness")]
     if inner.leaves_at_once() {
         return Ok(());

@@ -55,7 +55,7 @@ impl Leadership {
     /// Changes the leader's value, if this still is the leader.
     ///
     /// It is sent once. Two proclamations at the same time take effect in either
-    /// order.
+    /// order. Dropping the future leaves the outcome as unknown.
     ///
     /// # Errors
     ///

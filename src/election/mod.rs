@@ -215,6 +215,7 @@ impl Election {
             revision = led_at,
             "leading"
         );
+        telemetry::held(hold.fencing_token(), led_at);
         Ok(self.leadership(hold, led_at, mod_revision))
     }
 

@@ -1,9 +1,8 @@
 //! Leading without holding anything: campaign, work, and begin anew after a loss.
 
-use std::future::poll_fn;
+#[cfg(feature = "harness")]
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use super::{Election, Leadership};
@@ -92,7 +91,7 @@ impl Election {
                     if let Some(output) = done {
                         return Ok(output);
                     }
-                    until_certain(election.session()).await;
+                    election.session().until_certain().await;
                 }
                 Err(error) => {
                     election.check_passing(&error)?;
@@ -168,53 +167,15 @@ async fn wait(pause: &mut Duration) {
     *pause = (*pause * 2).min(LONGEST_PAUSE);
 }
 
-/// Polls the work while the leadership lasts; none when it ended first.
+/// The result of the work, if the leadership lasts until it is done.
 async fn while_leading<T>(leadership: &Leadership, work: impl Future<Output = T>) -> Option<T> {
-    let session = leadership.session();
-    let margin = margin(session.ttl());
-    let mut work = pin!(work);
-    let mut over = pin!(over(leadership, margin));
     #[cfg(feature = "harness")]
     if leadership.election.cancels_late() {
+        let work = pin!(work);
         return super::fault::while_leading_for_too_long(leadership, work).await;
     }
-    poll_fn(|cx| {
-        // Before each poll of the work: if this process stood still, the clock knows
-        // before any timer.
-        if session.remaining() <= margin || over.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(None);
-        }
-        work.as_mut().poll(cx).map(Some)
-    })
-    .await
-}
-
-/// How long before the lease can end the work is dropped.
-fn margin(ttl: Duration) -> Duration {
-    (ttl / 10).min(Duration::from_secs(1))
-}
-
-/// Waits until a lease that is about to end has been extended or is lost.
-async fn until_certain(session: &Session) {
-    const LOOK: Duration = Duration::from_millis(20);
-    while session.is_alive() && session.remaining() <= margin(session.ttl()) {
-        runtime::race(session.lost(), runtime::sleep(LOOK)).await;
-    }
-}
-
-/// Waits until the lease is about to end, or the key is gone.
-async fn over(leadership: &Leadership, margin: Duration) {
-    let about_to_end = async {
-        let session = leadership.session();
-        loop {
-            let left = session.remaining().saturating_sub(margin);
-            if left.is_zero() {
-                return;
-            }
-            runtime::race(session.lost(), runtime::sleep(left)).await;
-        }
-    };
-    runtime::race(about_to_end, key_gone(leadership)).await;
+    let session = leadership.session();
+    session.while_certain(key_gone(leadership), work).await
 }
 
 async fn key_gone(leadership: &Leadership) {

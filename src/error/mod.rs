@@ -142,6 +142,11 @@ impl Error {
         self.0.cause_text_contains("etcdserver: permission denied")
     }
 
+    /// Whether etcd did not accept the client's token.
+    pub(crate) fn is_token_expired(&self) -> bool {
+        self.0.is_token_expired()
+    }
+
     /// What was tried, for example `enqueue into`.
     pub fn operation(&self) -> &'static str {
         self.0.operation

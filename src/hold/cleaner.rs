@@ -191,6 +191,7 @@ impl Desk {
     async fn mark(&self, void: &str) {
         let leased = PutOptions::new().with_lease(self.session.lease());
         let txn = Txn::new().and_then([TxnOp::put(void, "", Some(leased))]);
+        let mut refusals = Refusals::default();
         loop {
             let why = Purpose {
                 operation: "clean up",
@@ -198,7 +199,7 @@ impl Desk {
             };
             match self.requests.write(why, txn.clone()).await {
                 Ok(_) => return,
-                Err(error) if self.gives_up(&error) => return,
+                Err(error) if refusals.are_final(&error) => return,
                 Err(_) => self.pause().await,
             }
         }
@@ -207,6 +208,7 @@ impl Desk {
     /// Deletes the key if it belongs to the session.
     async fn delete_own(&self, key: &str) {
         let own = |kv: &KeyValue| kv.lease() == self.session.lease();
+        let mut refusals = Refusals::default();
         loop {
             let why = Purpose {
                 operation: "clean up",
@@ -220,13 +222,14 @@ impl Desk {
                     }
                     return;
                 }
-                Err(error) if self.gives_up(&error) => return,
+                Err(error) if refusals.are_final(&error) => return,
                 Err(_) => self.pause().await,
             }
         }
     }
 
     async fn delete(&self, key: &str, create_revision: i64) {
+        let mut refusals = Refusals::default();
         loop {
             let why = Purpose {
                 operation: "clean up",
@@ -242,21 +245,36 @@ impl Desk {
                     tracing::debug!(key, create_revision, deleted, "cleaned up");
                     return;
                 }
-                Err(error) if self.gives_up(&error) => return,
+                Err(error) if refusals.are_final(&error) => return,
                 Err(_) => self.pause().await,
             }
         }
     }
 
-    fn gives_up(&self, error: &Error) -> bool {
-        let hopeless = error.is_permission_denied();
-        if hopeless {
-            tracing::warn!(%error, "a key stays until its lease ends");
-        }
-        hopeless
-    }
-
     async fn pause(&self) {
         runtime::sleep(runtime::jittered(Duration::from_millis(200))).await;
+    }
+}
+
+/// How often etcd may refuse the token of a client before it is believed that it always will:
+/// a token that was just renewed may not have got about yet, and a client that does not renew
+/// it never has another one. Whoever waits for the key's turn waits for as long.
+const TOKEN_REFUSALS_MAX: u32 = 10;
+
+/// What etcd has refused so far.
+#[derive(Default)]
+struct Refusals {
+    of_token: u32,
+}
+
+impl Refusals {
+    /// Whether it makes no sense to go on after this error.
+    fn are_final(&mut self, error: &Error) -> bool {
+        self.of_token += u32::from(error.is_token_expired());
+        let are_final = error.is_permission_denied() || self.of_token >= TOKEN_REFUSALS_MAX;
+        if are_final {
+            tracing::warn!(%error, "a key stays until its lease ends");
+        }
+        are_final
     }
 }

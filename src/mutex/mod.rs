@@ -40,19 +40,24 @@ pub use self::locker::Locker;
 /// is to let the write be refused.
 ///
 /// The holder of the following run writes without a guard, and the simulation
-/// stops it for a while (`etcd-recipes sim --bug mutex-unfenced`, shortened):
+/// stops it for a while (`etcd-recipes sim --bug mutex-unfenced`):
 ///
 /// ```text
-/// mutex with mutex-unfenced, seed 28: safety violation: stale-write
-///   (a write without a guard happened after the lock had gone to somebody else)
-///   process 1, which held `lock` with token 32, overwrote what process 0 had written
-///   while it held the lock with token 47: the lease of the first holder had expired at
-///   revision 37, so the lock was rightly given away; a write that compares the create
+/// mutex with mutex-unfenced, seed 76: safety violation: stale-write (a write without a
+///   guard happened after the lock had gone to somebody else)
+///   process 3, which held `lock2` with token 19, overwrote what process 0 had written
+///   while it held the lock with token 37: the lease of the first holder had expired at
+///   revision 38, so the lock was rightly given away; a write that compares the create
 ///   revision of the lock's key with the token would have been refused
-///   0.507118 s - 0.611554 s  process 1  lock -> ok 32 @36
-///   3.677488 s - 3.698406 s  process 0  lock -> ok 47 @48
-///   3.762281 s - 3.772349 s  process 0  write {"token":47,"guarded":false} -> ok @51
-///   4.562000 s - 4.566714 s  process 1  write {"token":32,"guarded":false} -> ok @54
+///   the operations that prove it:
+///     lines 35-36  0.259627 s - 0.259627 s  process 1 (client 1)
+///       lock {"lock":"lock2"} -> ok 19 @19
+///     lines 80-82  3.106922 s - 4.093000 s  process 0 (client 0)
+///       lock {"lock":"lock2"} -> ok 37 @38
+///     lines 83-84  4.095840 s - 4.095841 s  process 0 (client 0)
+///       write {"lock":"lock2","token":37,"guarded":false} -> ok true @39
+///     lines 134-135  6.475836 s - 6.475836 s  process 3 (client 1)
+///       write {"lock":"lock2","token":19,"guarded":false} -> ok true @64
 /// ```
 ///
 /// With a guard the same run is valid, because etcd refuses the last write:
@@ -218,10 +223,14 @@ impl Mutex {
 
     /// Runs `work` while the lock is held, and unlocks.
     ///
-    /// The work is cancelled (its future is dropped) as soon as the session is
-    /// lost, which is before the lease can end, as long as both clocks run at the
+    /// The work is cancelled (its future is dropped) a tenth of the session's time to live,
+    /// and at most a second, before the lease can end, as long as both clocks run at the
     /// same rate. That is no fence either: a process that stands still cancels
     /// nothing. Use the hold's [`txn`](Hold::txn) for what must not go wrong.
+    ///
+    /// Dropping the future at any time drops the work, and gives the lock back in the
+    /// background. To take a new session and begin again is left to the caller, because the
+    /// work can be run only once; [`Election::run`](crate::Election::run) does that.
     ///
     /// ```no_run
     /// # async fn example(session: etcd_recipes::Session) -> Result<(), etcd_recipes::Error> {
@@ -240,16 +249,19 @@ impl Mutex {
     /// # Errors
     ///
     /// As [`lock`](Self::lock): the work was not begun. [Session
-    /// lost](Error::is_session_lost) also when it was cancelled. [Not
+    /// lost](Error::is_session_lost) also when it was cancelled, even if the lease is
+    /// extended at the last moment. [Not
     /// held](Error::is_not_held) when the unlock finds that the key was gone
     /// before the work was done; its result is then dropped. Any other failure of
     /// the unlock is left to the background.
     pub async fn with<T>(&self, work: impl AsyncFnOnce(&Hold) -> T) -> Result<T, Error> {
-        let guard = self.lock().await?;
-        let session = self.session();
-        let done = session
-            .while_alive(async { Ok(work(&guard).await) })
-            .await?;
+        let (session, guard) = (self.session(), self.lock().await?);
+        session.until_certain().await;
+        let done = session.while_certain(std::future::pending(), work(&guard));
+        let Some(done) = done.await else {
+            let reason = "its lease was about to end";
+            return Err(Error::session_lost(session.lease_id(), reason));
+        };
         match guard.unlock().await {
             Err(error) if error.is_not_held() => Err(error),
             Ok(()) | Err(_) => Ok(done),
@@ -297,6 +309,7 @@ impl Mutex {
             revision,
             "locked"
         );
+        telemetry::held(hold.fencing_token(), revision);
         MutexGuard {
             hold,
             revision,

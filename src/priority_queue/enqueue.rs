@@ -27,6 +27,7 @@ use crate::error::Error;
 use crate::keys::Name;
 use crate::request::{Purpose, revision_of};
 use crate::runtime;
+use crate::telemetry;
 
 /// How far behind the expected number to try, one after the other in one
 /// transaction, in microseconds (see [`Positions`]).
@@ -156,6 +157,7 @@ impl Inner {
                     self.positions.lock().saw(priority, sequence + 1, sent);
                     let key = item_key(&self.name, priority, sequence);
                     tracing::debug!(key, revision, "enqueued");
+                    telemetry::done_at(revision);
                     return Ok(Enqueued { key, revision });
                 }
                 Attempt::Behind { next } => {

@@ -10,6 +10,7 @@ use crate::dequeue::first_present::Candidate;
 use crate::error::Error;
 use crate::request::{Purpose, revision_of};
 use crate::runtime;
+use crate::telemetry;
 use crate::watch::Wake;
 
 /// Where others take items too, each claim that failed on the way to one counts for so many
@@ -125,6 +126,7 @@ impl Inner {
                 self.known.passed(&taken.key, revision);
                 self.tries.took(index);
                 tracing::debug!(key = taken.key, revision, tried = index + 1, "dequeued");
+                telemetry::done_at(revision);
                 let item = self.item(taken, value, revision);
                 Ok(Tried::Taken { item, index })
             }

@@ -319,6 +319,7 @@ impl Inner {
             if answer.succeeded() {
                 let revision = revision_of(answer.header());
                 tracing::debug!(key, revision, "enqueued");
+                telemetry::done_at(revision);
                 return Ok(Enqueued { key, revision });
             }
             tracing::debug!(key, "the key is taken; another one is drawn");

@@ -10,6 +10,7 @@ use crate::dequeue::first_present::{self, CANDIDATES_MAX, Candidate};
 use crate::error::Error;
 use crate::request::{Purpose, revision_of};
 use crate::runtime;
+use crate::telemetry;
 
 /// Whom to ask whether the queue is empty.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -141,6 +142,7 @@ impl Inner {
                     tried = index + 1,
                     "dequeued"
                 );
+                telemetry::done_at(revision);
                 Ok(Ok(Item {
                     value,
                     key: taken.key,

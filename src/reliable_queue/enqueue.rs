@@ -19,6 +19,7 @@ use crate::error::Error;
 use crate::keys::Name;
 use crate::queue::Enqueued;
 use crate::request::{Purpose, revision_of};
+use crate::telemetry;
 
 /// How many values one transaction may carry: etcd allows 128 operations.
 pub(super) const BATCH_MAX: usize = 100;
@@ -99,6 +100,7 @@ impl Inner {
                         revision,
                         "enqueued"
                     );
+                    telemetry::done_at(revision);
                     let enqueued = (first..first + count).map(|number| Enqueued {
                         key: layout::item_key(&self.name, number),
                         revision,

@@ -26,6 +26,7 @@ use crate::error::{self, Error};
 use crate::hold;
 use crate::request::{Purpose, revision_of};
 use crate::runtime;
+use crate::telemetry;
 
 /// How many items one attempt for a single item tries.
 pub(super) const TRIES: usize = 12;
@@ -318,6 +319,7 @@ impl Inner {
     fn claim(self: &Arc<Self>, item: &ReadyItem, value: Vec<u8>, revision: i64) -> Claim {
         let key = layout::claim_key(&self.name, item.number);
         tracing::debug!(key, revision, "claimed");
+        telemetry::done_at(revision);
         Claim {
             item: ReliableItem {
                 value,

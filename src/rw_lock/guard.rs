@@ -64,6 +64,15 @@ macro_rules! guard {
             /// long as the outcome is unknown, and the background goes on if this
             /// fails or is dropped.
             ///
+            /// What was given back cannot be given back again:
+            ///
+            /// ```compile_fail,E0382
+            /// async fn twice(guard: etcd_recipes::RwLockWriteGuard) -> Result<(), etcd_recipes::Error> {
+            ///     guard.unlock().await?;
+            ///     guard.unlock().await
+            /// }
+            /// ```
+            ///
             /// # Errors
             ///
             /// [Not held](Error::is_not_held): the lock was lost before, and

@@ -266,6 +266,7 @@ impl RwLock {
             revision,
             "locked"
         );
+        telemetry::held(hold.fencing_token(), revision);
         Guard {
             hold,
             revision,

@@ -15,6 +15,7 @@ use crate::runtime::{self, Either};
 use crate::telemetry;
 use crate::watch::{Mirror, Watches};
 
+mod certain;
 mod keeper;
 mod lease;
 mod state;
@@ -137,7 +138,8 @@ impl Session {
     /// Grants a lease and keeps it alive.
     ///
     /// The id of the lease is drawn here, not by etcd, so that a grant whose
-    /// answer is lost can be taken back.
+    /// answer is lost can be taken back: then, and when the future is dropped, nothing is
+    /// kept alive, and what may have been granted ends with its time to live.
     ///
     /// # Errors
     ///
@@ -273,7 +275,8 @@ impl Session {
     }
 
     /// Ends the session for all clones: its lease is revoked, and with it all
-    /// keys that are attached to the lease are deleted at one revision.
+    /// keys that are attached to the lease are deleted at one revision. Dropping the
+    /// future ends it too; then the lease may live on for its time to live.
     ///
     /// # Errors
     ///

@@ -23,6 +23,7 @@ use super::transaction::{
 };
 use crate::error::Error;
 use crate::request::{Purpose, Requests, revision_of};
+use crate::telemetry;
 
 /// How a commit ended, if not with an error.
 pub(super) enum Commit {
@@ -57,6 +58,7 @@ pub(super) async fn commit(
     let revision = revision_of(answer.header());
     if answer.succeeded() {
         tracing::debug!(target = name_of(&writes), revision, "committed");
+        telemetry::done_at(revision);
         let written = has_written(&answer).then_some(revision);
         if txn.is_ahead() {
             txn.held_until(written.map_or(revision, |own| own - 1));

@@ -66,6 +66,14 @@ use crate::telemetry::{self, Call};
 /// request, its commit. What commits, or is handed back without a commit, is
 /// compared with etcd all the same.
 ///
+/// # What it does not promise
+///
+/// It is no transaction over several stores: what the closure does elsewhere is not undone,
+/// and happens again with each attempt. A commit whose answer is lost is not sent again, so
+/// its outcome is [unknown](StmError::is_outcome_unknown). There are no reads of ranges, and
+/// no more than 128 keys in all (etcd's `--max-txn-ops`). Dropping the future of a run leaves
+/// everything written or nothing.
+///
 /// ```no_run
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// # let client: etcd_recipes::etcd_client::Client = unimplemented!();

@@ -222,6 +222,8 @@ impl Holder {
             // background finds it.
             let late = self.actor.invoke("hold", With::lease(&session));
             late.unknown("a request that was given up may still arrive");
+            let found = self.actor.invoke("release", With::lease(&session));
+            found.unknown("the background takes down what a late request has raised");
         }
         self.actor.think(self.think_ms).await;
         let Some(held) = held else {

@@ -204,6 +204,25 @@ async fn without_the_setting_the_error_names_it() {
     assert!(text.contains("with_auto_token_refresh"), "{text}");
 }
 
+/// A key that cannot be given back is in nobody's way for longer than its lease, and the next
+/// attempt of the same session is told why, instead of waiting for it.
+#[tokio::test]
+async fn a_lock_whose_unlock_was_refused_for_its_token_does_not_wait_for_ever() {
+    let server = simple_tokens().await;
+    let client = worker(&server, false).await;
+    let session = Session::with_options(&client, short_session())
+        .await
+        .unwrap();
+    let mutex = Mutex::new(&session, "work/lock").unwrap();
+    let guard = mutex.lock().await.unwrap();
+    runtime::sleep(TOKEN_TTL * 2).await;
+    let refused = within(A_MINUTE, guard.unlock()).await.unwrap_err();
+    assert!(refused.is_refused(), "{refused}");
+    let again = within(A_MINUTE, mutex.lock()).await.unwrap_err();
+    let text = again.to_string();
+    assert!(text.contains("with_auto_token_refresh"), "{text}");
+}
+
 #[tokio::test]
 async fn a_wait_without_permission_is_refused() {
     let server = simple_tokens().await;

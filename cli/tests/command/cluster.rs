@@ -15,16 +15,22 @@ pub(crate) struct Etcd {
 impl Etcd {
     /// Starts it and waits until it answers.
     pub(crate) fn start() -> Self {
+        Etcd::start_with(&[])
+    }
+
+    /// The same with these options.
+    pub(crate) fn start_with(options: &[&str]) -> Self {
+        let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
         // Another program can take a port between its choice and its use.
         (0..3)
-            .find_map(|_| Etcd::try_start(&[]))
+            .find_map(|_| Etcd::try_start(&options, false))
             .expect("etcd starts; see its log above")
     }
 
     /// Starts it with a second endpoint, with TLS, which these options are about.
     pub(crate) fn start_secured(tls: &[String]) -> Self {
         (0..3)
-            .find_map(|_| Etcd::try_start(tls))
+            .find_map(|_| Etcd::try_start(tls, true))
             .expect("etcd starts; see its log above")
     }
 
@@ -47,13 +53,14 @@ impl Etcd {
         etcd
     }
 
-    fn try_start(tls: &[String]) -> Option<Self> {
+    fn try_start(options: &[String], is_secured: bool) -> Option<Self> {
         let data = tempfile::tempdir().expect("there is room for a folder");
         let [client, peer, secured] = free_ports();
         let [client, peer] = [client, peer].map(|port| format!("http://127.0.0.1:{port}"));
-        let clients = match tls {
-            [] => client.clone(),
-            _ => format!("{client},https://127.0.0.1:{secured}"),
+        let clients = if is_secured {
+            format!("{client},https://127.0.0.1:{secured}")
+        } else {
+            client.clone()
         };
         let program = std::env::var("ETCD").unwrap_or_else(|_| "etcd".to_owned());
         let child = Command::new(&program)
@@ -62,7 +69,7 @@ impl Etcd {
             .args(["--listen-client-urls", &clients, "--advertise-client-urls", &client])
             .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
             .args(["--initial-cluster", &format!("default={peer}"), "--logger", "zap", "--log-level", "error"])
-            .args(tls)
+            .args(options)
             .stdout(Stdio::null())
             .spawn()
             .unwrap_or_else(|error| {

@@ -36,6 +36,33 @@ fn a_script_runs_to_its_end_with_results_on_standard_output_only() {
 }
 
 #[test]
+fn lines_may_end_as_on_windows_and_what_is_no_text_is_refused() {
+    let (etcd, folder) = (Etcd::start(), Folder::new());
+    let mut command = folder.command();
+    command.args(["shell", "queue", "--name", "jobs"]);
+    command.args(["--endpoints", etcd.endpoint()]);
+    let script = b"push one\r\npush \xff\r\nlen\r\n".to_vec();
+    let ran: crate::support::Ran = command.write_stdin(script).output().unwrap().into();
+    let ran = ran.exits_with(0).notes("not UTF-8");
+    assert!(ran.stdout.ends_with("\n1\n"), "{}", ran.stdout);
+}
+
+#[test]
+fn a_shell_outlives_its_token() {
+    let etcd = Etcd::start_with(&["--auth-token-ttl", "1"]);
+    etcd.with_client(async |mut client| {
+        client.user_add("root", "secret", None).await.unwrap();
+        client.role_add("root").await.unwrap();
+        client.user_grant_role("root", "root").await.unwrap();
+        client.auth_enable().await.unwrap();
+    });
+    let mut shell = Shell::start(&etcd, "lock --name jobs --user root:secret");
+    assert!(shell.answers("lock").starts_with("locked"));
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    assert!(shell.answers("unlock").starts_with("unlocked"));
+}
+
+#[test]
 fn wrong_input_gets_a_sentence_and_the_shell_goes_on() {
     let etcd = Etcd::start();
     let mut shell = Shell::start(&etcd, "queue --name jobs");

@@ -174,6 +174,18 @@ impl Cluster {
         self.at_present(|state, _| state.consensus.leader())
     }
 
+    /// How many hold it.
+    #[cfg(test)]
+    pub(crate) fn holders(&self) -> usize {
+        Arc::strong_count(&self.shared)
+    }
+
+    /// Tells nobody of anything any more.
+    pub(crate) fn forget_listeners(&self) {
+        let forgotten = self.lock().take_listeners();
+        drop(forgotten);
+    }
+
     /// Tells `observer` of everything that happens to the cluster from now on: who
     /// leads, and which leases come and go.
     pub fn observe(&self, observer: ClusterObserver) {

@@ -578,6 +578,11 @@ impl State {
         executed
     }
 
+    /// Those who were told of changes of the store, and who was told of leaders and leases.
+    pub(super) fn take_listeners(&mut self) -> (Vec<Listener>, Option<ClusterObserver>) {
+        (std::mem::take(&mut self.listeners), self.observer.take())
+    }
+
     /// Tells `observer` of what happens to the cluster from now on.
     pub(super) fn observe(&mut self, observer: ClusterObserver) {
         self.observer = Some(observer);

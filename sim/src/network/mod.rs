@@ -210,6 +210,16 @@ impl Network {
         true
     }
 
+    /// The run is over: members hear no more, and calls on their way to them, which hold the
+    /// network, are dropped.
+    pub(crate) fn close(&self) {
+        let members: Vec<_> = {
+            let mut state = self.lock();
+            state.members.iter_mut().map(Option::take).collect()
+        };
+        drop(members);
+    }
+
     /// Waits for a change of who can be connected to. Sees every change since it
     /// was made.
     pub(crate) fn changed(&self) -> Notified<'_> {

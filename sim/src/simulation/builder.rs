@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures_util::future::{Either, select};
 
-use super::{Options, Simulation};
+use super::{Ending, Options, Simulation};
 use crate::bug::EtcdBug;
 use crate::executor::{self, Executor, Panicked, Panics};
 use crate::fault::{ClientId, FaultKind};
@@ -452,6 +452,7 @@ impl Builder {
                 executor::panics_may_be_caught();
             }
             let simulation = Simulation::start(options);
+            let _ending = Ending(simulation.clone());
             let body = pin!(body(simulation.clone()));
             let limit = pin!(executor::sleep(limit));
             match select(body, limit).await {

@@ -12,6 +12,8 @@ use tokio::sync::mpsc;
 #[derive(Debug)]
 pub(super) enum Given {
     Line(String),
+    /// A line that is not UTF-8: what it would do is not what was meant.
+    NoText,
     /// Ctrl-C at the prompt: the line that was begun is forgotten.
     Interrupted,
     /// There is nothing more.
@@ -108,10 +110,18 @@ impl Source {
             Source::Pipe => {
                 let mut line = Vec::new();
                 let read = io::stdin().lock().read_until(b'\n', &mut line)?;
-                // What is no UTF-8 becomes a question mark, not the end.
-                let line = || Given::Line(String::from_utf8_lossy(&line).into_owned());
-                Ok((read > 0).then(line))
+                Ok((read > 0).then(|| without_end(line)))
             }
         }
     }
+}
+
+/// The line without the characters that end it, on any system.
+fn without_end(line: Vec<u8>) -> Given {
+    let Ok(mut line) = String::from_utf8(line) else {
+        return Given::NoText;
+    };
+    let text = line.trim_end_matches(['\r', '\n']).len();
+    line.truncate(text);
+    Given::Line(line)
 }

@@ -191,6 +191,10 @@ async fn read_and_do(
         };
         let line = match given {
             Given::Line(line) => line,
+            Given::NoText => {
+                output::note("the line is not UTF-8 text; nothing was done");
+                continue;
+            }
             Given::Interrupted => continue,
             Given::End => return Ok(()),
         };

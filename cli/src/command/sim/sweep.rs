@@ -152,7 +152,10 @@ impl Progress<'_> {
             Ok(report) => self.draw(plan, report)?,
             Err(_) => None,
         };
-        if status != Status::Valid {
+        // Who looks for a bug wants to see that, and not what may be one.
+        let is_caught =
+            status >= Status::Liveness || campaign.bug.is_none() || !campaign.is_sweep();
+        if status != Status::Valid && is_caught {
             self.tell_failure(plan, result)?;
         }
         if let Some(page) = page {
