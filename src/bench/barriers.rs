@@ -8,6 +8,7 @@ use super::latency::Latency;
 use super::place::{Place, each, since};
 use super::{BenchError, Measured};
 use crate::barrier::Barrier;
+use crate::cyclic_barrier::CyclicBarrier;
 use crate::double_barrier::DoubleBarrier;
 use crate::runtime;
 
@@ -55,6 +56,29 @@ pub(super) async fn barrier(place: Place) -> Result<Measured, BenchError> {
     };
     let measured = place.timed(load.count, rounds).await?;
     Ok(measured.with("release to last wake", &latency))
+}
+
+/// All wait for each other, again and again, at one barrier.
+pub(super) async fn cyclic(place: Place) -> Result<Measured, BenchError> {
+    let load = place.load;
+    let (name, sessions) = (place.name("cyclic"), sessions(&place).await?);
+    let wait = Arc::new(Latency::default());
+    let mut workers = Vec::new();
+    for session in &sessions {
+        let barrier = CyclicBarrier::new(session, name.as_str(), load.workers as usize)?;
+        let wait = Arc::clone(&wait);
+        workers.push(async move {
+            for _ in 0..load.count {
+                let start = runtime::now();
+                barrier.wait().await?;
+                wait.add(since(start));
+            }
+            Ok(())
+        });
+    }
+    let measured = place.timed(load.count, each(workers)).await?;
+    close(sessions).await?;
+    Ok(measured.with("wait", &wait))
 }
 
 /// All enter and all leave, again and again; each round has a key of its own.

@@ -204,8 +204,13 @@ async fn measure<C: Contender>(
 
 /// A session for each worker.
 pub(super) async fn sessions(place: &Place) -> Result<Vec<Session>, BenchError> {
+    some_sessions(place, place.load.workers).await
+}
+
+/// So many sessions, each on a connection of its own.
+pub(super) async fn some_sessions(place: &Place, n: u32) -> Result<Vec<Session>, BenchError> {
     let mut sessions = Vec::new();
-    for client in place.clients(place.load.workers).await? {
+    for client in place.clients(n).await? {
         let options = SessionOptions::new().ttl(TTL);
         sessions.push(Session::with_options(&client, options).await?);
     }

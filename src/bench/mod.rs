@@ -134,6 +134,15 @@ const ALL: &[Benchmark] = &[
         run: |place| Box::pin(queues::priority(place)),
     },
     Benchmark {
+        name: "reliable-queue",
+        about: "the same with a queue whose items are claimed and acknowledged",
+        unit: "items",
+        figure: Figure::PerSecond,
+        has_go: false,
+        loads: &[load(1, 1, 1_000), load(10, 10, 1_000)],
+        run: |place| Box::pin(queues::reliable(place)),
+    },
+    Benchmark {
         name: "mutex",
         about: "workers that lock and unlock one mutex all the time",
         unit: "acquisitions",
@@ -177,6 +186,15 @@ const ALL: &[Benchmark] = &[
         has_go: true,
         loads: &[load(1, 0, 300), load(3, 0, 30), load(10, 0, 30)],
         run: |place| Box::pin(barriers::double(place)),
+    },
+    Benchmark {
+        name: "cyclic-barrier",
+        about: "participants that wait for each other, round after round",
+        unit: "rounds",
+        figure: Figure::PerSecond,
+        has_go: false,
+        loads: &[load(1, 0, 300), load(3, 0, 100), load(10, 0, 100)],
+        run: |place| Box::pin(barriers::cyclic(place)),
     },
     Benchmark {
         name: "stm",

@@ -10,11 +10,13 @@ use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use tokio::sync::Notify;
 
+use super::contend::{close, some_sessions};
 use super::latency::Latency;
 use super::place::{Place, Share, each, since};
 use super::{BenchError, Measured};
 use crate::priority_queue::PriorityQueue;
 use crate::queue::Queue;
+use crate::reliable_queue::ReliableQueue;
 use crate::{Error, runtime};
 
 /// A queue as a worker has it.
@@ -77,6 +79,34 @@ pub(super) async fn fifo(place: Place) -> Result<Measured, BenchError> {
     measure(place, |client| Ok(Queue::new(client, name.as_str())?)).await
 }
 
+/// First in, first out; an item is done with when it has been acknowledged.
+pub(super) async fn reliable(place: Place) -> Result<Measured, BenchError> {
+    let name = place.name("reliable-queue");
+    let load = place.load;
+    let sessions = some_sessions(&place, load.workers + load.producers).await?;
+    let open = |session| ReliableQueue::new(session, name.as_str());
+    let queues: Result<Vec<_>, Error> = sessions.iter().map(open).collect();
+    let mut consumers = queues?;
+    let producers = consumers.split_off(load.workers as usize);
+    let measured = move_items(place, consumers, producers).await?;
+    close(sessions).await?;
+    Ok(measured)
+}
+
+impl Handle for ReliableQueue {
+    async fn enqueue(&self, value: String) -> Result<(), Error> {
+        ReliableQueue::enqueue(self, value).await?;
+        Ok(())
+    }
+
+    async fn dequeue(&self) -> Result<Vec<u8>, Error> {
+        let claim = self.claim().await?;
+        let value = claim.item.value.clone();
+        claim.acknowledge().await?;
+        Ok(value)
+    }
+}
+
 /// What the workers know of each item.
 struct Items {
     begun: Vec<Mutex<Option<Instant>>>,
@@ -128,12 +158,20 @@ pub(super) async fn measure<H: Handle + Sync>(
     place: Place,
     open: impl Fn(&Client) -> Result<H, BenchError>,
 ) -> Result<Measured, BenchError> {
-    let load = place.load;
     let handles = |clients: Vec<Client>| -> Result<Vec<H>, BenchError> {
         clients.iter().map(&open).collect()
     };
-    let consumers = handles(place.clients(load.workers).await?)?;
-    let producers = handles(place.clients(load.producers).await?)?;
+    let consumers = handles(place.clients(place.load.workers).await?)?;
+    let producers = handles(place.clients(place.load.producers).await?)?;
+    move_items(place, consumers, producers).await
+}
+
+async fn move_items<H: Handle + Sync>(
+    place: Place,
+    consumers: Vec<H>,
+    producers: Vec<H>,
+) -> Result<Measured, BenchError> {
+    let load = place.load;
     let items = Arc::new(Items::new(load.count));
     let share = Share::of(load.count);
     let consume = |queue: H| {
