@@ -135,7 +135,7 @@ const ALL: &[Benchmark] = &[
     },
     Benchmark {
         name: "reliable-queue",
-        about: "the same with a queue whose items are claimed and acknowledged",
+        about: "the same with a queue whose items are claimed and acknowledged; Go has none",
         unit: "items",
         figure: Figure::PerSecond,
         has_go: false,
@@ -189,7 +189,7 @@ const ALL: &[Benchmark] = &[
     },
     Benchmark {
         name: "cyclic-barrier",
-        about: "participants that wait for each other, round after round",
+        about: "participants that wait for each other, round after round; Go has none",
         unit: "rounds",
         figure: Figure::PerSecond,
         has_go: false,

@@ -48,6 +48,7 @@ fn lines_may_end_as_on_windows_and_what_is_no_text_is_refused() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "a token of a real etcd expires")]
 fn a_shell_outlives_its_token() {
     let etcd = Etcd::start_with(&["--auth-token-ttl", "1"]);
     etcd.with_client(async |mut client| {
