@@ -1,5 +1,7 @@
 //! Operations at points in time.
 
+use std::borrow::Borrow;
+
 use crate::history::Operation;
 
 /// Operations, each as early as it can be: a point is the index of the event right after
@@ -17,23 +19,21 @@ pub(crate) struct Points {
 impl Points {
     /// Places an operation behind the points of those that come before it, of which `after` is
     /// the last. Returns its point.
-    pub(crate) fn place(
-        &mut self,
-        operations: &[Operation<'_>],
-        operation: usize,
-        after: usize,
-    ) -> usize {
-        let point = operations[operation].invoked.max(after);
-        self.placed.push((point, operation));
+    pub(crate) fn place(&mut self, index: usize, operation: &Operation<'_>, after: usize) -> usize {
+        let point = operation.invoked.max(after);
+        self.placed.push((point, index));
         point
     }
 
     /// All operations, those at the same point as they were placed; none when one is later than
     /// it can be.
-    pub(crate) fn in_order(mut self, operations: &[Operation<'_>]) -> Option<Vec<usize>> {
+    pub(crate) fn in_order<'h, O: Borrow<Operation<'h>>>(
+        mut self,
+        operation: impl Fn(usize) -> O,
+    ) -> Option<Vec<usize>> {
         self.placed.sort_by_key(|(point, _)| *point);
-        let in_time = |(point, operation): (usize, usize)| {
-            (point < operations[operation].returned()).then_some(operation)
+        let in_time = |(point, index): (usize, usize)| {
+            (point < operation(index).borrow().returned()).then_some(index)
         };
         self.placed.into_iter().map(in_time).collect()
     }

@@ -170,17 +170,17 @@ impl<'o, 'h> Visits<'o, 'h> {
                 .map(|(.., wait)| self.operations[*wait].invoked);
             latest = begun.fold(latest, usize::max);
             for (.., wait) in round {
-                points.place(self.operations, *wait, latest);
+                points.place(*wait, &self.operations[*wait], latest);
                 of_lease.insert(self.leases[*wait], latest);
             }
         }
         for (index, operation) in self.operations.iter().enumerate() {
             if operation.invoke.f() == "close" && happened(operation) {
                 let after = of_lease.get(&self.leases[index]).copied();
-                points.place(self.operations, index, after.unwrap_or(0));
+                points.place(index, operation, after.unwrap_or(0));
             }
         }
-        points.in_order(self.operations)
+        points.in_order(|index| &self.operations[index])
     }
 
     /// Whether there are rounds that explain every answer that counts. Waits that

@@ -81,7 +81,7 @@ pub(super) fn find_conflict(election: &Election<'_>, bounds: &Bounds) -> Option<
         }
         let revision = bounds.not_yet[index];
         if latest.0 >= revision {
-            let ends = |operation: &Operation<'_>| operation.completed == latest.1;
+            let ends = |operation: Operation<'_>| operation.completed == latest.1;
             let known = Bound {
                 operation: election.operations.iter().position(ends)?,
                 revision: latest.0,
@@ -130,25 +130,25 @@ fn explain(election: &Election<'_>, known: &Bound, late: &Bound) -> Violation {
                 "{}, so revision {} had not happened before line {}; but {} by line {}",
                 did(election, late),
                 late.revision,
-                election.operations[late.operation].invoke.line(),
+                election.operations.get(late.operation).invoke.line(),
                 told(election, known),
                 line_of_end(election, known),
             );
             (ORDER, sentence)
         }
     };
-    let witness = [known, late].map(|bound| &election.operations[bound.operation]);
+    let witness = [known, late].map(|bound| election.operations.get(bound.operation));
     let end_of = ended_term(election, late);
     let told_by = end_of.and_then(|term| election.record.term(term).end_told_by);
     let witness = witness
         .into_iter()
-        .chain(told_by.map(|operation| &election.operations[operation]));
+        .chain(told_by.map(|operation| election.operations.get(operation)));
     Violation::new(Class::Safety, kind, sentence, witness)
 }
 
 /// A leader acted when the end of its term had happened.
 fn acted_late(election: &Election<'_>, known: &Bound, late: &Bound, term: i64) -> (Kind, String) {
-    let process = election.operations[late.operation].process();
+    let process = election.operations.get(late.operation).process();
     let end = late.revision;
     if !is_grant_of_another(election, known, term) {
         let sentence = format!(
@@ -161,7 +161,7 @@ fn acted_late(election: &Election<'_>, known: &Bound, late: &Bound, term: i64) -
     if resigned_after(
         election,
         term,
-        election.operations[known.operation].completed,
+        election.operations.get(known.operation).completed,
     ) {
         let sentence = format!(
             "{}, although the key of term {term} still existed: process {process} went on acting \
@@ -210,13 +210,13 @@ fn ended_term(election: &Election<'_>, bound: &Bound) -> Option<usize> {
 }
 
 fn line_of_end(election: &Election<'_>, bound: &Bound) -> usize {
-    let completion = election.operations[bound.operation].completion;
+    let completion = election.operations.get(bound.operation).completion;
     completion.map_or(0, Event::line)
 }
 
 /// What the operation was told, as a sentence without its full stop.
 fn told(election: &Election<'_>, bound: &Bound) -> String {
-    let operation = &election.operations[bound.operation];
+    let operation = election.operations.get(bound.operation);
     let process = operation.process();
     let revision = bound.revision;
     match &election.call(bound.operation) {
@@ -243,7 +243,7 @@ fn told(election: &Election<'_>, bound: &Bound) -> String {
 
 /// What the operation did, as a sentence without its full stop.
 fn did(election: &Election<'_>, bound: &Bound) -> String {
-    let operation = &election.operations[bound.operation];
+    let operation = election.operations.get(bound.operation);
     let (process, revision) = (operation.process(), bound.revision);
     match &election.call(bound.operation) {
         Call::Resign { term } => {

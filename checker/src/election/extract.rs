@@ -6,8 +6,8 @@ use rustc_hash::FxHashMap;
 use serde::Deserialize;
 
 use crate::history::{
-    Event, History, HistoryError, Json, Operation, Outcome, Problem, Scanner, Text, plain_object,
-    put,
+    Event, History, HistoryError, Json, Operation, Operations, Outcome, Problem, Scanner, Text,
+    plain_object, put,
 };
 
 use super::record::{Put, Record, Writer};
@@ -15,7 +15,7 @@ use super::record::{Put, Record, Writer};
 /// An election's history. Operations are named by their index.
 pub(super) struct Election<'h> {
     /// In the order of their invocations.
-    pub(super) operations: Vec<Operation<'h>>,
+    pub(super) operations: Operations<'h>,
     pub(super) record: Record<'h>,
     /// Who proposed a value.
     pub(super) proposers: FxHashMap<Cow<'h, str>, usize>,
@@ -124,10 +124,10 @@ impl<'h> Election<'h> {
     /// Sorts out what happened to the keys, and who proposed what. What the other
     /// operations say is for [`read`](Self::read).
     pub(super) fn of(history: &'h History) -> Result<Self, HistoryError> {
-        let operations = history.operations();
+        let operations = Operations::of(history);
         let mut writer = Writer::default();
         for index in in_order_of_completion(&operations) {
-            record(&mut writer, &operations[index], index)?;
+            record(&mut writer, &operations.get(index), index)?;
         }
         let mut election = Self {
             operations,
@@ -145,7 +145,7 @@ impl<'h> Election<'h> {
     /// # Errors
     /// When it is none of an election.
     pub(super) fn read(&self, index: usize) -> Result<Call<'h>, HistoryError> {
-        call(&self.operations[index])
+        call(&self.operations.get(index))
     }
 
     /// What an operation is, once all have been read.
@@ -154,14 +154,14 @@ impl<'h> Election<'h> {
     }
 
     /// The operations with what they are, once all have been read.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (usize, &Operation<'h>, Call<'h>)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (usize, Operation<'h>, Call<'h>)> {
         let operations = self.operations.iter().enumerate();
         operations.map(|(index, operation)| (index, operation, self.call(index)))
     }
 
     fn find_proposers(&mut self) -> Result<(), HistoryError> {
         let proposes =
-            |operation: &&Operation<'_>| matches!(operation.f(), "campaign" | "proclaim" | "run");
+            |operation: &Operation<'_>| matches!(operation.f(), "campaign" | "proclaim" | "run");
         let proposals = self.operations.iter().filter(proposes).count();
         self.proposers.reserve(proposals);
         for (index, operation) in self.operations.iter().enumerate() {
@@ -173,7 +173,7 @@ impl<'h> Election<'h> {
             if let Some(before) = self.proposers.insert(value.clone(), index) {
                 let problem = Problem::ProposedTwice {
                     value: value.into_owned(),
-                    since: self.operations[before].invoke.line(),
+                    since: self.operations.get(before).invoke.line(),
                 };
                 return Err(HistoryError::at(operation.invoke.line(), problem));
             }
@@ -225,13 +225,13 @@ fn call<'h>(operation: &Operation<'h>) -> Result<Call<'h>, HistoryError> {
 }
 
 /// One process asks for the changes, so they come in the order of its answers.
-fn in_order_of_completion(operations: &[Operation<'_>]) -> Vec<usize> {
+fn in_order_of_completion(operations: &Operations<'_>) -> Vec<usize> {
     let is_answer = |index: &usize| {
-        let operation = &operations[*index];
+        let operation = operations.get(*index);
         operation.outcome() == Outcome::Ok && operation.f() == "watch"
     };
     let mut answers: Vec<usize> = (0..operations.len()).filter(is_answer).collect();
-    answers.sort_by_key(|index| operations[*index].completed);
+    answers.sort_by_key(|index| operations.get(*index).completed);
     answers
 }
 

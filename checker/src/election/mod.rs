@@ -122,6 +122,6 @@ fn verdict(history: &History, election: &Election<'_>, claims: &mut claims::Clai
     match (violation, claims.gap.take()) {
         (Some(violation), _) => Verdict::Violation(violation),
         (None, Some(reason)) => Verdict::Unknown { reason },
-        (None, None) => Verdict::Valid(Summary::of(&election.operations)),
+        (None, None) => Verdict::Valid(Summary::of(election.operations.iter())),
     }
 }

@@ -29,9 +29,10 @@ pub(super) fn of(election: &Election<'_>, bounds: &Bounds) -> Linearization {
     order.steps.sort_unstable();
     let mut points = Points::default();
     for step in &order.steps {
-        points.place(&election.operations, step.operation, step.point);
+        let operation = election.operations.get(step.operation);
+        points.place(step.operation, &operation, step.point);
     }
-    let found = points.in_order(&election.operations);
+    let found = points.in_order(|index| election.operations.get(index));
     found.map_or(Linearization::none(LATE), Linearization::Order)
 }
 
@@ -46,7 +47,7 @@ impl Happened {
     fn of(election: &Election<'_>, bounds: &Bounds) -> Self {
         let lower = bounds.lower();
         let mut from: Vec<(i64, usize)> = lower
-            .map(|(index, revision)| (revision, election.operations[index].invoked))
+            .map(|(index, revision)| (revision, election.operations.get(index).invoked))
             .collect();
         from.sort_unstable();
         let mut latest = 0;
@@ -107,7 +108,7 @@ impl Order<'_, '_> {
                     continue;
                 };
                 let leads_from = term.leads_from.max(put.revision);
-                let is_refused = election.operations[proposer].outcome() == Outcome::Fail;
+                let is_refused = election.operations.get(proposer).outcome() == Outcome::Fail;
                 match election.call(proposer) {
                     Call::Campaign { .. } if term.ever_led() && !is_refused => {
                         let first = [What::Writes, What::Leads][usize::from(place == 0)];
@@ -161,7 +162,7 @@ impl Order<'_, '_> {
         let Some(end) = term.and_then(|term| term.ended.filter(|_| term.ever_led())) else {
             return false;
         };
-        let invoked = self.election.operations[index].invoked;
+        let invoked = self.election.operations.get(index).invoked;
         let is_its = invoked <= self.happened.behind(end);
         if is_its {
             self.change(index, end, What::Resigns);
@@ -201,7 +202,7 @@ impl Order<'_, '_> {
 
     /// Takes effect as early as it can, at a revision not before `from`.
     fn look(&mut self, operation: usize, from: i64) {
-        let invoked = self.election.operations[operation].invoked;
+        let invoked = self.election.operations.get(operation).invoked;
         let point = invoked.max(self.happened.behind(from));
         let before = self
             .happened

@@ -41,7 +41,7 @@ pub(super) fn find_stuck(election: &Election<'_>, history: &History) -> Option<V
     let mut stuck = election.iter().filter_map(|(index, operation, call)| {
         let is_overdue =
             operation.outcome() == Outcome::Open && operation.invoked < waiting.deadline.index;
-        is_overdue.then(|| waiting.why_stuck(index, operation, &call))?
+        is_overdue.then(|| waiting.why_stuck(index, &operation, &call))?
     });
     let mut violation = stuck.next()?;
     let others = stuck.count();
@@ -101,10 +101,10 @@ impl<'h> Waiting<'_, 'h> {
             );
             return Some(self.violation(STUCK, operation, &why, None));
         }
-        let holder = &self.election.operations[proposer];
+        let holder = self.election.operations.get(proposer);
         let process = holder.process();
         let since = term.leads_from;
-        if self.is_dead(holder) {
+        if self.is_dead(&holder) {
             let why = format!(
                 ": it waits behind term {number}, first since revision {since}, whose process \
                  {process} has died; its key outlived it, as keys without a lease do"
@@ -121,11 +121,11 @@ impl<'h> Waiting<'_, 'h> {
 
     /// Why nobody leads with this term although its key is there, and what shows
     /// it. None when its client may lead.
-    fn nobody_leads_with<'s>(
-        &'s self,
+    fn nobody_leads_with(
+        &self,
         number: i64,
-        holder: &'s Operation<'h>,
-    ) -> Option<(String, &'s Operation<'h>)> {
+        holder: Operation<'h>,
+    ) -> Option<(String, Operation<'h>)> {
         let process = holder.process();
         let f = holder.invoke.f();
         match holder.outcome() {
@@ -227,10 +227,10 @@ impl<'h> Waiting<'_, 'h> {
         kind: Kind,
         operation: &Operation<'h>,
         why: &str,
-        other: Option<&Operation<'h>>,
+        other: Option<Operation<'h>>,
     ) -> Violation {
         let sentence = self.deadline.sentence(operation) + why;
-        let witness = std::iter::once(operation).chain(other);
+        let witness = std::iter::once(*operation).chain(other);
         Violation::new(Class::Liveness, kind, sentence, witness)
     }
 }

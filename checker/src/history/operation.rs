@@ -124,6 +124,10 @@ impl<'h> Operations<'h> {
         Self { events, all }
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.all.len()
+    }
+
     /// The index of the operation that this event began.
     pub(crate) fn invoked_at(&self, event: usize) -> usize {
         let found = (self.all).binary_search_by_key(&event, |kept| kept.invoked as usize);

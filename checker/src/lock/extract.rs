@@ -8,8 +8,8 @@ use serde::de::Error as _;
 
 use crate::by_event::by_event;
 use crate::history::{
-    Event, EventKind, History, HistoryError, Json, Operation, Outcome, Problem, Process, Scanner,
-    plain_object, put,
+    Event, EventKind, History, HistoryError, Json, Operation, Operations, Outcome, Problem,
+    Process, Scanner, plain_object, put,
 };
 use crate::verdict::{Class, Kind, Violation};
 
@@ -21,7 +21,7 @@ const TWICE: Kind = Kind {
 /// A lock's history, by holding.
 pub(super) struct Locks<'h> {
     /// In the order of their invocations.
-    pub(super) operations: Vec<Operation<'h>>,
+    pub(super) operations: Operations<'h>,
     /// In the order in which they were granted.
     pub(super) grants: Vec<Grant>,
     /// In the order of their invocations.
@@ -235,7 +235,7 @@ impl<'h> Locks<'h> {
         model: &'static str,
     ) -> Result<(Self, Option<Violation>), HistoryError> {
         let mut locks = Self {
-            operations: history.operations(),
+            operations: Operations::of(history),
             grants: Vec::new(),
             writes: Vec::new(),
             unlocks: Vec::new(),
@@ -256,8 +256,8 @@ impl<'h> Locks<'h> {
         Ok((locks, twice))
     }
 
-    pub(super) fn lock(&self, grant: &Grant) -> &Operation<'h> {
-        &self.operations[grant.lock]
+    pub(super) fn lock(&self, grant: &Grant) -> Operation<'h> {
+        self.operations.get(grant.lock)
     }
 
     /// Index of the event that told the holder of its luck.
@@ -302,7 +302,7 @@ impl<'h> Locks<'h> {
 
     /// The last unlock of the same lock by the same client before this grant, if
     /// nobody knows what came of it.
-    pub(super) fn unanswered_unlock_before(&self, grant: &Grant) -> Option<&Operation<'h>> {
+    pub(super) fn unanswered_unlock_before(&self, grant: &Grant) -> Option<Operation<'h>> {
         let client = self.lock(grant).invoke.client()?;
         let is_suspect = |other: &&Grant| {
             other.name == grant.name
@@ -310,7 +310,7 @@ impl<'h> Locks<'h> {
                 && self.lock(other).invoke.client() == Some(client)
         };
         let unlocks = self.grants.iter().filter(is_suspect);
-        let unlocks = unlocks.filter_map(|other| Some(&self.operations[other.unlock?]));
+        let unlocks = unlocks.filter_map(|other| Some(self.operations.get(other.unlock?)));
         unlocks
             .rev()
             .find(|unlock| unlock.outcome() == Outcome::Info)
@@ -321,7 +321,7 @@ impl<'h> Locks<'h> {
         self.grants.iter().filter(|grant| {
             let is_let_go = grant
                 .unlock
-                .is_some_and(|unlock| self.operations[unlock].outcome() == Outcome::Ok);
+                .is_some_and(|unlock| self.operations.get(unlock).outcome() == Outcome::Ok);
             !is_let_go && !matches!(grant.end, End::Deleted(_))
         })
     }
@@ -329,7 +329,7 @@ impl<'h> Locks<'h> {
     /// The smallest revision of a write that was invoked after this event. etcd was
     /// there only later than the event.
     pub(super) fn first_write_after(&self, event: usize) -> Option<i64> {
-        let invoked = |write: &Write| self.operations[write.operation].invoked;
+        let invoked = |write: &Write| self.operations.get(write.operation).invoked;
         let next = self.writes.partition_point(|write| invoked(write) < event);
         let first = self.first_revision_from.get(next).copied();
         first.filter(|revision| *revision < i64::MAX)
@@ -397,7 +397,7 @@ impl<'h> Locks<'h> {
     fn reserve(&mut self) {
         self.seen_before.reserve(self.operations.len());
         let (mut locks, mut unlocks, mut writes) = (0, 0, 0);
-        for operation in &self.operations {
+        for operation in self.operations.iter() {
             match operation.f() {
                 "unlock" => unlocks += 1,
                 "write" => writes += 1,
@@ -500,7 +500,7 @@ impl<'h> Locks<'h> {
                 let is_over = before.believed_until < self.granted(&self.grants[pair.1]);
                 let unlock = before
                     .unlock
-                    .map(|unlock| self.operations[unlock].outcome());
+                    .map(|unlock| self.operations.get(unlock).outcome());
                 !is_over || unlock == Some(Outcome::Ok)
             });
         let (first, second) = wrong.min_by_key(|(_, second)| *second)?;
@@ -534,7 +534,7 @@ impl<'h> Locks<'h> {
                 None => parse(operation.invoke, "{\"lock\":\"name\",\"token\":5}")?,
             };
             near = up_to(&self.by_token, held.token, near);
-            let Some(grant) = self.last_granted(&self.by_token[..near], held.token, operation)
+            let Some(grant) = self.last_granted(&self.by_token[..near], held.token, &operation)
             else {
                 let detail = format!("no lock had returned the token {}", held.token);
                 return Err(wrong(
@@ -583,10 +583,10 @@ impl<'h> Locks<'h> {
     /// A client believes that it holds a lock until it unlocks, or dies.
     fn end_beliefs(&mut self, marks: &Marks) {
         for grant in &mut self.grants {
-            let operation = &self.operations[grant.lock];
+            let operation = self.operations.get(grant.lock);
             let unlocked = grant
                 .unlock
-                .map_or(usize::MAX, |unlock| self.operations[unlock].invoked);
+                .map_or(usize::MAX, |unlock| self.operations.get(unlock).invoked);
             let of_client = operation
                 .invoke
                 .client()

@@ -190,7 +190,7 @@ pub(super) fn find_deleted_by_another(locks: &Locks<'_>) -> Option<Violation> {
             deletion.revision,
             locks.lock(grant).process(),
         );
-        let unlock = grant.unlock.map(|unlock| &locks.operations[unlock]);
+        let unlock = grant.unlock.map(|unlock| locks.operations.get(unlock));
         let witness = [suspect, Some(locks.lock(grant)), unlock]
             .into_iter()
             .flatten();
@@ -201,7 +201,7 @@ pub(super) fn find_deleted_by_another(locks: &Locks<'_>) -> Option<Violation> {
 /// An unlock that did not unlock.
 pub(super) fn find_key_left(locks: &Locks<'_>) -> Option<Violation> {
     locks.grants.iter().find_map(|grant| {
-        let unlock = &locks.operations[grant.unlock?];
+        let unlock = locks.operations.get(grant.unlock?);
         let later = || locks.first_write_after(unlock.completed);
         let revision = unlock.ok()?.revision().or_else(later)?;
         if grant.end.is_gone_at(revision) != Some(false) {

@@ -153,7 +153,7 @@ fn verdict(history: &History, locks: &Locks<'_>, twice: Option<Violation>) -> Ve
         );
         return Verdict::Unknown { reason };
     }
-    let mut summary = Summary::of(&locks.operations);
+    let mut summary = Summary::of(locks.operations.iter());
     if overlaps.excused > 0 {
         let times = count(overlaps.excused, "time");
         summary.notes.push(format!(
@@ -167,7 +167,7 @@ fn verdict(history: &History, locks: &Locks<'_>, twice: Option<Violation>) -> Ve
 /// long as somebody holds it.
 fn find_stuck(locks: &Locks<'_>, history: &History) -> Option<Violation> {
     let deadline = Deadline::of(history)?;
-    let mut stuck = deadline.overdue(&locks.operations);
+    let mut stuck = deadline.overdue(locks.operations.iter());
     stuck.retain(|operation| !locks.waits_for_a_holder(operation));
     let (first, others) = stuck.split_first()?;
     let mut sentence = deadline.sentence(first);

@@ -34,7 +34,7 @@ pub(super) fn of(locks: &Locks<'_>) -> Linearization {
     for of_lock in grants.chunk_by(|a, b| locks.grants[*a].name == locks.grants[*b].name) {
         order.take(of_lock);
     }
-    let found = order.points.in_order(&locks.operations);
+    let found = order.points.in_order(|index| locks.operations.get(index));
     found.map_or(Linearization::none(CONTRADICTED), Linearization::Order)
 }
 
@@ -85,10 +85,12 @@ impl Order<'_, '_> {
             latest.exclusive
         };
         let after = in_the_way.max(*granted);
-        *granted = self.points.place(operations, held.lock, after);
+        *granted = self
+            .points
+            .place(held.lock, &operations.get(held.lock), after);
         let (mut over, mut guarded) = (*granted, *granted);
         for (write, is_guarded) in &self.writes[grant] {
-            let point = self.points.place(operations, *write, *granted);
+            let point = self.points.place(*write, &operations.get(*write), *granted);
             over = over.max(point);
             if *is_guarded {
                 guarded = guarded.max(point);
@@ -97,11 +99,13 @@ impl Order<'_, '_> {
         let mut freed = *granted;
         for unlock in &self.unlocks[grant] {
             if is_last && held.unlock == Some(*unlock) && frees(self.locks, held) {
-                freed = self.points.place(operations, *unlock, guarded);
+                freed = self
+                    .points
+                    .place(*unlock, &operations.get(*unlock), guarded);
                 over = over.max(freed);
-            } else if operations[*unlock].outcome() == Outcome::Ok {
+            } else if operations.get(*unlock).outcome() == Outcome::Ok {
                 // There was nothing left to free.
-                self.points.place(operations, *unlock, freed);
+                self.points.place(*unlock, &operations.get(*unlock), freed);
             }
         }
         over
@@ -116,7 +120,7 @@ fn frees(locks: &Locks<'_>, grant: &Grant) -> bool {
         End::AliveAt(_) => {
             let unlock = grant
                 .unlock
-                .map(|unlock| locks.operations[unlock].outcome());
+                .map(|unlock| locks.operations.get(unlock).outcome());
             unlock == Some(Outcome::Ok)
         }
     }

@@ -90,8 +90,8 @@ fn writes_after_a_later_grant(locks: &Locks<'_>) -> Option<Violation> {
     None
 }
 
-fn operation<'l, 'h>(locks: &'l Locks<'h>, write: &Write) -> &'l Operation<'h> {
-    &locks.operations[write.operation]
+fn operation<'h>(locks: &Locks<'h>, write: &Write) -> Operation<'h> {
+    locks.operations.get(write.operation)
 }
 
 /// The writes whose revision is known, in the order in which they happened.
@@ -118,7 +118,7 @@ fn stale<'l>(
     locks: &'l Locks<'l>,
     write: &Write,
     later: &Grant,
-    overwritten: Option<&'l Operation<'l>>,
+    overwritten: Option<Operation<'l>>,
 ) -> Violation {
     let grant = &locks.grants[write.grant];
     let process = operation(locks, write).process();

@@ -16,9 +16,10 @@ impl<'h> Taker<'_, 'h> {
     ) {
         let client = operation.invoke.client();
         if let Some(before) = self.holders.insert(number, index)
-            && self.election.operations[before].invoke.client() != client
+            && self.election.operations.get(before).invoke.client() != client
         {
-            let processes = [before, index].map(|index| self.election.operations[index].process());
+            let processes =
+                [before, index].map(|index| self.election.operations.get(index).process());
             let sentence = format!(
                 "process {} and process {} were both told that they lead with term {number}",
                 processes[0], processes[1]

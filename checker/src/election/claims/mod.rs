@@ -73,7 +73,7 @@ impl Claims {
         let mut taker = Taker::new(election);
         taker.take_values();
         for (index, operation) in election.operations.iter().enumerate() {
-            taker.take(index, operation, election.read(index)?);
+            taker.take(index, &operation, election.read(index)?);
         }
         Ok(taker.claims)
     }
@@ -245,7 +245,7 @@ impl<'e, 'h> Taker<'e, 'h> {
     }
 
     fn who(&self, index: usize) -> Who {
-        Who(self.election.operations[index].process())
+        Who(self.election.operations.get(index).process())
     }
 
     fn find(&self, number: i64) -> Option<usize> {
@@ -253,8 +253,8 @@ impl<'e, 'h> Taker<'e, 'h> {
     }
 
     fn happened(&mut self, index: usize, revision: i64) {
-        let operation = &self.election.operations[index];
-        self.claims.bounds.happened(operation, revision);
+        let operation = self.election.operations.get(index);
+        self.claims.bounds.happened(&operation, revision);
     }
 
     fn not_yet(&mut self, index: usize, revision: i64) {
@@ -278,7 +278,7 @@ impl<'e, 'h> Taker<'e, 'h> {
         match &mut self.claims.violation {
             None => {
                 let operations = &self.election.operations;
-                let witness = witness.into_iter().map(|index| &operations[index]);
+                let witness = witness.into_iter().map(|index| operations.get(index));
                 let violation = Violation::new(Class::Safety, kind, sentence, witness);
                 self.claims.violation = Some(violation);
             }
