@@ -24,11 +24,10 @@
 //! The name itself, with an empty value, as in etcd's Go recipe, with which it can
 //! be shared. The Go recipe's own `Wait` takes a dead watch for a release.
 //!
-//! ```no_run
-//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! use etcd_recipes::{Barrier, etcd_client::Client};
+//! ```
+//! # async fn example(client: etcd_recipes::etcd_client::Client) -> Result<(), etcd_recipes::Error> {
+//! use etcd_recipes::Barrier;
 //!
-//! let client = Client::connect(["127.0.0.1:2379"], None).await?;
 //! let barrier = Barrier::new(&client, "maintenance")?;
 //! if barrier.hold().await? {
 //!     // Everybody who calls wait() stays there.
@@ -37,6 +36,10 @@
 //! barrier.wait().await?;
 //! # Ok(())
 //! # }
+//! # let run = etcd_sim::Simulation::builder().run(|simulation| async move {
+//! #     example(simulation.client(0).await.unwrap()).await.unwrap();
+//! # });
+//! # run.unwrap();
 //! ```
 
 #[cfg(feature = "harness")]

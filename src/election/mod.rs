@@ -37,7 +37,7 @@ use self::standing::Standing;
 
 /// An election that sessions of a cluster stand in; the one that came first leads.
 ///
-/// ```no_run
+/// ```
 /// # async fn example(session: etcd_recipes::Session) -> Result<(), etcd_recipes::Error> {
 /// use etcd_recipes::Election;
 /// use etcd_recipes::etcd_client::TxnOp;
@@ -51,6 +51,11 @@ use self::standing::Standing;
 /// leadership.resign().await?;
 /// # Ok(())
 /// # }
+/// # let run = etcd_sim::Simulation::builder().run(|simulation| async move {
+/// #     let client = simulation.client(0).await.unwrap();
+/// #     example(etcd_recipes::Session::new(&client).await.unwrap()).await.unwrap();
+/// # });
+/// # run.unwrap();
 /// ```
 ///
 /// # What it promises

@@ -22,7 +22,7 @@ impl Election {
     /// dropped, and all begins anew: with a new session if the old one is lost, another
     /// campaign, and another call of the closure.
     ///
-    /// ```no_run
+    /// ```
     /// # async fn example(session: etcd_recipes::Session) -> Result<(), etcd_recipes::Error> {
     /// use etcd_recipes::Election;
     /// use etcd_recipes::etcd_client::TxnOp;
@@ -39,6 +39,11 @@ impl Election {
     ///     .await??;
     /// # Ok(())
     /// # }
+    /// # let run = etcd_sim::Simulation::builder().run(|simulation| async move {
+    /// #     let client = simulation.client(0).await.unwrap();
+    /// #     example(etcd_recipes::Session::new(&client).await.unwrap()).await.unwrap();
+    /// # });
+    /// # run.unwrap();
     /// ```
     ///
     /// # What it promises

@@ -15,7 +15,7 @@ use crate::session::Session;
 /// transactions) it does not, so prefer [`Mutex`] where you can. Dropping a
 /// locker that holds the lock gives it back.
 ///
-/// ```no_run
+/// ```
 /// # async fn example(session: etcd_recipes::Session) -> Result<(), etcd_recipes::Error> {
 /// use etcd_recipes::Locker;
 ///
@@ -25,6 +25,11 @@ use crate::session::Session;
 /// locker.unlock().await?;
 /// # Ok(())
 /// # }
+/// # let run = etcd_sim::Simulation::builder().run(|simulation| async move {
+/// #     let client = simulation.client(0).await.unwrap();
+/// #     example(etcd_recipes::Session::new(&client).await.unwrap()).await.unwrap();
+/// # });
+/// # run.unwrap();
 /// ```
 pub struct Locker {
     mutex: Mutex,

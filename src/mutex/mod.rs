@@ -62,7 +62,7 @@ pub use self::locker::Locker;
 ///
 /// With a guard the same run is valid, because etcd refuses the last write:
 ///
-/// ```no_run
+/// ```
 /// # async fn example(session: etcd_recipes::Session) -> Result<(), etcd_recipes::Error> {
 /// use etcd_recipes::Mutex;
 /// use etcd_recipes::etcd_client::TxnOp;
@@ -74,6 +74,11 @@ pub use self::locker::Locker;
 /// guard.unlock().await?;
 /// # Ok(())
 /// # }
+/// # let run = etcd_sim::Simulation::builder().run(|simulation| async move {
+/// #     let client = simulation.client(0).await.unwrap();
+/// #     example(etcd_recipes::Session::new(&client).await.unwrap()).await.unwrap();
+/// # });
+/// # run.unwrap();
 /// ```
 ///
 /// What lies outside of etcd must check for itself: hand it the
@@ -232,7 +237,7 @@ impl Mutex {
     /// background. To take a new session and begin again is left to the caller, because the
     /// work can be run only once; [`Election::run`](crate::Election::run) does that.
     ///
-    /// ```no_run
+    /// ```
     /// # async fn example(session: etcd_recipes::Session) -> Result<(), etcd_recipes::Error> {
     /// use etcd_recipes::Mutex;
     /// use etcd_recipes::etcd_client::TxnOp;
@@ -244,6 +249,11 @@ impl Mutex {
     /// written?;
     /// # Ok(())
     /// # }
+    /// # let run = etcd_sim::Simulation::builder().run(|simulation| async move {
+    /// #     let client = simulation.client(0).await.unwrap();
+    /// #     example(etcd_recipes::Session::new(&client).await.unwrap()).await.unwrap();
+    /// # });
+    /// # run.unwrap();
     /// ```
     ///
     /// # Errors

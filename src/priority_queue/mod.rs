@@ -1,9 +1,8 @@
 //! A priority queue for any number of producers and consumers: the lowest number
 //! first, and of equal numbers the one that was enqueued first.
 //!
-//! ```no_run
-//! # async fn example() -> Result<(), etcd_recipes::Error> {
-//! # let client: etcd_recipes::etcd_client::Client = unimplemented!();
+//! ```
+//! # async fn example(client: etcd_recipes::etcd_client::Client) -> Result<(), etcd_recipes::Error> {
 //! use etcd_recipes::PriorityQueue;
 //!
 //! let queue = PriorityQueue::new(&client, "jobs")?;
@@ -13,6 +12,10 @@
 //! assert_eq!((item.value.as_slice(), item.priority), (&b"put out the fire"[..], 1));
 //! # Ok(())
 //! # }
+//! # let run = etcd_sim::Simulation::builder().run(|simulation| async move {
+//! #     example(simulation.client(0).await.unwrap()).await.unwrap();
+//! # });
+//! # run.unwrap();
 //! ```
 //!
 //! # What it promises

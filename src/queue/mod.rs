@@ -75,9 +75,8 @@ use crate::watch::{PrefixWatch, PrefixWatchOptions};
 /// Handles that come too late several times in a row look after a random
 /// pause, of 0.2 s at most, so that fifty of them do not fall upon one item.
 ///
-/// ```no_run
-/// # async fn example() -> Result<(), etcd_recipes::Error> {
-/// # let client: etcd_recipes::etcd_client::Client = unimplemented!();
+/// ```
+/// # async fn example(client: etcd_recipes::etcd_client::Client) -> Result<(), etcd_recipes::Error> {
 /// use etcd_recipes::Queue;
 ///
 /// let queue = Queue::new(&client, "jobs")?;
@@ -86,6 +85,10 @@ use crate::watch::{PrefixWatch, PrefixWatchOptions};
 /// assert_eq!(item.value, b"clean up");
 /// # Ok(())
 /// # }
+/// # let run = etcd_sim::Simulation::builder().run(|simulation| async move {
+/// #     example(simulation.client(0).await.unwrap()).await.unwrap();
+/// # });
+/// # run.unwrap();
 /// ```
 #[derive(Clone)]
 pub struct Queue {

@@ -40,8 +40,7 @@ impl Queue {
     /// this way; that is refused.
     ///
     /// ```no_run
-    /// # async fn example() -> Result<(), etcd_recipes::Error> {
-    /// # let client: etcd_recipes::etcd_client::Client = unimplemented!();
+    /// # async fn example(client: etcd_recipes::etcd_client::Client) -> Result<(), etcd_recipes::Error> {
     /// # fn work_on(_: &[u8]) {}
     /// use etcd_recipes::{Queue, QueueOptions};
     ///

@@ -2,8 +2,7 @@
 //! whose consumer dies before it acknowledges comes back.
 //!
 //! ```no_run
-//! # async fn example() -> Result<(), etcd_recipes::Error> {
-//! # let client: etcd_recipes::etcd_client::Client = unimplemented!();
+//! # async fn example(client: etcd_recipes::etcd_client::Client) -> Result<(), etcd_recipes::Error> {
 //! # fn work_on(_: &[u8]) {}
 //! use etcd_recipes::{ReliableQueue, Session};
 //!

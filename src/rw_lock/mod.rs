@@ -56,7 +56,7 @@ mod guard;
 /// languages may share a lock. Keys of another form below the name, or without a
 /// lease, are left out of account.
 ///
-/// ```no_run
+/// ```
 /// # async fn example(session: etcd_recipes::Session) -> Result<(), etcd_recipes::Error> {
 /// use etcd_recipes::RwLock;
 /// use etcd_recipes::etcd_client::TxnOp;
@@ -69,6 +69,11 @@ mod guard;
 /// writing.unlock().await?;
 /// # Ok(())
 /// # }
+/// # let run = etcd_sim::Simulation::builder().run(|simulation| async move {
+/// #     let client = simulation.client(0).await.unwrap();
+/// #     example(etcd_recipes::Session::new(&client).await.unwrap()).await.unwrap();
+/// # });
+/// # run.unwrap();
 /// ```
 #[derive(Clone)]
 pub struct RwLock {

@@ -74,9 +74,8 @@ use crate::telemetry::{self, Call};
 /// no more than 128 keys in all (etcd's `--max-txn-ops`). Dropping the future of a run leaves
 /// everything written or nothing.
 ///
-/// ```no_run
-/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-/// # let client: etcd_recipes::etcd_client::Client = unimplemented!();
+/// ```
+/// # async fn example(client: etcd_recipes::etcd_client::Client) -> Result<(), Box<dyn std::error::Error>> {
 /// use etcd_recipes::{Error, Stm};
 ///
 /// let stm = Stm::new(&client);
@@ -91,6 +90,10 @@ use crate::telemetry::{self, Call};
 /// println!("visit {} at revision {:?}", done.value, done.revision);
 /// # Ok(())
 /// # }
+/// # let run = etcd_sim::Simulation::builder().run(|simulation| async move {
+/// #     example(simulation.client(0).await.unwrap()).await.unwrap();
+/// # });
+/// # run.unwrap();
 /// ```
 #[derive(Clone)]
 pub struct Stm {
