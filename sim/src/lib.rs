@@ -88,16 +88,19 @@
 //!   what is left of one, is always the leader's. A lease that a new leader has
 //!   extended never ends by what the old one had proposed; in etcd there is a moment
 //!   in which it can.
-//! - Members join and leave never. There is no quota but as a fault, and no range
-//!   stream.
+//! - There is no quota but as a fault, and no range stream. No member stops in good order: it
+//!   crashes or restarts, so nothing is told in the words of a server that was stopped.
+//! - A leader answers about leases from what is committed, without waiting until it has applied
+//!   that; so it never says that it waited too long (`waiting for the applied index took too
+//!   long`, in releases after 3.5.1).
 //! - Users, roles and alarms are the newest everywhere, also on a member that lags
 //!   behind. Tokens are simple ones: no JSON web tokens, no names from certificates.
 //!   What is refused is what 3.4.23 refuses; later releases also check puts with
 //!   leases and previous values within transactions, and who asks for the keys of a
 //!   lease.
 //! - A snapshot ends with its hash as etcd's does, but nothing can be restored from
-//!   it; hashes are those of the same keys in another simulated etcd, not in a real
-//!   one; the sizes of databases are estimates.
+//!   it; the hash of the whole database is one of the simulation's own (`HashKV`, that of the
+//!   keys, is etcd's); the sizes of databases are estimates.
 //! - A transaction that is nested more than 1000 levels deep is refused as one with
 //!   too many operations, whatever else is wrong with it.
 //! - A read in an order of a target that does not exist makes a real etcd before 3.6

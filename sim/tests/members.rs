@@ -2,6 +2,7 @@
 //! decides, what members that lag or are cut off show.
 
 use std::future::Future;
+use std::pin::pin;
 use std::time::Duration;
 
 use etcd_client::{Client, Error as EtcdError, GetOptions, PutOptions, WatchOptions};
@@ -10,6 +11,7 @@ use etcd_sim::fault::{Fault, FaultKind, Party, Pending};
 use etcd_sim::network::{ChannelOptions, Endpoints};
 use etcd_sim::plan::{Latency, Plan};
 use etcd_sim::simulation::{Options, Simulation, run};
+use futures_util::future::{Either, select};
 use tonic::Code;
 
 /// Messages take 10 ms, between members as well.
@@ -265,6 +267,63 @@ fn a_client_that_requires_a_leader_is_refused_at_once_while_there_is_none() {
             answer,
             (Code::Unavailable, "etcdserver: no leader".to_owned())
         );
+    });
+}
+
+/// What comes within this time.
+async fn within<T>(limit: Duration, future: impl Future<Output = T>) -> Option<T> {
+    match select(pin!(future), pin!(sleep(limit))).await {
+        Either::Left((done, _)) => Some(done),
+        Either::Right(_) => None,
+    }
+}
+
+async fn requiring_a_leader(simulation: &Simulation) -> Client {
+    let channel = simulation.channel(0, ChannelOptions::default());
+    let channel = channel.with_endpoints(Endpoints::One(0));
+    let options = etcd_client::ConnectOptions::new().with_require_leader(true);
+    let client = Client::from_channel(channel.into_etcd_channel(), Some(options));
+    client.await.unwrap()
+}
+
+/// etcd looks each second; when it has found no leader three times, it ends these streams.
+#[test]
+fn streams_that_require_a_leader_end_when_there_is_none_for_long() {
+    let lose = FaultKind::LoseLeader { for_ms: 10_000 };
+    on_each(&plan(3, vec![(1_500, lose)]), |simulation| async move {
+        let mut client = requiring_a_leader(&simulation).await;
+        let mut watch = client.watch("key", None).await.unwrap();
+        assert!(watch.message().await.unwrap().unwrap().created());
+        let lease = client.lease_grant(60, None).await.unwrap().id();
+        let (mut keeper, mut kept) = client.lease_keep_alive(lease).await.unwrap();
+        keeper.keep_alive().await.unwrap();
+        kept.message().await.unwrap();
+        let mut others = at(&simulation, 1, 0).await;
+        let mut other = others.watch("key", None).await.unwrap();
+        assert!(other.message().await.unwrap().unwrap().created());
+        let no_leader = (Code::Unavailable, "etcdserver: no leader".to_owned());
+        let ended = within(Duration::from_secs(7), watch.message()).await;
+        assert_eq!(refusal(ended.expect("it ends")), no_leader);
+        let range = SimTime::from_millis(4_000)..=SimTime::from_millis(5_500);
+        assert!(range.contains(&now()), "{}", now());
+        assert_eq!(refusal(kept.message().await), no_leader);
+        let said = within(Duration::from_secs(1), other.message()).await;
+        assert!(said.is_none(), "who requires none waits for one: {said:?}");
+    });
+}
+
+#[test]
+fn streams_that_require_a_leader_outlive_a_short_time_without_one() {
+    let lose = FaultKind::LoseLeader { for_ms: 500 };
+    on_each(&plan(3, vec![(1_500, lose)]), |simulation| async move {
+        let mut client = requiring_a_leader(&simulation).await;
+        let mut watch = client.watch("key", None).await.unwrap();
+        assert!(watch.message().await.unwrap().unwrap().created());
+        sleep_until(SimTime::from_millis(6_000)).await;
+        client.put("key", "value", None).await.unwrap();
+        let told = within(Duration::from_secs(1), watch.message()).await;
+        let told = told.expect("it goes on").unwrap().unwrap();
+        assert_eq!(told.events().len(), 1);
     });
 }
 

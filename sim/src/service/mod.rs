@@ -23,6 +23,7 @@ mod recipe;
 mod router;
 pub(crate) mod unary;
 mod watch;
+mod while_led;
 
 pub use router::Router;
 

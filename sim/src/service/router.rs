@@ -27,6 +27,7 @@ use super::recipe::Inside;
 use super::unary::{Call, Method};
 use super::unknown_method;
 use super::watch::WatchService;
+use super::while_led::while_led;
 use crate::cluster::{ClusterError, Member};
 
 /// The services of one member: a gRPC server without a transport.
@@ -93,15 +94,17 @@ impl Router {
     /// Refuses a call that requires a leader while the member knows none
     /// (`newUnaryInterceptor` in etcd's `server/etcdserver/api/v3rpc/interceptor.go`).
     fn check_leader(&self, headers: &http::HeaderMap) -> Result<(), Status> {
-        static HAS_LEADER: HeaderName = HeaderName::from_static("hasleader");
-        let requires = headers
-            .get(&HAS_LEADER)
-            .is_some_and(|value| value == "true");
-        if requires && !self.services.member.has_leader() {
+        if requires_leader(headers) && !self.services.member.has_leader() {
             return Err(ClusterError::NoLeader.into());
         }
         Ok(())
     }
+}
+
+fn requires_leader(headers: &http::HeaderMap) -> bool {
+    static HAS_LEADER: HeaderName = HeaderName::from_static("hasleader");
+    let value = headers.get(&HAS_LEADER);
+    value.is_some_and(|value| value == "true")
 }
 
 /// An answer that cannot fail, for whoever expects that it could.
@@ -125,6 +128,7 @@ impl Service<http::Request<Body>> for Router {
         if let Err(refused) = self.check_leader(request.headers()) {
             return Box::pin(std::future::ready(Ok(refused.into_http())));
         }
+        let requires_leader = requires_leader(request.headers());
         let path = request.uri().path();
         if path == "/etcdserverpb.KV/Txn" {
             let txn = TxnMethod(Arc::clone(&services.kv));
@@ -147,12 +151,16 @@ impl Service<http::Request<Body>> for Router {
                 return Box::pin(std::future::ready(Ok(status.into_http())));
             }
         };
+        let member = requires_leader.then(|| services.member.clone());
         Box::pin(async move {
             let answer = answer.await?;
             if is_unknown_method(&answer) {
                 return Ok(unknown_method(&service, &method).into_http());
             }
-            Ok(answer)
+            Ok(match member {
+                Some(member) => answer.map(|body| while_led(member, body)),
+                None => answer,
+            })
         })
     }
 }
