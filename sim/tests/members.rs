@@ -258,10 +258,7 @@ fn a_client_that_requires_a_leader_is_refused_at_once_while_there_is_none() {
     let lose = FaultKind::LoseLeader { for_ms: 1_000 };
     on_each(&plan(3, vec![(100, lose)]), |simulation| async move {
         sleep_until(SimTime::from_millis(150)).await;
-        let channel = simulation.channel(0, ChannelOptions::default());
-        let options = etcd_client::ConnectOptions::new().with_require_leader(true);
-        let client = Client::from_channel(channel.into_etcd_channel(), Some(options));
-        let mut client = client.await.unwrap();
+        let mut client = requiring_a_leader(&simulation).await;
         let answer = refusal(client.get("key", serializable()).await);
         assert_eq!(
             answer,

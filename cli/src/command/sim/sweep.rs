@@ -148,14 +148,16 @@ impl Progress<'_> {
                 campaign.output.result(text)?;
             }
         }
+        // Who looks for a bug wants to see that, and not what may be one.
+        let looks_for_bug = campaign.bug.is_some() && campaign.is_sweep();
+        if looks_for_bug && status < Status::Liveness {
+            return Ok(status);
+        }
         let page = match &result {
             Ok(report) => self.draw(plan, report)?,
             Err(_) => None,
         };
-        // Who looks for a bug wants to see that, and not what may be one.
-        let is_caught =
-            status >= Status::Liveness || campaign.bug.is_none() || !campaign.is_sweep();
-        if status != Status::Valid && is_caught {
+        if status != Status::Valid {
             self.tell_failure(plan, result)?;
         }
         if let Some(page) = page {
