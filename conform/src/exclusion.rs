@@ -38,10 +38,19 @@ pub const WATCH_ID: Exclusion = Exclusion {
     },
 };
 
+/// A bug of some releases.
+pub const COMPACTION_OF_RECREATED: Exclusion = Exclusion {
+    name: "compaction-of-recreated",
+    about: "a compaction at exactly the revision of a transaction that deletes a key and creates \
+            it anew: etcd loses the new value, and ends when somebody reads it",
+    applies: |version| version.profile().compaction_keeps_deletion,
+};
+
 /// All of them.
 pub const ALL: &[Exclusion] = &[
     KEPT_VALUE,
     WATCH_ID,
+    COMPACTION_OF_RECREATED,
     Exclusion {
         name: "unknown-sort-target",
         about: "a read sorted by what does not exist: before 3.6, etcd crashes",

@@ -128,15 +128,13 @@ impl Pair {
                 },
             ) in taken.iter().enumerate()
             {
-                let answer = pin!(api.perform(step, *lags, Some(outcome)));
-                let real = match select(answer, real::pause(DEADLINE + step.waits())).await {
-                    Either::Left((answer, _)) => answer,
-                    Either::Right(_) => {
-                        Outcome::Refusal(format!("no answer within {} s", DEADLINE.as_secs()))
-                    }
-                };
+                let answer = api.perform(step, *lags, Some(outcome));
+                let real = within(DEADLINE + step.waits(), answer).await;
+                let real = real.unwrap_or_else(|| {
+                    Outcome::Refusal(format!("no answer within {} s", DEADLINE.as_secs()))
+                });
                 if real != *outcome {
-                    let real = match process.as_mut().and_then(Process::ended) {
+                    let real = match crash(process, api).await {
                         Some(end) => Outcome::Refusal(end),
                         None => real,
                     };
@@ -144,9 +142,15 @@ impl Pair {
                     return Some(Differs { at, diff });
                 }
             }
-            let rest = api.rest().await;
+            let mut rest = api.rest().await;
             let nothing = Outcome::Watches(Default::default());
-            (rest != nothing).then(|| Differs {
+            if rest == nothing {
+                return None;
+            }
+            if let Some(end) = crash(process, api).await {
+                rest = Outcome::Refusal(end);
+            }
+            Some(Differs {
                 at: taken.len().saturating_sub(1),
                 diff: diff(&nothing, &rest),
             })
@@ -157,8 +161,13 @@ impl Pair {
     /// emptied and compacted that.
     fn even_out(&mut self) -> Result<(), ConformError> {
         let api = &mut self.api;
-        let revision = self.runtime.block_on(empty(api));
-        let revision = revision.map_err(|status| ConformError::NotEmptied(status.to_string()))?;
+        let process = &mut self.process;
+        let revision = self.runtime.block_on(async {
+            match empty(api).await {
+                Ok(revision) => Ok(revision),
+                Err(status) => Err(not_emptied(process, &status).await),
+            }
+        })?;
         self.api.forget_leases();
         self.simulated = Simulated::start(self.version, self.bug);
         let (_, reached) = self.simulated.advance(revision)?;
@@ -202,6 +211,36 @@ impl Sides for Pair {
         };
         self.api.be_patient_for(patience);
     }
+}
+
+/// How the real etcd has ended, if it answers no more.
+async fn crash(process: &mut Option<Process>, api: &mut Api<Channel>) -> Option<String> {
+    let process = process.as_mut()?;
+    match within(DEADLINE, api.size()).await {
+        Some(Ok(_)) => None,
+        _ => process.ends().await,
+    }
+}
+
+/// What a real etcd answers, if it does in time.
+async fn within<T>(time: Duration, answer: impl Future<Output = T>) -> Option<T> {
+    match select(pin!(answer), real::pause(time)).await {
+        Either::Left((answer, _)) => Some(answer),
+        Either::Right(_) => None,
+    }
+}
+
+/// Why a real etcd could not be emptied.
+async fn not_emptied(process: &mut Option<Process>, status: &Status) -> ConformError {
+    if let Some(process) = process
+        && let Some(how) = process.ends().await
+    {
+        return ConformError::Ended {
+            program: process.program.clone(),
+            how,
+        };
+    }
+    ConformError::NotEmptied(status.to_string())
 }
 
 /// The steps, and at their end what the watches have to say.

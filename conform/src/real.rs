@@ -18,6 +18,10 @@ use crate::api::Api;
 /// How often a new etcd is asked whether it is ready, 50 ms apart.
 const ATTEMPTS: u32 = 600;
 
+/// How often an etcd that answers no more is looked at, 50 ms apart, before it is taken
+/// to run.
+const ENDING: u32 = 60;
+
 /// How often an etcd is started whose ports somebody else has taken meanwhile.
 const STARTS: u32 = 5;
 
@@ -71,6 +75,15 @@ pub enum ConformError {
     /// A request that prepares the comparison has failed.
     #[error("the etcd cannot be emptied: {0}")]
     NotEmptied(String),
+    /// The etcd that was started has ended between two sequences, emptied and idle.
+    /// What ends it while a sequence is taken is a difference instead.
+    #[error("{program} did not survive what was sent so far: {how}")]
+    Ended {
+        /// What was started.
+        program: String,
+        /// How it ended, and what it said last.
+        how: String,
+    },
     /// The simulated etcd panicked. A bug of it.
     #[error(transparent)]
     Panicked(#[from] etcd_sim::executor::Panicked),
@@ -79,7 +92,7 @@ pub enum ConformError {
 /// A running etcd with one member, of our own. Dropping it kills it.
 #[derive(Debug)]
 pub(crate) struct Process {
-    program: String,
+    pub(crate) program: String,
     child: Child,
     pub(crate) endpoint: String,
     data: TempDir,
@@ -182,6 +195,18 @@ impl Process {
             program: self.program.clone(),
             reason: last,
         })
+    }
+
+    /// How it has ended, if it does within a moment: one that crashes breaks its
+    /// connections before it is gone.
+    pub(crate) async fn ends(&mut self) -> Option<String> {
+        for _ in 0..ENDING {
+            if let Some(end) = self.ended() {
+                return Some(end);
+            }
+            pause(Duration::from_millis(50)).await;
+        }
+        None
     }
 
     /// How it has ended, with the last that it said.

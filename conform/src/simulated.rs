@@ -11,10 +11,12 @@ use etcd_client::proto::{
 use etcd_sim::bug::EtcdBug;
 use etcd_sim::cluster::{Member, MemberOptions, Router};
 use etcd_sim::executor::{self, Executor, Node, Panicked};
+use etcd_sim::store::{Record, Store};
 use etcd_sim::version::Version;
 use tonic::Status;
 
 use crate::api::Api;
+use crate::exclusion::COMPACTION_OF_RECREATED;
 use crate::outcome::Outcome;
 use crate::real::ConformError;
 use crate::step::{Horizon, Step};
@@ -129,7 +131,7 @@ async fn serve(options: MemberOptions, commands: Receiver<Command>, answers: Sen
                 let mut taken = Vec::new();
                 for step in steps {
                     let horizon = horizon(&member, is_compaction_over);
-                    let one = take(&mut api, &step, horizon).await;
+                    let one = take(&member, &mut api, &step, horizon).await;
                     if let (Step::Compact(compact), Outcome::Answer(_)) = (&one.step, &one.outcome)
                     {
                         is_compaction_over = compact.physical;
@@ -156,9 +158,37 @@ fn horizon(member: &Member, is_compaction_over: bool) -> Horizon {
     })
 }
 
-async fn take(api: &mut Api<Router>, step: &Step, horizon: Horizon) -> Taken {
-    let lags = step.resolved(horizon).lags(horizon);
-    let step = step.resolved(horizon);
+/// A step, or nothing in its place where it is one that is never sent.
+fn sent(member: &Member, step: Step) -> Step {
+    let is_excluded = match &step {
+        Step::Compact(compact) => {
+            COMPACTION_OF_RECREATED.applies_to(member.version())
+                && member.with_store(|store| recreates(store, compact.revision))
+        }
+        _ => false,
+    };
+    if is_excluded {
+        Step::Wait(Duration::ZERO)
+    } else {
+        step
+    }
+}
+
+/// Whether a key was deleted and created anew at this revision.
+fn recreates(store: &Store, revision: i64) -> bool {
+    let of_revision = |record: &&Record| record.mod_revision() == revision;
+    let records: Vec<&Record> = store.events(revision).take_while(of_revision).collect();
+    let is_created_after = |number: usize, deleted: &Record| {
+        let mut later = records[number + 1..].iter();
+        later.any(|record| record.key() == deleted.key() && !record.is_tombstone())
+    };
+    let mut deletions = records.iter().enumerate();
+    deletions.any(|(number, record)| record.is_tombstone() && is_created_after(number, record))
+}
+
+async fn take(member: &Member, api: &mut Api<Router>, step: &Step, horizon: Horizon) -> Taken {
+    let step = sent(member, step.resolved(horizon));
+    let lags = step.lags(horizon);
     let outcome = api.perform(&step, lags, None).await;
     Taken {
         step,
@@ -195,4 +225,66 @@ async fn advance(api: &mut Api<Router>, revision: i64) -> Result<(i64, i64), Sta
     api.call::<_, PbCompactionResponse>("KV/Compact", compact)
         .await?;
     api.size().await
+}
+
+#[cfg(test)]
+mod tests {
+    use etcd_client::proto::{PbTxnOpRequest, PbTxnRequest, PbTxnRequestOp};
+
+    use super::*;
+
+    fn op(request: PbTxnOpRequest) -> PbTxnRequestOp {
+        PbTxnRequestOp {
+            request: Some(request),
+        }
+    }
+
+    fn put(key: &str) -> PbPutRequest {
+        PbPutRequest {
+            key: key.into(),
+            ..Default::default()
+        }
+    }
+
+    fn delete(key: &str) -> PbDeleteRequest {
+        PbDeleteRequest {
+            key: key.into(),
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn a_compaction_is_left_out_only_where_a_key_was_deleted_and_created_anew() {
+        let within = PbTxnRequest {
+            success: vec![op(PbTxnOpRequest::RequestDeleteRange(delete("a")))],
+            ..Default::default()
+        };
+        let anew = PbTxnRequest {
+            success: vec![
+                op(PbTxnOpRequest::RequestTxn(within)),
+                op(PbTxnOpRequest::RequestPut(put("a"))),
+            ],
+            ..Default::default()
+        };
+        let compact = |revision: i64| {
+            Step::Compact(PbCompactionRequest {
+                revision,
+                physical: true,
+            })
+        };
+        // At revision 2 it is created, at 3 created anew, at 4 deleted.
+        let steps = |version: Version| {
+            let mut simulated = Simulated::start(version, None);
+            let mut steps = vec![Step::Put(put("a")), Step::Txn(anew.clone())];
+            steps.push(Step::Delete(delete("a")));
+            steps.extend([2, 3, 4].map(compact));
+            let taken = simulated.take(steps).expect("it lives");
+            taken.into_iter().skip(3).map(|taken| taken.step)
+        };
+        let nothing = Step::Wait(Duration::ZERO);
+        let loses = steps(Version::new(3, 5, 16));
+        assert!(loses.eq([compact(2), nothing, compact(4)]));
+        let keeps = steps(Version::new(3, 5, 1));
+        assert!(keeps.eq([compact(2), compact(3), compact(4)]));
+    }
 }

@@ -3,7 +3,7 @@
 //! The real etcd is `$ETCD`, or `etcd` on the `PATH`. `CONFORMANCE_SEED` and
 //! `CONFORMANCE_REQUESTS` ask for other and longer runs.
 
-use etcd_conform::{Campaign, ConformError, Report, Target};
+use etcd_conform::{Campaign, ConformError, Progress, Report, Target};
 use etcd_sim::bug::EtcdBug;
 
 const SEED: u64 = 1;
@@ -55,6 +55,42 @@ fn a_mistake_is_found_and_told_by_the_fewest_requests() {
 #[cfg(unix)]
 #[test]
 fn an_etcd_whose_port_was_taken_is_started_on_another_one() {
+    let first = "echo 'listen tcp 127.0.0.1:1: bind: address already in use' >&2; exit 1";
+    let (_folder, program) = ailing(first);
+    let campaign = Campaign::new(Target::Start { program }, SEED).only(0..1);
+    assert_eq!(agree(campaign.run(&mut |_| {})).sequences, 1);
+}
+
+/// The first time it dies in the middle.
+#[cfg(unix)]
+#[test]
+fn an_etcd_that_does_not_survive_is_reported_with_its_last_words() {
+    let first = "(until [ -e ${0}-dies ]; do sleep 0.05; done; \
+                 echo 'panic: it broke' >&2; kill -9 $$) &";
+    let (_folder, program) = ailing(first);
+    let dies = program.with_file_name("etcd-dies");
+    let campaign = Campaign::new(Target::Start { program }, SEED)
+        .requests(300)
+        .scenarios(false);
+    // One that lives answers as it should: what differed does not again.
+    let report = campaign.run(&mut |progress| {
+        if matches!(progress, Progress::Requests(50..)) {
+            std::fs::write(&dies, "").expect("it can be written");
+        }
+    });
+    let report = agree(report);
+    let diffs = report.unrepeated.iter().map(|difference| &difference.diff);
+    let ended = diffs.filter(|diff| diff.contains("etcd has ended"));
+    let ended: Vec<&String> = ended.collect();
+    assert!(
+        matches!(ended[..], [diff] if diff.contains("it broke")),
+        "{report:#?}"
+    );
+}
+
+/// A program that does this before it becomes etcd, but only when it is first started.
+#[cfg(unix)]
+fn ailing(first: &str) -> (tempfile::TempDir, std::path::PathBuf) {
     use std::os::unix::fs::PermissionsExt as _;
     let folder = tempfile::tempdir().expect("there is room for a folder");
     let (program, been) = (folder.path().join("etcd"), folder.path().join("been"));
@@ -64,14 +100,13 @@ fn an_etcd_whose_port_was_taken_is_started_on_another_one() {
         "#!/bin/sh\n\
          [ -e {been} ] && exec {etcd} \"$@\"\n\
          touch {been}\n\
-         echo 'listen tcp 127.0.0.1:1: bind: address already in use' >&2\n\
-         exit 1\n"
+         {first}\n\
+         exec {etcd} \"$@\"\n"
     );
     std::fs::write(&program, script).expect("it can be written");
     let executable = std::fs::Permissions::from_mode(0o755);
     std::fs::set_permissions(&program, executable).expect("it is ours");
-    let campaign = Campaign::new(Target::Start { program }, SEED).only(0..1);
-    assert_eq!(agree(campaign.run(&mut |_| {})).sequences, 1);
+    (folder, program)
 }
 
 fn target() -> Target {
