@@ -255,13 +255,13 @@ mod tests {
 
     #[test]
     fn a_compaction_is_left_out_only_where_a_key_was_deleted_and_created_anew() {
-        let within = PbTxnRequest {
-            success: vec![op(PbTxnOpRequest::RequestDeleteRange(delete("a")))],
-            ..Default::default()
+        let all_after = PbDeleteRequest {
+            range_end: vec![0],
+            ..delete("a")
         };
         let anew = PbTxnRequest {
             success: vec![
-                op(PbTxnOpRequest::RequestTxn(within)),
+                op(PbTxnOpRequest::RequestDeleteRange(all_after)),
                 op(PbTxnOpRequest::RequestPut(put("a"))),
             ],
             ..Default::default()
