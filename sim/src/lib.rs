@@ -90,9 +90,6 @@
 //!   in which it can.
 //! - There is no quota but as a fault, and no range stream. No member stops in good order: it
 //!   crashes or restarts, so nothing is told in the words of a server that was stopped.
-//! - A leader answers about leases from what is committed, without waiting until it has applied
-//!   that; so it never says that it waited too long (`waiting for the applied index took too
-//!   long`, in releases after 3.5.1).
 //! - Users, roles and alarms are the newest everywhere, also on a member that lags
 //!   behind. Tokens are simple ones: no JSON web tokens, no names from certificates.
 //!   What is refused is what 3.4.23 refuses; later releases also check puts with

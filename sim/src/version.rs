@@ -76,6 +76,14 @@ impl Version {
             hashes_compacted_revision: self.has([27, 10, 0]),
             remembers_hashes: self.has([NEVER, 5, 0]),
             adds_while_one_is_down: self.has([NEVER, 30, 11]),
+            applied_wait: if !self.has([20, 3, 0]) {
+                AppliedWait::Others
+            } else if self.minor > 6 || self.major > 3 {
+                AppliedWait::UnlessKnown
+            } else {
+                AppliedWait::All
+            },
+            stops_gracefully: self.has([NEVER, 18, 0]),
         }
     }
 
@@ -163,6 +171,24 @@ pub struct Profile {
     /// Whether a member can be added while another one is down, if a quorum of the
     /// greater cluster is there; since 3.5.30 and 3.6.11.
     pub adds_while_one_is_down: bool,
+    /// Whose questions about leases wait until the leader has carried out what is
+    /// committed.
+    pub applied_wait: AppliedWait,
+    /// Whether a member that is told to stop answers, for as long as a request may take,
+    /// what it was asked before; since 3.5.18 and 3.6.0. Before, it breaks its connections
+    /// at once.
+    pub stops_gracefully: bool,
+}
+
+/// Whose questions about leases wait until the leader has carried out what is committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AppliedWait {
+    /// Those that another member passes on to the leader.
+    Others,
+    /// All; since 3.4.20, 3.5.3 and 3.6.0.
+    All,
+    /// The same, but a lease that the leader knows is kept alive at once; since 3.7.0.
+    UnlessKnown,
 }
 
 /// When a request for progress is answered. The answer carries the watch id -1.
@@ -240,6 +266,10 @@ mod tests {
         ] {
             assert_eq!(progress(version), expected, "{version}");
         }
+        let wait = |text: &str| text.parse::<Version>().unwrap().profile().applied_wait;
+        assert_eq!(wait("3.5.2"), AppliedWait::Others);
+        assert_eq!(wait("3.6.14"), AppliedWait::All);
+        assert_eq!(wait("3.7.0"), AppliedWait::UnlessKnown);
         let sort = |version: Version| version.profile().unknown_sort;
         assert_eq!(sort(Version::V3_5_30), UnknownSort::Unsorted);
         assert_eq!(sort(Version::new(3, 6, 0)), UnknownSort::Refused);

@@ -445,6 +445,57 @@ fn a_lagging_member_shows_the_past_until_a_linearizable_read_waits_for_it() {
     });
 }
 
+/// A stream of keep-alives.
+type KeepAlives = (etcd_client::LeaseKeeper, etcd_client::LeaseKeepAliveStream);
+
+/// What a keep-alive is answered, and how long that takes.
+async fn keep_alive((keeper, answers): &mut KeepAlives) -> (Result<i64, String>, Duration) {
+    let start = now();
+    keeper.keep_alive().await.unwrap();
+    let answer = match answers.message().await {
+        Ok(answer) => Ok(answer.expect("it is answered").ttl()),
+        Err(etcd_client::Error::GRpcStatus(status)) => Err(status.message().to_owned()),
+        Err(error) => Err(error.to_string()),
+    };
+    (answer, now().saturating_sub(start))
+}
+
+#[test]
+fn a_lease_is_kept_alive_when_the_leader_has_applied_what_is_committed() {
+    on_each(&plan(3, vec![]), |simulation| async move {
+        simulation.healed().await;
+        let leads = leader(&simulation);
+        let mut own = at(&simulation, 0, leads).await;
+        let mut other = at(&simulation, 1, follower(&simulation)).await;
+        let lease = other.lease_grant(60, None).await.unwrap().id();
+        let mut owns = own.lease_keep_alive(lease).await.unwrap();
+        let mut others = other.lease_keep_alive(lease).await.unwrap();
+        let lags = |by: Duration| {
+            let leader = simulation.cluster().member(leads);
+            leader.lag(now() + ms(100), by);
+        };
+        // It waits for what was committed before.
+        lags(ms(600));
+        other.put("key", "1", None).await.unwrap();
+        let (answer, took) = keep_alive(&mut owns).await;
+        assert_eq!(answer, Ok(60));
+        assert!(ms(500) < took && took < ms(700), "{took:?}");
+        // But no longer than a second; another member asks once more.
+        lags(ms(1_500));
+        other.put("key", "2", None).await.unwrap();
+        let (answer, took) = keep_alive(&mut owns).await;
+        let late = "etcdserver: request timed out, waiting for the applied index took too long";
+        assert_eq!(answer, Err(late.to_owned()));
+        assert!(ms(1_000) <= took && took < ms(1_100), "{took:?}");
+        sleep(ms(1_000)).await;
+        lags(ms(1_500));
+        other.put("key", "3", None).await.unwrap();
+        let (answer, took) = keep_alive(&mut others).await;
+        assert_eq!(answer, Ok(60));
+        assert!(ms(1_400) < took && took < ms(1_700), "{took:?}");
+    });
+}
+
 #[test]
 fn who_finds_no_leader_waits_for_one() {
     let lose = FaultKind::LoseLeader { for_ms: 1_000 };

@@ -26,6 +26,16 @@ pub enum ClusterError {
     /// The same, and members could not talk to each other meanwhile.
     #[error("etcdserver: request timed out, possibly due to connection lost")]
     TimeoutConnectionLost,
+    /// The leader was asked about a lease, and did not carry out in time what is
+    /// committed.
+    #[error("etcdserver: request timed out, waiting for the applied index took too long")]
+    TimeoutAppliedIndex,
+    /// The process ends, and what it was asked may still happen.
+    #[error("etcdserver: server stopped")]
+    Stopped,
+    /// A leader that is handing over its lead takes nothing in. Nothing happened.
+    #[error("raft proposal dropped")]
+    ProposalDropped,
     /// The member has too much to do. Nothing happened.
     #[error("etcdserver: too many requests")]
     TooManyRequests,
@@ -54,7 +64,8 @@ impl ClusterError {
     ///
     /// Some come without one of their own: "too many requests" is mapped to the
     /// client's form of the error, which carries no code, and "not a primary
-    /// lessor" and that of a leader transfer are not mapped at all. gRPC sends
+    /// lessor", "raft proposal dropped" and that of a leader transfer are not mapped
+    /// at all. gRPC sends
     /// `Unknown` for such.
     pub const fn code(self) -> Code {
         match self {
@@ -62,8 +73,11 @@ impl ClusterError {
             | ClusterError::LeaderChanged
             | ClusterError::Timeout
             | ClusterError::TimeoutLeaderFailed
-            | ClusterError::TimeoutConnectionLost => Code::Unavailable,
+            | ClusterError::TimeoutConnectionLost
+            | ClusterError::TimeoutAppliedIndex
+            | ClusterError::Stopped => Code::Unavailable,
             ClusterError::TooManyRequests
+            | ClusterError::ProposalDropped
             | ClusterError::NotPrimary
             | ClusterError::TimeoutLeaderTransfer => Code::Unknown,
             ClusterError::NoSpace => Code::ResourceExhausted,

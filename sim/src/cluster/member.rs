@@ -37,9 +37,8 @@ const EXPIRY_PERIOD: Duration = Duration::from_millis(500);
 /// of the past after 1 to 101 ms, half of them within 51 ms, and of the present with
 /// the answer to the put.
 const SYNC_PERIOD: Duration = Duration::from_millis(100);
-/// How long a member waits before it asks the leader about a lease once more
-/// (`LeaseRenew` in etcd's `server/etcdserver/v3_server.go`).
-const ASK_AGAIN: Duration = Duration::from_millis(50);
+/// How often a member looks whether it has got as far as a token.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// How long a watch whose stream was full waits for the next attempt
 /// (`syncVictimsLoop`, same file).
 const VICTIM_PERIOD: Duration = Duration::from_millis(10);
@@ -120,8 +119,8 @@ impl Default for MemberOptions {
 /// clients have asked of it. Clones are the same process.
 #[derive(Clone)]
 pub struct Member {
-    cluster: Cluster,
-    number: MemberId,
+    pub(super) cluster: Cluster,
+    pub(super) number: MemberId,
 }
 
 impl Member {
@@ -304,7 +303,7 @@ impl Member {
         };
         let index: i64 = index.parse().map_err(|_| AuthError::InvalidToken)?;
         while self.lock().raft_index() < index.cast_unsigned() {
-            executor::sleep(ASK_AGAIN).await;
+            executor::sleep(LOOK_AGAIN).await;
         }
         let now = age(executor::now());
         let mut guard = self.lock();
@@ -380,78 +379,6 @@ impl Member {
         }
     }
 
-    /// Has the leader renew a lease; its time to live, 0 when it is gone. A
-    /// lease that has expired is not saved: the answer waits until it is revoked
-    /// (`lessor.Renew` in etcd's `server/lease/lessor.go`).
-    ///
-    /// # Errors
-    ///
-    /// When no leader can be asked in time.
-    pub(crate) async fn renew(&self, id: LeaseId) -> Result<i64, ClusterError> {
-        let back = self.reach_leader().await?;
-        loop {
-            let revocation = self.cluster.shared.revoked.notified();
-            let renewed = {
-                let now = age(executor::now());
-                let mut state = self.cluster.present();
-                let expired = state.store.is_expired(now, id);
-                (!expired).then(|| state.store.lease_keep_alive(now, id).unwrap_or(0))
-            };
-            if let Some(ttl) = renewed {
-                executor::sleep_until(back).await;
-                return Ok(ttl);
-            }
-            revocation.await;
-        }
-    }
-
-    /// Asks the leader about leases.
-    ///
-    /// # Errors
-    ///
-    /// When no leader can be asked in time.
-    pub(crate) async fn with_leases<T>(
-        &self,
-        look: impl FnOnce(&Store, Duration) -> T,
-    ) -> Result<T, ClusterError> {
-        let back = self.reach_leader().await?;
-        let answer = look(&self.cluster.present().store, age(executor::now()));
-        executor::sleep_until(back).await;
-        Ok(answer)
-    }
-
-    /// Waits until a question has reached the leader; when the answer will be
-    /// back (`LeaseRenew` in etcd's `server/etcdserver/v3_server.go`).
-    async fn reach_leader(&self) -> Result<SimTime, ClusterError> {
-        let start = executor::now();
-        loop {
-            let now = executor::now();
-            let asked = {
-                let mut state = self.cluster.lock();
-                state.advance(now);
-                let asked = state.consensus.ask_leader(self.number, now);
-                asked.ok_or(state.consensus.leader_of(self.number))
-            };
-            match asked {
-                Ok((there, back)) => {
-                    executor::sleep_until(there).await;
-                    return Ok(back);
-                }
-                Err(Some(leader)) if leader == self.number => {
-                    return Err(ClusterError::NotPrimary);
-                }
-                Err(leader) if now.saturating_sub(start) >= self.request_timeout() => {
-                    return Err(match leader {
-                        Some(_) => ClusterError::Timeout,
-                        None => ClusterError::NoLeader,
-                    });
-                }
-                Err(Some(_)) => executor::sleep(ASK_AGAIN).await,
-                Err(None) => executor::sleep(self.options().election_timeout).await,
-            }
-        }
-    }
-
     /// Changes who belongs to the cluster; the list of members after that.
     ///
     /// # Errors
@@ -460,7 +387,7 @@ impl Member {
     pub(crate) async fn change_members(&self, change: Change) -> Result<Vec<Listed>, Status> {
         // Only the leader knows how far a learner is.
         if matches!(change, Change::Promote(_)) && self.leader() != Some(self.number) {
-            let back = self.reach_leader().await?;
+            let (_, back) = self.reach_leader(executor::now()).await?;
             let leader = self.leader().unwrap_or(self.number);
             let promoted = self.cluster.member(leader).let_pass(change).await;
             executor::sleep_until(back).await;
@@ -513,7 +440,7 @@ impl Member {
         Ok(())
     }
 
-    fn request_timeout(&self) -> Duration {
+    pub(super) fn request_timeout(&self) -> Duration {
         super::state::REQUEST_TIMEOUT + 2 * self.options().election_timeout
     }
 

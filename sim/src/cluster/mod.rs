@@ -19,7 +19,8 @@
 //! - A linearizable read waits until the leader has confirmed that it leads, and
 //!   until the member has applied what was committed then; a serializable one
 //!   shows what the member has applied.
-//! - Leases are timed by the leader, and each one extended by a new leader.
+//! - Leases are timed by the leader, and each one extended by a new leader; `ask` is how a
+//!   member asks it about them.
 //!
 //! Nothing is copied: lag, old reads, late watches and changes of leaders cost a
 //! few numbers each. `consensus` is pure, with time as an argument; `state` applies
@@ -29,6 +30,7 @@
 //! has done what is due by then, and the `pump` does it where somebody waits.
 
 mod access;
+mod ask;
 #[expect(clippy::module_inception, reason = "the cluster itself")]
 mod cluster;
 mod command;

@@ -100,6 +100,12 @@ impl Progress {
         (heard + lag).max(self.stalled_until).max(earlier)
     }
 
+    /// Somebody waits until everything up to `index` is applied.
+    pub(super) fn lag_until(&mut self, index: u64, ticket: u64) {
+        let after = self.lagging.back().map_or(0, |(index, _)| *index);
+        self.lagging.push_back((index.max(after), ticket));
+    }
+
     /// A proposal that came in here is carried out; the member hears of it when it
     /// has caught up.
     pub(super) fn applies_when_caught_up(&mut self, index: u64, ticket: u64) {

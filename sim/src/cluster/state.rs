@@ -511,6 +511,17 @@ impl State {
         }
     }
 
+    /// Waits until a member has carried out what is committed now; none if it has.
+    pub(super) fn await_applied(&mut self, member: MemberId) -> Option<u64> {
+        let committed = self.executed;
+        if self.members[member].applied >= committed {
+            return None;
+        }
+        let ticket = self.tickets.issue();
+        self.members[member].lag_until(committed, ticket);
+        Some(ticket)
+    }
+
     fn confirm_due(&mut self, member: MemberId, now: SimTime) {
         let progress = &mut self.members[member];
         while let Some(read) = progress.confirming.front()
@@ -520,9 +531,7 @@ impl State {
             if read.index <= progress.applied {
                 self.tickets.finish(read.ticket, Ok(Answer::MayRead));
             } else {
-                let after = progress.lagging.back().map_or(0, |(index, _)| *index);
-                let index = read.index.max(after);
-                progress.lagging.push_back((index, read.ticket));
+                progress.lag_until(read.index, read.ticket);
             }
         }
     }

@@ -108,7 +108,7 @@ impl PbLeaseService for LeaseService {
     ) -> Result<Response<PbLeaseTimeToLiveResponse>, Status> {
         let PbLeaseTimeToLiveRequest { id, keys } = request.into_inner();
         let look = |store: &Store, now| store.lease_status(now, LeaseId(id));
-        let status = self.member.with_leases(look).await?;
+        let status = self.member.ask_of_lease(look).await?;
         let header = Some(self.member.lock().header());
         let message = match status {
             Some(status) => PbLeaseTimeToLiveResponse {
@@ -132,8 +132,8 @@ impl PbLeaseService for LeaseService {
         &self,
         _: Request<PbLeaseLeasesRequest>,
     ) -> Result<Response<PbLeaseLeasesResponse>, Status> {
-        let leases = self.member.with_leases(|store, _| store.leases()).await?;
-        let leases = leases.into_iter().map(|id| PbLeaseStatus { id: id.0 });
+        let leases = self.member.leases().await?.into_iter();
+        let leases = leases.map(|id| PbLeaseStatus { id: id.0 });
         let message = PbLeaseLeasesResponse {
             header: Some(self.member.lock().header()),
             leases: leases.collect(),
