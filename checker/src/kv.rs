@@ -38,6 +38,7 @@ use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::sync::Arc;
 
+use rustc_hash::FxHashMap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -46,7 +47,8 @@ use crate::history::{History, HistoryError, Operation};
 use crate::keyed::{Keyed, parameters, text, unknown_operation};
 use crate::names::Names;
 use crate::object::{self, Object};
-use crate::search::{Budget, Call, Failure, NON_LINEARIZABLE, Sequential};
+use crate::register::{self, Act};
+use crate::search::{Budget, Call, Failure, Kept, NON_LINEARIZABLE, Sequential};
 use crate::verdict::{Kind, Verdict};
 
 /// Decides whether the history is that of a map.
@@ -291,6 +293,17 @@ impl Sequential for Map<'_> {
         *ask == Ask::Get || output == Some(&Answer::Compared(false))
     }
 
+    fn suspects(&self, calls: &[Call<&Self::Input, &Answer>], stuck: usize) -> Vec<Vec<usize>> {
+        let acts = acts(calls, &self.absent);
+        acts.map_or_else(Vec::new, |acts| register::suspects(INITIAL, &acts, stuck))
+    }
+
+    fn what_matters(&self, calls: &[Call<&Self::Input, &Answer>]) -> Vec<Kept<Answer>> {
+        let kept = acts(calls, &self.absent).map(|acts| register::what_matters(&acts));
+        let kept = kept.unwrap_or_else(|| (0..calls.len()).collect());
+        kept.into_iter().map(Kept::as_it_is).collect()
+    }
+
     const LOOKS_AHEAD: bool = true;
 
     /// What is appended stays at its place until the value is replaced, by one that what is
@@ -349,4 +362,36 @@ impl Sequential for Map<'_> {
             Held::Unseen => "a value that nobody saw".to_owned(),
         }
     }
+}
+
+/// The number of the value that a key has at first.
+const INITIAL: u32 = 0;
+
+/// The calls as those of a register; none where values are appended to.
+fn acts(calls: &[Call<&(u32, Ask), &Answer>], absent: &Value) -> Option<Vec<Act>> {
+    let mut numbers: FxHashMap<&Value, u32> = FxHashMap::from_iter([(absent, INITIAL)]);
+    let mut acts = Vec::with_capacity(calls.len());
+    for call in calls {
+        let mut number = |value| {
+            let next = numbers.len() as u32;
+            *numbers.entry(value).or_insert(next)
+        };
+        let mut act = Act::default();
+        match (&call.input.1, call.output) {
+            (Ask::Append(_), _) => return None,
+            (Ask::Get, Some(Answer::Got(value))) => act.saw = Some(number(value)),
+            (Ask::Get, _) => {}
+            (Ask::Put(value), _) => act.writes = Some(number(value)),
+            (Ask::CompareAndSet { old, .. }, Some(Answer::Compared(false))) => {
+                act.refused = Some(number(old));
+            }
+            (Ask::CompareAndSet { old, new }, answer) => {
+                act.expects = Some(number(old));
+                act.saw = answer.and(act.expects);
+                act.writes = Some(number(new));
+            }
+        }
+        acts.push(act.at(call));
+    }
+    Some(acts)
 }

@@ -28,14 +28,22 @@
 //! may have ended (the session can no longer be relied on), and completes it, if at all,
 //! when it certainly has.
 //!
+//! # Evidence
+//!
+//! What is wrong with one look is most often wrong about a member alone, or about two: few
+//! operations prove it, however many there are (see `set/suspects.rs`).
+//!
 //! The twin in `tests/`, which tries all orders, agrees on many small random histories.
 
 use crate::history::{History, HistoryError, Operation};
 use crate::keyed::{Keyed, unknown_operation};
 use crate::names::Names;
 use crate::object::{self, Object};
-use crate::search::{Budget, Call, Failure, NON_LINEARIZABLE, Sequential};
-use crate::set::{Answer, Change, Elements, View, changed, list, show, whole, wrong_view};
+use crate::search::{Budget, Call, Failure, Kept, NON_LINEARIZABLE, Sequential};
+use crate::set::{
+    Act, Answer, Change, Elements, Timed, View, changed, kept, list, show, suspects, whole,
+    whole_act, wrong_view,
+};
 use crate::verdict::{Kind, Verdict};
 
 /// Decides whether the history is that of groups of members.
@@ -154,6 +162,14 @@ impl Sequential for Groups<'_> {
         *ask == Ask::Members
     }
 
+    fn suspects(&self, calls: &[Call<&Self::Input, &Answer>], stuck: usize) -> Vec<Vec<usize>> {
+        suspects(&timed(calls), stuck)
+    }
+
+    fn what_matters(&self, calls: &[Call<&Self::Input, &Answer>]) -> Vec<Kept<Answer>> {
+        kept(&timed(calls))
+    }
+
     fn heap_bytes(&self, state: &Elements) -> usize {
         state.own_bytes()
     }
@@ -161,4 +177,16 @@ impl Sequential for Groups<'_> {
     fn show(&self, state: &Elements) -> String {
         show(state, |member| self.members.text(member))
     }
+}
+
+fn timed<'c>(calls: &[Call<&'c (u32, Ask), &'c Answer>]) -> Vec<Timed<'c>> {
+    let timed = |call: &Call<&'c (u32, Ask), &'c Answer>| {
+        let act = match call.input.1 {
+            Ask::Join(member) => Act::Add(member, None),
+            Ask::Leave(member) => Act::Remove(member, None),
+            Ask::Members => whole_act(call.output),
+        };
+        Timed::of(call, act)
+    };
+    calls.iter().map(timed).collect()
 }

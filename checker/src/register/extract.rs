@@ -104,7 +104,7 @@ impl<'h> Object<'h> for Registers<'h> {
 }
 
 /// The value that an operation may have written.
-fn writes(ask: Ask, answer: Option<Answer>) -> Option<u32> {
+pub(super) fn writes(ask: Ask, answer: Option<Answer>) -> Option<u32> {
     match ask {
         Ask::Read => None,
         Ask::Write(value) => Some(value),

@@ -25,16 +25,24 @@
 //! effect at any time after its invocation, or never; a read of unknown outcome says
 //! nothing. All that is exact.
 //!
+//! # Evidence
+//!
+//! Where each value is written once, two values of which each comes before the other prove
+//! that there is no order, and four operations show it (see `suspects`). Where a value is
+//! written several times, all who may have written it are needed too.
+//!
 //! The twin in `tests/`, which tries all orders, agrees on many small random histories.
 
 mod extract;
+mod suspects;
 
 use crate::history::{History, HistoryError};
 use crate::object;
-use crate::search::{Budget, Sequential};
+use crate::search::{Budget, Call, Kept, Sequential};
 use crate::verdict::Verdict;
 
 pub(crate) use extract::Registers;
+pub(crate) use suspects::{Act, suspects, what_matters};
 
 /// Decides whether the history is that of registers.
 ///
@@ -99,7 +107,39 @@ impl Sequential for Registers<'_> {
         *ask == Ask::Read || output == Some(&Answer::Compared(false))
     }
 
+    fn suspects(&self, calls: &[Call<&Self::Input, &Answer>], stuck: usize) -> Vec<Vec<usize>> {
+        suspects(self.initial, &acts(calls), stuck)
+    }
+
+    fn what_matters(&self, calls: &[Call<&Self::Input, &Answer>]) -> Vec<Kept<Answer>> {
+        let kept = what_matters(&acts(calls)).into_iter();
+        kept.map(Kept::as_it_is).collect()
+    }
+
     fn show(&self, state: &u32) -> String {
         format!("the value {}", self.show_value(*state))
     }
+}
+
+fn acts(calls: &[Call<&(u32, Ask), &Answer>]) -> Vec<Act> {
+    let act = |call: &Call<&(u32, Ask), &Answer>| {
+        let (_, ask) = *call.input;
+        let mut act = Act {
+            writes: extract::writes(ask, call.output.copied()),
+            ..Act::default()
+        };
+        match (ask, call.output) {
+            (Ask::Read, Some(Answer::Read(value))) => act.saw = Some(*value),
+            (Ask::CompareAndSet { old, .. }, Some(Answer::Compared(false))) => {
+                act.refused = Some(old);
+            }
+            (Ask::CompareAndSet { old, .. }, answer) => {
+                act.expects = Some(old);
+                act.saw = answer.map(|_| old);
+            }
+            _ => {}
+        }
+        act.at(call)
+    };
+    calls.iter().map(act).collect()
 }

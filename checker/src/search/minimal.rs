@@ -3,17 +3,15 @@
 use std::time::Instant;
 
 use super::explore::{Explored, Stuck, explore};
+use super::first::{first_stuck, unknown};
 use super::parts::Part;
 use super::plan::{Known, Plan};
-use super::{Budget, Clock, Failure, Sequential};
+use super::{Budget, Call, Clock, Failure, Sequential};
 
 /// How many bytes a try may take. Most calls are found not to be needed by tries that take
 /// little, and then there is less left for those that take more. What needs even more is
 /// not worth it.
 const TRY_BYTES: [usize; 2] = [1 << 16, 1 << 20];
-
-/// How many bytes a search for the first return that is too early may take.
-const FIRST_BYTES: usize = 16 << 20;
 
 /// How much work all tries may take, in calls looked at and steps of the search. Not a
 /// time, so that the same history has the same witness everywhere.
@@ -55,6 +53,7 @@ pub(super) fn explain<M: Sequential + ?Sized>(
         is_minimal: true,
         try_bytes: 0,
     };
+    shrinking.start_small(stuck.call as usize);
     for bytes in TRY_BYTES {
         (shrinking.is_minimal, shrinking.try_bytes) = (true, bytes);
         shrinking.forget_reads(stuck.call as usize);
@@ -79,71 +78,44 @@ pub(super) fn explain<M: Sequential + ?Sized>(
     }
 }
 
-/// The first return up to which the calls have no order, and what is known by then.
-///
-/// The search may have given up at an earlier one, for it knew what became of the calls
-/// that returned later. The later the end, the less orders there are; it is seldom much
-/// later, so steps double. Where a search takes long, the first search has the last word.
-fn first_stuck<'c, M: Sequential + ?Sized>(
-    model: &M,
-    part: &Part<'c, M>,
-    stuck: Stuck,
-    budget: &Budget,
-    end: Option<Instant>,
-) -> (Stuck, Vec<Known<'c, M>>) {
-    let mut returns: Vec<u64> = part.calls.iter().filter_map(|call| call.returned).collect();
-    returns.sort_unstable();
-    returns.dedup();
-    let budget = Budget {
-        memory_bytes: budget.memory_bytes.min(FIRST_BYTES),
-        ..*budget
-    };
-    let stuck_by = |time: u64| {
-        let calls = known_by(&part.calls, time);
-        let clock = Clock::until(end, None);
-        let plan = Plan::of(model, calls.clone());
-        match explore(model, &part.key, &plan, &budget, &clock) {
-            Explored::Stuck(stuck) => Some((stuck, calls)),
-            Explored::Linearizable(_) | Explored::Unknown(_) => None,
-        }
-    };
-    let time = part.calls[stuck.call as usize].returned;
-    let mut low = returns.partition_point(|other| Some(*other) < time);
-    let mut high = returns.len();
-    let mut found = (stuck, part.calls.clone());
-    let mut step = 1;
-    while low < high {
-        let place = (low + step - 1).min(high - 1);
-        match stuck_by(returns[place]) {
-            Some(earlier) => (found, high, step) = (earlier, place, 1),
-            None => (low, step) = (place + 1, 2 * step),
-        }
-    }
-    found
-}
-
-/// What is known at an instant. Calls that begin later are unknown, and stay at their
-/// place.
-fn known_by<'c, M: Sequential + ?Sized>(calls: &[Known<'c, M>], time: u64) -> Vec<Known<'c, M>> {
-    let at = |call: &Known<'c, M>| {
-        let is_over = call.returned.is_some_and(|returned| returned <= time);
-        if is_over { *call } else { unknown(call) }
-    };
-    calls.iter().map(at).collect()
-}
-
-fn unknown<'c, M: Sequential + ?Sized>(call: &Known<'c, M>) -> Known<'c, M> {
-    Known {
-        output: None,
-        returned: None,
-        ..*call
-    }
-}
-
 impl<'c, M: Sequential + ?Sized> Shrinking<'_, 'c, M> {
     fn known(&self) -> Vec<usize> {
         let is_known = |index: &usize| self.is_known[*index];
         (0..self.calls.len()).filter(is_known).collect()
+    }
+
+    /// Forgets all but a few calls that prove it, if such are to be guessed. What the object
+    /// suspects comes first, and then the calls that returned last.
+    fn start_small(&mut self, stuck: usize) {
+        self.try_bytes = TRY_BYTES[0];
+        let known = self.known();
+        let all = std::mem::replace(&mut self.is_known, vec![false; self.calls.len()]);
+        let suspects = self.model.suspects(&self.calls, stuck);
+        for guess in suspects.iter().chain(&self.last(known)) {
+            if self.is_spent() {
+                break;
+            }
+            let mut guess = guess.clone();
+            guess.retain(|call| all[*call]);
+            for call in &guess {
+                self.is_known[*call] = true;
+            }
+            if matches!(self.explore_known(), Explored::Stuck(_)) {
+                return;
+            }
+            for call in &guess {
+                self.is_known[*call] = false;
+            }
+        }
+        self.is_known = all;
+    }
+
+    /// The last one of these calls to return, the last two, the last four, ..
+    fn last(&self, mut known: Vec<usize>) -> Vec<Vec<usize>> {
+        known.sort_unstable_by_key(|call| std::cmp::Reverse(self.calls[*call].returned));
+        let sizes = std::iter::successors(Some(1), |size| Some(2 * size));
+        let sizes = sizes.take_while(|size| 2 * size < known.len());
+        sizes.map(|size| known[..size].to_vec()).collect()
     }
 
     /// Reads are needed seldom, and without them a try costs less.
@@ -171,14 +143,14 @@ impl<'c, M: Sequential + ?Sized> Shrinking<'_, 'c, M> {
 
     /// Makes these calls unknown if there still is no order.
     fn forget(&mut self, calls: &[usize]) -> bool {
-        if self.work + self.clock.calls() > WORK_MAX || self.clock.is_over() {
+        if self.is_spent() {
             self.is_minimal = false;
             return false;
         }
         for call in calls {
             self.is_known[*call] = false;
         }
-        match self.explore(&self.plan(&self.what_matters())) {
+        match self.explore_known() {
             Explored::Stuck(_) => return true,
             Explored::Unknown(_) if calls.len() == 1 => self.is_minimal = false,
             Explored::Unknown(_) | Explored::Linearizable(_) => {}
@@ -189,8 +161,12 @@ impl<'c, M: Sequential + ?Sized> Shrinking<'_, 'c, M> {
         false
     }
 
+    fn is_spent(&self) -> bool {
+        self.work + self.clock.calls() > WORK_MAX || self.clock.is_over()
+    }
+
     /// These calls, as far as they are known now.
-    fn plan(&self, calls: &[usize]) -> Plan<'c, M> {
+    fn as_known(&self, calls: &[usize]) -> Vec<Known<'c, M>> {
         let known = |index: &usize| {
             let call = &self.calls[*index];
             if self.is_known[*index] {
@@ -199,10 +175,33 @@ impl<'c, M: Sequential + ?Sized> Shrinking<'_, 'c, M> {
                 unknown(call)
             }
         };
-        Plan::of(self.model, calls.iter().map(known).collect())
+        calls.iter().map(known).collect()
     }
 
-    fn explore(&mut self, plan: &Plan<'c, M>) -> Explored {
+    /// Whether there is an order, as far as calls are known now.
+    fn explore_known(&mut self) -> Explored {
+        self.explore_kept(true).0
+    }
+
+    /// The same, looking ahead or not, and the indices of the calls that were searched
+    /// through: those that matter.
+    fn explore_kept(&mut self, looks_ahead: bool) -> (Explored, Vec<usize>) {
+        let calls = self.what_matters();
+        let known = self.as_known(&calls);
+        let kept = self.model.what_matters(&known);
+        let simpler = kept.iter().map(|kept| Call {
+            output: kept.instead.as_ref().or(known[kept.call].output),
+            ..known[kept.call]
+        });
+        let mut plan = Plan::of(self.model, simpler.collect());
+        if !looks_ahead {
+            plan = plan.without_looking_ahead();
+        }
+        let indices = kept.iter().map(|kept| calls[kept.call]).collect();
+        (self.explore(&plan), indices)
+    }
+
+    fn explore(&mut self, plan: &Plan<'_, M>) -> Explored {
         self.work += plan.calls.len() as u64;
         let budget = Budget {
             memory_bytes: self.budget.memory_bytes.min(self.try_bytes),
@@ -212,13 +211,21 @@ impl<'c, M: Sequential + ?Sized> Shrinking<'_, 'c, M> {
     }
 
     /// The call that cannot take effect when nothing is known but the witness, and what it
-    /// can meet then. Who looks ahead gets stuck earlier, where nobody sees why.
+    /// can meet then. Who looks ahead gets stuck earlier, where nobody sees why. Where that
+    /// takes too long, it is found without those that do not matter, but nobody can say what
+    /// they would have made of the state.
     fn refuted(&mut self) -> Option<(usize, Vec<String>)> {
         let calls = self.what_matters();
-        match self.explore(&self.plan(&calls).without_looking_ahead()) {
-            Explored::Stuck(stuck) => Some((calls[stuck.call as usize], stuck.states)),
-            Explored::Linearizable(_) | Explored::Unknown(_) => None,
+        let plan = Plan::of(self.model, self.as_known(&calls));
+        if let Explored::Stuck(stuck) = self.explore(&plan.without_looking_ahead()) {
+            return Some((calls[stuck.call as usize], stuck.states));
         }
+        for looks_ahead in [false, true] {
+            if let (Explored::Stuck(stuck), calls) = self.explore_kept(looks_ahead) {
+                return Some((calls[stuck.call as usize], Vec::new()));
+            }
+        }
+        None
     }
 
     /// What is known, and those unknown calls that can matter.

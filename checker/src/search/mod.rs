@@ -50,18 +50,26 @@
 //! when; so the witness breaks the promise whatever happened to the others, and with any
 //! one of its calls unknown as well there would be an order.
 //!
+//! Finding it takes tries, each a search with less known. What is not known may happen at any
+//! time, so tries may take long in a long history. An object helps with two things:
+//! [`Sequential::suspects`] guesses few calls to begin with, and [`Sequential::what_matters`]
+//! says what need not be tried. Without them the search begins with the calls that returned
+//! last, or with all, and leaves out halves, quarters and so on. Where it is not known whether
+//! each call of a witness is needed, [`Failure::is_minimal`] says so.
+//!
 //! # Budget
 //!
 //! Time and memory are bounded ([`Budget`]); when they do not suffice the answer is
 //! [`Found::Unknown`]. All answers but that one are the same on every machine.
 //!
 //! Modules: `plan` sorts the calls out, `explore` searches, `look_ahead` says where not to, `cache`, `states` and `table`
-//! are its memory, `parts` runs several searches, `minimal` finds the witness, `history`
-//! is for calls that come from a [`History`](crate::History).
+//! are its memory, `parts` runs several searches, `first` finds the instant from which there is
+//! no order, `minimal` finds the witness, `history` is for calls that come from a [`History`](crate::History).
 
 mod budget;
 mod cache;
 mod explore;
+mod first;
 mod history;
 mod look_ahead;
 mod minimal;
@@ -69,6 +77,7 @@ mod parts;
 mod plan;
 mod sequential;
 mod states;
+mod suspects;
 mod table;
 
 use std::ops::RangeInclusive;
@@ -77,10 +86,11 @@ pub use budget::{Budget, Clock, Limit};
 pub(crate) use history::NON_LINEARIZABLE;
 pub use history::{Calls, check_history};
 
-pub use sequential::Sequential;
+pub use sequential::{Kept, Sequential};
+pub(crate) use suspects::nearest;
 
 /// One call of an operation.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Call<I, O> {
     /// What was asked.
     pub input: I,

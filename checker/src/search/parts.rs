@@ -71,7 +71,7 @@ fn split<'c, M: Sequential + ?Sized>(
             parts.len() - 1
         });
         parts[part].indices.push(index);
-        parts[part].calls.push(Known {
+        parts[part].calls.push(Call {
             input: &call.input,
             output: call.output.as_ref(),
             invoked: call.invoked,

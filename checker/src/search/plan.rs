@@ -2,23 +2,10 @@
 
 use rustc_hash::FxHashMap;
 
-use super::Sequential;
+use super::{Call, Sequential};
 
 /// A call as it is searched with: what is known of it may be less than the user said.
-pub(super) struct Known<'c, M: Sequential + ?Sized> {
-    pub(super) input: &'c M::Input,
-    pub(super) output: Option<&'c M::Output>,
-    pub(super) invoked: u64,
-    pub(super) returned: Option<u64>,
-}
-
-impl<M: Sequential + ?Sized> Clone for Known<'_, M> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<M: Sequential + ?Sized> Copy for Known<'_, M> {}
+pub(super) type Known<'c, M> = Call<&'c <M as Sequential>::Input, &'c <M as Sequential>::Output>;
 
 /// What a call is to the search.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -178,7 +165,7 @@ impl<'c, M: Sequential + ?Sized> Plan<'c, M> {
 }
 
 /// Calls that touch count as concurrent, so invocations come before returns.
-fn in_order<M: Sequential + ?Sized>(calls: &[Known<'_, M>]) -> Vec<Event> {
+fn in_order<I, O>(calls: &[Call<I, O>]) -> Vec<Event> {
     let mut events: Vec<(u64, bool, u32)> = Vec::with_capacity(2 * calls.len());
     for (index, call) in calls.iter().enumerate() {
         events.push((call.invoked, false, number(index)));

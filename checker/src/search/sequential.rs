@@ -3,7 +3,26 @@
 use std::fmt::Debug;
 use std::hash::Hash;
 
-use super::Clock;
+use super::{Call, Clock};
+
+/// A call without which it cannot be told whether there is an order.
+#[derive(Clone, Debug)]
+pub struct Kept<O> {
+    /// Its index among the calls that were asked about.
+    pub call: usize,
+    /// A simpler output that does instead of its own, if there is one.
+    pub instead: Option<O>,
+}
+
+impl<O> Kept<O> {
+    /// This call as it is.
+    pub fn as_it_is(call: usize) -> Self {
+        Self {
+            call,
+            instead: None,
+        }
+    }
+}
 
 /// An object as it behaves when operations come one by one.
 ///
@@ -127,6 +146,31 @@ pub trait Sequential: Sync {
     {
         let _ = (state, input, output, changes);
         true
+    }
+
+    /// Which calls there is no order without, in few guesses: each is a set of calls of one
+    /// part, by their index, that may prove by themselves that nothing explains what `stuck`
+    /// and all that returned before it tell. Better guesses come first.
+    ///
+    /// Guesses are checked, so they may be wrong; with a right one it takes little to find a
+    /// witness, however long the history is. Without any, calls are left out by halves.
+    fn suspects(
+        &self,
+        calls: &[Call<&Self::Input, &Self::Output>],
+        stuck: usize,
+    ) -> Vec<Vec<usize>> {
+        let _ = (calls, stuck);
+        Vec::new()
+    }
+
+    /// Which of these calls of one part, of which some did not return, can matter to the
+    /// question whether there is an order, and as what: there must be one of those that are
+    /// kept exactly when there is one of all.
+    ///
+    /// Asked where a witness is looked for. Little is known there of most calls, so what need
+    /// not be tried at any place saves the most.
+    fn what_matters(&self, calls: &[Call<&Self::Input, &Self::Output>]) -> Vec<Kept<Self::Output>> {
+        (0..calls.len()).map(Kept::as_it_is).collect()
     }
 
     /// The bytes that a state holds besides its own size. Without it they are not

@@ -25,10 +25,16 @@
 //! A change of unknown outcome may take effect at any time after its invocation, or never;
 //! a read of unknown outcome says nothing. All that is exact.
 //!
+//! # Evidence
+//!
+//! What is wrong with one look is most often wrong about an element alone, or about two: few
+//! operations prove it, however many there are (see `set/suspects.rs`).
+//!
 //! The twin in `tests/`, which tries all orders, agrees on many small random histories.
 
 mod elements;
 mod step;
+mod suspects;
 mod view;
 
 use std::borrow::Cow;
@@ -44,7 +50,8 @@ use crate::search::{Budget, Call, Failure, NON_LINEARIZABLE};
 use crate::verdict::{Kind, Verdict};
 
 pub(crate) use elements::Elements;
-pub(crate) use step::{Answer, Ask, changed, show};
+pub(crate) use step::{Answer, Ask, changed, kept, show, whole_act};
+pub(crate) use suspects::{Act, Timed, suspects, what_matters};
 pub(crate) use view::{Change, View, wrong_view};
 
 /// Decides whether the history is that of sets.

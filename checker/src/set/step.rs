@@ -1,7 +1,7 @@
 //! What operations do to a set.
 
-use super::{Elements, Sets};
-use crate::search::Sequential;
+use super::{Act, Elements, Sets, Timed, suspects, what_matters};
+use crate::search::{Call, Kept, Sequential};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Ask {
@@ -104,6 +104,14 @@ impl Sequential for Sets<'_> {
         state.is_within(seen) || changes.any(|((_, ask), _)| matches!(ask, Ask::Remove(_)))
     }
 
+    fn suspects(&self, calls: &[Call<&Self::Input, &Answer>], stuck: usize) -> Vec<Vec<usize>> {
+        suspects(&timed(calls), stuck)
+    }
+
+    fn what_matters(&self, calls: &[Call<&Self::Input, &Answer>]) -> Vec<Kept<Answer>> {
+        kept(&timed(calls))
+    }
+
     fn heap_bytes(&self, state: &Elements) -> usize {
         state.own_bytes()
     }
@@ -111,6 +119,42 @@ impl Sequential for Sets<'_> {
     fn show(&self, state: &Elements) -> String {
         self.show_elements(state)
     }
+}
+
+fn timed<'c>(calls: &[Call<&'c (u32, Ask), &'c Answer>]) -> Vec<Timed<'c>> {
+    let timed = |call: &Call<&'c (u32, Ask), &'c Answer>| {
+        let was = match call.output {
+            Some(Answer::Was(was)) => Some(*was),
+            _ => None,
+        };
+        let act = match call.input.1 {
+            Ask::Add(element) => Act::Add(element, was),
+            Ask::Remove(element) => Act::Remove(element, was),
+            Ask::Contains(element) => Act::Contains(element, was),
+            Ask::Read => whole_act(call.output),
+        };
+        Timed::of(call, act)
+    };
+    calls.iter().map(timed).collect()
+}
+
+/// What somebody saw of the whole.
+pub(crate) fn whole_act(answer: Option<&Answer>) -> Act<'_> {
+    match answer {
+        Some(Answer::Whole(whole)) => Act::Whole(Some(whole)),
+        Some(Answer::Twice) => Act::Never,
+        _ => Act::Whole(None),
+    }
+}
+
+/// The calls that matter.
+pub(crate) fn kept(calls: &[Timed<'_>]) -> Vec<Kept<Answer>> {
+    let kept = what_matters(calls).into_iter();
+    kept.map(|(call, left)| Kept {
+        call,
+        instead: left.map(Answer::Whole),
+    })
+    .collect()
 }
 
 impl Sets<'_> {

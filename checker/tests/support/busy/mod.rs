@@ -2,6 +2,7 @@
 
 pub mod election;
 pub mod lock;
+pub mod plain;
 pub mod priority_queue;
 pub mod register;
 

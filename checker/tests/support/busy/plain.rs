@@ -1,0 +1,120 @@
+//! Registers of distinct values, sets and groups of members.
+
+use std::collections::BTreeSet;
+
+use etcd_checker::History;
+use etcd_checker::history::{Evidence, Json};
+use serde_json::json;
+
+use super::{Random, Server, json, run};
+
+/// A register in which each value is written once.
+pub fn busy_plain_register(random: &mut Random, operations: usize, clients: usize) -> History {
+    let server = Register {
+        value: None,
+        written: 0,
+        asked: vec![None; clients],
+    };
+    run(random, "register", server, operations, clients)
+}
+
+struct Register {
+    value: Option<usize>,
+    written: usize,
+    /// What is to be written, if anything.
+    asked: Vec<Option<usize>>,
+}
+
+impl Server for Register {
+    fn ask(&mut self, random: &mut Random, client: usize) -> (&'static str, Json) {
+        self.asked[client] = random.one_in(2).then(|| {
+            self.written += 1;
+            self.written
+        });
+        match self.asked[client] {
+            Some(value) => ("write", json(&value)),
+            None => ("read", Json::NULL),
+        }
+    }
+
+    fn answer(&mut self, client: usize) -> Option<(Json, Evidence)> {
+        if let Some(value) = self.asked[client] {
+            self.value = Some(value);
+        }
+        Some((json(&self.value), Evidence::NONE))
+    }
+}
+
+/// A `set` or `membership`, with operations of these names. It only grows, or keeps so
+/// many elements, more or less: the oldest are taken out.
+pub fn busy_set(
+    random: &mut Random,
+    names: [&'static str; 3],
+    operations: usize,
+    clients: usize,
+    size: Option<usize>,
+) -> History {
+    let model = if names[0] == "add" {
+        "set"
+    } else {
+        "membership"
+    };
+    let server = Set {
+        names,
+        size,
+        inside: BTreeSet::new(),
+        added: 0,
+        asked: vec![Asked::Whole; clients],
+    };
+    run(random, model, server, operations, clients)
+}
+
+struct Set {
+    names: [&'static str; 3],
+    size: Option<usize>,
+    inside: BTreeSet<usize>,
+    added: usize,
+    asked: Vec<Asked>,
+}
+
+#[derive(Clone, Copy)]
+enum Asked {
+    Add(usize),
+    Remove(usize),
+    Whole,
+}
+
+impl Server for Set {
+    fn ask(&mut self, random: &mut Random, client: usize) -> (&'static str, Json) {
+        let [add, remove, whole] = self.names;
+        let is_full = self.size.is_some_and(|size| self.inside.len() > size);
+        self.asked[client] = if random.one_in(3) {
+            Asked::Whole
+        } else if is_full && !random.one_in(4) {
+            Asked::Remove(self.added - self.inside.len() + random.below(8))
+        } else {
+            self.added += 1;
+            Asked::Add(self.added)
+        };
+        match self.asked[client] {
+            Asked::Add(element) => (add, json(&element)),
+            Asked::Remove(element) => (remove, json(&element)),
+            Asked::Whole => (whole, Json::NULL),
+        }
+    }
+
+    fn answer(&mut self, client: usize) -> Option<(Json, Evidence)> {
+        let answer = match self.asked[client] {
+            Asked::Add(element) => {
+                self.inside.insert(element);
+                Json::NULL
+            }
+            Asked::Remove(element) => {
+                self.inside.remove(&element);
+                Json::NULL
+            }
+            Asked::Whole => json(&json!(self.inside)),
+        };
+        Some((answer, Evidence::NONE))
+    }
+}

@@ -1,0 +1,137 @@
+//! However long and busy a history is, of its operations those are listed that are needed.
+
+mod support;
+
+use etcd_checker::history::{Event, Json};
+use etcd_checker::{History, Model, Violation, check};
+use support::Random;
+use support::busy::plain::{busy_plain_register, busy_set};
+
+const CLIENTS: usize = 10;
+const SIZES: [usize; 3] = [300, 2_000, 20_000];
+
+/// The history, in which one answer of an operation of this name near the end is another one,
+/// which `spoil` makes of it and of what such an operation answered much earlier.
+fn planted(
+    random: &mut Random,
+    history: History,
+    f: &str,
+    spoil: impl Fn(&Json, &Json) -> Option<Json>,
+) -> History {
+    let looks: Vec<usize> = (history.operations().iter())
+        .filter(|operation| operation.invoke.f() == f && operation.ok().is_some())
+        .map(|operation| operation.completed)
+        .collect();
+    let (header, mut events) = history.into_parts();
+    let (early, late) = (looks.len() / 4, looks.len() * 3 / 4);
+    loop {
+        let place = looks[late + random.below(looks.len() / 4)];
+        let earlier = looks[early + random.below(looks.len() / 4)];
+        let spoilt = spoil(events[place].value(), events[earlier].value());
+        if let Some(answer) = spoilt {
+            events[place] = events[place].clone().with_value(answer);
+            return History::new(header, events).unwrap();
+        }
+    }
+}
+
+#[track_caller]
+fn assert_short(history: &History, longest: usize) -> Violation {
+    let model = Model::of(history).unwrap();
+    let verdict = check(history, model).unwrap();
+    let violation = verdict
+        .violation()
+        .unwrap_or_else(|| panic!("{verdict}"))
+        .clone();
+    assert!(violation.witness.len() <= longest, "{violation}");
+    assert_eq!(
+        violation.also, [""; 0],
+        "it is not known to be minimal: {violation}"
+    );
+    violation
+}
+
+#[test]
+fn stale_reads_of_registers() {
+    let mut random = Random(1);
+    for (size, times) in SIZES.into_iter().zip([10, 5, 1]) {
+        for _ in 0..times {
+            let history = busy_plain_register(&mut random, size, CLIENTS);
+            let stale = |answer: &Json, old: &Json| (answer != old).then(|| old.clone());
+            let history = planted(&mut random, history, "read", stale);
+            let violation = assert_short(&history, 4);
+            assert_eq!(violation.kind.name, "stale-read");
+        }
+    }
+}
+
+/// How many of the sizes are tried. Sets that only grow take long to read.
+fn sizes(size: Option<usize>, most: usize) -> usize {
+    size.map_or(2, |_| most)
+}
+
+#[test]
+fn stale_reads_of_sets() {
+    for (names, times) in [
+        (["add", "remove", "read"], 3),
+        (["join", "leave", "members"], 2),
+    ] {
+        for size in [None, Some(30)] {
+            let mut random = Random(2);
+            for operations in &SIZES[..sizes(size, times)] {
+                let history = busy_set(&mut random, names, *operations, CLIENTS, size);
+                let stale = |answer: &Json, old: &Json| (answer != old).then(|| old.clone());
+                let history = planted(&mut random, history, names[2], stale);
+                assert_short(&history, 4);
+            }
+        }
+    }
+}
+
+#[test]
+fn lost_elements_of_sets() {
+    for (names, times) in [
+        (["add", "remove", "read"], 2),
+        (["join", "leave", "members"], 3),
+    ] {
+        for size in [None, Some(30)] {
+            let mut random = Random(3);
+            for operations in &SIZES[..sizes(size, times)] {
+                let history = busy_set(&mut random, names, *operations, CLIENTS, size);
+                let lost = |answer: &Json, _: &Json| {
+                    let mut elements: Vec<usize> = answer.parse().unwrap();
+                    let lost = elements.len().checked_sub(15)?;
+                    elements.remove(lost);
+                    Some(Json::new(&elements).unwrap())
+                };
+                let history = planted(&mut random, history, names[2], lost);
+                assert_short(&history, 4);
+            }
+        }
+    }
+}
+
+#[test]
+fn stale_reads_of_maps() {
+    let mut random = Random(4);
+    for size in [300, 2_000] {
+        let history = busy_plain_register(&mut random, size, CLIENTS);
+        let stale = |answer: &Json, old: &Json| (answer != old).then(|| old.clone());
+        let history = planted(&mut random, history, "read", stale);
+        assert_short(&as_map(history), 4);
+    }
+}
+
+/// The same of a key of a map.
+fn as_map(history: History) -> History {
+    let (mut header, events) = history.into_parts();
+    header.model = "kv".to_owned();
+    let as_map = |event: Event| {
+        let name = if event.f() == "read" { "get" } else { "put" };
+        let value: serde_json::Value = event.value().parse().unwrap();
+        let value = serde_json::json!({"key": "a", "value": value});
+        Event::new(event.time(), event.process(), event.kind(), name)
+            .with_value(Json::new(&value).unwrap())
+    };
+    History::new(header, events.into_iter().map(as_map).collect()).unwrap()
+}
