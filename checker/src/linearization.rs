@@ -104,7 +104,7 @@ fn order(history: &History, model: Model, budget: &Budget) -> Result<Linearizati
         Model::RwRegister => isolation::linearization_of_rw_register(history),
         Model::FifoQueue => Ok(Linearization::found(queue::linearization(history)?)),
         Model::PriorityQueue => Ok(Linearization::found(priority_queue::linearization(
-            history,
+            history, budget,
         )?)),
         other => Ok(Linearization::none(why_not(other))),
     }

@@ -295,7 +295,7 @@ fn judge(history: &History, model: Model, options: &Options) -> Result<Verdict, 
     let budget = &options.budget;
     match model {
         Model::FifoQueue => queue::check(history),
-        Model::PriorityQueue => priority_queue::check(history),
+        Model::PriorityQueue => priority_queue::check(history, budget),
         Model::ReliableQueue => reliable_queue::check(history),
         Model::Transactions => txn::check(history, options),
         Model::Bank if bank::is_of(history) => bank::check(history),

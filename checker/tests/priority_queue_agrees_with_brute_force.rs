@@ -5,9 +5,11 @@
 mod support;
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use etcd_checker::history::{Json, Outcome};
-use etcd_checker::{History, Violation, priority_queue};
+use etcd_checker::search::Budget;
+use etcd_checker::{History, Verdict, Violation, priority_queue};
 use support::queues::{Order, agree};
 use support::{Op, Random, history, intervals, witness_ops};
 
@@ -94,8 +96,11 @@ impl Order for AnyTies {
 fn check_witness<Q: Order>(whole: &History, ops: &[Op], violation: &Violation) {
     let lines = violation.witness.iter().map(|op| op.invoked.line);
     let witness = witness_ops(whole, ops, lines);
-    let verdict =
-        priority_queue::check(&history("priority-queue", Q::PARAMETERS, &witness)).unwrap();
+    let verdict = priority_queue::check(
+        &history("priority-queue", Q::PARAMETERS, &witness),
+        &Budget::default(),
+    )
+    .unwrap();
     let kind = verdict.violation().map(|violation| violation.kind.name);
     assert!(kind.is_some(), "{violation}\n{witness:#?}\n{ops:#?}");
     if witness.iter().all(|op| op.outcome == Outcome::Ok) {
@@ -106,7 +111,7 @@ fn check_witness<Q: Order>(whole: &History, ops: &[Op], violation: &Violation) {
 /// The checker agrees with the search through all orders, valid and violating histories
 /// were among them, and violations of all of these kinds.
 fn agrees<Q: Order>(kinds: impl Into<BTreeSet<&'static str>>) {
-    let check = |history: &_| priority_queue::check(history).unwrap();
+    let check = |history: &_| priority_queue::check(history, &Budget::default()).unwrap();
     let agreed = agree::<Q>(check, alter, check_witness::<Q>);
     let share = agreed.valid_percent;
     assert!((30..85).contains(&share), "{share} % are valid");
@@ -178,7 +183,7 @@ fn a_long_history_with_dequeues_of_unknown_outcome_is_decided() {
     for _ in 0..3 {
         let ops = busy(&mut random, 20_000);
         let history = history("priority-queue", "{}", &ops);
-        let verdict = priority_queue::check(&history).unwrap();
+        let verdict = priority_queue::check(&history, &Budget::default()).unwrap();
         assert!(verdict.is_valid(), "{verdict}");
     }
 }
@@ -198,10 +203,66 @@ fn a_fault_in_a_long_history_is_found_with_a_small_witness() {
         let result = ops[first].result.clone();
         ops[first].result = std::mem::replace(&mut ops[second].result, result);
         let history = history("priority-queue", "{}", &ops);
-        let verdict = priority_queue::check(&history).unwrap();
+        let verdict = priority_queue::check(&history, &Budget::default()).unwrap();
         let violation = verdict.violation().expect("a value left before it came");
         assert!(violation.witness.len() < 60, "{violation}");
         found += 1;
     }
     assert_eq!(found, 10);
+}
+
+/// More values are gone than dequeues of unknown outcome can have taken, and there are more
+/// ways to have taken some than can be tried.
+fn undecidable() -> History {
+    let mut ops = Vec::new();
+    for number in 0..24_u64 {
+        let mut enqueue = Op::dequeue(Outcome::Ok, 10 * number, 10 * number + 5);
+        let item = (number as i64 % 5, number.to_string());
+        (enqueue.f, enqueue.invoke) = ("enqueue", Priorities::json(Some(&item)));
+        ops.push(enqueue);
+        if number > 0 {
+            ops.push(Op::dequeue(Outcome::Info, 10 * number + 1, 1_000 + number));
+        }
+    }
+    ops.push(Op::dequeue(Outcome::Ok, 2_000, 2_001));
+    history("priority-queue", "{}", &ops)
+}
+
+fn unknown(budget: &Budget) -> String {
+    match priority_queue::check(&undecidable(), budget).unwrap() {
+        Verdict::Unknown { reason } => reason,
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "the budget is real time")]
+fn the_budget_is_kept_and_named_where_it_does_not_suffice() {
+    let budget = Budget {
+        time: None,
+        memory_bytes: 2 << 20,
+    };
+    let reason = unknown(&budget);
+    assert!(
+        reason.starts_with("23 dequeues of unknown outcome may have taken values in too many ways"),
+        "{reason}"
+    );
+    assert!(
+        reason.ends_with("within the 2 MiB of memory that the search was given"),
+        "{reason}"
+    );
+    // The same on every machine.
+    assert_eq!(unknown(&budget), reason);
+
+    let budget = Budget {
+        time: Some(Duration::from_millis(50)),
+        memory_bytes: 1 << 30,
+    };
+    let begun = Instant::now();
+    let reason = unknown(&budget);
+    assert!(begun.elapsed() < Duration::from_secs(5));
+    assert!(
+        reason.ends_with("within the 0.05 s that the search was given"),
+        "{reason}"
+    );
 }

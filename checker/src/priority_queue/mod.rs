@@ -43,8 +43,8 @@
 //! shows rests on a few values that are certainly inside, and any explanation must
 //! have one of the lost ones among them taken, by a dequeue that was invoked in
 //! time. All ways to do that are tried, with the check repeated each time: exact,
-//! and quick, since few dequeues lose their answer. Where the number of ways is
-//! larger than the budget the verdict is unknown.
+//! and quick, since few dequeues lose their answer. Where there are more ways than
+//! the budget of time and memory allows, the verdict is unknown.
 //!
 //! The twin in `tests/`, which tries all orders, agrees on hundreds of thousands of
 //! small random histories.
@@ -57,6 +57,7 @@ mod search;
 use crate::history::{History, HistoryError};
 use crate::liveness::{Deadline, STUCK};
 use crate::queue::{Interval, Value, linearize};
+use crate::search::Budget;
 use crate::verdict::{Class, Kind, Verdict, Violation, count};
 
 use extract::{Item, Queue};
@@ -97,17 +98,18 @@ const WITNESS_LOST: Kind = Kind {
 ///
 /// # Errors
 /// When an event is no such operation, or a value is enqueued twice.
-pub fn check(history: &History) -> Result<Verdict, HistoryError> {
+pub fn check(history: &History, budget: &Budget) -> Result<Verdict, HistoryError> {
     let (mut queue, fault) = Queue::of(history)?;
     if let Some(violation) = fault {
         return Ok(Verdict::Violation(violation));
     }
-    let violation = match search::explain(&mut queue) {
+    let violation = match search::explain(&mut queue, budget) {
         Explained::Yes(_) => find_stuck(&queue, history),
         Explained::No(fault, proof) => Some(violation(&queue, &fault, &proof)),
-        Explained::Unknown { tried } => {
+        Explained::Unknown { limit, tried } => {
             let reason = format!(
-                "{} of unknown outcome may have taken values in too many ways: {tried} were tried",
+                "{} of unknown outcome may have taken values in too many ways: {tried} were \
+                 tried within {limit} that the search was given",
                 count(queue.values.pending.len() as u64, "dequeue")
             );
             return Ok(Verdict::Unknown { reason });
@@ -125,12 +127,15 @@ pub fn check(history: &History) -> Result<Verdict, HistoryError> {
 ///
 /// # Errors
 /// As [`check`].
-pub fn linearization(history: &History) -> Result<Option<Vec<usize>>, HistoryError> {
+pub fn linearization(
+    history: &History,
+    budget: &Budget,
+) -> Result<Option<Vec<usize>>, HistoryError> {
     let (mut queue, fault) = Queue::of(history)?;
     if fault.is_some() {
         return Ok(None);
     }
-    let Explained::Yes(taken) = search::explain(&mut queue) else {
+    let Explained::Yes(taken) = search::explain(&mut queue, budget) else {
         return Ok(None);
     };
     let interval = |invoked: usize| queue.values.interval(invoked);

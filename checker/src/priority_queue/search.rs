@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use rustc_hash::FxHashSet;
+
 use super::extract::Queue;
 use super::order::{Fault, Gap, NEVER, What, find_fault};
-
-/// How many events may be looked at in all, before the search is given up.
-const BUDGET: usize = 200_000_000;
+use crate::search::{Budget, Clock, Limit};
 
 /// What the search came to.
 pub(super) enum Explained {
@@ -16,8 +16,8 @@ pub(super) enum Explained {
     /// There is none; the fault that shows if nothing is assumed, and all that
     /// show whatever is assumed.
     No(Fault, Proof),
-    /// There are too many ways.
-    Unknown { tried: usize },
+    /// There are too many ways: so many were tried.
+    Unknown { limit: Limit, tried: usize },
 }
 
 /// What the faults of all assumptions rest on.
@@ -59,27 +59,35 @@ struct Search<'q, 'h> {
     queue: &'q mut Queue<'h>,
     /// Which value each of the dequeues took, so far.
     taken: Vec<Option<usize>>,
-    seen: BTreeSet<Vec<Option<usize>>>,
+    seen: FxHashSet<Way>,
     tried: usize,
     proof: Proof,
+    budget: Budget,
+    clock: Clock<'static>,
 }
 
+/// For each dequeue the number of the value that it took and one more, or 0.
+type Way = Box<[u32]>;
+
 /// Whether the dequeues of unknown outcome can explain the history.
-pub(super) fn explain(queue: &mut Queue<'_>) -> Explained {
+pub(super) fn explain(queue: &mut Queue<'_>, budget: &Budget) -> Explained {
     let Some(fault) = find_fault(queue) else {
         return Explained::Yes(Vec::new());
     };
     let mut search = Search {
         taken: vec![None; queue.values.pending.len()],
-        seen: BTreeSet::new(),
+        seen: FxHashSet::default(),
         tried: 1,
         proof: Proof::default(),
+        budget: *budget,
+        clock: budget.clock(),
         queue,
     };
     match search.repair(&fault) {
-        Some(true) => Explained::Yes(search.taken),
-        Some(false) => Explained::No(fault, search.proof),
-        None => Explained::Unknown {
+        Ok(true) => Explained::Yes(search.taken),
+        Ok(false) => Explained::No(fault, search.proof),
+        Err(limit) => Explained::Unknown {
+            limit,
             tried: search.tried,
         },
     }
@@ -87,8 +95,10 @@ pub(super) fn explain(queue: &mut Queue<'_>) -> Explained {
 
 impl Search<'_, '_> {
     /// Whether the fault, and all that show then, go away with more values taken.
-    /// `None` when the budget is spent.
-    fn repair(&mut self, fault: &Fault) -> Option<bool> {
+    ///
+    /// # Errors
+    /// When the budget is spent.
+    fn repair(&mut self, fault: &Fault) -> Result<bool, Limit> {
         self.proof.add(fault);
         let lost: Vec<usize> = fault.lost(self.queue).collect();
         // Taken later than this, a value would still be in the way.
@@ -100,26 +110,46 @@ impl Search<'_, '_> {
                     continue;
                 }
                 self.taken[index] = Some(item);
-                if self.seen.insert(self.taken.clone()) {
-                    if self.tried * (self.queue.events() + 1) > BUDGET {
-                        return None;
-                    }
+                if self.seen.insert(self.way()) {
+                    self.stay_within_budget()?;
                     self.tried += 1;
                     self.queue.values.items[item].take(invoked, None);
                     let explained = match find_fault(self.queue) {
-                        None => Some(true),
+                        None => Ok(true),
                         Some(next) => self.repair(&next),
                     };
                     self.queue.values.items[item].put_back();
                     match explained {
-                        Some(false) => {}
+                        Ok(false) => {}
                         done => return done,
                     }
                 }
                 self.taken[index] = None;
             }
         }
-        Some(false)
+        Ok(false)
+    }
+
+    fn way(&self) -> Way {
+        let number = |item: &Option<usize>| item.map_or(0, |item| item as u32 + 1);
+        self.taken.iter().map(number).collect()
+    }
+
+    fn stay_within_budget(&self) -> Result<(), Limit> {
+        // A place in the table, with what tells whether it is taken, and what it points to.
+        let place = size_of::<Way>() + 1;
+        // A table that grows is there twice for a while.
+        let is_full = self.seen.len() == self.seen.capacity();
+        let tables = self.seen.capacity() * if is_full { 4 } else { 2 };
+        let way = self.taken.len() * size_of::<u32>() + 2 * size_of::<usize>();
+        let bytes = tables * place + self.seen.len() * way;
+        if bytes > self.budget.memory_bytes {
+            return Err(Limit::Memory(self.budget.memory_bytes));
+        }
+        match self.budget.time {
+            Some(time) if self.clock.is_over() => Err(Limit::Time(time)),
+            _ => Ok(()),
+        }
     }
 
     /// The dequeues of unknown outcome, those first that explain most and are of

@@ -15,6 +15,13 @@ pub struct Budget {
     pub memory_bytes: usize,
 }
 
+impl Budget {
+    /// A clock that runs out when the time is over, counted from now.
+    pub(crate) fn clock(&self) -> Clock<'static> {
+        Clock::until(self.time.map(|time| now() + time), None)
+    }
+}
+
 impl Default for Budget {
     /// A minute, and a gibibyte.
     fn default() -> Self {
