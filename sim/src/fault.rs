@@ -96,6 +96,11 @@ pub enum Jump {
 }
 
 const LOSS_WAITS_MS: u64 = 1_000;
+/// How long a member that is told to stop goes on with what it was asked before, in
+/// milliseconds: as long as a request may take (`stopServers` in etcd's
+/// `server/embed/etcd.go`). A real 3.5.30 broke its streams after 7.0 s; 3.4.23, 3.5.1 and
+/// 3.5.16 broke them at once.
+pub(crate) const STOPS_WITHIN_MS: u64 = 7_000;
 /// The cluster heals no sooner after a crash that lasts until then.
 const CRASH_WAITS_MS: u64 = 2_000;
 
@@ -338,11 +343,44 @@ pub enum FaultKind {
         /// For how long, in milliseconds.
         for_ms: u64,
     },
+    /// A member's process is told to stop in good order, as when a newer release takes its
+    /// place, and is started again. It accepts no connections any more, goes on with what
+    /// it was asked before for as long as a request may take, 7 s, then breaks the
+    /// connections that are left, gives the lead away and ends. Before 3.5.18 it breaks
+    /// them at once.
+    StopMember {
+        /// Which member.
+        member: MemberId,
+        /// How long it is down after it has ended, in milliseconds.
+        down_ms: u64,
+    },
+    /// The alarm is raised that members disagree: whatever would change something is
+    /// refused, "corrupt cluster", and no lease ends.
+    Corrupt {
+        /// For how long, in milliseconds.
+        for_ms: u64,
+    },
+    /// Everybody who is logged in at a member is not any more, as when tokens have not
+    /// been used for five minutes. Nothing happens where nobody is logged in.
+    ExpireTokens {
+        /// Which member.
+        member: MemberId,
+    },
+    /// The leader is to hand over its lead, and the other one takes its time. Meanwhile
+    /// the leader takes nothing in: its own clients are told "raft proposal dropped",
+    /// those of others hear nothing until the request times out. After an election timeout
+    /// it gives up, and keeps the lead.
+    TransferLead {
+        /// To whom; none: to any.
+        to: Option<MemberId>,
+        /// How long the other one takes, in milliseconds.
+        for_ms: u64,
+    },
 }
 
 impl FaultKind {
     /// The names of all kinds, in the order in which reports list them.
-    pub const NAMES: [&'static str; 31] = [
+    pub const NAMES: [&'static str; 35] = [
         "request lost",
         "response lost",
         "delay",
@@ -374,6 +412,10 @@ impl FaultKind {
         "request held",
         "clock skew",
         "clock jump",
+        "member stop",
+        "corrupt cluster",
+        "tokens expired",
+        "leader transfer",
     ];
 
     /// The name of this kind in reports.
@@ -416,6 +458,10 @@ impl FaultKind {
             FaultKind::HoldRequest { .. } => 28,
             FaultKind::SkewClock { .. } => 29,
             FaultKind::JumpClock { .. } => 30,
+            FaultKind::StopMember { .. } => 31,
+            FaultKind::Corrupt { .. } => 32,
+            FaultKind::ExpireTokens { .. } => 33,
+            FaultKind::TransferLead { .. } => 34,
         }]
     }
 
@@ -448,8 +494,10 @@ impl FaultKind {
             | FaultKind::StallMember { member, .. }
             | FaultKind::OverloadMember { member, .. }
             | FaultKind::HoldEvents { member, .. }
-            | FaultKind::FragmentEvents { member, .. } => Some(member),
-            FaultKind::ChangeLeader { to, .. } => to,
+            | FaultKind::FragmentEvents { member, .. }
+            | FaultKind::StopMember { member, .. }
+            | FaultKind::ExpireTokens { member } => Some(member),
+            FaultKind::ChangeLeader { to, .. } | FaultKind::TransferLead { to, .. } => to,
             _ => None,
         }
     }
@@ -487,11 +535,14 @@ impl FaultKind {
             | FaultKind::ExpireAtOnce { for_ms }
             | FaultKind::ExpireLate { for_ms }
             | FaultKind::FillUp { for_ms }
+            | FaultKind::Corrupt { for_ms }
+            | FaultKind::TransferLead { for_ms, .. }
             | FaultKind::HoldRequest { by_ms: for_ms, .. }
             | FaultKind::SkewClock { for_ms, .. }
             | FaultKind::JumpClock { by_ms: for_ms, .. } => for_ms,
             FaultKind::RestartMember { down_ms }
             | FaultKind::RestartClient { down_ms, .. }
+            | FaultKind::StopMember { down_ms, .. }
             | FaultKind::CrashMember {
                 down_ms: Some(down_ms),
                 ..
@@ -556,6 +607,8 @@ impl FaultKind {
             | FaultKind::ExpireAtOnce { for_ms }
             | FaultKind::ExpireLate { for_ms }
             | FaultKind::FillUp { for_ms }
+            | FaultKind::Corrupt { for_ms }
+            | FaultKind::TransferLead { for_ms, .. }
             | FaultKind::SkewClock { for_ms, .. } => for_ms,
             // It waits for its message, and that is on its way.
             FaultKind::HoldRequest { by_ms, .. } => LOSS_WAITS_MS.saturating_add(by_ms),
@@ -563,6 +616,7 @@ impl FaultKind {
                 down_ms
             }
             FaultKind::CrashMember { down_ms, .. } => down_ms.unwrap_or(CRASH_WAITS_MS),
+            FaultKind::StopMember { down_ms, .. } => STOPS_WITHIN_MS.saturating_add(down_ms),
             FaultKind::LoseRequest { .. } | FaultKind::LoseResponse { .. } => LOSS_WAITS_MS,
             FaultKind::Reset { .. }
             | FaultKind::KillClient { .. }
@@ -570,6 +624,7 @@ impl FaultKind {
             | FaultKind::BreakWatches { .. }
             | FaultKind::JumpClock { .. }
             | FaultKind::ChangeLeader { .. }
+            | FaultKind::ExpireTokens { .. }
             | FaultKind::CompactAt { .. } => 0,
         }
     }

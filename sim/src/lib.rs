@@ -88,8 +88,10 @@
 //!   what is left of one, is always the leader's. A lease that a new leader has
 //!   extended never ends by what the old one had proposed; in etcd there is a moment
 //!   in which it can.
-//! - There is no quota but as a fault, and no range stream. No member stops in good order: it
-//!   crashes or restarts, so nothing is told in the words of a server that was stopped.
+//! - There is no quota but as a fault, and no range stream.
+//! - Who waits for a change at a member that was removed is always told that it stops
+//!   (`server stopped`, or `raft: stopped` where no leader was known); a real process often
+//!   ends before it has said so.
 //! - Users, roles and alarms are the newest everywhere, also on a member that lags
 //!   behind. Tokens are simple ones: no JSON web tokens, no names from certificates.
 //!   What is refused is what 3.4.23 refuses; later releases also check puts with

@@ -58,6 +58,13 @@ impl Tokens {
         Some(user.clone())
     }
 
+    /// Everybody has to log in anew; whether anybody was logged in.
+    pub(crate) fn expire(&mut self) -> bool {
+        let any = !self.tokens.is_empty();
+        self.tokens.clear();
+        any
+    }
+
     /// A user has to log in anew.
     pub(crate) fn invalidate(&mut self, user: &str) {
         self.tokens.retain(|_, (of, _)| of != user);

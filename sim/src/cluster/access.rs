@@ -51,16 +51,16 @@ fn message((alarm, member_id): (i32, u64)) -> PbAlarmMember {
 impl State {
     /// Whether a request may be carried out (`applierV3` and what is put around it
     /// in etcd's `server/etcdserver/apply_auth.go`, `corrupt.go` and `apply.go`).
-    pub(super) fn permits(&self, request: &Request, now: Duration) -> Result<(), Refused> {
+    pub(super) fn permits(&self, request: &Request, now: SimTime) -> Result<(), Refused> {
         let Request { command, caller } = request;
         if self.auth.is_enabled() {
-            self.permits_caller(command, caller.as_ref(), now)?;
+            self.permits_caller(command, caller.as_ref(), age(now))?;
         }
         let is_of_store = !matches!(
             command,
             Command::Alarm(_) | Command::Auth(_) | Command::Member(_)
         );
-        if is_of_store && self.alarms.raised(CORRUPT) {
+        if is_of_store && (self.alarms.raised(CORRUPT) || self.is_corrupt(now)) {
             return Err(ClusterError::Corrupt.into());
         }
         if command.needs_space() && self.alarms.raised(NO_SPACE) {
@@ -213,15 +213,20 @@ impl State {
         (0..16).map(|_| letter()).collect()
     }
 
-    /// The alarms that were raised, and that of a database that counts as full for a
-    /// while.
+    /// The alarms that were raised, and those of a database that counts as full, and of
+    /// members that count as disagreeing, for a while.
     pub(crate) fn alarms_of(&self, alarm: i32, now: SimTime) -> Vec<PbAlarmMember> {
         let mut alarms = self.alarms.of(alarm);
-        if self.is_full(now) && (alarm == NONE || alarm == NO_SPACE) {
+        let passing = [
+            (NO_SPACE, self.is_full(now)),
+            (CORRUPT, self.is_corrupt(now)),
+        ];
+        let passing = passing.into_iter().filter(|(_, is_raised)| *is_raised);
+        for (raised, _) in passing.filter(|(raised, _)| alarm == NONE || alarm == *raised) {
             for progress in &self.members {
-                let full = message((NO_SPACE, progress.identity.member_id));
-                if !alarms.contains(&full) {
-                    alarms.push(full);
+                let of_member = message((raised, progress.identity.member_id));
+                if !alarms.contains(&of_member) {
+                    alarms.push(of_member);
                 }
             }
         }

@@ -227,6 +227,18 @@ impl Cluster {
         self.at_present(|state, now| state.consensus.change_leader(to, drops_pending, now))
     }
 
+    /// The leader is about to hand over its lead until `until`, an election timeout from
+    /// now at most: it takes nothing in. What then becomes of it,
+    /// [`change_leader`](Cluster::change_leader) says. Whether there was one, and others.
+    pub fn begin_transfer(&self, until: SimTime) -> bool {
+        self.at_present(|state, now| state.consensus.begin_transfer(until, now))
+    }
+
+    /// Whether the leader is about to hand over its lead.
+    pub(crate) fn is_transferring(&self) -> bool {
+        self.at_present(|state, now| state.consensus.is_transferring(now))
+    }
+
     /// The leader gives up, and nobody stands for election before `until`.
     /// Whether there was one.
     pub fn lose_leader(&self, until: SimTime) -> bool {
@@ -245,6 +257,12 @@ impl Cluster {
     /// The database counts as full until `until`: puts and new leases are refused.
     pub fn fill_up(&self, until: SimTime) {
         self.at_present(|state, _| state.fill_up(until));
+    }
+
+    /// The alarm is raised until `until` that members disagree: nothing is changed any
+    /// more.
+    pub fn corrupt(&self, until: SimTime) {
+        self.at_present(|state, _| state.corrupt(until));
     }
 
     /// Until `until` leases end the moment their time is over.

@@ -33,6 +33,9 @@ pub enum ClusterError {
     /// The process ends, and what it was asked may still happen.
     #[error("etcdserver: server stopped")]
     Stopped,
+    /// The process ends, and has not even passed on what it was asked.
+    #[error("raft: stopped")]
+    RaftStopped,
     /// A leader that is handing over its lead takes nothing in. Nothing happened.
     #[error("raft proposal dropped")]
     ProposalDropped,
@@ -64,7 +67,7 @@ impl ClusterError {
     ///
     /// Some come without one of their own: "too many requests" is mapped to the
     /// client's form of the error, which carries no code, and "not a primary
-    /// lessor", "raft proposal dropped" and that of a leader transfer are not mapped
+    /// lessor", those of the library `raft` and that of a leader transfer are not mapped
     /// at all. gRPC sends
     /// `Unknown` for such.
     pub const fn code(self) -> Code {
@@ -78,6 +81,7 @@ impl ClusterError {
             | ClusterError::Stopped => Code::Unavailable,
             ClusterError::TooManyRequests
             | ClusterError::ProposalDropped
+            | ClusterError::RaftStopped
             | ClusterError::NotPrimary
             | ClusterError::TimeoutLeaderTransfer => Code::Unknown,
             ClusterError::NoSpace => Code::ResourceExhausted,

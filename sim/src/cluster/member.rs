@@ -160,6 +160,15 @@ impl Member {
         self.spawn(self.clone().move_victims());
     }
 
+    /// The process is about to end because it belongs to the cluster no more: who waits for
+    /// a change is told so (`processInternalRaftRequestOnce` in etcd's
+    /// `server/etcdserver/v3_server.go`).
+    pub(crate) fn tell_that_it_stops(&self) {
+        let number = self.number;
+        self.cluster
+            .at_present(|state, _| state.stop_waiting(number));
+    }
+
     /// Crashes the process: it loses the streams of watches, the requests under
     /// way, the time that leases have left if it led. Keys and leases survive,
     /// for etcd answers only after they are on disk.
@@ -200,6 +209,11 @@ impl Member {
     /// many requests".
     pub fn overload(&self, until: SimTime) {
         self.at_present(|progress| progress.overloaded_until = until);
+    }
+
+    /// Everybody who is logged in at the member is not any more. Whether anybody was.
+    pub fn expire_tokens(&self) -> bool {
+        self.lock().state.members[self.number].tokens.expire()
     }
 
     /// Watches of this member hear of nothing until `until`, and then of
@@ -424,8 +438,9 @@ impl Member {
         };
         let start = executor::now();
         if to != Some(self.number) {
-            if to.is_some() {
-                self.cluster.change_leader(to, false);
+            if to.is_some() && !self.cluster.change_leader(to, false) {
+                let until = executor::now() + self.options().election_timeout;
+                self.cluster.begin_transfer(until);
             }
             // The lead goes over in the time of a few messages, but etcd looks for that
             // only once a tick.
@@ -440,7 +455,7 @@ impl Member {
         Ok(())
     }
 
-    pub(super) fn request_timeout(&self) -> Duration {
+    pub(crate) fn request_timeout(&self) -> Duration {
         super::state::REQUEST_TIMEOUT + 2 * self.options().election_timeout
     }
 

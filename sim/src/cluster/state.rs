@@ -104,6 +104,8 @@ pub(crate) struct State {
     discards: bool,
     /// The database counts as full before.
     no_space_until: SimTime,
+    /// Members count as disagreeing before.
+    corrupt_until: SimTime,
     /// Until when leases are looked at as soon as they expire, and until when
     /// they are not looked at.
     pub(super) expires_at_once_until: SimTime,
@@ -153,6 +155,7 @@ impl State {
             revoked: false,
             discards: false,
             no_space_until: SimTime::ZERO,
+            corrupt_until: SimTime::ZERO,
             expires_at_once_until: SimTime::ZERO,
             expires_late_until: SimTime::ZERO,
         }
@@ -398,8 +401,18 @@ impl State {
                     self.tell(now, &ClusterEvent::LeaderLost);
                 }
                 Effect::LeaderChanged { member } => self.learn_leader(member),
+                Effect::Dropped(proposal) => self.drop_proposal(&proposal),
             }
         }
+    }
+
+    /// The leader has not taken a proposal in, and says so.
+    fn drop_proposal(&mut self, proposal: &Proposal<Request>) {
+        if let Command::Expire(id) = proposal.command.command {
+            self.revoking.retain(|revoking| *revoking != id);
+        }
+        let dropped = Err(ClusterError::ProposalDropped);
+        self.tickets.finish(proposal.ticket, dropped);
     }
 
     fn commit(
@@ -555,7 +568,10 @@ impl State {
         let before = self.store.revision();
         self.raft_index += 1;
         self.executed += 1;
-        if let Err(refused) = self.permits(&request, age(now)) {
+        if let Err(refused) = self.permits(&request, now) {
+            if let Command::Expire(id) = request.command {
+                self.revoking.retain(|revoking| *revoking != id);
+            }
             return Executed::refused(refused, self.store.revision());
         }
         let command = match request.command {
@@ -725,6 +741,17 @@ impl State {
         self.advance(now);
     }
 
+    /// A member's process is about to end: nobody waits at it for a change any more.
+    pub(super) fn stop_waiting(&mut self, member: MemberId) {
+        for (_, ticket) in std::mem::take(&mut self.members[member].proposed) {
+            let error = match self.consensus.withdraw(member, ticket) {
+                true => ClusterError::RaftStopped,
+                false => ClusterError::Stopped,
+            };
+            self.tickets.finish(ticket, Err(error));
+        }
+    }
+
     /// How soon leases are to be looked at again, while that is not as usual.
     pub(super) fn looks_again_in(&self, now: SimTime) -> Option<Duration> {
         (now < self.expires_at_once_until).then(|| {
@@ -776,6 +803,16 @@ impl State {
         self.no_space_until = self.no_space_until.max(until);
     }
 
+    /// Members count as disagreeing until `until`.
+    pub(super) fn corrupt(&mut self, until: SimTime) {
+        self.corrupt_until = self.corrupt_until.max(until);
+    }
+
+    /// Whether members count as disagreeing.
+    pub(super) fn is_corrupt(&self, now: SimTime) -> bool {
+        now < self.corrupt_until
+    }
+
     /// Whether the database counts as full.
     pub(super) fn is_full(&self, now: SimTime) -> bool {
         now < self.no_space_until
@@ -792,6 +829,7 @@ impl State {
             progress.events_held_until = progress.events_held_until.min(now);
         }
         self.no_space_until = self.no_space_until.min(now);
+        self.corrupt_until = self.corrupt_until.min(now);
         self.expires_at_once_until = self.expires_at_once_until.min(now);
         self.expires_late_until = self.expires_late_until.min(now);
         self.advance(now);

@@ -8,7 +8,8 @@
 //! counts as ready too: the next call that meets it fails, and then it is made
 //! anew (`channel/service/reconnect.rs`). One that is neither made nor refused,
 //! because nothing passes, is not ready; one that was made before counts as ready
-//! whatever passes on it.
+//! whatever passes on it. So does one on which a member that is about to stop takes no
+//! new calls: the first that meets it is cancelled, and then it counts as refused.
 
 use super::channel::{Endpoints, REFUSED_AFTER};
 use super::{Network, link::Link};
@@ -51,8 +52,8 @@ impl Network {
             Endpoints::One(member) => return Pick::Member(member.min(members - 1)),
         }
         let mut up = [false; MEMBERS_MAX];
-        for (up, member) in up.iter_mut().zip(&state.members) {
-            *up = member.is_some();
+        for (number, member) in state.members.iter().enumerate() {
+            up[number] = member.is_some() && state.closing[number].is_none();
         }
         let links = state.links(client);
         if links.dead {

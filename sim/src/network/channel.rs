@@ -223,11 +223,20 @@ impl Network {
         let mut state = self.lock();
         state.report.calls += 1;
         let member = state.members[exchange.member].clone();
+        let is_closing = state.closing[exchange.member].is_some();
         let links = state.links(channel.client);
         if links.dead || links.incarnation != channel.incarnation {
             return Ok(None);
         }
         let link = &mut links.to[exchange.member];
+        if is_closing {
+            let status = match std::mem::take(&mut link.goes_away) {
+                true => canceled(),
+                false => refused(),
+            };
+            link.connects_at = Some(now + REFUSED_AFTER);
+            return Err(status);
+        }
         link.remember(exchange);
         let refuses = link.is_refused(now);
         if (member.is_none() || refuses) && !link.is_partitioned(now) {
@@ -240,6 +249,12 @@ impl Network {
 /// What tonic reports when nobody listens.
 fn refused() -> Status {
     Status::unavailable("tcp connect error")
+}
+
+/// What tonic reports of the first call on a connection on which the member takes none
+/// any more.
+fn canceled() -> Status {
+    Status::cancelled("operation was canceled")
 }
 
 /// How long it takes to learn that nobody listens. Not nothing: a client that

@@ -56,6 +56,8 @@ pub(super) struct Link {
     /// The connection has broken and is made anew no sooner than this; none
     /// while it stands.
     pub(super) connects_at: Option<SimTime>,
+    /// The member takes no new calls on it, and the client has not noticed.
+    pub(super) goes_away: bool,
 }
 
 /// The fate of a message, and the fault that decided it.
@@ -169,7 +171,22 @@ impl Link {
             exchanges: Vec::new(),
             sweep_at: 0,
             connects_at: None,
+            goes_away: false,
         }
+    }
+
+    /// The member takes no new calls. A connection without calls ends at once.
+    pub(super) fn go_away(&mut self, now: SimTime) {
+        self.goes_away = self.has_calls();
+        if !self.goes_away {
+            self.connects_at = Some(now);
+        }
+    }
+
+    /// Whether calls are open: at either end somebody has to do with one.
+    pub(super) fn has_calls(&self) -> bool {
+        let mut exchanges = self.exchanges.iter();
+        exchanges.any(|exchange| exchange.strong_count() > 0)
     }
 
     pub(super) fn remember(&mut self, exchange: &Arc<Exchange>) {
@@ -184,6 +201,7 @@ impl Link {
     /// Breaks the connection: the calls that were open on it.
     pub(super) fn take_exchanges(&mut self, now: SimTime) -> Vec<Arc<Exchange>> {
         self.connects_at = Some(now);
+        self.goes_away = false;
         let exchanges = std::mem::take(&mut self.exchanges);
         exchanges.iter().filter_map(Weak::upgrade).collect()
     }

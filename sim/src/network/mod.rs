@@ -30,6 +30,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
+use crate::cluster::MEMBERS_MAX;
 use crate::executor::{Node, SimTime};
 use crate::fault::{ClientId, FaultKind, MemberId, Party};
 use crate::plan::Latency;
@@ -117,6 +118,10 @@ struct State {
     links: BTreeMap<ClientId, Links>,
     /// None while a member is down.
     members: Vec<Option<Arc<member::Up>>>,
+    /// Which of them take no new connections, and which stop that is.
+    closing: [Option<u64>; MEMBERS_MAX],
+    /// How often a member was told to stop.
+    stops: u64,
     report: NetworkReport,
 }
 
@@ -153,6 +158,8 @@ impl Network {
                 state: Mutex::new(State {
                     links: BTreeMap::new(),
                     members: vec![None; options.members],
+                    closing: [None; MEMBERS_MAX],
+                    stops: 0,
                     report: NetworkReport::default(),
                 }),
                 changed: Notify::new(),
@@ -183,6 +190,37 @@ impl Network {
         }
     }
 
+    /// A member takes no new connections, and on those that it has no new calls. The
+    /// number of this stop; none where it is down or about to stop already.
+    pub(crate) fn member_closes(&self, member: MemberId, now: SimTime) -> Option<u64> {
+        let mut state = self.lock();
+        if state.members[member].is_none() || state.closing[member].is_some() {
+            return None;
+        }
+        state.stops += 1;
+        state.closing[member] = Some(state.stops);
+        for links in state.links.values_mut() {
+            links.to[member].go_away(now);
+        }
+        let stop = state.stops;
+        drop(state);
+        self.shared.changed.notify_waiters();
+        Some(stop)
+    }
+
+    /// Whether a member is still about to stop since [`Network::member_closes`] gave this
+    /// number.
+    pub(crate) fn is_closing(&self, member: MemberId, stop: u64) -> bool {
+        self.lock().closing[member] == Some(stop)
+    }
+
+    /// Whether a member has calls that are not answered.
+    pub(crate) fn has_calls(&self, member: MemberId) -> bool {
+        let state = self.lock();
+        let mut links = state.links.values().map(|links| &links.to[member]);
+        links.any(Link::has_calls)
+    }
+
     /// A member handles nothing new before `until`.
     fn stall_member(&self, member: MemberId, until: SimTime) {
         if let Some(Some(up)) = self.lock().members.get(member) {
@@ -199,6 +237,7 @@ impl Network {
             let Some(up) = state.members[member].take() else {
                 return false;
             };
+            state.closing[member] = None;
             let links = state.links.values_mut().map(|links| &mut links.to[member]);
             let reached = links.filter(|link| !link.is_partitioned(now));
             let exchanges: Vec<_> = reached.flat_map(|link| link.take_exchanges(now)).collect();
@@ -230,6 +269,9 @@ impl Network {
     pub(crate) fn opens_at(&self, client: ClientId, member: MemberId) -> Option<SimTime> {
         let mut state = self.lock();
         state.members[member].as_ref()?;
+        if state.closing[member].is_some() {
+            return None;
+        }
         Some(state.links(client).to[member].refused_until())
     }
 

@@ -38,7 +38,14 @@ const KINDS: usize = FaultKind::NAMES.len();
 const OF_CLIENTS: usize = 10;
 
 /// Kinds that need more than one member.
-const OF_SEVERAL: [usize; 2] = [21, 22];
+const OF_SEVERAL: [usize; 3] = [21, 22, 34];
+
+/// Kinds that strike only whoever has logged in, which workloads do not.
+const OF_USERS: [usize; 1] = [33];
+
+/// How many kinds there were when plans were first drawn. Those that came later draw from a
+/// stream of their own, so that what the others draw stays as it was.
+const FIRST_KINDS: usize = 31;
 
 /// What a seed has drawn before any single fault.
 #[derive(Clone, Debug)]
@@ -58,7 +65,7 @@ impl Profile {
     /// [`Profile::members`]).
     pub fn kinds(members: Option<usize>) -> impl Iterator<Item = &'static str> {
         let can_be_drawn = move |(number, _): &(usize, &'static str)| {
-            members != Some(1) || !OF_SEVERAL.contains(number)
+            !OF_USERS.contains(number) && (members != Some(1) || !OF_SEVERAL.contains(number))
         };
         let kinds = FaultKind::NAMES.into_iter().enumerate();
         kinds.filter(can_be_drawn).map(|(_, kind)| kind)
@@ -74,7 +81,7 @@ impl Swarm {
             return Swarm::plain(rng, max_us, profile);
         };
         let knows_one = rng.random_bool(0.4) && members > 1;
-        let weights = weights(&mut rng, members);
+        let weights = weights(seed, &mut rng, members);
         let count = rng.random_range(1..=profile.faults_max.max(1));
         Swarm {
             members,
@@ -283,6 +290,16 @@ impl Swarm {
                 permille,
                 for_ms,
             },
+            31 => FaultKind::StopMember {
+                member,
+                down_ms: short_ms * 5,
+            },
+            32 => FaultKind::Corrupt { for_ms },
+            33 => FaultKind::ExpireTokens { member },
+            34 => FaultKind::TransferLead {
+                to,
+                for_ms: short_ms * 5,
+            },
             _ => FaultKind::JumpClock {
                 client,
                 to: if stands_still {
@@ -410,13 +427,21 @@ fn of_clients(kind: usize, client: ClientId, short_ms: u64, for_ms: u64) -> Faul
 /// For each kind of fault how often it is drawn; many are never. Those that
 /// strike clients alone are on more often: there are fewer of them, and each
 /// finds much.
-fn weights(rng: &mut ChaCha8Rng, members: usize) -> [u32; KINDS] {
+fn weights(seed: u64, rng: &mut ChaCha8Rng, members: usize) -> [u32; KINDS] {
     let (first, others) = [(0.3, 0.1), (0.4, 0.2), (0.6, 0.4), (0.6, 0.0)][rng.random_range(0..4)];
     let mut weights = [0; KINDS];
+    let mut later = Stream::Faults.rng(seed);
+    later.set_stream(1 << 32);
     for (kind, weight) in weights.iter_mut().enumerate() {
+        let rng = if kind < FIRST_KINDS {
+            &mut *rng
+        } else {
+            &mut later
+        };
         let is_on = rng.random_bool(if kind < OF_CLIENTS { first } else { others });
         let drawn = rng.random_range(1..=100);
-        if is_on && (members > 1 || !OF_SEVERAL.contains(&kind)) {
+        let can_be_drawn = members > 1 || !OF_SEVERAL.contains(&kind);
+        if is_on && can_be_drawn && !OF_USERS.contains(&kind) {
             *weight = drawn;
         }
     }

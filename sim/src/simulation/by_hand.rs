@@ -141,6 +141,12 @@ impl Simulation {
         self.hold_all(crashes)
     }
 
+    /// The member is told to stop in good order ([`FaultKind::StopMember`]). When the guard
+    /// is dropped it starts again, once it has ended.
+    pub fn stop(&self, member: MemberId) -> FaultGuard {
+        self.hold(FaultKind::StopMember { member, down_ms: 0 })
+    }
+
     /// The connections of this client break, and new ones are refused.
     pub fn refuse(&self, client: ClientId) -> FaultGuard {
         self.hold(FaultKind::Refuse { client, for_ms: 0 })
@@ -191,6 +197,11 @@ impl Simulation {
         self.hold(FaultKind::FillUp { for_ms: 0 })
     }
 
+    /// The alarm is raised that members disagree: nothing is changed any more.
+    pub fn corrupt(&self) -> FaultGuard {
+        self.hold(FaultKind::Corrupt { for_ms: 0 })
+    }
+
     /// Any fault that lasts, until the guard is dropped; how long it would last in a
     /// plan does not count. What happens in an instant simply happens.
     pub fn hold(&self, kind: FaultKind) -> FaultGuard {
@@ -233,6 +244,11 @@ impl Simulation {
     /// Another member leads: this one, or any.
     pub fn change_leader(&self, to: Option<MemberId>, pending: Pending) {
         self.strike(&FaultKind::ChangeLeader { to, pending });
+    }
+
+    /// Everybody who is logged in at the member has to log in anew.
+    pub fn expire_tokens(&self, member: MemberId) {
+        self.strike(&FaultKind::ExpireTokens { member });
     }
 
     /// Another program compacts the history up to the present revision.

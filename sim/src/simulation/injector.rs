@@ -8,6 +8,8 @@ use crate::executor::{Node, SimTime, now, sleep, sleep_until};
 use crate::fault::{ClientId, FaultKind, MemberId, Party, Pending};
 use crate::network::{FaultEvent, HELD};
 
+mod stop;
+
 /// What is to be done at one moment.
 enum Action {
     Strike(FaultKind),
@@ -15,6 +17,8 @@ enum Action {
     Start(ClientId),
     /// Members whose time has come start again, go on or find each other again.
     LookAtMembers,
+    /// A transfer of the lead is over: this one leads, or any other.
+    Transfer(Option<MemberId>),
 }
 
 /// Starts the task that works through the plan, on a node of its own.
@@ -38,12 +42,18 @@ fn heal(simulation: &Simulation) {
     simulation.shared.network.heal();
     relax(simulation);
     for member in 0..simulation.cluster().len() {
-        let crashed = |kind: &FaultKind| matches!(*kind, FaultKind::CrashMember { member: m, .. } if m == member);
-        let starts_at = simulation.in_force().until(crashed);
+        let starts_at = simulation.in_force().until(|kind| is_down(kind, member));
         simulation.servers()[member].starts_at = starts_at;
         hold_member(simulation, member, now());
     }
     look_at_members(simulation, now());
+}
+
+/// Whether a fault keeps a member down.
+fn is_down(kind: &FaultKind, member: MemberId) -> bool {
+    matches!(*kind,
+        FaultKind::CrashMember { member: m, .. } | FaultKind::StopMember { member: m, .. }
+            if m == member)
 }
 
 /// What ends before its time ends: all lasting faults do, and those that go on
@@ -83,6 +93,7 @@ pub(super) fn strike_now(simulation: &Simulation, kind: &FaultKind) {
     let ends = match *kind {
         FaultKind::PauseClient { client, .. } => Action::Resume(client),
         FaultKind::RestartClient { client, .. } => Action::Start(client),
+        FaultKind::TransferLead { to, .. } => Action::Transfer(to),
         _ if kind.lasts_ms() > 0 => Action::LookAtMembers,
         _ => return,
     };
@@ -116,10 +127,11 @@ pub(super) fn lift(simulation: &Simulation, number: u64) {
             resume(simulation, now, client);
         }
         FaultKind::RestartClient { client, .. } => start_again(simulation, HELD, client),
-        FaultKind::CrashMember { member, .. } => {
+        FaultKind::CrashMember { member, .. } | FaultKind::StopMember { member, .. } => {
             simulation.servers()[member].starts_at = now;
             look_at_members(simulation, now);
         }
+        FaultKind::TransferLead { to, .. } => transfer(simulation, to),
         FaultKind::PauseMember { member, .. } | FaultKind::FragmentEvents { member, .. } => {
             hold_member(simulation, member, now);
             look_at_members(simulation, now);
@@ -143,6 +155,7 @@ fn timeline(simulation: &Simulation) -> Vec<(SimTime, Action)> {
         match fault.kind {
             FaultKind::PauseClient { client, .. } => timeline.push((end, Action::Resume(client))),
             FaultKind::RestartClient { client, .. } => timeline.push((end, Action::Start(client))),
+            FaultKind::TransferLead { to, .. } => timeline.push((end, Action::Transfer(to))),
             FaultKind::RestartMember { .. }
             | FaultKind::CrashMember { .. }
             | FaultKind::PauseMember { .. }
@@ -163,6 +176,15 @@ fn perform(simulation: &Simulation, at: SimTime, action: Action) {
         Action::Resume(client) => resume(simulation, at, client),
         Action::Start(client) => start_again(simulation, at, client),
         Action::LookAtMembers => look_at_members(simulation, at),
+        Action::Transfer(to) => transfer(simulation, to),
+    }
+}
+
+/// The other one takes the lead, if that has not taken too long.
+fn transfer(simulation: &Simulation, to: Option<MemberId>) {
+    let cluster = simulation.cluster();
+    if cluster.is_transferring() && to.is_none_or(|to| to < cluster.len()) {
+        cluster.change_leader(to, false);
     }
 }
 
@@ -183,6 +205,10 @@ fn strike_until(simulation: &Simulation, at: SimTime, until: SimTime, kind: &Fau
             // None: until all is healed, which looks at no time.
             let until = down_ms.map_or(HELD, |_| until);
             stop_member(simulation, member, until, kind);
+        }
+        FaultKind::StopMember { member, down_ms } => {
+            let down = (until != HELD).then(|| ms(down_ms));
+            stop::begin(simulation, member, down, kind);
         }
         FaultKind::PauseClient { client, .. } => pause(simulation, until, client, kind),
         FaultKind::KillClient { client } => kill(simulation, None, client, kind),
@@ -226,6 +252,10 @@ fn strike_cluster(simulation: &Simulation, until: SimTime, kind: &FaultKind) -> 
             cluster.change_leader(to, pending == Pending::Dropped)
         }
         FaultKind::LoseLeader { .. } => cluster.lose_leader(until),
+        FaultKind::TransferLead { .. } => cluster.begin_transfer(until),
+        FaultKind::ExpireTokens { member } if exists(&member) => {
+            cluster.member(member).expire_tokens()
+        }
         _ => {
             simulation.shared.network.impose(kind, until);
             impose(simulation, kind, until)
@@ -266,6 +296,7 @@ fn impose(simulation: &Simulation, kind: &FaultKind, until: SimTime) -> bool {
         FaultKind::ExpireAtOnce { .. } => cluster.expire_at_once(until),
         FaultKind::ExpireLate { .. } => cluster.expire_late(until),
         FaultKind::FillUp { .. } => cluster.fill_up(until),
+        FaultKind::Corrupt { .. } => cluster.corrupt(until),
         _ => return impose_on_member(simulation, kind, until),
     }
     true
@@ -330,18 +361,31 @@ fn cut_members(simulation: &Simulation, from: &[Party], to: &[Party], until: Sim
 /// A crash: the process is gone, what it had committed stays. One that is down
 /// already is not struck, and comes back when the first fault says so.
 fn stop_member(simulation: &Simulation, member: MemberId, until: SimTime, kind: &FaultKind) {
-    if member < simulation.cluster().len() && simulation.shared.network.member_dies(member, now()) {
-        simulation.cluster().member(member).crash();
-        simulation.servers()[member].starts_at = until;
-        simulation.servers()[member].paused_until = SimTime::ZERO;
+    if end_process(simulation, member, until) {
         let struck = (simulation.cluster().len() > 1).then_some(member);
         happened_to(simulation, kind, kind.member().or(struck));
     }
 }
 
+/// The process of a member is gone until `until`; false where it was not there.
+fn end_process(simulation: &Simulation, member: MemberId, until: SimTime) -> bool {
+    let is_there =
+        member < simulation.cluster().len() && simulation.shared.network.member_dies(member, now());
+    if is_there {
+        simulation.cluster().member(member).crash();
+        let server = &mut simulation.servers()[member];
+        server.starts_at = until;
+        server.paused_until = SimTime::ZERO;
+    }
+    is_there
+}
+
 /// How long after its removal the process of a member ends (`stopWithDelay` in etcd's
 /// `server/etcdserver/server.go`).
 const RETIRES_AFTER: Duration = Duration::from_secs(1);
+
+/// How long the last answers of a process that ends are given to arrive.
+const LAST_WORDS: Duration = Duration::from_millis(50);
 
 /// A member was removed from the cluster: soon its process ends for good.
 pub(super) fn retire(simulation: &Simulation, member: MemberId) {
@@ -349,6 +393,10 @@ pub(super) fn retire(simulation: &Simulation, member: MemberId) {
     let simulation = simulation.clone();
     Node::new("removal").spawn(async move {
         sleep(RETIRES_AFTER).await;
+        simulation.cluster().member(member).tell_that_it_stops();
+        // A connection that ends delivers first what was sent on it; here what is on its
+        // way would be lost.
+        sleep(LAST_WORDS).await;
         if simulation.shared.network.member_dies(member, now()) {
             simulation.cluster().member(member).crash();
         }

@@ -216,6 +216,7 @@ impl<C> Consensus<C> {
         let term = self.peers.iter().map(|peer| peer.term).max().unwrap_or(0) + 1;
         let had_leader = self.leader.is_some();
         self.leader = Some(leader);
+        self.transfers_until = SimTime::ZERO;
         let peer = &mut self.peers[leader];
         (peer.term, peer.leader, peer.leader_since) = (term, Some(leader), now);
         peer.contact = [now; MEMBERS_MAX];
@@ -287,6 +288,22 @@ impl<C> Consensus<C> {
         self.disturbed(now);
         self.elect(next, now, drops);
         true
+    }
+
+    /// The leader is to hand over its lead, and takes nothing in before `until`. After an
+    /// election timeout it gives up (`tickHeartbeat` in the library `raft`). False when
+    /// there is none, or nobody else.
+    pub(crate) fn begin_transfer(&mut self, until: SimTime, now: SimTime) -> bool {
+        let can = self.leader().is_some() && !self.is_single();
+        if can {
+            self.transfers_until = until.min(now + self.election_timeout);
+        }
+        can
+    }
+
+    /// Whether the leader hands over its lead, and has not given up.
+    pub(crate) fn is_transferring(&self, now: SimTime) -> bool {
+        now <= self.transfers_until && self.leader().is_some()
     }
 
     /// The leader gives up, and nobody stands for election before `until`. False

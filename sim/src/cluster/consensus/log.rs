@@ -60,15 +60,24 @@ impl<C> Consensus<C> {
     }
 
     /// Nobody waits for a proposal any more that still waits for a leader: it is
-    /// not made.
-    pub(crate) fn withdraw(&mut self, member: MemberId, ticket: u64) {
+    /// not made. Whether it did.
+    pub(crate) fn withdraw(&mut self, member: MemberId, ticket: u64) -> bool {
         let held = &mut self.peers[member].held;
+        let before = held.len();
         held.retain(|proposal| proposal.ticket != ticket);
+        held.len() < before
     }
 
     fn append(&mut self, leader: MemberId, proposal: Proposal<C>, now: SimTime) {
         // One that only believes that it leads never reaches a quorum.
         if self.leader != Some(leader) {
+            return;
+        }
+        if now < self.transfers_until {
+            // Who has passed it on is not told (`stepLeader` in the library `raft`).
+            if proposal.origin == leader {
+                self.effects.push_back(Effect::Dropped(proposal));
+            }
             return;
         }
         let mut entry = Entry {

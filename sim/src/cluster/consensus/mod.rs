@@ -74,6 +74,8 @@ pub(crate) enum Effect<C> {
     Demoted,
     /// A member has learned of another leader than the one that it knew.
     LeaderChanged { member: MemberId },
+    /// The leader has not taken a proposal of its own in, because it hands over its lead.
+    Dropped(Proposal<C>),
 }
 
 /// What the model knows about one member.
@@ -139,6 +141,8 @@ pub(crate) struct Consensus<C> {
     committed: u64,
     /// Nobody stands for election before.
     elections_from: SimTime,
+    /// The leader hands over its lead until then, and takes nothing in.
+    transfers_until: SimTime,
     next_tick: SimTime,
     effects: VecDeque<Effect<C>>,
     /// When something is due, at the earliest.
@@ -191,6 +195,7 @@ impl<C> Consensus<C> {
             log: VecDeque::new(),
             committed: 0,
             elections_from: SimTime::ZERO,
+            transfers_until: SimTime::ZERO,
             next_tick: NEVER,
             effects: VecDeque::new(),
             next_at: NEVER,

@@ -11,8 +11,12 @@ use etcd_sim::fault::{Fault, FaultKind, Party, Pending};
 use etcd_sim::network::{ChannelOptions, Endpoints};
 use etcd_sim::plan::{Latency, Plan};
 use etcd_sim::simulation::{Options, Simulation, run};
+use etcd_sim::version::Version;
 use futures_util::future::{Either, select};
 use tonic::Code;
+
+mod ending;
+mod refusals;
 
 /// Messages take 10 ms, between members as well.
 fn plan(members: usize, faults: Vec<(u64, FaultKind)>) -> Plan {
@@ -31,6 +35,14 @@ fn on_each<Fut>(plan: &Plan, body: fn(Simulation) -> Fut)
 where
     Fut: Future<Output = ()> + 'static,
 {
+    on_each_as(Version::default(), plan, body);
+}
+
+/// The same with members of another release.
+fn on_each_as<Fut>(version: Version, plan: &Plan, body: fn(Simulation) -> Fut)
+where
+    Fut: Future<Output = ()> + 'static,
+{
     let mut executors = vec![Executor::Tokio];
     if Executor::BEST != Executor::Tokio {
         executors.push(Executor::BEST);
@@ -38,6 +50,7 @@ where
     for executor in executors {
         let options = Options {
             executor,
+            version,
             ..Options::new(plan.clone())
         };
         run(options, body).unwrap();
@@ -60,6 +73,13 @@ fn leader(simulation: &Simulation) -> usize {
 /// Any member that does not lead.
 fn follower(simulation: &Simulation) -> usize {
     (leader(simulation) + 1) % simulation.cluster().len()
+}
+
+/// The id of a member.
+async fn id_of(simulation: &Simulation, member: usize) -> u64 {
+    let mut client = at(simulation, 9, member).await;
+    let status = client.status().await.unwrap();
+    status.header().expect("it has one").member_id()
 }
 
 fn refusal<T>(result: Result<T, EtcdError>) -> (Code, String) {
@@ -617,36 +637,6 @@ fn who_is_cut_off_alone_does_not_disturb_the_others() {
         assert_eq!(simulation.cluster().leader(), Some(old));
         assert_eq!(simulation.cluster().member(member).leader(), Some(old));
         assert_eq!(simulation.cluster().member(member).term(), 2);
-    });
-}
-
-#[test]
-fn an_overloaded_member_and_a_full_database_refuse_in_the_words_of_etcd() {
-    on_each(&plan(3, vec![]), |simulation| async move {
-        simulation.healed().await;
-        let mut client = at(&simulation, 0, 0).await;
-        simulation.cluster().member(0).overload(now() + ms(1_000));
-        let answer = refusal(client.put("key", "value", None).await);
-        assert_eq!(
-            answer,
-            (Code::Unknown, "etcdserver: too many requests".to_owned())
-        );
-        assert_eq!(value(&mut client, None).await, None);
-        at(&simulation, 1, 1)
-            .await
-            .put("key", "value", None)
-            .await
-            .unwrap();
-        sleep(ms(1_000)).await;
-        simulation.cluster().fill_up(now() + ms(1_000));
-        let text = "etcdserver: mvcc: database space exceeded".to_owned();
-        let answer = refusal(client.put("key", "value", None).await);
-        assert_eq!(answer, (Code::ResourceExhausted, text.clone()));
-        let answer = refusal(client.lease_grant(5, None).await);
-        assert_eq!(answer, (Code::ResourceExhausted, text));
-        client.delete("key", None).await.unwrap();
-        sleep(ms(1_000)).await;
-        client.put("key", "value", None).await.unwrap();
     });
 }
 
