@@ -4,8 +4,11 @@
 
 pub mod busy;
 pub mod etcd;
+pub mod frontier;
 pub mod linearization;
 pub mod naive;
+pub mod objects;
+pub mod planted;
 pub mod queues;
 pub mod register_logs;
 pub mod reports;

@@ -56,7 +56,7 @@ pub struct Step {
 /// How many clients there are; each operation is of one of them.
 pub const CLIENTS: usize = 3;
 
-fn steps(ops: &[Op]) -> Vec<Step> {
+pub fn steps(ops: &[Op]) -> Vec<Step> {
     let step = |(index, op): (usize, &Op)| {
         if op.outcome == Outcome::Fail {
             return None;
@@ -75,7 +75,7 @@ fn steps(ops: &[Op]) -> Vec<Step> {
 }
 
 /// The states that an operation may lead to.
-fn next<N: Naive>(parameters: &Value, state: &N::State, step: &Step) -> Vec<N::State> {
+pub fn next<N: Naive>(parameters: &Value, state: &N::State, step: &Step) -> Vec<N::State> {
     N::act(parameters, state, step.f, &step.argument, step.client)
         .into_iter()
         .filter(|(_, answer)| step.answer.as_ref().is_none_or(|seen| seen == answer))
@@ -151,6 +151,15 @@ fn real_run<N: Naive>(random: &mut Random, parameters: &Value) -> Vec<Op> {
         1 + random.below(6)
     };
     let unknowns = 3 + random.below(6);
+    run_of::<N>(random, parameters, (count, longest, unknowns))
+}
+
+/// A run of so many operations, of which one in `unknowns` is not answered.
+pub fn run_of<N: Naive>(
+    random: &mut Random,
+    parameters: &Value,
+    (count, longest, unknowns): (usize, usize, usize),
+) -> Vec<Op> {
     let mut state = N::initial(parameters);
     let mut ops: Vec<Op> = Vec::new();
     for (invoked, _, returned) in intervals(random, count, longest) {
@@ -293,7 +302,7 @@ pub fn agree<N: Naive>(histories: usize) -> Agreement {
 }
 
 /// The history, in which client and process of an operation tell its place.
-fn recorded(model: &str, parameters: &Value, ops: &[Op]) -> History {
+pub fn recorded(model: &str, parameters: &Value, ops: &[Op]) -> History {
     let (header, mut events) = history(model, &parameters.to_string(), ops).into_parts();
     for event in &mut events {
         let etcd_checker::history::Process::Number(process) = event.process() else {
