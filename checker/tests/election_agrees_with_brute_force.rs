@@ -1,230 +1,21 @@
 //! The election checker gives the verdict of a search through all times at which the
 //! revisions can have happened, on many small random histories.
 
+#[path = "support/election_twin.rs"]
+mod election_twin;
 mod support;
 #[path = "support/elections.rs"]
 mod support_elections;
 
 use std::collections::BTreeSet;
 
+use election_twin::{Need, explains_lazily, is_explained};
 use etcd_checker::history::Outcome;
 use etcd_checker::{Verdict, election};
 use support::{Op, Random, history};
-use support_elections::{Change, falsify, has_equal_times, leader, real_run, value};
+use support_elections::{falsify, has_equal_times, real_run};
 
 const HISTORIES: usize = 60_000;
-
-fn record(ops: &[Op]) -> Vec<Change> {
-    let mut answers: Vec<&Op> = ops
-        .iter()
-        .filter(|op| op.f == "watch" && op.outcome == Outcome::Ok)
-        .collect();
-    answers.sort_by_key(|op| op.returned);
-    let changes = answers.iter().flat_map(|op| {
-        let list = value(&op.result);
-        list.as_array().unwrap().clone()
-    });
-    changes
-        .map(|change| Change {
-            revision: change["revision"].as_i64().unwrap(),
-            key: format!("k{}", change["term"]),
-            term: change["term"].as_i64().unwrap(),
-            value: change["value"].as_str().map(str::to_owned),
-        })
-        .collect()
-}
-
-/// What must hold of the revisions that have happened when an operation was invoked,
-/// and when it completed.
-struct Need<'a> {
-    op: &'a Op,
-    holds: Box<dyn Fn(i64, i64) -> bool + 'a>,
-}
-
-/// What the answer to a question says: the term and the value.
-fn told(op: &Op) -> Option<(i64, String, Option<i64>)> {
-    let answer = value(&op.result);
-    let term = answer["term"].as_i64()?;
-    let name = answer["value"].as_str().unwrap().to_owned();
-    Some((term, name, answer["mod_revision"].as_i64()))
-}
-
-/// Whether the state at `revision` is what the answer says.
-fn fits(changes: &[Change], op: &Op, revision: i64) -> bool {
-    let state = leader(changes, revision);
-    let Some((term, name, mod_revision)) = told(op) else {
-        return state.is_none();
-    };
-    let written = changes
-        .iter()
-        .filter(|change| change.term == term && change.value.is_some())
-        .filter(|change| change.revision <= revision)
-        .map(|change| change.revision)
-        .max();
-    state == Some((term, name)) && mod_revision.is_none_or(|at| Some(at) == written)
-}
-
-/// Whether two revisions belong to the same uninterrupted state.
-fn same_state(changes: &[Change], a: i64, b: i64) -> bool {
-    let key = |revision: i64| {
-        let state = leader(changes, revision);
-        let of_leader = changes.iter().filter(|change| {
-            change.revision <= revision
-                && state.as_ref().is_some_and(|(term, _)| change.term == *term)
-        });
-        (state.clone(), of_leader.map(|change| change.revision).max())
-    };
-    let (low, high) = (a.min(b), a.max(b));
-    (low..=high).all(|revision| key(revision) == key(low))
-}
-
-/// Collects the needs; none when some claim cannot hold at any time.
-fn needs<'a>(ops: &'a [Op], changes: &'a [Change], covered: i64) -> Option<Vec<Need<'a>>> {
-    let mut needs: Vec<Need<'a>> = Vec::new();
-    let mut need = |op: &'a Op, holds: Box<dyn Fn(i64, i64) -> bool + 'a>| {
-        needs.push(Need { op, holds });
-    };
-    for change in changes.iter().filter(|change| change.value.is_some()) {
-        let proposes = |op: &&Op| {
-            let proposal = value(&op.invoke);
-            let proposal = match op.f {
-                "campaign" | "run" => proposal,
-                "proclaim" => proposal["value"].clone(),
-                _ => return false,
-            };
-            proposal.as_str() == change.value.as_deref()
-        };
-        let proposer = ops.iter().find(proposes)?;
-        let revision = change.revision;
-        need(proposer, Box::new(move |before, _| before < revision));
-    }
-    let mut streams: Vec<(String, i64)> = Vec::new();
-    for op in ops {
-        let is_ok = op.outcome == Outcome::Ok;
-        let asked = value(&op.invoke);
-        let term = match op.f {
-            "campaign" => value(&op.result)["term"].as_i64(),
-            _ => asked["term"].as_i64(),
-        };
-        let leads = move |revision: i64| leader(changes, revision).map(|(term, _)| term) == term;
-        match op.f {
-            "campaign" if is_ok => {
-                need(op, Box::new(move |before, by| (before..=by).any(leads)));
-                if let Some(revision) = op.revision {
-                    if !leads(revision) {
-                        return None;
-                    }
-                    need(op, Box::new(move |_, by| revision <= by));
-                }
-                let is_it = |change: &&Change| change.value.as_deref() == asked.as_str();
-                let Some(put) = changes.iter().find(is_it) else {
-                    if op.revision.is_some_and(|revision| revision <= covered) {
-                        return None;
-                    }
-                    need(op, Box::new(move |_, by| covered < by));
-                    continue;
-                };
-                if Some(put.term) != term {
-                    return None;
-                }
-                let revision = put.revision;
-                need(op, Box::new(move |_, by| revision <= by));
-            }
-            "act" if is_ok => need(op, Box::new(move |before, by| (before..=by).any(leads))),
-            "proclaim" => {
-                let is_it = |change: &&Change| change.value.as_deref() == asked["value"].as_str();
-                let Some(put) = changes.iter().find(is_it) else {
-                    if is_ok {
-                        if op.revision.is_some_and(|revision| revision <= covered) {
-                            return None;
-                        }
-                        // It can only come after all that is known.
-                        need(op, Box::new(move |_, by| covered < by));
-                    }
-                    continue;
-                };
-                let revision = put.revision;
-                if op.outcome == Outcome::Fail || Some(put.term) != term || !leads(revision) {
-                    return None;
-                }
-                if is_ok {
-                    need(op, Box::new(move |_, by| revision <= by));
-                }
-            }
-            "resign" if is_ok => {
-                let is_put = |change: &&Change| Some(change.term) == term && change.value.is_some();
-                let key = &changes.iter().find(is_put)?.key;
-                let end = changes
-                    .iter()
-                    .find(|change| change.key == *key && change.value.is_none());
-                let revision = end.map_or(covered + 1, |change| change.revision);
-                need(op, Box::new(move |_, by| revision <= by));
-            }
-            "write" if is_ok => {
-                let revision = op.revision.unwrap();
-                if !leads(revision) {
-                    return None;
-                }
-                need(
-                    op,
-                    Box::new(move |before, by| before < revision && revision <= by),
-                );
-            }
-            "mark" if is_ok => {
-                let revision = op.revision.unwrap();
-                need(
-                    op,
-                    Box::new(move |before, by| before < revision && revision <= by),
-                );
-            }
-            "watch" if is_ok => {
-                let revision = op.revision.unwrap();
-                need(op, Box::new(move |_, by| revision <= by));
-            }
-            "leader" if is_ok => {
-                let as_of = op.revision;
-                if as_of.is_some_and(|revision| !fits(changes, op, revision)) {
-                    return None;
-                }
-                need(
-                    op,
-                    Box::new(move |before, by| {
-                        let instant = |revision: i64| {
-                            fits(changes, op, revision)
-                                && as_of.is_none_or(|of| same_state(changes, of, revision))
-                        };
-                        as_of.is_none_or(|of| of <= by) && (before..=by).any(instant)
-                    }),
-                );
-            }
-            "observe" if is_ok => {
-                let stream = asked.as_str().unwrap().to_owned();
-                let known = streams.iter().rposition(|(name, _)| *name == stream);
-                let before = known.map(|known| streams[known].1);
-                let position = match op.revision {
-                    Some(revision) => Some(revision).filter(|at| fits(changes, op, *at)),
-                    None => (before.unwrap_or(0)..=covered).find(|at| fits(changes, op, *at)),
-                }?;
-                if before.is_some_and(|before| position < before) {
-                    return None;
-                }
-                streams.push((stream, position));
-                need(op, Box::new(move |_, by| position <= by));
-                if before.is_none() {
-                    // What comes first is no older than the question.
-                    need(
-                        op,
-                        Box::new(move |asked, _| {
-                            asked <= position || same_state(changes, position, asked)
-                        }),
-                    );
-                }
-            }
-            _ => {}
-        }
-    }
-    Some(needs)
-}
 
 /// Tries all times at which the revisions can have happened.
 fn explains(ops: &[Op], needs: &[Need<'_>], covered: i64) -> bool {
@@ -276,17 +67,6 @@ fn explains(ops: &[Op], needs: &[Need<'_>], covered: i64) -> bool {
     !states.is_empty()
 }
 
-fn brute_force(ops: &[Op]) -> bool {
-    let changes = record(ops);
-    let covered = ops
-        .iter()
-        .filter(|op| op.f == "watch" && op.outcome == Outcome::Ok)
-        .filter_map(|op| op.revision)
-        .max()
-        .unwrap_or(0);
-    needs(ops, &changes, covered).is_some_and(|needs| explains(ops, &needs, covered))
-}
-
 /// The operations, one a line.
 fn show(ops: &[Op]) -> String {
     let line = |op: &Op| {
@@ -323,7 +103,13 @@ fn the_verdict_is_that_of_a_search_through_all_times() {
             unknown += 1;
             continue;
         }
-        let expected = brute_force(&ops);
+        let expected = is_explained(&ops, explains);
+        assert_eq!(
+            is_explained(&ops, explains_lazily),
+            expected,
+            "{}",
+            show(&ops)
+        );
         assert!(
             expected || !is_real,
             "the twin refuses a real run: {}",

@@ -1,6 +1,6 @@
 //! A real election under clients, some of which miss the answers.
 
-#![allow(unreachable_pub, reason = "shared by tests")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses a part")]
 
 use etcd_checker::history::{Json, Outcome};
 use serde_json::{Value, json};

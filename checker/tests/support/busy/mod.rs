@@ -1,6 +1,7 @@
 //! Large valid histories: what real objects answer to clients that are never idle.
 
 pub mod election;
+pub mod etcd;
 pub mod lock;
 pub mod plain;
 pub mod priority_queue;
