@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use etcd_checker::history::{Json, Operation, Outcome};
+use etcd_checker::history::{Event, Json, Operation, Outcome};
 use etcd_checker::{History, Model, Verdict, check};
 
 use super::Op;
@@ -49,14 +49,14 @@ impl Tally {
 /// The operations of a history, each at times of its own.
 pub fn ops_of(history: &History) -> Vec<Op> {
     let op = |operation: &Operation<'_>| {
-        let f: &str = &operation.invoke.f().to_string();
+        let f = operation.invoke.f().to_owned();
         let ok = operation.ok();
         Op {
-            f: Box::leak(f.to_owned().into_boxed_str()),
+            f: Box::leak(f.into_boxed_str()),
             invoke: operation.invoke.value().clone(),
             result: ok.map_or(Json::NULL, |ok| ok.value().clone()),
             outcome: ok.map_or(Outcome::Open, |_| Outcome::Ok),
-            revision: ok.and_then(|ok| ok.revision()),
+            revision: ok.and_then(Event::revision),
             invoked: operation.invoked as u64,
             returned: ok.map_or(u64::MAX, |_| operation.completed as u64),
         }
