@@ -1,6 +1,8 @@
 //! A large history of an object is right, and then one thing in it is changed: the checker
 //! says what all states that the object may be in say.
 
+#![allow(clippy::ptr_arg, reason = "some faults add operations")]
+
 mod support;
 
 use etcd_checker::history::{Json, Outcome};
