@@ -37,10 +37,10 @@ const FAULTS: [(&str, &str, Plant); 11] = [
     }),
     ("loss", "put", |ops, one, _| drop(ops.remove(one))),
     ("lost transaction", "txn", |ops, one, _| {
-        drop(ops.remove(one))
+        drop(ops.remove(one));
     }),
     ("lost deletion", "delete", |ops, one, _| {
-        drop(ops.remove(one))
+        drop(ops.remove(one));
     }),
     ("duplicate revision", "put", |ops, one, other| {
         ops[one].revision = ops[other].revision;
