@@ -418,11 +418,21 @@ fn shortened(mut text: String) -> String {
     text + &format!("... ({left_out} bytes more)")
 }
 
+/// The value of an event for people. The empty text is one that can be seen.
+fn shown(event: &Event) -> String {
+    let text = shortened(event.value_text());
+    if text.is_empty() {
+        r#""""#.to_owned()
+    } else {
+        text
+    }
+}
+
 /// What an operation did, in one line.
 pub(crate) fn describe(operation: &Operation<'_>) -> String {
     let mut text = operation.invoke.f().to_string();
     if !operation.invoke.value().is_null() {
-        text += &format!(" {}", shortened(operation.invoke.value_text()));
+        text += &format!(" {}", shown(operation.invoke));
     }
     let Some(completion) = operation.completion else {
         return text + " -> still open at the end";
@@ -438,7 +448,7 @@ pub(crate) fn describe(operation: &Operation<'_>) -> String {
     {
         text += " (empty)";
     } else if !completion.value().is_null() && !repeats {
-        text += &format!(" {}", shortened(completion.value_text()));
+        text += &format!(" {}", shown(completion));
     }
     if let Some(revision) = completion.revision() {
         text += &format!(" @{revision}");

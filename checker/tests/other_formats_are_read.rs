@@ -1,12 +1,17 @@
 //! Histories of other tools are read as what they say, recognized by their content,
 //! and refused with line and column where they make no sense.
 
+mod support;
+
+use std::cell::Cell;
 use std::fs;
-use std::io::Write as _;
+use std::io::{self, Read, Write as _};
+use std::rc::Rc;
 
 use etcd_checker::import::{Budget, Compression, Format, ImportError, Opened};
 use etcd_checker::{Check, CheckError, Verdict, check_file};
 use expect_test::{Expect, expect};
+use support::Random;
 
 /// The format that is recognized, the model that is guessed, and the events.
 fn read(text: &str) -> Result<String, String> {
@@ -43,7 +48,7 @@ fn jepsens_maps() {
         "; by hand\n\
          {:process 0, :type :invoke, :f :write, :value 1, :time 10, :index 0}\n\
          {:process :nemesis, :type :invoke, :f :kill, :value {\"n1\" #{\"n2\"}}, :time 11}\n\
-         {:process 0, :type :info, :f :write, :value 1, :error [:timeout \"x\"], :time 9}\n\
+         {:process 0, :type :info, :f :write, :value 1, :error [:timeout \"x\"], :time 10}\n\
          {:process 1 :type :invoke :f :cas :value [1 2]}\n\
          {:process 1 :type :fail :f :cas :value [1 2] :error :no}\n",
         &expect![[r#"
@@ -254,7 +259,7 @@ fn faults_are_told_with_line_and_column() {
     refuses(
         "[{:type :invoke :f :read}",
         "line 1, column 26",
-        "the line ends",
+        "the text ends in the middle",
     );
     refuses("{:type :invoke :f :read}\n 7", "line 2, column 2", "maps");
     refuses("{:f :read}", "line 1, column 1", "no `:type`");
@@ -405,7 +410,140 @@ fn packed_files_are_recognized() {
     for damaged in [&gzip[..gzip.len() - 6], &zstd[..zstd.len() - 3]] {
         let error = Check::new().bytes(damaged).unwrap_err();
         assert!(matches!(error, CheckError::Import(_)), "{error}");
+        let told = error.to_string();
+        assert!(told.starts_with("line "), "{told}");
+        assert!(
+            told.contains(": cannot read: the ") && told.ends_with("damaged"),
+            "{told}"
+        );
     }
+}
+
+#[test]
+fn a_packed_file_that_is_damaged_far_inside_is_refused_there() {
+    let mut random = Random(1);
+    let lines = (0..50_000).map(|time| format!("enq {} {time} {time}\n", random.below(1 << 30)));
+    let text: String = std::iter::once("# queue\n".to_owned())
+        .chain(lines)
+        .collect();
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(text.as_bytes()).unwrap();
+    let gzip = gzip.finish().unwrap();
+    let error = Check::new().bytes(&gzip[..gzip.len() / 2]).unwrap_err();
+    let told = error.to_string();
+    let line = told
+        .strip_prefix("line ")
+        .and_then(|told| told.split(':').next());
+    let line: usize = line.unwrap().parse().unwrap();
+    assert!((20_000..30_000).contains(&line), "{told}");
+}
+
+#[test]
+fn the_time_of_a_process_does_not_go_back() {
+    // The clocks of threads are read in any order.
+    let skewed = "{:process 0, :type :invoke, :f :read, :value nil, :time 20}\n\
+         {:process 1, :type :invoke, :f :read, :value nil, :time 10}\n";
+    assert!(read(skewed).is_ok());
+    refuses(
+        "{:process 0, :type :invoke, :f :read, :value nil, :time 20}\n\
+         {:process 0, :type :ok, :f :read, :value nil, :time 10}\n",
+        "line 2, column 53",
+        "the time of process 0 goes back: 10 ns after 20 ns",
+    );
+}
+
+#[test]
+fn what_was_cut_off_is_called_so() {
+    refuses(
+        "{:process 0, :type :invoke, :f :write, :value \"ab",
+        "line 1, column 48",
+        "the text ends in the middle of a value",
+    );
+    refuses(
+        "[{:process 0, :type :invoke, :f :write, :value 1}",
+        "line 1, column 50",
+        "the text ends in the middle of a value",
+    );
+}
+
+#[test]
+fn a_model_that_nobody_knows_is_refused_where_it_is_named() {
+    let error = Check::new().bytes(b"# stack\npush 1 0 1\n").unwrap_err();
+    let told = error.to_string();
+    assert!(told.starts_with("line 1, column 3: "), "{told}");
+    assert!(told.contains("\"stack\""), "{told}");
+}
+
+/// A text without an end.
+struct Endless {
+    line: &'static str,
+    at: usize,
+    given: Rc<Cell<usize>>,
+}
+
+impl Read for Endless {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let bytes = &self.line.as_bytes()[self.at..];
+        let read = bytes.len().min(buffer.len());
+        buffer[..read].copy_from_slice(&bytes[..read]);
+        self.at = (self.at + read) % self.line.len();
+        self.given.set(self.given.get() + read);
+        Ok(read)
+    }
+}
+
+#[test]
+fn no_more_is_read_than_may_be_held() {
+    for (format, line) in [
+        (Format::Monitor, "# queue\n"),
+        (Format::Jepsen, "{:type :info, :f :read}\n"),
+        (
+            Format::JepsenLog,
+            "INFO  jepsen.util - 0  :info  :read  nil\n",
+        ),
+        (Format::Robustness, "{\"ClientId\":1}\n"),
+    ] {
+        let given = Rc::new(Cell::new(0));
+        let endless = Endless {
+            line,
+            at: 0,
+            given: Rc::clone(&given),
+        };
+        let check = Check::new().format(format).budget(Budget::bytes(1 << 20));
+        let error = check.read(endless).unwrap_err();
+        assert!(matches!(error, ImportError::TooLarge(_)), "{error}");
+        assert!(
+            error.to_string().contains("its text alone takes about"),
+            "{error}"
+        );
+        assert!(given.get() < 8 << 20, "{format}: {}", given.get());
+    }
+}
+
+/// A search holds more than it reads.
+#[test]
+fn what_can_be_read_but_not_checked_is_refused_too() {
+    let mut text = String::new();
+    for value in 0..5_000 {
+        for kind in ["invoke", "ok"] {
+            text += &format!("{{:process 0, :type :{kind}, :f :write, :value {value}}}\n");
+        }
+    }
+    let mut read_only = 0;
+    for kib in (1..64).map(|step| step * 64) {
+        let check = Check::new().budget(Budget::bytes(kib << 10));
+        let Ok((format, history)) = check.read(text.as_bytes()) else {
+            continue;
+        };
+        let checked = check.history(format, history);
+        if let Err(CheckError::Import(ImportError::TooLarge(refused))) = checked {
+            assert_eq!(refused.line, 10_000);
+            read_only += 1;
+        } else {
+            assert!(checked.unwrap().verdict.is_valid());
+        }
+    }
+    assert!((5..40).contains(&read_only), "{read_only}");
 }
 
 #[test]

@@ -204,3 +204,16 @@ fn the_sentence_is_about_the_operations_that_are_listed() {
     );
     assert_eq!(violation.witness.len(), 2, "{violation}");
 }
+
+#[test]
+fn an_empty_text_is_one_that_can_be_seen() {
+    let ops = [ok((1, 2), "get", json!({"key": "a"}), json!(""))];
+    let told = violation("kv", "{}", &ops).to_string();
+    assert!(told.contains(r#"-> ok """#), "{told}");
+    let ops = [
+        ok((1, 2), "put", json!({"key": "a", "value": ""}), NOTHING),
+        ok((3, 4), "get", json!({"key": "a"}), json!("x")),
+    ];
+    let told = violation("kv", "{}", &ops).to_string();
+    println!("{told}");
+}

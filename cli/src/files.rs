@@ -159,7 +159,9 @@ impl PageTarget {
             );
             return Err(Failure::usage(what).hint("Give a folder, such as --html pages"));
         }
-        Ok(if histories > 1 || path.is_dir() {
+        // What ends in a slash is a folder that need not be there yet.
+        let names_folder = path.as_os_str().to_string_lossy().ends_with('/');
+        Ok(if histories > 1 || path.is_dir() || names_folder {
             PageTarget::Folder(path.to_owned())
         } else {
             PageTarget::File(path.to_owned())

@@ -59,7 +59,23 @@ pub(crate) fn warning(text: impl fmt::Display) {
 
 /// Prints what ended the command.
 pub(crate) fn error(error: &anyhow::Error) {
-    note(format_args!("{BAD}error:{BAD:#} {error:#}"));
+    note(format_args!("{BAD}error:{BAD:#} {}", chain(error)));
+}
+
+/// An error and what caused it, in one line. Some errors say their cause themselves; it is
+/// not said twice.
+pub(crate) fn chain(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain() {
+        let cause = cause.to_string();
+        if text.is_empty() {
+            text = cause;
+        } else if !text.ends_with(&cause) {
+            text += ": ";
+            text += &cause;
+        }
+    }
+    text
 }
 
 /// Writes what a program reads to standard output, byte for byte.

@@ -242,6 +242,18 @@ pub enum Problem {
         /// Time of the event before it in nanoseconds.
         before: u64,
     },
+    /// The clock of one process went back, as no clock of a test does.
+    #[error(
+        "the time of process {process} goes back: {time} ns after {before} ns; an operation cannot end before it begins"
+    )]
+    OwnTimeGoesBack {
+        /// The process.
+        process: u64,
+        /// Time of this event in nanoseconds.
+        time: u64,
+        /// Time of the event of this process before it.
+        before: u64,
+    },
     /// A completion without an invocation.
     #[error("process {process} completes an operation ({kind}) but has none open")]
     NothingOpen {
@@ -416,7 +428,7 @@ impl Problem {
     /// The part of the line that it is about.
     pub(crate) fn field(&self) -> Field {
         match self {
-            Self::TimeGoesBack { .. } => Field::Time,
+            Self::TimeGoesBack { .. } | Self::OwnTimeGoesBack { .. } => Field::Time,
             Self::NothingOpen { .. } | Self::AlreadyOpen { .. } | Self::ProcessReused { .. } => {
                 Field::Process
             }

@@ -127,7 +127,7 @@ impl History {
     /// Adds the column to an error that a checker found in a history from a file.
     pub(crate) fn with_column(&self, mut error: HistoryError) -> HistoryError {
         if let Field::Header(name) = error.problem.field() {
-            error.column = self.places.header(name);
+            error.column = self.places.header(name).or(Some(1));
             return error;
         }
         let index = self

@@ -224,7 +224,8 @@ impl Check {
     /// Checks a history that was read.
     ///
     /// # Errors
-    /// When its model is unknown, or it is not one of this model.
+    /// When its model is unknown, or it is not one of this model, or checking it needs more
+    /// memory than the budget allows.
     pub fn history(&self, format: Format, mut history: History) -> Result<Checked, CheckError> {
         if !self.parameters.is_empty() {
             history = self.with_parameters(history);
@@ -233,6 +234,9 @@ impl Check {
             Some(model) => model,
             None => Model::of(&history)?,
         };
+        self.budget
+            .allow_check(&history, model)
+            .map_err(ImportError::from)?;
         let verdict = check_with(&history, model, &self.options)?;
         Ok(Checked {
             format,

@@ -17,6 +17,8 @@ pub(super) struct Collector<'b> {
     events: Vec<Event>,
     places: Places,
     time: u64,
+    /// The last time that each process has told.
+    told: FxHashMap<u64, u64>,
     names: FxHashMap<String, u64>,
     memory: usize,
 }
@@ -28,6 +30,7 @@ pub(super) struct EventPlace {
     pub(super) process: Place,
     pub(super) f: Place,
     pub(super) value: Place,
+    pub(super) time: Place,
 }
 
 impl EventPlace {
@@ -37,6 +40,7 @@ impl EventPlace {
             process: event,
             f: event,
             value: event,
+            time: event,
         }
     }
 }
@@ -64,9 +68,21 @@ impl<'b> Collector<'b> {
             events: Vec::new(),
             places: Places::default(),
             time: 0,
+            told: FxHashMap::default(),
             names: FxHashMap::default(),
             memory: 0,
         }
+    }
+
+    /// The model is named there in the first line.
+    pub(super) fn model_at(&mut self, column: usize) {
+        self.places.set_header(Some(column), None);
+    }
+
+    /// So many events are to come.
+    pub(super) fn reserve(&mut self, events: usize) {
+        self.events.try_reserve_exact(events).ok();
+        self.places.reserve(events);
     }
 
     /// The number of a process that has only a name.
@@ -80,8 +96,20 @@ impl<'b> Collector<'b> {
     }
 
     /// Adds the next event. The order of events is that in which they come; a time
-    /// that goes back, as those of several threads do, is taken for no time.
+    /// that goes back, as those of several threads do, is taken for no time. That of one
+    /// process cannot.
     pub(super) fn push(&mut self, place: EventPlace, found: Found) -> Result<(), ImportError> {
+        if let (Process::Number(process), Some(time)) = (found.process, found.time)
+            && let Some(before) = self.told.insert(process, time)
+            && time < before
+        {
+            let problem = history::Problem::OwnTimeGoesBack {
+                process,
+                time,
+                before,
+            };
+            return Err(Fault::at(place.time, problem).into());
+        }
         self.time = found.time.unwrap_or(self.time + 1).max(self.time);
         let event = Event::new(self.time, found.process, found.kind, &found.f)
             .with_line(place.event.line)

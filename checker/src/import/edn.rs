@@ -241,9 +241,12 @@ impl<'a> Edn<'a> {
         }
     }
 
-    fn cut_off(&self) -> Problem {
-        Problem::CutOff {
-            column: self.text.place().column,
+    pub(super) fn cut_off(&self) -> Problem {
+        Problem::Malformed {
+            detail:
+                "the text ends in the middle of a value; the file was probably cut off while it \
+                     was written"
+                    .to_owned(),
         }
     }
 

@@ -14,8 +14,11 @@
 //! The maps stand one after the other, or in one vector or list. The fields are those
 //! of [Jepsen's histories](https://github.com/jepsen-io/history). What they lack is
 //! filled in: without `:process` all operations are of one process, without `:f` a
-//! list of micro-operations is a `txn`, without `:time` the order alone counts. Times
-//! that go back are no fault, since Jepsen orders by `:index`.
+//! list of micro-operations is a `txn`, without `:time` the order alone counts. The
+//! clocks that time the events of several threads may be read in another order than the
+//! events are written in, as older versions of Jepsen do; Jepsen orders by `:index`, so a time
+//! that goes back from one process to another is taken for none. One process reads its clock
+//! in order: where its own time goes back, the history contradicts itself.
 //!
 //! [Porcupine](https://github.com/anishathalye/porcupine)'s files of key-value events
 //! are such maps too, with a `:key` beside the `:value`; the value becomes the object
@@ -47,8 +50,7 @@ pub(super) fn read(bytes: &[u8], budget: &mut Budget) -> Result<History, ImportE
                 is_closed = true;
             }
             Next::End if is_one_list && !is_closed => {
-                let column = edn.place().column;
-                return Err(edn.fault(crate::history::Problem::CutOff { column }).into());
+                return Err(edn.fault(edn.cut_off()).into());
             }
             Next::End => break,
             Next::List | Next::Other | Next::Close => {
@@ -193,6 +195,7 @@ fn field(
             fields.value = Some(scratch.clone());
         }
         "time" => {
+            fields.place.time = place;
             edn.value(scratch)?;
             fields.time = scratch.parse().ok();
         }

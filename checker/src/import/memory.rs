@@ -2,24 +2,34 @@
 
 use std::fmt;
 
+use crate::Model;
+use crate::history::{Event, History, memory_of};
+
 /// What is left for a history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Budget {
     /// The most that may be taken, in bytes; none for as much as there is.
     limit: Option<u64>,
-    /// What the text of the file takes by itself, in bytes.
+    /// What is held only until all events are there, in bytes: the text of the file, and what
+    /// its reader has beside it.
+    aside: Aside,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Aside {
     text: u64,
+    reader: u64,
 }
 
 /// A history needs more memory than there is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the history is larger than memory: up to line {line} it takes about {}, but only {} may be used; \
-     check it on a larger machine, or record a shorter run",
-    Size(*.needed), Size(*.limit)
+    "the history is larger than memory: {} about {}, but only {} may be used; allow more (`--memory`) \
+     if the machine has it, check it on a larger one, or record a shorter run",
+    Takes(*.line), Size(*.needed), Size(*.limit)
 )]
 pub struct TooLarge {
-    /// The line up to which it was read; 0 when its size alone was enough.
+    /// The line up to which it was read; 0 when its text alone was too large.
     pub line: usize,
     /// What it takes, in bytes, with what the checker adds.
     pub needed: u64,
@@ -27,15 +37,50 @@ pub struct TooLarge {
     pub limit: u64,
 }
 
-/// How much a checker needs beside the events, as a multiple of them.
+/// What takes that memory.
+struct Takes(usize);
+
+impl fmt::Display for Takes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            0 => f.write_str("its text alone takes"),
+            line => write!(f, "up to line {line} it takes"),
+        }
+    }
+}
+
+/// What a history takes with its checker at least, as a multiple of the events.
 const CHECKING: u64 = 2;
+
+/// What it takes with the checker of this model, as measured: a search keeps each operation
+/// in several lists, transactions are taken apart and linked.
+fn checking(model: Model) -> u64 {
+    match model {
+        Model::Register
+        | Model::CasRegister
+        | Model::Kv
+        | Model::Semaphore
+        | Model::Counter
+        | Model::Set
+        | Model::Membership
+        | Model::MultiRegister => 5,
+        Model::Mutex
+        | Model::RwLock
+        | Model::Transactions
+        | Model::Bank
+        | Model::Stm
+        | Model::ListAppend
+        | Model::RwRegister => 4,
+        _ => CHECKING,
+    }
+}
 
 impl Budget {
     /// At most so many bytes, for reading and checking together.
     pub fn bytes(limit: u64) -> Self {
         Self {
             limit: Some(limit),
-            text: 0,
+            aside: Aside::default(),
         }
     }
 
@@ -43,7 +88,7 @@ impl Budget {
     pub fn unlimited() -> Self {
         Self {
             limit: None,
-            text: 0,
+            aside: Aside::default(),
         }
     }
 
@@ -52,14 +97,20 @@ impl Budget {
     pub fn available() -> Self {
         Self {
             limit: available(),
-            text: 0,
+            aside: Aside::default(),
         }
     }
 
     /// The text itself is held too, so many bytes of it.
     pub(super) fn hold(&mut self, text: usize) -> Result<(), TooLarge> {
-        self.text = text as u64;
+        self.aside.text = text as u64;
         self.allow(0, 0)
+    }
+
+    /// The reader has so many bytes more, up to this line, beside the events.
+    pub(super) fn set_aside(&mut self, line: usize, bytes: usize) -> Result<(), TooLarge> {
+        self.aside.reader = bytes as u64;
+        self.allow(line, 0)
     }
 
     /// How many bytes of text can be held at all.
@@ -67,9 +118,26 @@ impl Budget {
         self.limit.unwrap_or(u64::MAX)
     }
 
-    /// Whether the events up to this line, which take so many bytes, may be held.
+    /// Whether the events up to this line, which take so many bytes, may be held, and then
+    /// checked, when what is set aside is gone.
     pub(super) fn allow(&self, line: usize, events: usize) -> Result<(), TooLarge> {
-        let needed = self.text + CHECKING * events as u64;
+        let events = events as u64;
+        let reading = self.aside.text + self.aside.reader + events;
+        self.keep_to(line, reading.max(CHECKING * events))
+    }
+
+    /// Whether a history that was read may be checked against this model.
+    pub(super) fn allow_check(&self, history: &History, model: Model) -> Result<(), TooLarge> {
+        if self.limit.is_none() {
+            return Ok(());
+        }
+        let events = history.events();
+        let bytes: usize = events.iter().map(memory_of).sum();
+        let last = events.last().map_or(1, Event::line);
+        self.keep_to(last, checking(model) * bytes as u64)
+    }
+
+    fn keep_to(&self, line: usize, needed: u64) -> Result<(), TooLarge> {
         match self.limit {
             Some(limit) if needed > limit => Err(TooLarge {
                 line,
@@ -152,7 +220,23 @@ mod tests {
         let refused = Budget::bytes(1 << 20).allow(7, 1 << 20).unwrap_err();
         let text = refused.to_string();
         assert!(text.contains("line 7") && text.contains("2.0 MiB") && text.contains("1.0 MiB"));
+        assert!(text.contains("--memory"), "{text}");
         assert_eq!(Budget::bytes(1 << 20).allow(7, 1 << 19), Ok(()));
         assert_eq!(Budget::unlimited().allow(7, usize::MAX / 4), Ok(()));
+    }
+
+    #[test]
+    fn what_is_held_while_reading_counts() {
+        let mut budget = Budget::bytes(1 << 20);
+        let refused = budget.hold(2 << 20).unwrap_err().to_string();
+        assert!(
+            refused.contains("its text alone takes about 2.0 MiB"),
+            "{refused}"
+        );
+        budget.hold(1 << 19).unwrap();
+        budget.set_aside(3, 1 << 18).unwrap();
+        assert_eq!(budget.allow(7, 1 << 18), Ok(()));
+        assert!(budget.allow(7, (1 << 18) + 1).is_err());
+        assert!(budget.set_aside(3, 1 << 20).is_err());
     }
 }

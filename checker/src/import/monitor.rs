@@ -70,8 +70,9 @@ impl Object {
 
 /// One line.
 struct Operation {
-    place: Place,
-    value_place: Place,
+    line: usize,
+    column: u32,
+    value_column: u32,
     method: Method,
     value: i64,
     /// What a set answered, or a read-modify-write wrote.
@@ -79,6 +80,12 @@ struct Operation {
     start: u64,
     end: u64,
 }
+
+/// What is held of an operation until all events are there: itself, its moments, its process.
+const HELD: usize = size_of::<Operation>() + 2 * size_of::<Moment>() + size_of::<u64>();
+
+/// When something happens; what it is, and in the lower bits to which operation.
+type Moment = (u64, u64);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Method {
@@ -108,7 +115,9 @@ pub(super) fn read(bytes: &[u8], budget: &mut Budget) -> Result<History, ImportE
             "the first line must name the object: `# queue`, `# pqueue`, `# stack`, `# set` or `# rmw`";
         Fault::malformed(first, detail)
     })?;
-    let mut operations = Vec::new();
+    let mut operations: Vec<Operation> = Vec::new();
+    // Lists that grow are copied. What is reserved and not used is no memory yet.
+    operations.try_reserve_exact(text.lines().count()).ok();
     for (index, line) in text.lines().enumerate() {
         let trimmed = line.trim_start();
         if trimmed.is_empty() || trimmed.starts_with('#') {
@@ -116,11 +125,15 @@ pub(super) fn read(bytes: &[u8], budget: &mut Budget) -> Result<History, ImportE
         }
         operations.push(operation(object, line, index + 1)?);
         if operations.len().is_multiple_of(1 << 12) {
-            let held = operations.len() * (size_of::<Operation>() + 2 * size_of::<(u64, u64)>());
-            budget.allow(index + 1, held)?;
+            budget.set_aside(index + 1, operations.len() * HELD)?;
         }
     }
+    let last = operations.last().map_or(1, |last| last.line);
+    budget.set_aside(last, operations.len() * HELD)?;
     let mut collector = Collector::new(budget);
+    let name = text.find(|c: char| !c.is_whitespace() && c != '#');
+    collector.model_at(name.unwrap_or(0) + 1);
+    collector.reserve(2 * operations.len());
     emit(&mut collector, object, &operations)?;
     let origin = "a linearizability monitor's text";
     let history = models::finish_as(collector, object.model(), origin)?;
@@ -183,14 +196,20 @@ fn operation(object: Object, line: &str, number: usize) -> Result<Operation, Fau
         return Err(Fault::malformed(place, detail));
     }
     Ok(Operation {
-        place,
-        value_place,
+        line: number,
+        column: small(place.column),
+        value_column: small(value_place.column),
         method,
         value,
         second,
         start,
         end,
     })
+}
+
+/// A column, which is only told to people.
+fn small(column: usize) -> u32 {
+    u32::try_from(column).unwrap_or(u32::MAX)
 }
 
 fn is_number(word: &str) -> bool {
@@ -266,23 +285,25 @@ fn emit(
     object: Object,
     operations: &[Operation],
 ) -> Result<(), ImportError> {
-    const RETURN: u8 = 0;
-    const BOTH: u8 = 1;
-    const CALL: u8 = 2;
-    let mut moments: Vec<(u64, u8, usize)> = Vec::with_capacity(operations.len() * 2);
-    for (index, operation) in operations.iter().enumerate() {
+    const RETURN: u64 = 0;
+    const BOTH: u64 = 1 << 62;
+    const CALL: u64 = 2 << 62;
+    let mut moments: Vec<Moment> = Vec::with_capacity(operations.len() * 2);
+    for (index, operation) in (0..).zip(operations) {
         if operation.start == operation.end {
-            moments.push((operation.start, BOTH, index));
+            moments.push((operation.start, BOTH | index));
         } else {
-            moments.push((operation.start, CALL, index));
-            moments.push((operation.end, RETURN, index));
+            moments.push((operation.start, CALL | index));
+            moments.push((operation.end, RETURN | index));
         }
     }
     moments.sort_unstable();
     let mut free: BinaryHeap<Reverse<u64>> = BinaryHeap::new();
     let mut processes: Vec<u64> = vec![0; operations.len()];
     let mut next = 0;
-    for (time, what, index) in moments {
+    for (time, moment) in moments {
+        let what = moment & (BOTH | CALL);
+        let index = (moment & !(BOTH | CALL)) as usize;
         if what != RETURN {
             processes[index] = free.pop().map_or_else(
                 || {
@@ -322,9 +343,13 @@ fn push(
 ) -> Result<(), ImportError> {
     let is_invoke = kind == EventKind::Invoke;
     let (f, value) = event(object, operation, is_invoke);
+    let at = |column: u32| Place {
+        line: operation.line,
+        column: column as usize,
+    };
     let place = EventPlace {
-        value: operation.value_place,
-        ..EventPlace::all(operation.place)
+        value: at(operation.value_column),
+        ..EventPlace::all(at(operation.column))
     };
     let found = Found {
         process: Process::Number(process),

@@ -46,20 +46,27 @@ impl<'r> Opened<'r> {
     /// When it cannot be read or unpacked.
     pub fn new(reader: impl Read + 'r) -> Result<Self, ImportError> {
         let mut packed = BufReader::with_capacity(BEGINNING, reader);
-        let beginning = packed.fill_buf().map_err(cannot_read)?;
+        let beginning = packed.fill_buf().map_err(|error| cannot_read(1, error))?;
         let compression = Compression::recognize(beginning);
         let unpacked: Box<dyn Read + 'r> = match compression {
             Compression::None => Box::new(packed),
-            Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(packed)),
-            Compression::Zstd => Box::new(Frames {
-                packed: Some(packed),
-                frame: None,
+            Compression::Gzip => Box::new(Unpacked {
+                reader: flate2::bufread::MultiGzDecoder::new(packed),
+                name: "gzip",
+            }),
+            Compression::Zstd => Box::new(Unpacked {
+                reader: Frames {
+                    packed: Some(packed),
+                    frame: None,
+                },
+                name: "zstd",
             }),
         };
         let mut reader = BufReader::with_capacity(BEGINNING, unpacked);
         let mut beginning = Vec::new();
         let mut limited = (&mut reader).take(BEGINNING as u64);
-        limited.read_to_end(&mut beginning).map_err(cannot_read)?;
+        let read = limited.read_to_end(&mut beginning);
+        read.map_err(|error| cannot_read(lines(&beginning) + 1, error))?;
         Ok(Self {
             reader,
             beginning,
@@ -119,25 +126,101 @@ impl<'r> Opened<'r> {
             let lines = BufReader::with_capacity(BEGINNING, text);
             return Ok((format, read_lines(lines, self.length, budget)?));
         }
-        let mut bytes = Vec::new();
-        let limit = budget.text_max();
-        let mut limited = text.take(limit.saturating_add(1));
-        limited.read_to_end(&mut bytes).map_err(cannot_read)?;
-        if bytes.len() as u64 > limit {
-            let needed = bytes.len() as u64;
-            return Err(TooLarge {
-                line: 0,
-                needed,
-                limit,
-            }
-            .into());
-        }
+        let bytes = whole_text(text, self.length, budget)?;
         read_bytes(&bytes, Some(format), budget)
     }
 }
 
-fn cannot_read(source: io::Error) -> ImportError {
-    ReadError::Io { line: 1, source }.into()
+/// How much of a text of unknown length is read at a time.
+const CHUNK: usize = 4 << 20;
+
+/// Reads all of a text. A buffer that grows is copied, and takes twice its size while it is;
+/// so when the length is not known, pieces are put together that are given back one by one.
+fn whole_text(
+    mut text: impl Read,
+    length: Option<u64>,
+    budget: Budget,
+) -> Result<Vec<u8>, ImportError> {
+    let limit = budget.text_max();
+    let too_large = |needed| TooLarge {
+        line: 0,
+        needed,
+        limit,
+    };
+    if let Some(length) = length.filter(|length| *length > limit) {
+        return Err(too_large(length).into());
+    }
+    let chunk = |length: u64| usize::try_from(length).unwrap_or(CHUNK).max(1);
+    let mut capacity = length.map_or(CHUNK, chunk);
+    let (mut pieces, mut bytes): (Vec<Vec<u8>>, u64) = (Vec::new(), 0);
+    loop {
+        // It is only a guess. What cannot be had now may not be needed.
+        let mut piece = Vec::new();
+        piece.try_reserve_exact(capacity).ok();
+        let read = (&mut text).take(capacity as u64).read_to_end(&mut piece);
+        let read = read.map_err(|error| {
+            let before: usize = pieces.iter().map(|piece| lines(piece)).sum();
+            cannot_read(before + lines(&piece) + 1, error)
+        })? as u64;
+        bytes += read;
+        if bytes > limit {
+            return Err(too_large(bytes).into());
+        }
+        if read > 0 {
+            pieces.push(piece);
+        }
+        if read < capacity as u64 {
+            break;
+        }
+        capacity = CHUNK;
+    }
+    if pieces.len() <= 1 {
+        return Ok(pieces.pop().unwrap_or_default());
+    }
+    let mut whole = Vec::with_capacity(chunk(bytes));
+    for piece in pieces {
+        whole.extend_from_slice(&piece);
+    }
+    Ok(whole)
+}
+
+/// How many lines end in a text.
+fn lines(text: &[u8]) -> usize {
+    memchr::memchr_iter(b'\n', text).count()
+}
+
+fn cannot_read(line: usize, source: io::Error) -> ImportError {
+    ReadError::Io { line, source }.into()
+}
+
+/// Unpacks, and says in plain words why it cannot.
+struct Unpacked<R> {
+    reader: R,
+    name: &'static str,
+}
+
+impl<R: Read> Read for Unpacked<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.reader.read(buffer).map_err(|error| {
+            let said = error.to_string();
+            let is_cut = error.kind() == io::ErrorKind::UnexpectedEof
+                || ["incomplete", "UnexpectedEof", "NotEnoughBytes"]
+                    .iter()
+                    .any(|sign| said.contains(sign));
+            let is_packing = is_cut
+                || matches!(
+                    error.kind(),
+                    io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput | io::ErrorKind::Other
+                );
+            let name = self.name;
+            let detail = match (is_packing, is_cut) {
+                (false, _) => return error,
+                (_, true) => format!("the {name} data ends too early, or is damaged"),
+                (_, false) => format!("the {name} data is damaged"),
+            };
+            io::Error::new(io::ErrorKind::InvalidData, detail)
+        })
+    }
 }
 
 /// One frame of Zstandard after the other.

@@ -85,6 +85,17 @@ impl Consistency {
         Self::ReadUncommitted,
     ];
 
+    /// Models that others know and that are not decided here: they are defined by what each
+    /// transaction sees, not by cycles that a history shows.
+    pub const UNDECIDED: [&'static str; 6] = [
+        "causal",
+        "causal-cerone",
+        "causal-consistency",
+        "parallel-snapshot-isolation",
+        "prefix",
+        "prefix-consistency",
+    ];
+
     /// The name, as headers and reports have it.
     pub fn name(self) -> &'static str {
         self.names()[0]
@@ -318,10 +329,33 @@ impl FromStr for Consistency {
     }
 }
 
-/// There is no consistency model of this name.
+/// There is no consistency model of this name, or it is not decided here.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown consistency model {name:?}; known are {}", Consistency::ALL.map(Consistency::name).join(", "))]
+#[error("{} {name:?}{}; known are {}", self.what(), self.why(), Consistency::ALL.map(Consistency::name).join(", "))]
 pub struct UnknownConsistency {
     /// What was asked for.
     pub name: String,
+}
+
+impl UnknownConsistency {
+    fn is_undecided(&self) -> bool {
+        Consistency::UNDECIDED.contains(&self.name.as_str())
+    }
+
+    fn what(&self) -> &'static str {
+        if self.is_undecided() {
+            "there is no check for the consistency model"
+        } else {
+            "unknown consistency model"
+        }
+    }
+
+    fn why(&self) -> &'static str {
+        if self.is_undecided() {
+            ", which is defined by what each transaction sees, not by cycles that a history shows; \
+             snapshot-isolation is stronger, read-atomic is weaker"
+        } else {
+            ""
+        }
+    }
 }

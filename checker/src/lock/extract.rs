@@ -633,7 +633,7 @@ fn unknown_operation(event: &Event, model: &'static str, f: &str) -> HistoryErro
     let problem = Problem::UnknownOperation {
         model,
         f: f.to_owned(),
-        known: "lock, try-lock, unlock and write",
+        known: "lock, try-lock, unlock and write; or, without tokens, acquire, try-acquire and release",
     };
     HistoryError::at(event.line(), problem)
 }

@@ -123,10 +123,11 @@ fn model_parser() -> impl TypedValueParser<Value = Model> {
 }
 
 fn consistency_parser() -> impl TypedValueParser<Value = Consistency> {
-    let names =
+    let known =
         Consistency::ALL.map(|model| PossibleValue::new(model.name()).aliases(model.aliases()));
-    PossibleValuesParser::new(names)
-        .map(|name| name.parse().expect("only these names are possible"))
+    let undecided = Consistency::UNDECIDED.map(|name| PossibleValue::new(name).hide(true));
+    PossibleValuesParser::new(known.into_iter().chain(undecided))
+        .try_map(|name| name.parse::<Consistency>())
 }
 
 fn format_parser() -> impl TypedValueParser<Value = Format> {
@@ -252,7 +253,7 @@ impl Check {
                 // The other files are still worth a look.
                 let error = error.context(name);
                 output::error(&error);
-                file.error = Some(format!("{error:#}"));
+                file.error = Some(output::chain(&error));
                 Status::Usage
             }
         };

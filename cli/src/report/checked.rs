@@ -35,8 +35,13 @@ pub(crate) fn table(files: &[CheckedFile], skipped: u64) -> String {
         .map(|(number, verdict)| format!("{} {verdict}", grouped(number)))
         .collect();
     text += &format!(
-        "\n\n{} histories: {}",
+        "\n\n{} {}: {}",
         grouped(files.len() as u64),
+        if files.len() == 1 {
+            "history"
+        } else {
+            "histories"
+        },
         counts.join(", ")
     );
     if skipped > 0 {

@@ -315,6 +315,42 @@ fn the_format_can_be_named() {
 }
 
 #[test]
+fn a_model_that_is_not_decided_is_refused_with_the_reason_and_those_that_are() {
+    let folder = Folder::new();
+    folder.write("h", valid());
+    folder
+        .run("check --consistency parallel-snapshot-isolation h")
+        .exits_with(2)
+        .notes("not by cycles that a history shows; snapshot-isolation is stronger")
+        .notes("known are strict-serializable,");
+    folder
+        .run("check --model mutex h")
+        .exits_with(2)
+        .notes("it knows lock, try-lock, unlock and write; or, without tokens, acquire");
+}
+
+#[test]
+fn one_history_in_a_folder_is_one() {
+    let folder = Folder::new();
+    std::fs::create_dir(folder.path("h")).unwrap();
+    folder.write("h/one.jsonl", valid());
+    folder
+        .run("check h")
+        .exits_with(0)
+        .says("1 history: 1 valid");
+}
+
+#[test]
+fn what_is_wrong_with_a_packed_file_is_said_once() {
+    let folder = Folder::new();
+    // A header of gzip, and nothing behind it.
+    folder.write("h", [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3]);
+    let ran = folder.run("check h").exits_with(2);
+    let ran = ran.notes("h: line 1: cannot read: the gzip data");
+    assert_eq!(ran.stderr.matches("gzip").count(), 1, "{}", ran.stderr);
+}
+
+#[test]
 fn what_is_larger_than_memory_is_refused_with_the_figure() {
     let folder = Folder::new();
     folder.write("h", valid());
@@ -322,7 +358,7 @@ fn what_is_larger_than_memory_is_refused_with_the_figure() {
         .run("check --memory 512B h")
         .exits_with(2)
         .notes("larger than memory")
-        .notes("only 0.5 KiB may be used");
+        .notes("only 0.5 KiB may be used; allow more (`--memory`)");
     folder.run("check --memory 1GiB h").exits_with(0);
     folder
         .run("check --memory 1parsec h")

@@ -206,9 +206,9 @@ fn of_several_histories_each_has_its_page_in_a_folder() {
         .exits_with(2)
         .notes("Give a folder");
     folder
-        .run("check --html missing/one.html a.jsonl")
+        .run("check --html a.jsonl/one.html a.jsonl")
         .exits_with(2)
-        .notes("cannot write the page to missing/one.html");
+        .notes("cannot make the folder a.jsonl");
 }
 
 /// Two transactions that miss each other's write: each read is of what the other one wrote.
@@ -245,4 +245,14 @@ fn operations_of_the_proof_are_called_as_the_sentence_calls_them() {
     folder.run("check --html h.html h.jsonl").exits_with(1);
     let names = &data(&folder.read("h.html"))["witness_names"];
     assert_eq!(*names, serde_json::json!(["1"]));
+}
+
+#[test]
+fn folders_of_pages_are_made() {
+    let folder = Folder::new();
+    folder.write("h", history("a", "b", "fifo-queue"));
+    folder.run("check --html x/y/page.html h").exits_with(1);
+    assert!(folder.read("x/y/page.html").contains("<script"));
+    folder.run("check --html z/ h").exits_with(1);
+    assert!(folder.read("z/h.html").contains("<script"));
 }

@@ -293,7 +293,10 @@ impl Report {
     fn finish(mut self, budget: &mut Budget) -> Result<History, ImportError> {
         self.events
             .sort_by_key(|event| (event.time, event.is_return));
+        let last = self.events.last().map_or(1, |last| last.place.line);
+        budget.set_aside(last, self.events.len() * size_of::<Timed>())?;
         let mut collector = Collector::new(budget);
+        collector.reserve(self.events.len());
         for event in self.events {
             let found = Found {
                 process: Process::Number(event.process),

@@ -24,7 +24,7 @@ mod pieces;
 mod safe_json;
 mod words;
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufWriter, Write as _};
 use std::path::Path;
 
@@ -62,6 +62,10 @@ impl Page<'_> {
     /// Writes the page to this file.
     pub(crate) fn save(&self, path: &Path) -> anyhow::Result<()> {
         let failed = || format!("cannot write the page to {}", path.display());
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder)
+                .with_context(|| format!("cannot make the folder {}", folder.display()))?;
+        }
         let mut file = BufWriter::new(File::create(path).with_context(failed)?);
         self.write(&mut file)
             .and_then(|()| file.flush())
