@@ -1,4 +1,20 @@
 //! The cyclic barrier: rounds by number, and who may have filled them.
+//!
+//! ```text
+//! two participants make a round
+//! wait A -> round 1, place 1  |-----------|
+//! wait B -> round 1, place 2         |-------|      both wait here: round 1 is over
+//! wait A -> round 2, place 1                  |---| nobody else came: early-round ...
+//! wait C, unknown                         |-- ...   ... unless it was this one
+//! ```
+//!
+//! All waits of a round share an instant, and these instants are in the order of the numbers.
+//! With the waits that returned the earliest instant that is left for each round is the best
+//! one, since it leaves most to the rounds behind it. Those of unknown outcome can fill one
+//! place each: at an instant those that are gone soonest are taken, because whoever stays
+//! longer can take their place in any explanation; and all instants are kept at which
+//! another choice may be better (`pool`). So if no way is left, there is none; what it costs is
+//! said [above](super).
 
 use std::collections::BTreeMap;
 

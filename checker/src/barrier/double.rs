@@ -1,4 +1,22 @@
 //! The double barrier: what participants are told, and which rounds explain it.
+//!
+//! ```text
+//! two participants make a round
+//! enter  A  |-----------|                        both are in their enter at one instant:
+//! enter  B          |---|                        there the round begins
+//! leave  A                 |----------|          and returns when B leaves, too
+//! leave  B                         |--|
+//! enter  C                                |--|   alone, and yet it returned: early-enter
+//! ```
+//!
+//! An enter is an interval, and so is the time that somebody is certainly inside: from the
+//! return of its enter to the call of its leave, or as long as its lease could be relied on. A
+//! round needs an instant that is in all of its enters, and no round is inside while another
+//! is. The first enter to return must have its companions among those that overlap with it;
+//! who is inside together was in one round. So rounds are filled in the order of the first
+//! returns (`rounds`), and each choice that was not forced is undone when it leads nowhere.
+//! That is complete, since any explanation has such an order of its rounds; what it costs is said
+//! [above](super).
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -48,6 +48,16 @@
 //! and does not stay, so all instants are kept at which such a one is new, unless
 //! another way leaves at least as much.
 //!
+//! # Cost
+//!
+//! - The barrier: O(n c), for n operations and c configurations at an answer. What is worse
+//!   than another one is dropped, so there are few of them; beyond 50 000 the verdict is
+//!   *unknown*.
+//! - The double barrier: O(n log n) where rounds are forced; otherwise each attempt to fill a
+//!   round is a step, of which there are at most 300 000 until the verdict is *unknown*.
+//! - The cyclic barrier: O(n log n) without unknown outcomes; with them O(n w^2 u) at
+//!   worst, for w ways worth keeping to use u waits of unknown outcome. Beyond 2 000 ways the verdict is *unknown*.
+//!
 //! # The order of a valid history
 //!
 //! Of the barrier that is held and released: all operations that took effect; between two of

@@ -4,6 +4,24 @@
 //! The promises are those of etcd's documentation ("KV API guarantees", section on
 //! watches): ordered, unique, reliable, atomic, resumable, bookmarkable; and of the
 //! options of a request: filtered, with the right previous versions.
+//!
+//! ```text
+//! revision           5        6        7        8
+//! changes            put a    put b    delete a put b
+//! watch 1 hears      put a    put b             put b      7 was passed over:
+//!                                                          watch-lost-event
+//! watch 2 hears      put b, and then put a                 5 after 6: watch-unordered
+//! watch 3 hears      progress 6, and then put b            6 again: watch-progress
+//! ```
+//!
+//! What a watch hears must be the changes to its keys, from its start revision on, without a
+//! gap and in order, as far as its last event or notice of progress (its *frontier*). Order,
+//! uniqueness, whole revisions, filters and headers show in what one watch heard (here); that
+//! the events are those that happened, and that none up to the frontier is missing, shows in the
+//! replay of all writes (`solve`), which is told by [`Coverage`] what was certainly passed over.
+//!
+//! O(n log n) for n events, which are kept in order of revision and key for each watch; whether a
+//! change was passed over takes a look at each watch of its key.
 
 use std::collections::BTreeMap;
 

@@ -15,6 +15,13 @@
 //!        before T1 wrote it
 //! ```
 //!
+//! ```text
+//! T1  r x = 0, w y 1    |---------------|
+//! T2  r y = 0, w x 1        |---------------|        neither saw the other: write skew
+//! T3  r y = 0                                  |---|  T3 rw T1, which had returned: a cycle,
+//!                                                    but only with real time
+//! ```
+//!
 //! The arrows follow from the order of the versions of each key, and the systems under test
 //! do not tell that. So the workload is chosen such that its reads do: lists that only grow
 //! (`list`), or registers that are never set to

@@ -8,6 +8,18 @@
 //! number, and of several the one that was enqueued first? Or any of them, if the header's
 //! parameters say `"ties":"any"`.
 //!
+//! ```text
+//! enqueue a, 5  |-----|
+//! enqueue b, 1  |-----|
+//! dequeue -> a          |-----|             b was inside all the time: PQ-order
+//! dequeue -> b             |-----|          begins too late to have been first
+//!
+//! enqueue c, 3  |-----|
+//! enqueue d, 3          |-----|             of equals c is first ...
+//! dequeue -> d                  |---|
+//! dequeue -> c                        |---| ... and left last: PQ-tie
+//! ```
+//!
 //! # The answer
 //!
 //! Write `e(v)` and `d(v)` for the operations on value `v`, `.i` for invocation and

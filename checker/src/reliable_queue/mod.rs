@@ -3,6 +3,15 @@
 //!
 //! # The question
 //!
+//! ```text
+//! enqueue a        |-----|
+//! claim -> a                |-----|
+//! claim -> a                         |-----|         the lease of the first claim may
+//!                                                    have ended by then: no harm
+//! acknowledge a (first claim)          |-----|       but it had not: RQ-two-claims
+//! length -> 1                                  |---| a had left: RQ-surplus
+//! ```
+//!
 //! Producers enqueue distinct values. Consumers *claim* them, and then acknowledge
 //! them or give them back; a claim also ends when its consumer's lease does, at a
 //! moment that no client learns. So unlike that of other queues, the state is not

@@ -1,6 +1,19 @@
 //! The barrier that is held and released: a search through all orders, as the
 //! answers come.
 //!
+//! ```text
+//! hold -> true       |-----|
+//! wait                  |-----|             before the hold took effect: fine
+//! hold, unknown                 |--- ...    may have raised it again, or not
+//! release -> true                  |---|    lowers it: the barrier had stood
+//! wait                                |--|  returns once it does not stand
+//! ```
+//!
+//! At each answer, the operations take effect that it needs and no others. Nothing is lost by
+//! that: what takes effect earlier than it must can be moved to right before the first answer
+//! that needs it, and a search through all such orders is one through all orders. What
+//! it costs is said [above](super).
+//!
 //! - `step`: the operations;
 //! - `configuration`: one way to explain the answers so far;
 //! - `sweep`: the pass over the events;
