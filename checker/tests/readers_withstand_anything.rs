@@ -87,6 +87,7 @@ fn mutations_of_the_corpus() {
             .map(|entry| entry.unwrap().path())
             .collect();
         files.sort();
+        assert!(!files.is_empty(), "the corpus has nothing for {folder}");
         for file in files {
             let bytes = fs::read(file).unwrap();
             try_out(format, &bytes);
