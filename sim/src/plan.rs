@@ -174,7 +174,7 @@ mod tests {
                     .map(|f| f.kind.name()),
             );
         }
-        let all: std::collections::BTreeSet<_> = FaultKind::NAMES.into_iter().collect();
+        let all: std::collections::BTreeSet<_> = Profile::kinds(None).collect();
         assert_eq!(seen, all);
     }
 
