@@ -47,6 +47,9 @@ pub(crate) struct Runs {
     simulated_seconds: f64,
     elapsed_seconds: f64,
     seeds_per_second: f64,
+    /// What the seed drew before any single fault; absent where there are many seeds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    drawn: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -77,7 +80,13 @@ impl Runs {
             simulated_seconds: table::seconds(summary),
             elapsed_seconds: elapsed.as_secs_f64(),
             seeds_per_second: table::seeds_per_second(summary, elapsed),
+            drawn: None,
         }
+    }
+
+    /// The same with what the seed drew.
+    pub(crate) fn drawn(self, drawn: Option<String>) -> Self {
+        Runs { drawn, ..self }
     }
 }
 
@@ -86,6 +95,8 @@ impl Runs {
 pub(crate) struct FailedRun {
     pub(crate) workload: &'static str,
     pub(crate) seed: u64,
+    /// What the seed drew before any single fault.
+    pub(crate) drawn: String,
     /// None when the run broke off.
     pub(crate) verdict: Option<Verdict>,
     /// Why the run broke off.

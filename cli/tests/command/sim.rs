@@ -159,7 +159,7 @@ fn a_sweep_says_which_faults_never_occurred() {
         .run("sim queue --seeds 2")
         .exits_with(0)
         .notes("never occurred in 2 runs: ");
-    let ran = folder.run("sim queue --seeds 100").exits_with(0);
+    let ran = folder.run("sim queue --seeds 200").exits_with(0);
     assert!(!ran.stderr.contains("never occurred"), "{}", ran.stderr);
 }
 
@@ -205,13 +205,27 @@ fn a_random_start_is_printed_and_can_be_run_again() {
 }
 
 #[test]
+fn one_seed_says_what_it_has_drawn() {
+    let folder = Folder::new();
+    let ran = folder.run("sim queue --seed 1 --json").exits_with(0);
+    let drawn = &ran.json()["workloads"][0]["drawn"];
+    let drawn = drawn.as_str().expect("it is a sentence");
+    assert!(drawn.contains("faults by weight: "), "{drawn}");
+    let told = folder.run("sim queue --seed 1").exits_with(0).stdout;
+    assert!(
+        told.contains(&format!("\n  drawn:     {drawn}\n")),
+        "{told}"
+    );
+    let many = folder.run("sim queue --seeds 2 --json").exits_with(0);
+    assert!(many.json()["workloads"][0].get("drawn").is_none());
+}
+
+#[test]
 fn a_trace_tells_operations_and_faults_in_the_order_of_time() {
     let folder = Folder::new();
     let ran = folder.run("sim queue --seed 1 --trace").exits_with(0);
     let (trace, verdict) = ran.stdout.split_once("\n\n").unwrap();
     assert!(verdict.starts_with("queue, seed 1: valid"));
-    let (drawn, trace) = trace.split_once('\n').unwrap();
-    assert!(drawn.contains("faults by weight"), "{drawn}");
     let times: Vec<&str> = trace
         .lines()
         .map(|line| line.split(" s ").next().unwrap())

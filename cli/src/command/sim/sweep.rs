@@ -44,6 +44,8 @@ struct Runs {
     workload: Chosen,
     summary: Summary,
     elapsed: Duration,
+    /// What the seed drew, where there is one seed.
+    drawn: Option<String>,
 }
 
 impl Campaign {
@@ -98,10 +100,15 @@ impl Progress<'_> {
             start = end;
         }
         bar.finish_and_clear();
+        let drawn = || {
+            let plan = campaign.plan(workload, seeds.start);
+            plan.swarm(campaign.members).to_string()
+        };
         Runs {
             workload,
             summary,
             elapsed: stopwatch.elapsed(),
+            drawn: (!campaign.is_sweep()).then(drawn),
         }
     }
 
@@ -138,14 +145,15 @@ impl Progress<'_> {
                 target.write(&run_name(plan), &report.history)?;
             }
             if campaign.trace {
-                let (drawn, trace) = (plan.swarm(campaign.members), trace::text(&report.history));
-                campaign
-                    .output
-                    .result(format_args!("drawn: {drawn}\n{trace}\n"))?;
+                let trace = trace::text(&report.history);
+                campaign.output.result(format_args!("{trace}\n"))?;
             }
             if report.verdict.is_valid() && !campaign.is_sweep() {
                 let text = verdict::text(&subject(plan), &report.verdict);
-                campaign.output.result(text)?;
+                let drawn = plan.swarm(campaign.members);
+                campaign
+                    .output
+                    .result(format_args!("{text}\n  drawn:     {drawn}"))?;
             }
         }
         // Who looks for a bug wants to see that, and not what may be one.
@@ -221,6 +229,7 @@ impl Progress<'_> {
                 .output
                 .result(format_args!("  reproduce: {reproduce}\n"))?;
         }
+        let drawn = plan.swarm(campaign.members).to_string();
         let (verdict, error) = match result {
             Ok(report) => (Some(report.verdict), None),
             Err(error) => (None, Some(error.to_string())),
@@ -228,6 +237,7 @@ impl Progress<'_> {
         self.failures.push(json::FailedRun {
             workload: workload.name(),
             seed,
+            drawn,
             verdict,
             error,
             plan: saved.ok().map(|path| path.display().to_string()),
@@ -324,7 +334,10 @@ impl Progress<'_> {
         missing: Vec<&'static str>,
     ) -> anyhow::Result<()> {
         let campaign = self.campaign;
-        let one = |runs: &Runs| json::Runs::new(runs.workload.name(), &runs.summary, runs.elapsed);
+        let one = |runs: &Runs| {
+            let drawn = runs.drawn.clone();
+            json::Runs::new(runs.workload.name(), &runs.summary, runs.elapsed).drawn(drawn)
+        };
         output::json(&json::Sweep {
             command: "sim",
             executor: campaign.executor.name(),
