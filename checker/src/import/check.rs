@@ -150,7 +150,7 @@ impl Check {
         self
     }
 
-    /// Within this memory, for what is read.
+    /// Within this memory, for what is read, for checking it, and for what a search holds.
     #[must_use]
     pub fn budget(mut self, budget: Budget) -> Self {
         self.budget = budget;
@@ -234,16 +234,17 @@ impl Check {
             Some(model) => model,
             None => Model::of(&history)?,
         };
-        self.budget
-            .allow_check(&history, model)
-            .map_err(ImportError::from)?;
-        let verdict = check_with(&history, model, &self.options)?;
+        let left = self.budget.allow_check(&history, model);
+        let left = usize::try_from(left.map_err(ImportError::from)?).unwrap_or(usize::MAX);
+        let mut options = self.options.clone();
+        options.budget.memory_bytes = options.budget.memory_bytes.min(left);
+        let verdict = check_with(&history, model, &options)?;
         Ok(Checked {
             format,
             model,
             history,
             verdict,
-            search: self.options.budget,
+            search: options.budget,
         })
     }
 

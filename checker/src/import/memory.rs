@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use crate::Model;
 use crate::history::{Event, History, memory_of};
+use crate::{Model, mutex};
 
 /// What is left for a history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,9 +53,10 @@ impl fmt::Display for Takes {
 const CHECKING: u64 = 2;
 
 /// What it takes with the checker of this model, as measured: a search keeps each operation
-/// in several lists, transactions are taken apart and linked.
-fn checking(model: Model) -> u64 {
+/// in several lists, transactions and requests are taken apart and linked.
+fn checking(history: &History, model: Model) -> u64 {
     match model {
+        Model::Etcd => 6,
         Model::Register
         | Model::CasRegister
         | Model::Kv
@@ -64,13 +65,8 @@ fn checking(model: Model) -> u64 {
         | Model::Set
         | Model::Membership
         | Model::MultiRegister => 5,
-        Model::Mutex
-        | Model::RwLock
-        | Model::Transactions
-        | Model::Bank
-        | Model::Stm
-        | Model::ListAppend
-        | Model::RwRegister => 4,
+        Model::Mutex | Model::RwLock if mutex::is_of(history) => 4,
+        Model::Transactions | Model::Bank | Model::Stm | Model::ListAppend | Model::RwRegister => 4,
         _ => CHECKING,
     }
 }
@@ -126,15 +122,18 @@ impl Budget {
         self.keep_to(line, reading.max(CHECKING * events))
     }
 
-    /// Whether a history that was read may be checked against this model.
-    pub(super) fn allow_check(&self, history: &History, model: Model) -> Result<(), TooLarge> {
-        if self.limit.is_none() {
-            return Ok(());
-        }
+    /// Whether a history that was read may be checked against this model, and how many bytes
+    /// are left then for a search.
+    pub(super) fn allow_check(&self, history: &History, model: Model) -> Result<u64, TooLarge> {
+        let Some(limit) = self.limit else {
+            return Ok(u64::MAX);
+        };
         let events = history.events();
-        let bytes: usize = events.iter().map(memory_of).sum();
-        let last = events.last().map_or(1, Event::line);
-        self.keep_to(last, checking(model) * bytes as u64)
+        let bytes = events.iter().map(memory_of).sum::<usize>() as u64;
+        let needed = checking(history, model) * bytes;
+        self.keep_to(events.last().map_or(1, Event::line), needed)?;
+        // Where it just fits, the search may have what the estimate has to spare.
+        Ok((limit - needed).max(bytes))
     }
 
     fn keep_to(&self, line: usize, needed: u64) -> Result<(), TooLarge> {

@@ -107,8 +107,8 @@ pub(crate) struct Check {
 
     /// How much memory to use at most, such as 2GiB, instead of what is free
     ///
-    /// So much for what is read, and as much for a search if the model needs one, which without
-    /// this may take 1 GiB
+    /// So much in all: for what is read, for checking it, and for a search if the model needs one,
+    /// which without this may take 1 GiB
     #[arg(long, value_name = "SIZE", value_parser = size)]
     memory: Option<u64>,
 
@@ -273,7 +273,7 @@ impl Check {
         })
     }
 
-    /// What a search may take; what is read is held besides.
+    /// What a search may take at most; what is read and checked leaves less.
     fn search_budget(&self) -> search::Budget {
         let default = search::Budget::default();
         let memory = self.memory.and_then(|bytes| bytes.try_into().ok());
