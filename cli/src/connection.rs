@@ -69,6 +69,15 @@ pub(crate) struct Connection {
     key: Option<PathBuf>,
 }
 
+/// What every client connects with.
+fn options() -> ConnectOptions {
+    let (interval, timeout) = KEEP_ALIVE;
+    ConnectOptions::new()
+        .with_connect_timeout(CONNECT_DEADLINE)
+        .with_keep_alive(interval, timeout)
+        .with_keep_alive_while_idle(true)
+}
+
 /// One member, as it was given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Endpoint {
@@ -98,11 +107,7 @@ impl Connection {
         let tls = self.tls()?;
         let user = self.credentials()?;
         let addresses: Vec<String> = self.endpoints.into_iter().map(|e| e.address).collect();
-        let (interval, timeout) = KEEP_ALIVE;
-        let mut options = ConnectOptions::new()
-            .with_connect_timeout(CONNECT_DEADLINE)
-            .with_keep_alive(interval, timeout)
-            .with_keep_alive_while_idle(true);
+        let mut options = options();
         let has_tls = tls.is_some();
         if let Some(tls) = tls {
             options = options.with_tls(tls);
@@ -200,6 +205,16 @@ impl Connection {
 }
 
 impl Access {
+    /// To members that want neither TLS nor a user.
+    pub(crate) fn plain(addresses: Vec<String>) -> Access {
+        Access {
+            addresses,
+            options: options(),
+            user: None,
+            tls: false,
+        }
+    }
+
     /// The cluster as a run uses it: each client with its own connection, to the
     /// members that answer now. A client that knows of one that is down would
     /// send it every second request.
@@ -215,6 +230,7 @@ impl Access {
             endpoints: answering,
             prefix: prefix.to_owned(),
             seed,
+            is_own: false,
         })
     }
 

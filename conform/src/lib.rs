@@ -43,6 +43,7 @@ pub mod exclusion;
 mod generate;
 mod listen;
 mod outcome;
+mod own;
 mod pair;
 mod pursuit;
 mod real;
@@ -54,4 +55,5 @@ pub mod step;
 pub mod timing;
 
 pub use campaign::{Campaign, Difference, Progress, Report, Target};
+pub use own::OwnCluster;
 pub use real::ConformError;

@@ -13,7 +13,8 @@ use etcd_client::{Client, PutOptions, WatchOptions, WatchStream};
 use futures_util::future::join;
 use serde::Serialize;
 
-use crate::real::{ConformError, Process, Start, free_url, pause};
+use crate::own::OwnCluster;
+use crate::real::{ConformError, Process, pause};
 
 /// How often each is measured; what takes seconds less often.
 const SAMPLES: usize = 60;
@@ -242,7 +243,7 @@ async fn deleted(watch: &mut WatchStream) -> Result<Vec<Vec<u8>>, etcd_client::E
 async fn leader_changes(program: &Path) -> Result<[Delay; 2], ConformError> {
     let (mut killed, mut moved) = (Vec::new(), Vec::new());
     for _ in 0..ELECTIONS {
-        let mut members = start_three(program).await?;
+        let mut members = OwnCluster::start(program, 3).await?.processes;
         let mut clients = Vec::new();
         for member in &members {
             clients.push(connect(member).await?);
@@ -293,37 +294,6 @@ async fn until_it_writes(client: &mut Client, start: Instant) -> Duration {
         pause(Duration::from_millis(1)).await;
     }
     start.elapsed()
-}
-
-async fn start_three(program: &Path) -> Result<Vec<Process>, ConformError> {
-    let url = || {
-        free_url().map_err(|error| ConformError::CannotStart {
-            program: program.display().to_string(),
-            reason: format!("there is no free port: {error}"),
-        })
-    };
-    let mut members = Vec::new();
-    for number in 0..3 {
-        members.push((format!("m{number}"), url()?, url()?));
-    }
-    let cluster = members
-        .iter()
-        .map(|(name, _, peer)| format!("{name}={peer}"));
-    let cluster = cluster.collect::<Vec<_>>().join(",");
-    let mut processes = Vec::new();
-    for (name, client, peer) in &members {
-        let start = Start {
-            name,
-            client,
-            peer,
-            cluster: &cluster,
-        };
-        processes.push(Process::start_member(program, &start)?);
-    }
-    for process in &mut processes {
-        process.ready().await?;
-    }
-    Ok(processes)
 }
 
 #[expect(clippy::disallowed_methods, reason = "real time is what is measured")]

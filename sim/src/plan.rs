@@ -145,7 +145,7 @@ impl Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fault::{FaultKind, Party};
+    use crate::fault::Party;
 
     const PROFILE: Profile = Profile {
         clients: 4,

@@ -2,8 +2,8 @@
 //!
 //! A run keeps to keys below its [prefixes](Workload::prefixes) and removes them at
 //! the end. It uses nothing but reads, writes, transactions and watches on those
-//! keys, so a user whose role is limited to them can run it, and it never compacts,
-//! defragments or moves a leader.
+//! keys, so a user whose role is limited to them can run it, and it never compacts a
+//! cluster that others may use, nor defragments or moves a leader.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -36,6 +36,8 @@ pub struct Cluster {
     pub prefix: String,
     /// Decides what clients do, as far as the cluster's timing allows.
     pub seed: u64,
+    /// Whether nobody else uses the cluster: then clients may compact its history.
+    pub is_own: bool,
 }
 
 /// What a run gave.
@@ -152,7 +154,7 @@ impl Cluster {
             prefix: self.prefix.clone(),
             bug: None,
         };
-        let live = Live::new(Arc::clone(&self.connect));
+        let live = Live::new(Arc::clone(&self.connect), self.is_own);
         Stage::new(Environment::Live(live), Arc::clone(recorder), options)
     }
 

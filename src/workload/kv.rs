@@ -6,7 +6,7 @@
 //! keys with them, that each read shows the state of its revision, and that compacted
 //! and future revisions are answered as such.
 //!
-//! On a real cluster nothing is compacted: others may use it.
+//! On a real cluster that others may use nothing is compacted.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -109,7 +109,7 @@ pub(super) const TTL: Parameter = Parameter {
 
 pub(super) const COMPACT: Parameter = Parameter {
     name: "compact",
-    about: "whether clients compact (0 or 1); on a real cluster they never do",
+    about: "whether clients compact (0 or 1); on a real cluster only if it is their own",
     bounds: (0, 1),
     drawn: (0, 1),
     live: 0,

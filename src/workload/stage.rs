@@ -54,6 +54,8 @@ pub(crate) enum Environment {
 /// Clients of a real cluster: tasks of this process.
 pub(crate) struct Live {
     connect: Connect,
+    /// Nobody else uses the cluster.
+    is_own: bool,
     tasks: Mutex<BTreeMap<ClientId, runtime::Task>>,
     finished: Mutex<BTreeSet<ClientId>>,
     progress: Notify,
@@ -67,9 +69,10 @@ pub type Connect = Arc<
 >;
 
 impl Live {
-    pub(crate) fn new(connect: Connect) -> Self {
+    pub(crate) fn new(connect: Connect, is_own: bool) -> Self {
         Live {
             connect,
+            is_own,
             tasks: Mutex::default(),
             finished: Mutex::default(),
             progress: Notify::new(),
@@ -119,6 +122,11 @@ impl Stage {
     /// Whether this is a real cluster.
     pub(crate) fn is_live(&self) -> bool {
         matches!(self.shared.environment, Environment::Live(_))
+    }
+
+    /// Whether others may use the cluster, and compact its history.
+    pub(crate) fn is_shared(&self) -> bool {
+        matches!(&self.shared.environment, Environment::Live(live) if !live.is_own)
     }
 
     /// Whether the mistake of this name is put in.

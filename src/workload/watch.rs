@@ -5,7 +5,7 @@
 //! their streams and take them up again, and listen to the end. What each heard is
 //! compared with what the writers were told, and with what the others heard.
 //!
-//! On a real cluster nothing is compacted, and watchers do not ask for progress unless
+//! On a real cluster that others may use nothing is compacted, and watchers do not ask for progress unless
 //! `--set progress=1` says so: etcd before 3.4.25 and 3.5.8 answers before it has sent the
 //! events ([15220](https://github.com/etcd-io/etcd/issues/15220)), which the checker
 //! reports.

@@ -89,6 +89,12 @@ impl Settings {
         Ok(settings)
     }
 
+    /// Whether this parameter is given, and not as 0.
+    pub(crate) fn asks_for(&self, name: &str) -> bool {
+        let mut given = self.0.iter().filter(|setting| setting.name == name);
+        given.any(|setting| setting.value != Value::Number(0))
+    }
+
     /// The parameters of a workload with the values given.
     pub(crate) fn apply(&self, workload: &dyn Workload, parameters: Parameters) -> Parameters {
         let known = self.0.iter().filter(|setting| has(workload, &setting.name));

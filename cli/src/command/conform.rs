@@ -227,7 +227,8 @@ fn bug(name: &str) -> Result<EtcdBug, String> {
         .ok_or_else(|| format!("known are {}", names().collect::<Vec<_>>().join(", ")))
 }
 
-fn program() -> PathBuf {
+/// The etcd that is started.
+pub(super) fn program() -> PathBuf {
     let named = std::env::var_os("ETCD").filter(|name| !name.is_empty());
     named.unwrap_or_else(|| "etcd".into()).into()
 }
@@ -291,7 +292,7 @@ fn text(report: &Report, took: Duration) -> String {
     text
 }
 
-fn unusable(error: ConformError) -> Failure {
+pub(super) fn unusable(error: ConformError) -> Failure {
     let hint = match &error {
         ConformError::CannotStart { .. } => Some(
             "Install etcd (Debian and Ubuntu: apt-get install etcd-server), or name one: \

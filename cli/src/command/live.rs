@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::Args;
+use etcd_conform::OwnCluster;
 use etcd_recipes::campaign::live::{self, LiveError, LiveReport};
 use etcd_recipes::runtime;
 use etcd_recipes::workload::{self, Workload};
 use tokio::sync::Notify;
 
 use super::choice::{self, Chosen, Setting, Settings};
+use super::conform;
 use crate::connection::{Access, Connection, hint};
 use crate::exit_code::{self, Status};
 use crate::failure::{self, Failure};
@@ -27,19 +29,26 @@ Examples:
   etcd-recipes live queue --history queue.jsonl     and `check queue.jsonl` agrees
   etcd-recipes live --user app --password-file secret --prefix /app/test/
   etcd-recipes live --set items=20 --set transfers=20   a short run
+  etcd-recipes live --start 3                       on a cluster that it starts and ends
 
 Writes below its prefix only, and removes the prefix at the end and on Ctrl-C.
 priority-queue does so below __PREFIX too, where etcd's Go recipes keep its books.
-A user needs no more than to read and write below the prefix. Never compacts or
-defragments the cluster, and never moves its leader. Kill members meanwhile, if
-they are yours: outcomes that become unknown are part of the record.
+A user needs no more than to read and write below the prefix. Never defragments
+the cluster or moves its leader, and compacts it only if --start has made it: the
+etcd that the environment variable ETCD names, or else the one on the PATH. Kill
+members meanwhile, if they are yours: outcomes that become unknown are part of the
+record.
 
 ";
+
+/// The parameter that says whether clients compact.
+const COMPACT: &str = "compact";
 
 /// Run workloads on a real etcd.
 ///
 /// Runs the same clients as `sim`, each with a connection of its own, against a
-/// cluster that runs already, records what they see, and checks it.
+/// cluster that runs already, or that is started for them, records what they see,
+/// and checks it.
 #[derive(Args)]
 #[command(after_help = format!("{EXAMPLES}{}", exit_code::HELP))]
 pub(crate) struct Live {
@@ -49,6 +58,11 @@ pub(crate) struct Live {
 
     #[command(flatten)]
     connection: Connection,
+
+    /// Start a cluster of so many members (1, 3 or 5) on this machine, use that and
+    /// no other, and end it afterwards
+    #[arg(long, value_name = "MEMBERS", value_parser = members)]
+    start: Option<usize>,
 
     /// Keep all keys below this prefix; there must be none yet [default:
     /// etcd-recipes/ and a random number]
@@ -89,6 +103,8 @@ struct Campaign {
     workloads: Vec<Chosen>,
     settings: Settings,
     access: Access,
+    /// Whether the cluster was started for this.
+    is_own: bool,
     prefix: String,
     seed: u64,
     history: Option<HistoryTarget>,
@@ -107,11 +123,20 @@ struct Results {
 
 impl Live {
     pub(crate) fn run(self) -> anyhow::Result<Status> {
-        let campaign = self.campaign()?;
+        let start = self.start;
+        let mut campaign = self.campaign()?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()
             .context("cannot start")?;
+        // Ends when everything is told.
+        let own = match start {
+            Some(members) => Some(runtime.block_on(start_own(members))?),
+            None => None,
+        };
+        if let Some(own) = &own {
+            campaign.access = Access::plain(own.addresses());
+        }
         let results = runtime.block_on(campaign.run())?;
         if campaign.json {
             output::json(&json::Live {
@@ -134,11 +159,19 @@ impl Live {
         let history = HistoryTarget::of_options(self.history.as_deref(), runs, self.json)?;
         let to_stdout = history.as_ref().is_some_and(HistoryTarget::is_stdout);
         let settings = Settings::new(&self.set, &workloads)?;
+        if self.start.is_none() && settings.asks_for(COMPACT) {
+            return Err(
+                Failure::usage("--set compact=1 would compact a cluster that others may use").hint(
+                    "Let the command start a cluster of its own: --start 3. It compacts that by itself.",
+                ),
+            );
+        }
         let access = self.connection.access()?;
         Ok(Campaign {
             workloads,
             settings,
             access,
+            is_own: self.start.is_some(),
             prefix: prefix(self.prefix)?,
             seed: self.seed.unwrap_or_else(|| runtime::random_u64() >> 32),
             history,
@@ -184,7 +217,7 @@ impl Campaign {
 
     /// Says what would be done.
     async fn rehearse(&self) -> anyhow::Result<Results> {
-        let cluster = self.access.cluster(&self.prefix, self.seed).await?;
+        let cluster = self.cluster().await?;
         let mut etcd_version = String::new();
         for workload in &self.workloads {
             etcd_version = cluster.prepare(*workload).await.map_err(unusable)?;
@@ -250,7 +283,7 @@ impl Campaign {
     async fn one(&self, workload: Chosen, interrupt: &Notify) -> anyhow::Result<LiveReport> {
         let parameters = self.parameters(workload);
         // Anew for each, because members come and go.
-        let cluster = self.access.cluster(&self.prefix, self.seed).await?;
+        let cluster = self.cluster().await?;
         let spinner = progress::spinner(format!("{}, Ctrl-C ends it", workload.name()));
         let report = live::run(&cluster, workload, &parameters, interrupt.notified()).await;
         spinner.finish_and_clear();
@@ -326,10 +359,36 @@ impl Campaign {
         all.collect::<BTreeSet<_>>().into_iter()
     }
 
-    fn parameters(&self, workload: &dyn Workload) -> workload::Parameters {
-        self.settings
-            .apply(workload, workload::live_parameters(workload))
+    async fn cluster(&self) -> Result<live::Cluster, Failure> {
+        let cluster = self.access.cluster(&self.prefix, self.seed).await?;
+        Ok(live::Cluster {
+            is_own: self.is_own,
+            ..cluster
+        })
     }
+
+    fn parameters(&self, workload: &dyn Workload) -> workload::Parameters {
+        let mut parameters = workload::live_parameters(workload);
+        let compacts = workload.parameters().iter().any(|p| p.name == COMPACT);
+        if self.is_own && compacts {
+            parameters = parameters.with(COMPACT, 1);
+        }
+        self.settings.apply(workload, parameters)
+    }
+}
+
+fn members(text: &str) -> Result<usize, String> {
+    match text {
+        "1" => Ok(1),
+        "3" => Ok(3),
+        "5" => Ok(5),
+        _ => Err("a cluster has 1, 3 or 5 members".to_owned()),
+    }
+}
+
+async fn start_own(members: usize) -> Result<OwnCluster, Failure> {
+    let started = OwnCluster::start(&conform::program(), members).await;
+    started.map_err(conform::unusable)
 }
 
 fn unusable(error: LiveError) -> anyhow::Error {

@@ -54,6 +54,32 @@ fn every_workload_is_valid_and_leaves_nothing_behind() {
     assert_eq!(etcd.keys(), 0);
 }
 
+/// Not with `watch`: some releases lose events when they compact, and it sees that.
+#[test]
+fn a_cluster_that_the_command_starts_is_compacted_and_ended() {
+    let folder = Folder::new();
+    let ran = folder
+        .run("live kv --start 3 --set requests=60 --history kv.jsonl")
+        .exits_with(0)
+        .says("kv on etcd 3.");
+    let endpoints = ran.stderr.split("etcd at ").nth(1).expect("it says where");
+    let (endpoints, _) = endpoints.split_once(", keys below").expect("that is all");
+    assert_eq!(endpoints.split(", ").count(), 3);
+    for endpoint in endpoints.split(", ") {
+        let gone = std::net::TcpStream::connect(endpoint);
+        assert!(gone.is_err(), "{endpoint} is still there");
+    }
+    let history = folder.read("kv.jsonl");
+    assert!(history.contains("\"compact\""));
+    // Nobody else could have compacted.
+    assert!(!history.contains("whoever else uses the cluster"));
+    folder
+        .run("live kv --set compact=1")
+        .exits_with(2)
+        .notes("--start 3");
+    folder.run("live kv --start 2").exits_with(2);
+}
+
 /// The cluster's revision moves for others' writes too, and others may compact.
 #[test]
 fn strangers_who_write_elsewhere_and_compact_disturb_no_verdict_on_etcd_itself() {

@@ -63,7 +63,7 @@ struct Shared {
 
 impl Run {
     pub(super) fn new(stage: &Stage, keys: u32, ttl_s: u64, compacts: bool) -> Self {
-        if stage.is_live() {
+        if stage.is_shared() {
             #[derive(Serialize)]
             struct Mark {
                 by: &'static str,
@@ -78,7 +78,7 @@ impl Run {
                 keys,
                 ttl_s: i64::try_from(ttl_s).unwrap_or(i64::MAX),
                 // Of a cluster that others may use nothing is compacted away.
-                compacts: compacts && !stage.is_live(),
+                compacts: compacts && !stage.is_shared(),
                 numbers: AtomicU64::new(1),
                 lease_base: if stage.is_live() {
                     i64::try_from(runtime::random_u64() >> 20 << 18).unwrap_or(0)
