@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use etcd_recipes::campaign::plan::RunPlan;
 use etcd_recipes::campaign::simulate::{RunReport, simulate};
 use etcd_recipes::campaign::sweep::sweep;
-use etcd_recipes::workload;
+use etcd_recipes::workload::{self, Parameters};
 use etcd_sim::executor::Executor;
 
 fn bytes(report: &RunReport) -> Vec<u8> {
@@ -46,6 +46,30 @@ fn same_bytes_everywhere(executor: Executor) {
         plans.len(),
         "every seed has a history of its own"
     );
+}
+
+/// Small runs, all faults: a thousand seeds, each twice, in another order and on another
+/// number of threads.
+fn a_thousand_seeds_twice(executor: Executor) {
+    let workload = workload::find("queue").expect("there is one");
+    let draw = |seed| {
+        let small = |parameters: Parameters| parameters.with("items", 4);
+        let plan = RunPlan::draw_adjusted(workload, seed, small);
+        RunPlan { executor, ..plan }
+    };
+    let plans: Vec<RunPlan> = (0..1_000).map(draw).collect();
+    let backwards: Vec<RunPlan> = plans.iter().rev().cloned().collect();
+    assert!(histories_of_a_sweep(&plans, 2) == histories_of_a_sweep(&backwards, 1));
+}
+
+#[test]
+fn a_thousand_seeds_on_the_best_executor() {
+    a_thousand_seeds_twice(Executor::BEST);
+}
+
+#[test]
+fn a_thousand_seeds_on_paused_tokio() {
+    a_thousand_seeds_twice(Executor::Tokio);
 }
 
 #[test]
