@@ -12,7 +12,7 @@ use crate::search::Budget;
 use crate::verdict::Verdict;
 use crate::{
     bank, barrier, counter, election, etcd, isolation, kv, lock, membership, multi_register, mutex,
-    priority_queue, queue, register, rw_lock, semaphore, set, txn,
+    priority_queue, queue, register, reliable_queue, rw_lock, semaphore, set, txn,
 };
 
 /// What came of the question for an order of the operations.
@@ -106,6 +106,9 @@ fn order(history: &History, model: Model, budget: &Budget) -> Result<Linearizati
         Model::PriorityQueue => Ok(Linearization::found(priority_queue::linearization(
             history, budget,
         )?)),
+        Model::ReliableQueue => Ok(Linearization::found(reliable_queue::linearization(
+            history, budget,
+        )?)),
         other => Ok(Linearization::none(why_not(other))),
     }
 }
@@ -128,9 +131,6 @@ fn why_not(model: Model) -> &'static str {
         Model::Bank => {
             "transfers that are not told as transactions do not say what they moved, so nothing \
              tells their order"
-        }
-        Model::ReliableQueue => {
-            "a claim also ends with its consumer's lease, and no operation tells when that was"
         }
         _ => "this model gives no order",
     }

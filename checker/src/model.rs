@@ -296,7 +296,7 @@ fn judge(history: &History, model: Model, options: &Options) -> Result<Verdict, 
     match model {
         Model::FifoQueue => queue::check(history),
         Model::PriorityQueue => priority_queue::check(history, budget),
-        Model::ReliableQueue => reliable_queue::check(history),
+        Model::ReliableQueue => reliable_queue::check(history, budget),
         Model::Transactions => txn::check(history, options),
         Model::Bank if bank::is_of(history) => bank::check(history),
         Model::Bank => txn::check_bank(history, options),

@@ -3,12 +3,14 @@
 
 mod support;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use etcd_checker::history::{Json, Outcome};
-use etcd_checker::{Verdict, reliable_queue};
+use etcd_checker::search::Budget;
+use etcd_checker::{Verdict, Violation, reliable_queue};
 use serde_json::{Value, json};
-use support::{Op, Random, history, intervals};
+use support::reliable::has_order;
+use support::{Op, Random, history, intervals, witness_ops};
 
 const HISTORIES: usize = 60_000;
 
@@ -30,6 +32,10 @@ enum Mistake {
     Keeps,
 }
 
+fn check(ops: &[Op]) -> Verdict {
+    reliable_queue::check(&history("reliable-queue", "{}", ops), &Budget::default()).unwrap()
+}
+
 struct Inside {
     value: u64,
     /// The revision of the live claim.
@@ -44,7 +50,13 @@ fn json(value: &Value) -> Json {
 /// claims end now and then.
 fn run(random: &mut Random, mistake: Mistake) -> Vec<Op> {
     let count = 6 + random.below(10);
+    run_of(random, mistake, count)
+}
+
+fn run_of(random: &mut Random, mistake: Mistake, count: usize) -> Vec<Op> {
     let longest = 1 + random.below(4);
+    // Revisions of enqueues and acknowledgements are not always told.
+    let tells = random.one_in(2);
     let mut queue: Vec<Inside> = Vec::new();
     // Claims that clients know of: when they know, value, revision.
     let mut held: Vec<(u64, u64, i64)> = Vec::new();
@@ -79,6 +91,9 @@ fn run(random: &mut Random, mistake: Mistake) -> Vec<Op> {
                 let new: Vec<u64> = (values + 1..=values + batch).collect();
                 values += batch;
                 (op.f, op.invoke) = ("enqueue", json(&json!(new)));
+                if tells && outcome == Outcome::Ok {
+                    op.revision = Some(revision);
+                }
                 if happens {
                     queue.extend(new.iter().map(|value| Inside {
                         value: *value,
@@ -128,7 +143,7 @@ fn run(random: &mut Random, mistake: Mistake) -> Vec<Op> {
                 if outcome == Outcome::Ok && !done {
                     op.outcome = Outcome::Fail;
                 }
-                if outcome == Outcome::Ok && op.f == "acknowledge" {
+                if op.outcome == Outcome::Ok && op.f == "acknowledge" && tells {
                     op.revision = Some(revision);
                 }
             }
@@ -144,24 +159,26 @@ fn run(random: &mut Random, mistake: Mistake) -> Vec<Op> {
     ops
 }
 
+/// What goes wrong, and the name of it.
+const MISTAKES: [(Mistake, &str); 7] = [
+    (Mistake::None, ""),
+    (Mistake::Unguarded, "RQ-acknowledged-twice"),
+    (Mistake::Loses, "RQ-lost"),
+    (Mistake::Backwards, "RQ-order"),
+    (Mistake::Blind, "RQ-empty"),
+    (Mistake::Shared, "RQ-two-claims"),
+    (Mistake::Keeps, "RQ-came-back"),
+];
+
 #[test]
 fn what_a_real_queue_does_is_valid_and_what_a_broken_one_does_is_not() {
     let mut random = Random(11);
-    let mistakes = [
-        (Mistake::None, ""),
-        (Mistake::Unguarded, "RQ-acknowledged-twice"),
-        (Mistake::Loses, "RQ-lost"),
-        (Mistake::Backwards, "RQ-order"),
-        (Mistake::Blind, "RQ-empty"),
-        (Mistake::Shared, "RQ-two-claims"),
-        (Mistake::Keeps, "RQ-came-back"),
-    ];
-    for (mistake, kind) in mistakes {
+    for (mistake, kind) in MISTAKES {
         let mut kinds = BTreeSet::new();
         let mut found = 0;
         for number in 0..HISTORIES / 7 {
             let ops = run(&mut random, mistake);
-            match reliable_queue::check(&history("reliable-queue", "{}", &ops)).unwrap() {
+            match check(&ops) {
                 Verdict::Valid(_) => {}
                 Verdict::Violation(violation) => {
                     assert!(
@@ -182,6 +199,106 @@ fn what_a_real_queue_does_is_valid_and_what_a_broken_one_does_is_not() {
         assert!(
             kind.is_empty() || kinds.contains(kind),
             "{mistake:?}: {kinds:?}"
+        );
+    }
+}
+
+/// How many small histories are searched through.
+const SMALL: usize = 120_000;
+
+#[test]
+fn the_verdict_is_that_of_a_search_through_all_orders() {
+    let mut random = Random(13);
+    let (mut valid, mut found) = (0, BTreeMap::new());
+    for number in 0..SMALL {
+        let mistake = MISTAKES[number % MISTAKES.len()].0;
+        let count = 5 + random.below(5);
+        let mut ops = run_of(&mut random, mistake, count);
+        if random.one_in(2) {
+            falsify(&mut random, &mut ops);
+        }
+        match check(&ops) {
+            Verdict::Valid(_) => {
+                assert!(has_order(&ops), "{number} is called valid: {ops:#?}");
+                valid += 1;
+            }
+            Verdict::Violation(violation) => {
+                assert!(!has_order(&ops), "{number}: {violation}\n{ops:#?}");
+                *found.entry(violation.kind.name).or_insert(0) += 1;
+                if violation.kind.name == "non-linearizable" {
+                    check_witness(&ops, &violation);
+                }
+            }
+            other => panic!("{other}"),
+        }
+    }
+    println!("{valid} valid, {found:?}");
+    assert!((SMALL / 4..SMALL * 9 / 10).contains(&valid), "{valid}");
+    for kind in KINDS {
+        assert!(
+            found.get(kind).is_some_and(|found| *found > 20),
+            "{found:?}"
+        );
+    }
+}
+
+const KINDS: [&str; 9] = [
+    "RQ-acknowledged-twice",
+    "RQ-came-back",
+    "RQ-empty",
+    "RQ-fresh",
+    "RQ-lost",
+    "RQ-order",
+    "RQ-surplus",
+    "RQ-two-claims",
+    "non-linearizable",
+];
+
+/// Answers are exchanged, or lost.
+fn falsify(random: &mut Random, ops: &mut [Op]) {
+    let (first, second) = (random.below(ops.len()), random.below(ops.len()));
+    if ops[first].f == ops[second].f && ops[first].outcome == ops[second].outcome {
+        let (one, other) = (ops[first].result.clone(), ops[second].result.clone());
+        (ops[first].result, ops[second].result) = (other, one);
+    } else if ops[first].f == "length" && ops[first].outcome == Outcome::Ok {
+        ops[first].result = Json::from(random.below(4) as u64);
+    } else {
+        ops[first].outcome = Outcome::Info;
+        (ops[first].result, ops[first].revision) = (Json::NULL, None);
+    }
+}
+
+/// The witness breaks the promise whatever happened to the others, and each of its
+/// operations is needed for that.
+fn check_witness(ops: &[Op], violation: &Violation) {
+    let whole = history("reliable-queue", "{}", ops);
+    let lines = violation.witness.iter().map(|op| op.invoked.line);
+    let witness = witness_ops(&whole, ops, lines);
+    let knowing = |is_known: &dyn Fn(&Op) -> bool| {
+        let known = |op: &Op| {
+            if is_known(op) || op.outcome == Outcome::Fail && op.f != "claim" {
+                return op.clone();
+            }
+            Op {
+                outcome: Outcome::Info,
+                result: Json::NULL,
+                revision: None,
+                ..op.clone()
+            }
+        };
+        has_order(&ops.iter().map(known).collect::<Vec<Op>>())
+    };
+    assert!(
+        !knowing(&|op| witness.contains(op)),
+        "{violation}\n{ops:#?}"
+    );
+    if !violation.also.is_empty() {
+        return;
+    }
+    for spared in &witness {
+        assert!(
+            knowing(&|op| op != spared && witness.contains(op)),
+            "not needed: {spared:?} in {violation}\n{ops:#?}"
         );
     }
 }
@@ -250,7 +367,7 @@ fn the_sweeps_count_as_one_counts_by_hand() {
     for number in 0..HISTORIES / 3 {
         let mistake = [Mistake::Loses, Mistake::Blind, Mistake::None][number % 3];
         let ops = run(&mut random, mistake);
-        let verdict = reliable_queue::check(&history("reliable-queue", "{}", &ops)).unwrap();
+        let verdict = check(&ops);
         let kind = verdict.violation().map(|violation| violation.kind.name);
         let (lost, blind) = (loses(&ops), is_blind(&ops));
         match kind {
@@ -264,4 +381,59 @@ fn the_sweeps_count_as_one_counts_by_hand() {
     }
     println!("{found:?}");
     assert!(found[0] > 100 && found[1] > 100, "{found:?}");
+}
+
+#[test]
+fn a_search_that_takes_too_long_is_said_to_be_undecided() {
+    let mut random = Random(15);
+    let undecided = (0..5).any(|_| {
+        let ops = run_of(&mut random, Mistake::None, 1_000);
+        match check(&ops) {
+            Verdict::Unknown { reason } => {
+                let limit = "the search for an order did not end within the 64 MiB of memory";
+                assert!(reason.starts_with(limit), "{reason}");
+                true
+            }
+            Verdict::Valid(_) => false,
+            other => panic!("{other}"),
+        }
+    });
+    assert!(undecided);
+}
+
+#[test]
+fn a_long_history_whose_outcomes_are_known_is_decided() {
+    // A dequeue that is acknowledged follows each enqueue, while another client asks.
+    let mut ops = Vec::new();
+    let op = |f, invoke, result, revision, during: (u64, u64)| Op {
+        f,
+        invoke: json(&invoke),
+        result: json(&result),
+        outcome: Outcome::Ok,
+        revision,
+        invoked: during.0,
+        returned: during.1,
+    };
+    for number in 0..5_000_i64 {
+        let (start, revision) = (100 * number as u64, 10 * number + 10);
+        let claim = json!([number, revision + 2]);
+        let during = |from, until| (start + from, start + until);
+        ops.push(op(
+            "enqueue",
+            json!([number]),
+            Value::Null,
+            Some(revision),
+            during(1, 30),
+        ));
+        ops.push(op("claim", json!(1), json!([claim]), None, during(10, 50)));
+        ops.push(op("length", Value::Null, json!(1), None, during(2, 70)));
+        ops.push(op(
+            "acknowledge",
+            claim,
+            Value::Null,
+            Some(revision + 3),
+            during(60, 90),
+        ));
+    }
+    assert!(check(&ops).is_valid());
 }

@@ -22,6 +22,10 @@ pub(super) struct Queue<'h> {
     pub(super) vague: Vec<(usize, usize)>,
     /// Lengths that were read.
     pub(super) lengths: Vec<(usize, u64)>,
+    /// By operation that claims: how many values it asked for.
+    limits: FxHashMap<usize, usize>,
+    /// By operation that acknowledges: which value, and the revision of its claim.
+    acknowledged: FxHashMap<usize, (usize, i64)>,
     /// A claimed value that nobody enqueued, and the operation.
     pub(super) strangers: Vec<(Cow<'h, str>, usize)>,
 }
@@ -60,6 +64,8 @@ impl<'h> Queue<'h> {
             empties: Vec::new(),
             vague: Vec::new(),
             lengths: Vec::new(),
+            limits: FxHashMap::default(),
+            acknowledged: FxHashMap::default(),
             strangers: Vec::new(),
         };
         let by_value = queue.take_enqueues()?;
@@ -72,6 +78,24 @@ impl<'h> Queue<'h> {
         &self.operations[index]
     }
 
+    /// How many values a claim asked for.
+    pub(super) fn limit(&self, operation: usize) -> usize {
+        self.limits.get(&operation).copied().unwrap_or(1)
+    }
+
+    /// What was to be acknowledged, and the revision of its claim.
+    pub(super) fn acknowledged(&self, operation: usize) -> Option<(usize, i64)> {
+        self.acknowledged.get(&operation).copied()
+    }
+
+    /// What a claim got, and at which revisions.
+    pub(super) fn claimed(&self, operation: usize) -> impl Iterator<Item = (usize, i64)> {
+        let first = self.claims.partition_point(|claim| claim.claim < operation);
+        let claims = self.claims[first..].iter();
+        let claims = claims.take_while(move |claim| claim.claim == operation);
+        claims.map(|claim| (claim.item, claim.revision))
+    }
+
     /// The value as it is shown to people.
     pub(super) fn show(&self, item: usize) -> String {
         format!("`{}`", self.items[item].value)
@@ -82,11 +106,13 @@ impl<'h> Queue<'h> {
         self.operations[self.items[item].enqueue].returned()
     }
 
-    /// The event at which it may first have been claimed, by somebody who got it.
+    /// The event at which it may first have been claimed, by somebody who got it. Whoever
+    /// acknowledges it got it.
     pub(super) fn first_claimed(&self, item: usize) -> usize {
         let claims = self.items[item].claims.iter();
         let invoked = claims.map(|claim| self.operations[self.claims[*claim].claim].invoked);
-        invoked.min().unwrap_or(NEVER)
+        let first = invoked.min().unwrap_or(NEVER);
+        first.min(self.first_acknowledged(item))
     }
 
     /// The event at which it may first have been acknowledged.
@@ -155,6 +181,7 @@ impl<'h> Queue<'h> {
                 _ => continue,
             }
             let limit: Option<usize> = parse(operation.invoke, "a whole number or null")?;
+            self.limits.insert(index, limit.unwrap_or(1));
             let Some(completion) = operation.ok() else {
                 self.vague.push((index, limit.unwrap_or(1)));
                 continue;
@@ -206,6 +233,7 @@ impl<'h> Queue<'h> {
             if f == "release" {
                 continue;
             }
+            self.acknowledged.insert(index, (item, revision));
             self.items[item].acknowledgements.push(index);
             if operation.outcome() == Outcome::Ok
                 && let Some(claim) = by_claim.get(&(item, revision))

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::explore::{Explored, Stuck, explore};
 use super::parts::Part;
 use super::plan::{Known, Plan};
-use super::{Budget, Call, Clock, Sequential};
+use super::{Budget, Call, Clock, Kept, Sequential};
 
 /// How many bytes a search for the first return that is too early may take.
 const FIRST_BYTES: usize = 16 << 20;
@@ -36,8 +36,15 @@ pub(super) fn first_stuck<'c, M: Sequential + ?Sized>(
             .zip(&calls)
             .filter_map(|(index, call)| (call.invoked <= time).then_some(index))
             .collect();
-        let plan = begun.iter().map(|call| calls[*call as usize]);
-        let plan = Plan::of(model, plan.collect());
+        let known: Vec<Known<'_, M>> = (begun.iter()).map(|call| calls[*call as usize]).collect();
+        let kept = if M::OUTPUTS_REFER_TO_CALLS {
+            model.what_matters(&known)
+        } else {
+            (0..known.len()).map(Kept::as_it_is).collect()
+        };
+        let begun: Vec<u32> = kept.iter().map(|kept| begun[kept.call]).collect();
+        let simpler = kept.iter().map(|kept| kept.of(&known)).collect();
+        let plan = Plan::of(model, simpler);
         let clock = Clock::until(end, None);
         match explore(model, &part.key, &plan, &budget, &clock) {
             Explored::Stuck(mut stuck) => {

@@ -6,7 +6,7 @@ use super::explore::{Explored, Stuck, explore};
 use super::first::{first_stuck, unknown};
 use super::parts::Part;
 use super::plan::{Known, Plan};
-use super::{Budget, Call, Clock, Failure, Sequential};
+use super::{Budget, Clock, Failure, Sequential};
 
 /// How many bytes a try may take. Most calls are found not to be needed by tries that take
 /// little, and then there is less left for those that take more. What needs even more is
@@ -189,10 +189,7 @@ impl<'c, M: Sequential + ?Sized> Shrinking<'_, 'c, M> {
         let calls = self.what_matters();
         let known = self.as_known(&calls);
         let kept = self.model.what_matters(&known);
-        let simpler = kept.iter().map(|kept| Call {
-            output: kept.instead.as_ref().or(known[kept.call].output),
-            ..known[kept.call]
-        });
+        let simpler = kept.iter().map(|kept| kept.of(&known));
         let mut plan = Plan::of(self.model, simpler.collect());
         if !looks_ahead {
             plan = plan.without_looking_ahead();
@@ -216,9 +213,11 @@ impl<'c, M: Sequential + ?Sized> Shrinking<'_, 'c, M> {
     /// they would have made of the state.
     fn refuted(&mut self) -> Option<(usize, Vec<String>)> {
         let calls = self.what_matters();
-        let plan = Plan::of(self.model, self.as_known(&calls));
-        if let Explored::Stuck(stuck) = self.explore(&plan.without_looking_ahead()) {
-            return Some((calls[stuck.call as usize], stuck.states));
+        if !M::OUTPUTS_REFER_TO_CALLS {
+            let plan = Plan::of(self.model, self.as_known(&calls));
+            if let Explored::Stuck(stuck) = self.explore(&plan.without_looking_ahead()) {
+                return Some((calls[stuck.call as usize], stuck.states));
+            }
         }
         for looks_ahead in [false, true] {
             if let (Explored::Stuck(stuck), calls) = self.explore_kept(looks_ahead) {

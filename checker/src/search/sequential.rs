@@ -15,6 +15,15 @@ pub struct Kept<O> {
 }
 
 impl<O> Kept<O> {
+    /// This one of the calls, as what it matters.
+    pub(super) fn of<'s, I>(&'s self, calls: &[Call<&'s I, &'s O>]) -> Call<&'s I, &'s O> {
+        let call = calls[self.call];
+        Call {
+            output: self.instead.as_ref().or(call.output),
+            ..call
+        }
+    }
+
     /// This call as it is.
     pub fn as_it_is(call: usize) -> Self {
         Self {
@@ -172,6 +181,10 @@ pub trait Sequential: Sync {
     fn what_matters(&self, calls: &[Call<&Self::Input, &Self::Output>]) -> Vec<Kept<Self::Output>> {
         (0..calls.len()).map(Kept::as_it_is).collect()
     }
+
+    /// Whether outputs say something about other calls, such as their order. Then
+    /// [`Sequential::what_matters`] is asked whenever less is known than at first.
+    const OUTPUTS_REFER_TO_CALLS: bool = false;
 
     /// The bytes that a state holds besides its own size. Without it they are not
     /// counted, and the search may take more memory than it was allowed.

@@ -11,6 +11,7 @@ pub mod objects;
 pub mod planted;
 pub mod queues;
 pub mod register_logs;
+pub mod reliable;
 pub mod reports;
 pub mod transactions;
 

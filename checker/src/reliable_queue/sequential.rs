@@ -1,0 +1,458 @@
+//! The queue as it behaves when operations come one by one.
+//!
+//! The state is what is inside, in the order in which it came in, and who had it last. A
+//! consumer's lease may end at any time, so a claim binds nobody but its own acknowledgement:
+//!
+//! - `enqueue` puts values at the end, in the order of its list;
+//! - `claim` takes values that are inside. What nobody has claimed so far is handed out in
+//!   order: everything of that in front of the last value that is taken is taken too. What
+//!   came back may be missed. It finds nothing only where nobody has yet to claim anything;
+//! - a `claim` of which nobody knows what it got, or that failed and gave back what it had,
+//!   may have had the first few of those that nobody had claimed, up to what it asked for;
+//! - `acknowledge` takes a value out if the claim is the last one of it. If nobody was told
+//!   of that claim, it may have been made at any time before;
+//! - `release` may be told a second time, so it proves nothing and changes nothing that the
+//!   end of a lease would not change as well;
+//! - `length` tells how many values are inside.
+//!
+//! Enqueues, claims and acknowledgements tell the revisions at which they took effect. So
+//! they have one order, and the search has to place but the others. Where revisions are
+//! missing it tries all orders of what overlaps.
+
+use rustc_hash::FxHashSet;
+
+use super::extract::Queue;
+use crate::history::{Event, Operation, Outcome};
+use crate::search::{Call, Calls, Kept, Sequential};
+
+/// What is inside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Inside {
+    item: u32,
+    /// The revision of the last claim, if anybody knows; 0 as long as there was none.
+    claim: i64,
+}
+
+/// Nobody has claimed it.
+const UNTOUCHED: i64 = 0;
+
+/// Somebody has, and nobody knows at which revision.
+const VAGUELY: i64 = -1;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct State {
+    /// How many operations whose place is known have taken effect.
+    placed: u32,
+    /// What has to come next, for what nobody knows to have happened is put off until
+    /// somebody sees it.
+    next: Next,
+    inside: Vec<Inside>,
+}
+
+/// Claims of which nobody knows matter only to a claim that passes over what they had, and
+/// acknowledgements and enqueues of which nobody knows, and of whose values nobody tells
+/// otherwise, to a length. They can come right before that as well as earlier, for nothing in
+/// between asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Next {
+    Anything,
+    Claim,
+    Length,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Ask {
+    /// So many values from this one on.
+    Enqueue {
+        first: u32,
+        count: u32,
+    },
+    /// At most so many.
+    Claim(usize),
+    /// The same of one that failed, so what it had it had while it was open.
+    FailedClaim(usize),
+    Acknowledge {
+        item: u32,
+        claim: i64,
+    },
+    Length,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Told {
+    answer: Answer,
+    /// When it took effect, if it says.
+    revision: Option<i64>,
+    /// How many operations took effect at earlier revisions, and how many at this one.
+    place: Option<(u32, u32)>,
+    /// Of an acknowledgement: whether nobody was told of its claim.
+    is_orphan: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Answer {
+    Done,
+    /// Nobody knows whether it is.
+    Unknown,
+    Claimed(Vec<Inside>),
+    Length(u64),
+}
+
+pub(super) struct ReliableQueue<'q, 'h> {
+    queue: &'q Queue<'h>,
+    /// Values that somebody claimed or acknowledged, or may have acknowledged.
+    is_told: Vec<bool>,
+}
+
+impl<'q, 'h> ReliableQueue<'q, 'h> {
+    pub(super) fn of(queue: &'q Queue<'h>) -> Self {
+        let is_told = |item: &super::extract::Item<'_>| {
+            !item.claims.is_empty() || !item.acknowledgements.is_empty()
+        };
+        Self {
+            queue,
+            is_told: queue.items.iter().map(is_told).collect(),
+        }
+    }
+
+    /// What has to come next if this comes now; none if something else has to.
+    fn then(&self, state: &State, input: &Ask, output: Option<&Told>) -> Option<Next> {
+        let puts_off = match (input, output.map(|told| &told.answer)) {
+            (Ask::Claim(_), None) => Next::Claim,
+            (Ask::Enqueue { first, count }, None) => {
+                let mut items = *first..first + count;
+                if items.any(|item| self.is_told[item as usize]) {
+                    Next::Anything
+                } else {
+                    Next::Length
+                }
+            }
+            (Ask::Acknowledge { .. }, None) => Next::Length,
+            _ => Next::Anything,
+        };
+        let is_it = match state.next {
+            Next::Anything => true,
+            Next::Claim => matches!(input, Ask::Claim(_)),
+            Next::Length => puts_off == Next::Length || *input == Ask::Length,
+        };
+        is_it.then_some(puts_off)
+    }
+}
+
+/// The calls, but for releases.
+pub(super) fn calls<'h>(queue: &Queue<'h>) -> Calls<'h, Ask, Told> {
+    let mut calls = Vec::new();
+    let mut operation_of = Vec::new();
+    let mut first = 0;
+    let items_of = |operation: usize, first: u32| {
+        let items = queue.items[first as usize..].iter();
+        items.take_while(|item| item.enqueue == operation).count() as u32
+    };
+    for (index, operation) in queue.operations.iter().enumerate() {
+        let is_claim = operation.invoke.f() == "claim";
+        if operation.outcome() == Outcome::Fail && !is_claim {
+            continue;
+        }
+        let input = match operation.invoke.f() {
+            "enqueue" => {
+                let count = items_of(index, first);
+                first += count;
+                Ask::Enqueue {
+                    first: first - count,
+                    count,
+                }
+            }
+            "claim" if operation.outcome() == Outcome::Fail => Ask::FailedClaim(queue.limit(index)),
+            "claim" => Ask::Claim(queue.limit(index)),
+            "acknowledge" => match queue.acknowledged(index) {
+                Some((item, claim)) => Ask::Acknowledge {
+                    item: item as u32,
+                    claim,
+                },
+                None => continue,
+            },
+            "length" => Ask::Length,
+            _ => continue,
+        };
+        calls.push(Call {
+            output: told(queue, index, operation),
+            input,
+            invoked: operation.invoked as u64,
+            returned: matches!(operation.outcome(), Outcome::Ok | Outcome::Fail)
+                .then_some(operation.completed as u64),
+        });
+        operation_of.push(index);
+    }
+    let known: Vec<_> = calls.iter().map(as_known).collect();
+    let retold = retold(&known);
+    for (call, told) in calls.iter_mut().zip(retold) {
+        call.output = told;
+    }
+    Calls {
+        operations: queue.operations.clone(),
+        calls,
+        operation_of,
+    }
+}
+
+fn told(queue: &Queue<'_>, index: usize, operation: &Operation<'_>) -> Option<Told> {
+    let ok = operation.ok()?;
+    let mut revision = Event::revision(ok);
+    let answer = match operation.invoke.f() {
+        "claim" => {
+            let inside = queue.claimed(index).map(|(item, claim)| Inside {
+                item: item as u32,
+                claim,
+            });
+            let inside: Vec<Inside> = inside.collect();
+            let first = inside.first().map(|one| one.claim);
+            let is_one = inside.iter().all(|one| Some(one.claim) == first);
+            revision = first.filter(|_| is_one);
+            Answer::Claimed(inside)
+        }
+        "length" => {
+            revision = None;
+            let place = queue
+                .lengths
+                .binary_search_by_key(&index, |(operation, _)| *operation);
+            let (_, length) = queue.lengths[place.ok()?];
+            Answer::Length(length)
+        }
+        _ => Answer::Done,
+    };
+    Some(Told {
+        answer,
+        revision,
+        place: None,
+        is_orphan: false,
+    })
+}
+
+fn as_known(call: &Call<Ask, Told>) -> Call<&Ask, &Told> {
+    Call {
+        input: &call.input,
+        output: call.output.as_ref(),
+        invoked: call.invoked,
+        returned: call.returned,
+    }
+}
+
+/// What is known of the calls, each seen beside the others.
+fn retold(calls: &[Call<&Ask, &Told>]) -> Vec<Option<Told>> {
+    let places = places(calls.iter().map(|call| call.output));
+    let claims = calls.iter().filter_map(|call| match &call.output?.answer {
+        Answer::Claimed(claimed) => Some(claimed),
+        _ => None,
+    });
+    let claims: FxHashSet<Inside> = claims.flatten().copied().collect();
+    let beside = |(call, place): (&Call<&Ask, &Told>, _)| {
+        let is_orphan = match *call.input {
+            Ask::Acknowledge { item, claim } => !claims.contains(&Inside { item, claim }),
+            _ => false,
+        };
+        let unknown = Told {
+            answer: Answer::Unknown,
+            revision: None,
+            place: None,
+            is_orphan,
+        };
+        match call.output {
+            Some(told) => Some(Told {
+                place,
+                is_orphan,
+                ..told.clone()
+            }),
+            None => is_orphan.then_some(unknown),
+        }
+    };
+    calls.iter().zip(places).map(beside).collect()
+}
+
+/// The places of calls in the order of their revisions.
+fn places<'t>(told: impl Iterator<Item = Option<&'t Told>>) -> Vec<Option<(u32, u32)>> {
+    let revisions: Vec<Option<i64>> = told.map(|told| told?.revision).collect();
+    let mut sorted: Vec<i64> = revisions.iter().copied().flatten().collect();
+    sorted.sort_unstable();
+    let place = |revision: i64| {
+        let before = sorted.partition_point(|other| *other < revision);
+        let until = sorted.partition_point(|other| *other <= revision);
+        (before as u32, (until - before) as u32)
+    };
+    let places = revisions.into_iter();
+    places.map(|revision| revision.map(place)).collect()
+}
+
+impl State {
+    /// Whether it is the turn of an operation with this place; if so it is noted.
+    fn place(&mut self, told: Option<&Told>) -> bool {
+        let Some((before, count)) = told.and_then(|told| told.place) else {
+            return true;
+        };
+        let is_turn = (before..before + count).contains(&self.placed);
+        self.placed += 1;
+        is_turn
+    }
+
+    /// Whether these values can be claimed; if so they are.
+    fn claim(&mut self, claimed: &[Inside]) -> bool {
+        let mut left = claimed.len();
+        let mut passed_over = false;
+        for inside in &mut self.inside {
+            if left == 0 {
+                break;
+            }
+            if let Some(claim) = claimed.iter().find(|claim| claim.item == inside.item) {
+                inside.claim = claim.claim;
+                left -= 1;
+                if passed_over {
+                    return false;
+                }
+            } else {
+                passed_over |= inside.claim == UNTOUCHED;
+            }
+        }
+        left == 0
+    }
+
+    fn untouched(&self) -> usize {
+        let untouched = |inside: &&Inside| inside.claim == UNTOUCHED;
+        self.inside.iter().filter(untouched).count()
+    }
+
+    /// The first few of those that nobody had claimed were.
+    fn claimed_vaguely(&self, number: usize) -> Self {
+        let mut next = self.clone();
+        let untouched = next.inside.iter_mut();
+        let untouched = untouched.filter(|inside| inside.claim == UNTOUCHED);
+        for inside in untouched.take(number) {
+            inside.claim = VAGUELY;
+        }
+        next
+    }
+}
+
+impl Sequential for ReliableQueue<'_, '_> {
+    type State = State;
+    type Input = Ask;
+    type Output = Told;
+    type Part = ();
+
+    fn part(&self, _: &Ask) {}
+
+    fn initial(&self, (): &()) -> State {
+        State {
+            placed: 0,
+            next: Next::Anything,
+            inside: Vec::new(),
+        }
+    }
+
+    fn step(
+        &self,
+        state: &State,
+        input: &Ask,
+        output: Option<&Told>,
+    ) -> impl IntoIterator<Item = State> {
+        let mut next = state.clone();
+        let Some(then) = self
+            .then(state, input, output)
+            .filter(|_| next.place(output))
+        else {
+            return Vec::new();
+        };
+        next.next = then;
+        let fits = match (input, output.map(|told| &told.answer)) {
+            (Ask::Enqueue { first, count }, _) => {
+                let new = (*first..first + count).map(|item| Inside {
+                    item,
+                    claim: UNTOUCHED,
+                });
+                next.inside.extend(new);
+                true
+            }
+            (Ask::Claim(limit), None) | (Ask::FailedClaim(limit), _) => {
+                let most = state.untouched().min(*limit);
+                let mut states = vec![state.clone()];
+                states.extend((1..=most).map(|number| next.claimed_vaguely(number)));
+                return states;
+            }
+            (Ask::Claim(_), Some(Answer::Claimed(claimed))) if claimed.is_empty() => {
+                state.untouched() == 0
+            }
+            (Ask::Claim(_), Some(Answer::Claimed(claimed))) => next.claim(claimed),
+            (Ask::Acknowledge { item, claim }, told) => {
+                let is_orphan = output.is_some_and(|told| told.is_orphan);
+                let is_it =
+                    |inside: &Inside| inside.item == *item && (inside.claim == *claim || is_orphan);
+                let place = state.inside.iter().position(is_it);
+                if let Some(place) = place {
+                    next.inside.remove(place);
+                }
+                place.is_some() || told != Some(&Answer::Done)
+            }
+            (Ask::Length, Some(Answer::Length(length))) => state.inside.len() as u64 == *length,
+            _ => true,
+        };
+        if fits { vec![next] } else { Vec::new() }
+    }
+
+    /// Who looks ends what was put off until then, so only who tells nothing just looks.
+    fn only_reads(&self, input: &Ask, output: Option<&Told>) -> bool {
+        *input == Ask::Length && output.is_none()
+    }
+
+    const OUTPUTS_REFER_TO_CALLS: bool = true;
+
+    /// What is known is told anew. Of what is not, nothing matters where nobody looks, claims
+    /// only to other claims, and enqueues of which nothing was seen only to lengths.
+    fn what_matters(&self, calls: &[Call<&Ask, &Told>]) -> Vec<Kept<Told>> {
+        let known = || calls.iter().filter(|call| call.returned.is_some());
+        let has_lengths = known().any(|call| *call.input == Ask::Length);
+        let has_claims = known().any(|call| matches!(call.input, Ask::Claim(_)));
+        let mut used = FxHashSet::default();
+        for call in known() {
+            match (call.input, call.output.map(|told| &told.answer)) {
+                (_, Some(Answer::Claimed(claimed))) => {
+                    used.extend(claimed.iter().map(|claim| claim.item));
+                }
+                (Ask::Acknowledge { item, .. }, _) => {
+                    used.insert(*item);
+                }
+                _ => {}
+            }
+        }
+        let matters = |call: &Call<&Ask, &Told>| match call.input {
+            _ if call.returned.is_some() => true,
+            Ask::Enqueue { first, count } => {
+                has_lengths || (*first..first + count).any(|item| used.contains(&item))
+            }
+            Ask::Claim(_) | Ask::FailedClaim(_) => has_claims,
+            Ask::Acknowledge { .. } | Ask::Length => has_lengths || has_claims,
+        };
+        let calls_told = calls.iter().zip(retold(calls)).enumerate();
+        calls_told
+            .filter(|(_, (call, _))| matters(call))
+            .map(|(call, (_, instead))| Kept { call, instead })
+            .collect()
+    }
+
+    fn heap_bytes(&self, state: &State) -> usize {
+        state.inside.capacity() * size_of::<Inside>()
+    }
+
+    fn show(&self, state: &State) -> String {
+        let shown = state.inside.iter().map(|inside| {
+            let value = self.queue.show(inside.item as usize);
+            match inside.claim {
+                UNTOUCHED => value,
+                _ => format!("{value} (claimed before)"),
+            }
+        });
+        let shown: Vec<String> = shown.collect();
+        match shown.len() {
+            0 => "an empty queue".to_owned(),
+            _ => format!("a queue of {}", shown.join(", ")),
+        }
+    }
+}
