@@ -498,7 +498,7 @@ mod tests {
             prefix: String::new(),
             bug: None,
         };
-        let environment = Environment::Live(Live::new(connect));
+        let environment = Environment::Live(Live::new(connect, false));
         let stage = Stage::new(environment, Arc::clone(&recorder), options);
         (stage, recorder)
     }
