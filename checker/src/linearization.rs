@@ -101,7 +101,7 @@ fn order(history: &History, model: Model, budget: &Budget) -> Result<Linearizati
         Model::Bank if !bank::is_of(history) => txn::linearization(history),
         Model::Stm => txn::linearization_of_stm(history),
         Model::ListAppend => isolation::linearization_of_list_append(history),
-        Model::RwRegister => isolation::linearization_of_rw_register(history),
+        Model::RwRegister => isolation::linearization_of_rw_register(history, budget),
         Model::FifoQueue => Ok(Linearization::found(queue::linearization(history)?)),
         Model::PriorityQueue => Ok(Linearization::found(priority_queue::linearization(
             history, budget,

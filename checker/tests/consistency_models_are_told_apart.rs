@@ -4,8 +4,11 @@
 mod support;
 
 use etcd_checker::history::{Event, EventKind, Json, Process};
+use etcd_checker::search::Budget;
 use etcd_checker::verdict::Isolation;
-use etcd_checker::{Consistency, History, Model, Options, Verdict, check_with};
+use etcd_checker::{
+    Consistency, History, Linearization, Model, Options, Verdict, check_with, linearization,
+};
 use support::transactions::{Object, busy_transactions};
 
 /// Transactions in short: `ax1` appends 1 to x, `rx12` reads x as the list of 1 and 2, `wx1`
@@ -658,4 +661,35 @@ fn written_long_before(seed: u64, key: &str, value: u64) -> Option<u64> {
     }
     let at = values.iter().position(|other| *other == value)?;
     values.get(at.checked_sub(12)?).copied()
+}
+
+#[test]
+fn an_order_that_does_not_fit_into_memory_is_not_looked_for() {
+    let writes: Vec<String> = (0..400).map(|value| format!("0 ok wx{value}")).collect();
+    let writes: Vec<&str> = writes.iter().map(String::as_str).collect();
+    let history = history("rw-register", true, &writes);
+    let within = |mib: usize| {
+        let budget = Budget {
+            memory_bytes: mib << 20,
+            ..Budget::default()
+        };
+        let options = Options {
+            budget,
+            ..Options::default()
+        };
+        let verdict = check_with(&history, Model::RwRegister, &options).unwrap();
+        let order = linearization(&history, Model::RwRegister, &budget).unwrap();
+        (verdict, order)
+    };
+    let (verdict, order) = within(64);
+    assert!(verdict.is_valid(), "{verdict}");
+    assert_eq!(order.order().map(|order| order.len()), Some(400));
+    // Each two of the writes are a choice.
+    let (verdict, order) = within(1);
+    let Verdict::Unknown { reason } = verdict else {
+        panic!("{verdict}")
+    };
+    let figure = "the 1 MiB of memory did not suffice";
+    assert!(reason.ends_with(figure), "{reason}");
+    assert!(matches!(order, Linearization::None { .. }), "{order:?}");
 }

@@ -78,6 +78,7 @@ mod txns;
 
 use crate::history::{History, HistoryError};
 use crate::linearization::Linearization;
+use crate::search::Budget;
 use crate::verdict::Verdict;
 
 pub use anomaly::{Anomaly, Dependencies, Order};
@@ -122,6 +123,7 @@ pub(crate) fn linearization_of_list_append(
 /// A serial order of transactions on registers, if there is one.
 pub(crate) fn linearization_of_rw_register(
     history: &History,
+    budget: &Budget,
 ) -> Result<Linearization, HistoryError> {
-    register::linearization(history)
+    register::linearization(history, budget)
 }

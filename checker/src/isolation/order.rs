@@ -25,7 +25,8 @@
 //! # Cost
 //!
 //! With points that overlap at most `c` others O(c / 64) words for each arc and each point
-//! before it; as many trials as it takes, up to a limit.
+//! before it; as many trials as it takes, up to a limit. The rows take O(n · c) bits for n
+//! points: what does not fit into the memory that is allowed is not looked at.
 
 use super::graph::{Builder, Span, Why};
 use super::serial;
@@ -33,10 +34,13 @@ use super::txns::NONE;
 
 /// How many words of rows may be changed before the search gives up.
 const STEPS_MAX: u64 = 400_000_000;
-/// How many words there may be.
-const WORDS_MAX: usize = 1 << 25;
+/// How many words there may be: their indices have 32 bits.
+const WORDS_MAX: usize = 1 << 31;
 /// How many changes can be taken back.
 const TRAIL_MAX: usize = 1 << 23;
+
+/// How many bytes a word of a row takes: what is behind a point, and what is before it.
+const ROW_BYTES: usize = 2 * size_of::<u64>();
 
 /// One point comes before another.
 pub(super) type Arc = (u32, u32);
@@ -52,6 +56,8 @@ pub(super) struct Problem {
     choices: Vec<Choice>,
     /// The arcs of all choices.
     sides: Vec<Arc>,
+    /// How many bytes the arcs and the search may take together.
+    memory_bytes: usize,
 }
 
 struct Choice {
@@ -73,9 +79,19 @@ pub(super) struct Solution {
     /// Two points between which it became impossible: there is no order of what is around
     /// them, though perhaps not of these alone.
     pub(super) conflict: Option<Arc>,
+    /// Whether it is unknown for want of memory.
+    pub(super) is_short: bool,
 }
 
 impl Problem {
+    /// One without points yet, and how many bytes it may take.
+    pub(super) fn within(memory_bytes: usize) -> Self {
+        Self {
+            memory_bytes,
+            ..Self::default()
+        }
+    }
+
     /// One of the two sets of arcs. The first of each is what the choice is about.
     pub(super) fn choose(
         &mut self,
@@ -96,17 +112,26 @@ impl Problem {
         self.arcs.len() + self.sides.len()
     }
 
+    /// How many bytes the arcs take, and what is noted with them when they are searched.
+    pub(super) fn bytes(&self) -> usize {
+        self.size() * size_of::<Arc>() + self.sides.len() * size_of::<Watched>()
+    }
+
     pub(super) fn solve(&self) -> Solution {
         let Some(mut search) = Search::new(self) else {
             return Solution {
                 answer: Answer::Unknown,
                 conflict: None,
+                is_short: true,
             };
         };
         let answer = search.run();
         Solution {
             answer,
             conflict: search.conflict.filter(|_| answer == Answer::Impossible),
+            is_short: answer == Answer::Unknown
+                && search.is_committed
+                && search.trail_max < TRAIL_MAX,
         }
     }
 
@@ -137,6 +162,9 @@ impl Problem {
     }
 }
 
+/// An arc of a choice by where it leads: from where, and of which side of which.
+type Watched = (u32, u32, u8);
+
 /// There is no such order.
 struct Conflict;
 
@@ -166,8 +194,7 @@ struct Search<'p> {
     words: Vec<u64>,
     /// By point: where its arcs begin in `watched`; and the end.
     starts: Vec<u32>,
-    /// The arcs of choices by where they lead: from where, and of which side of which.
-    watched: Vec<(u32, u32, u8)>,
+    watched: Vec<Watched>,
     /// By choice: the side that was taken, or [`OPEN`].
     taken: Vec<u8>,
     /// Arcs that are still to be drawn.
@@ -177,6 +204,8 @@ struct Search<'p> {
     trials: Vec<Trial>,
     /// Whether trials were made that cannot be taken back any more.
     is_committed: bool,
+    /// How many changes are kept to be taken back.
+    trail_max: usize,
     steps: u64,
     /// The arc that could not be drawn last.
     conflict: Option<Arc>,
@@ -186,6 +215,8 @@ impl<'p> Search<'p> {
     fn new(problem: &'p Problem) -> Option<Self> {
         let (invoked, returned) = (&problem.invoked, &problem.returned);
         let points = invoked.len();
+        let left = problem.memory_bytes.checked_sub(problem.bytes())?;
+        let words_max = WORDS_MAX.min(left / ROW_BYTES);
         let as_u32 = |number: usize| u32::try_from(number).unwrap_or(NONE);
         let mut by_return: Vec<u32> = (0..as_u32(points)).collect();
         by_return.sort_by_key(|point| returned[*point as usize]);
@@ -201,7 +232,7 @@ impl<'p> Search<'p> {
             let first = low / 64 * 64;
             base.push(as_u32(first));
             words += (high[point] as usize - first).div_ceil(64);
-            if words > WORDS_MAX {
+            if words > words_max {
                 return None;
             }
             rows.push(as_u32(words));
@@ -242,6 +273,7 @@ impl<'p> Search<'p> {
             decided: Vec::new(),
             trials: Vec::new(),
             is_committed: false,
+            trail_max: TRAIL_MAX.min((left - words * ROW_BYTES) / size_of::<(u32, u64)>()),
             steps: 0,
             conflict: None,
         })
@@ -278,7 +310,7 @@ impl<'p> Search<'p> {
                 turn += 1;
                 continue;
             }
-            if self.changes.len() > TRAIL_MAX {
+            if self.changes.len() > self.trail_max {
                 self.changes.clear();
                 self.decided.clear();
                 self.trials.clear();
@@ -525,17 +557,35 @@ impl<'p> Search<'p> {
 mod tests {
     use super::{Answer, Arc, Problem};
 
-    fn solve(spans: &[(u32, u32)], arcs: &[Arc], choices: &[[&[Arc]; 2]]) -> Answer {
+    fn problem(spans: &[(u32, u32)], arcs: &[Arc], choices: &[[&[Arc]; 2]]) -> Problem {
         let mut problem = Problem {
             invoked: spans.iter().map(|span| span.0).collect(),
             returned: spans.iter().map(|span| span.1).collect(),
             arcs: arcs.to_vec(),
-            ..Problem::default()
+            ..Problem::within(1 << 20)
         };
         for [first, second] in choices {
             problem.choose(first.iter().copied(), second.iter().copied());
         }
-        problem.solve().answer
+        problem
+    }
+
+    fn solve(spans: &[(u32, u32)], arcs: &[Arc], choices: &[[&[Arc]; 2]]) -> Answer {
+        problem(spans, arcs, choices).solve().answer
+    }
+
+    #[test]
+    fn what_does_not_fit_into_memory_is_unknown() {
+        let at_once: Vec<(u32, u32)> = (0..1_000).map(|point| (point, 2_000)).collect();
+        let mut problem = problem(&at_once, &[(1, 0)], &[[&[(2, 1)], &[(1, 2)]]]);
+        assert_eq!(problem.solve().answer, Answer::Possible);
+        // Both rows of a thousand points, of a thousand bits each.
+        problem.memory_bytes = 1_000 * 2 * 1_000 / 8;
+        let solution = problem.solve();
+        assert_eq!(solution.answer, Answer::Unknown);
+        assert!(solution.is_short && problem.order().is_none());
+        problem.memory_bytes = 0;
+        assert!(problem.solve().is_short);
     }
 
     #[test]

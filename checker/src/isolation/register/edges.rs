@@ -102,6 +102,8 @@ pub(super) struct Registers<'t, 'h> {
     pub(super) versions: &'t Versions,
     pub(super) successions: &'t Successions,
     pub(super) keys: KeyOrders,
+    /// How many bytes a search for an order may take.
+    pub(super) memory_bytes: usize,
 }
 
 impl Registers<'_, '_> {
@@ -222,7 +224,7 @@ impl Relations for Registers<'_, '_> {
         if self.keys != KeyOrders::default() {
             return None;
         }
-        let orders = Orders::of(self.txns, self.versions, &[]);
+        let orders = Orders::of(self.txns, self.versions, &[], self.memory_bytes);
         let question = orders.question(ideal, order);
         let is_proof = orders.exists(question, members).answer == Answer::Impossible;
         let core = orders.core(question, is_proof.then(|| members.to_vec())?);

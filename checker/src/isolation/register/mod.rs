@@ -70,6 +70,7 @@ use super::settle::open_questions;
 use super::txns::{NONE, Names, Txns};
 use crate::history::{History, HistoryError, Problem};
 use crate::linearization::Linearization;
+use crate::search::Budget;
 use crate::verdict::Verdict;
 
 use edges::Registers;
@@ -98,7 +99,7 @@ pub(super) fn check(history: &History, options: &Options) -> Result<Verdict, His
     let required = options.required(history)?;
     let keys = options.key_orders(history)?;
     let (txns, versions) = read(history, keys)?;
-    let evidence = evidence(&txns, &versions, keys);
+    let evidence = evidence(&txns, &versions, keys, &options.budget);
     Ok(judge::verdict(
         history,
         &txns.operations,
@@ -108,18 +109,21 @@ pub(super) fn check(history: &History, options: &Options) -> Result<Verdict, His
 }
 
 /// A serial order of the transactions, if there is one.
-pub(super) fn linearization(history: &History) -> Result<Linearization, HistoryError> {
+pub(super) fn linearization(
+    history: &History,
+    budget: &Budget,
+) -> Result<Linearization, HistoryError> {
     let keys = Options::default().key_orders(history)?;
     let (txns, versions) = read(history, keys)?;
-    let evidence = evidence(&txns, &versions, keys);
+    let evidence = evidence(&txns, &versions, keys, budget);
     let Some(order) = serial::promised(&evidence) else {
         return Ok(serial::none(&evidence));
     };
-    let orders = Orders::of(&txns, &versions, &[]);
+    let orders = Orders::of(&txns, &versions, &[], budget.memory_bytes);
     let found = orders.find(orders.question(Ideal::Serial, order), &orders.all());
     Ok(match found {
         Some(order) => Linearization::Order(order.into_iter().map(|txn| txn as usize).collect()),
-        None => Linearization::none(TOO_HARD),
+        None => Linearization::none(too_hard(&orders)),
     })
 }
 
@@ -130,11 +134,12 @@ fn read(history: &History, keys: KeyOrders) -> Result<(Txns<'_>, Versions), Hist
     Ok((txns, versions))
 }
 
-fn evidence(txns: &Txns<'_>, versions: &Versions, keys: KeyOrders) -> Evidence {
+fn evidence(txns: &Txns<'_>, versions: &Versions, keys: KeyOrders, budget: &Budget) -> Evidence {
     let registry = Registry {
         txns,
         versions,
         keys,
+        memory_bytes: budget.memory_bytes,
         findings: Findings::default(),
     };
     registry.evidence()
@@ -165,10 +170,12 @@ struct Registry<'t, 'h> {
     txns: &'t Txns<'h>,
     versions: &'t Versions,
     keys: KeyOrders,
+    /// How many bytes a search for an order may take.
+    memory_bytes: usize,
     findings: Findings,
 }
 
-impl Registry<'_, '_> {
+impl<'t, 'h> Registry<'t, 'h> {
     fn evidence(mut self) -> Evidence {
         let perhaps_initial = local::find(self.txns, self.versions, &mut self.findings);
         let (mut unknown, mut reason) = self.find_cycles();
@@ -210,6 +217,7 @@ impl Registry<'_, '_> {
             versions,
             successions: &successions,
             keys: self.keys,
+            memory_bytes: self.memory_bytes,
         };
         let unknown = cycles::find(txns, &graph, &registers, &mut self.findings);
         if !unknown.is_empty() {
@@ -221,7 +229,7 @@ impl Registry<'_, '_> {
             open.retain(|anomaly| is_of_snapshots(*anomaly));
             return (open, TOO_HARD.to_owned());
         }
-        (self.settle(&known), TOO_HARD.to_owned())
+        self.settle(&known)
     }
 
     /// Whether no order can explain what was read, as is known already.
@@ -233,19 +241,26 @@ impl Registry<'_, '_> {
         self.findings.anomalies().any(breaks)
     }
 
+    fn orders<'o>(&self, known: &'o [Known]) -> Orders<'o, 'h>
+    where
+        't: 'o,
+    {
+        Orders::of(self.txns, self.versions, known, self.memory_bytes)
+    }
+
     fn in_real_time(&self, known: &[Known], ideal: Ideal) -> Found {
-        let orders = Orders::of(self.txns, self.versions, known);
+        let orders = self.orders(known);
         orders.exists(orders.question(ideal, Order::RealTime), &orders.all())
     }
 
     /// Looks for orders that rule out what was not found. Where there is none, that is
-    /// an anomaly too. Returns what stays open.
-    fn settle(&mut self, known: &[Known]) -> Vec<Anomaly> {
+    /// an anomaly too. Returns what stays open, and why.
+    fn settle(&mut self, known: &[Known]) -> (Vec<Anomaly>, String) {
         let mut open = open_questions(&self.findings);
         open.retain(|anomaly| is_of_snapshots(*anomaly));
         // Where something worse was found in an order, no model that is open asks for more.
         open.retain(|anomaly| !self.is_outdone(*anomaly));
-        let orders = Orders::of(self.txns, self.versions, known);
+        let orders = self.orders(known);
         let mut impossible = Vec::new();
         for (ideal, dependencies) in IDEALS {
             // From the most to the least that is asked for.
@@ -274,7 +289,7 @@ impl Registry<'_, '_> {
             }
         }
         open.retain(|anomaly| !self.findings.imply(*anomaly));
-        open
+        (open, too_hard(&orders))
     }
 
     /// Whether a cycle without a missed write, in this order or none, was found.
@@ -427,6 +442,14 @@ fn answer(
             }
         }
         (near, _) => near,
+    }
+}
+
+/// Why it is not known whether there is an order.
+fn too_hard(orders: &Orders<'_, '_>) -> String {
+    match orders.shortage() {
+        Some(limit) => format!("{TOO_HARD}: {limit} did not suffice"),
+        None => TOO_HARD.to_owned(),
     }
 }
 

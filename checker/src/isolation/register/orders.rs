@@ -12,10 +12,13 @@
 //! That is a choice for each two writers of a key. Under snapshot isolation, too, one of
 //! the two must have written before the other read.
 
+use std::cell::Cell;
+
 use super::super::anomaly::Order;
 use super::super::order::{Answer, Problem};
 use super::super::txns::{NONE, Status, Txns};
 use super::versions::Versions;
+use crate::search::Limit;
 
 /// How many transactions may be put in an order if real time is of no help.
 const AT_ONCE_MAX: usize = 10_000;
@@ -41,6 +44,10 @@ pub(super) struct Orders<'t, 'h> {
     /// By transaction, ascending by where they begin: in real time.
     pub(super) times: Vec<Interval>,
     pub(super) known: &'t [Known],
+    /// How many bytes each search may take.
+    memory_bytes: usize,
+    /// Whether one has lacked memory.
+    is_short: Cell<bool>,
 }
 
 /// What became of the search for an order.
@@ -60,14 +67,27 @@ pub(super) struct Question<'q> {
 }
 
 impl<'t, 'h> Orders<'t, 'h> {
-    pub(super) fn of(txns: &'t Txns<'h>, versions: &'t Versions, known: &'t [Known]) -> Self {
+    pub(super) fn of(
+        txns: &'t Txns<'h>,
+        versions: &'t Versions,
+        known: &'t [Known],
+        memory_bytes: usize,
+    ) -> Self {
         let invoked = txns.txns.iter().map(|txn| txn.invoked);
         Self {
             txns,
             versions,
             times: invoked.zip(ends(txns, versions)).collect(),
             known,
+            memory_bytes,
+            is_short: Cell::new(false),
         }
+    }
+
+    /// The memory that was allowed, if it did not suffice for a question that was asked.
+    pub(super) fn shortage(&self) -> Option<Limit> {
+        let limit = Limit::Memory(self.memory_bytes);
+        self.is_short.get().then_some(limit)
     }
 
     pub(super) fn question(&self, ideal: Ideal, order: Order) -> Question<'_> {
@@ -96,6 +116,7 @@ impl<'t, 'h> Orders<'t, 'h> {
             };
         };
         let solution = problem.solve();
+        self.is_short.set(self.is_short.get() || solution.is_short);
         let ends = solution.conflict.map(|(from, to)| [from, to]);
         let txn = |point: u32| among[point as usize / question.ideal.points()];
         Found {
@@ -121,6 +142,10 @@ impl<'t, 'h> Orders<'t, 'h> {
         asked.add_known();
         for key in asked.keys() {
             asked.add_key(key);
+            if asked.problem.bytes() > self.memory_bytes {
+                self.is_short.set(true);
+                return None;
+            }
             if asked.problem.size() > ARCS_MAX {
                 return None;
             }
@@ -230,7 +255,7 @@ impl<'o, 't, 'h> Asked<'o, 't, 'h> {
             question,
             among,
             points: vec![NONE; width],
-            problem: Problem::default(),
+            problem: Problem::within(orders.memory_bytes),
         };
         for txn in among {
             let point = u32::try_from(asked.problem.invoked.len()).unwrap_or(NONE);
@@ -394,7 +419,8 @@ impl<'o, 't, 'h> Asked<'o, 't, 'h> {
     fn add_choices(&mut self, key: usize, writers: &[(u32, u32)]) {
         for (at, (one, place)) in writers.iter().enumerate() {
             let (_, end) = self.span(*one);
-            if self.problem.size() > ARCS_MAX {
+            let is_too_large = self.problem.bytes() > self.orders.memory_bytes;
+            if is_too_large || self.problem.size() > ARCS_MAX {
                 return;
             }
             for (other, other_place) in &writers[at + 1..] {
