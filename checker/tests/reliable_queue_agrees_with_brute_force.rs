@@ -9,7 +9,7 @@ use etcd_checker::history::{Json, Outcome};
 use etcd_checker::search::Budget;
 use etcd_checker::{Verdict, Violation, reliable_queue};
 use serde_json::{Value, json};
-use support::reliable::has_order;
+use support::reliable::{has_order, replays};
 use support::{Op, Random, history, intervals, witness_ops};
 
 const HISTORIES: usize = 60_000;
@@ -220,6 +220,8 @@ fn the_verdict_is_that_of_a_search_through_all_orders() {
         match check(&ops) {
             Verdict::Valid(_) => {
                 assert!(has_order(&ops), "{number} is called valid: {ops:#?}");
+                let order = order_of(&ops);
+                assert!(replays(&ops, &order), "{number}: {order:?}\n{ops:#?}");
                 valid += 1;
             }
             Verdict::Violation(violation) => {
@@ -240,6 +242,35 @@ fn the_verdict_is_that_of_a_search_through_all_orders() {
             "{found:?}"
         );
     }
+}
+
+/// The order that is given for a valid history, by the places of the operations.
+fn order_of(ops: &[Op]) -> Vec<usize> {
+    let history = history("reliable-queue", "{}", ops);
+    let order = reliable_queue::linearization(&history, &Budget::default()).unwrap();
+    let operations = history.operations();
+    // Each has a process of its own.
+    let place = |index: usize| operations[index].process() as usize;
+    let order = order.expect("a valid history has an order");
+    order.into_iter().map(place).collect()
+}
+
+#[test]
+fn a_replay_tells_a_wrong_order() {
+    let mut random = Random(16);
+    let (mut told, mut swapped) = (0, 0);
+    for _ in 0..2_000 {
+        let ops = run_of(&mut random, Mistake::None, 8);
+        let mut order = order_of(&ops);
+        if order.len() < 2 {
+            continue;
+        }
+        let first = random.below(order.len() - 1);
+        order.swap(first, first + 1);
+        swapped += 1;
+        told += usize::from(!replays(&ops, &order));
+    }
+    assert!(told * 4 > swapped, "{told} of {swapped}");
 }
 
 const KINDS: [&str; 9] = [

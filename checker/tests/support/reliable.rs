@@ -174,3 +174,54 @@ fn try_all(
                         .any(|state| try_all(ops, done | 1 << index, then, state, seen))
             })
 }
+
+/// Whether a queue that does these operations one after the other, and nothing else but ending
+/// leases, answers each as it was answered: all that are known, those of unknown outcome that
+/// are there, and no releases, which are ends of leases. Each comes before all that were called
+/// after its return, and revisions ascend.
+///
+/// # Panics
+/// When one is missing or there twice.
+pub fn replays(ops: &[Op], order: &[usize]) -> bool {
+    let in_order: Vec<&Op> = order.iter().map(|index| &ops[*index]).collect();
+    let all: BTreeSet<&usize> = order.iter().collect();
+    assert_eq!(all.len(), order.len(), "one is there twice: {order:?}");
+    let is_known = |op: &Op| op.outcome == Outcome::Ok && op.f != "release";
+    let missing = (0..ops.len()).find(|index| is_known(&ops[*index]) && !all.contains(index));
+    assert_eq!(missing, None, "{order:?}");
+    let ends = |op: &Op| matches!(op.outcome, Outcome::Ok | Outcome::Fail);
+    let (mut begun, mut latest) = (0, 0);
+    let everybody: Vec<&Op> = ops.iter().collect();
+    let mut states = BTreeSet::from([State::new()]);
+    for op in in_order {
+        begun = begun.max(op.invoked);
+        let now = revision(op).unwrap_or(latest);
+        let may_fail = op.f == "claim" || op.outcome != Outcome::Fail;
+        let is_late = ends(op) && op.returned < begun;
+        if is_late || now < latest || !may_fail || op.f == "release" {
+            return false;
+        }
+        latest = now;
+        let all = with_ended_leases(states);
+        states = all
+            .iter()
+            .flat_map(|state| next(state, op, &everybody))
+            .collect();
+    }
+    !states.is_empty()
+}
+
+/// These states, and those in which leases have ended.
+fn with_ended_leases(states: BTreeSet<State>) -> BTreeSet<State> {
+    let mut all = states.clone();
+    let mut new: Vec<State> = states.into_iter().collect();
+    while let Some(state) = new.pop() {
+        for place in 0..state.len() {
+            let mut after = state.clone();
+            if after[place].claim.take().is_some() && all.insert(after.clone()) {
+                new.push(after);
+            }
+        }
+    }
+    all
+}
