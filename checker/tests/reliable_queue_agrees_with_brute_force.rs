@@ -421,7 +421,7 @@ fn a_search_that_takes_too_long_is_said_to_be_undecided() {
         let ops = run_of(&mut random, Mistake::None, 1_000);
         match check(&ops) {
             Verdict::Unknown { reason } => {
-                let limit = "the search for an order did not end within the 64 MiB of memory";
+                let limit = "the search for an order did not end within the 512 MiB of memory";
                 assert!(reason.starts_with(limit), "{reason}");
                 true
             }

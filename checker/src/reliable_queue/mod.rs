@@ -127,7 +127,7 @@ pub fn check(history: &History, budget: &Budget) -> Result<Verdict, HistoryError
     if let Some(violation) = violation {
         return Ok(Verdict::Violation(violation));
     }
-    let verdict = sequential::calls(&queue).verdict(&ReliableQueue::of(&queue), &within(budget));
+    let verdict = search(&queue, &within(budget));
     // What had to finish and did not is wrong whatever the search came to.
     let stuck = match &verdict {
         Verdict::Violation(_) => None,
@@ -136,10 +136,24 @@ pub fn check(history: &History, budget: &Budget) -> Result<Verdict, HistoryError
     Ok(stuck.map_or(verdict, Verdict::Violation))
 }
 
+/// What an order that is looked for says, the likely ones first. Why there is none shows only
+/// without foresight.
+fn search(queue: &Queue<'_>, budget: &Budget) -> Verdict {
+    let calls = sequential::calls(queue);
+    let in_order = calls.verdict(&ReliableQueue::of(queue).in_order(), budget);
+    if in_order.is_valid() {
+        return in_order;
+    }
+    match calls.verdict(&ReliableQueue::of(queue), budget) {
+        Verdict::Violation(_) => calls.verdict(&ReliableQueue::of(queue).unforeseeing(), budget),
+        verdict => verdict,
+    }
+}
+
 /// What the search for an order may take. One that is decided at all takes little: more
-/// memory would hardly help, and seconds be lost.
+/// memory would hardly help, and many seconds be lost.
 fn within(budget: &Budget) -> Budget {
-    const BYTES_MAX: usize = 64 << 20;
+    const BYTES_MAX: usize = 512 << 20;
     Budget {
         memory_bytes: budget.memory_bytes.min(BYTES_MAX),
         ..*budget
@@ -160,7 +174,9 @@ pub fn linearization(
     if !queue.strangers.is_empty() {
         return Ok(None);
     }
-    Ok(sequential::calls(&queue).linearization(&ReliableQueue::of(&queue), &within(budget)))
+    let (calls, budget) = (sequential::calls(&queue), within(budget));
+    let in_order = calls.linearization(&ReliableQueue::of(&queue).in_order(), &budget);
+    Ok(in_order.or_else(|| calls.linearization(&ReliableQueue::of(&queue), &budget)))
 }
 
 fn safety(queue: &Queue<'_>, kind: Kind, text: String, of: &[usize]) -> Violation {

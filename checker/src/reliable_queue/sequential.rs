@@ -52,12 +52,18 @@ pub(super) struct State {
 /// Claims of which nobody knows matter only to a claim that passes over what they had, and
 /// acknowledgements and enqueues of which nobody knows, and of whose values nobody tells
 /// otherwise, to a length. They can come right before that as well as earlier, for nothing in
-/// between asks.
+/// between asks. An enqueue of whose values somebody tells matters to that, to a length, and
+/// to what is put behind it: all else asks for what is in front of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Next {
     Anything,
     Claim,
     Length,
+    /// So many values from this one on were enqueued.
+    Enqueued {
+        first: u32,
+        count: u32,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -103,6 +109,13 @@ pub(super) struct ReliableQueue<'q, 'h> {
     queue: &'q Queue<'h>,
     /// Values that somebody claimed or acknowledged, or may have acknowledged.
     is_told: Vec<bool>,
+    /// The revision of the first claim of each value that anybody was told of; none: the
+    /// greatest.
+    first_claims: Vec<i64>,
+    /// Values that may have been taken out after a claim that nobody was told of.
+    has_orphans: Vec<bool>,
+    /// How many values claims can have had of which nobody knows what they got.
+    vague: usize,
 }
 
 impl<'q, 'h> ReliableQueue<'q, 'h> {
@@ -110,10 +123,61 @@ impl<'q, 'h> ReliableQueue<'q, 'h> {
         let is_told = |item: &super::extract::Item<'_>| {
             !item.claims.is_empty() || !item.acknowledgements.is_empty()
         };
+        let first_claim = |item: &super::extract::Item<'_>| {
+            let revisions = item
+                .claims
+                .iter()
+                .map(|claim| queue.claims[*claim].revision);
+            revisions.min().unwrap_or(i64::MAX)
+        };
+        let has_orphans = |item: &super::extract::Item<'_>| {
+            let revisions = item
+                .claims
+                .iter()
+                .map(|claim| queue.claims[*claim].revision);
+            let claims: Vec<i64> = revisions.collect();
+            let mut acknowledged = item.acknowledgements.iter();
+            acknowledged.any(|index| {
+                let claim = queue.acknowledged(*index).map(|(_, claim)| claim);
+                claim.is_none_or(|claim| !claims.contains(&claim))
+            })
+        };
+        let vague = queue.vague.iter().map(|(_, number)| number);
         Self {
             queue,
             is_told: queue.items.iter().map(is_told).collect(),
+            first_claims: queue.items.iter().map(first_claim).collect(),
+            has_orphans: queue.items.iter().map(has_orphans).collect(),
+            vague: vague.sum(),
         }
+    }
+
+    /// The same queue, but values come first in the order in which they are claimed first.
+    /// What can be done by it can be done by the other one, and is found far sooner: claims of
+    /// which nobody knows mostly had nothing.
+    pub(super) fn in_order(self) -> Self {
+        Self { vague: 0, ..self }
+    }
+
+    /// The same queue without foresight, for whoever asks what it does if some of the
+    /// operations had had another outcome.
+    pub(super) fn unforeseeing(self) -> Self {
+        let vague = usize::MAX;
+        Self { vague, ..self }
+    }
+
+    /// Whether this value can come behind what is inside: who claims it first would pass over
+    /// what is claimed later, or never, and nobody has claimed yet. Only claims of which
+    /// nobody knows can have had that before.
+    fn can_follow(&self, inside: &[Inside], item: u32) -> bool {
+        let first = self.first_claims[item as usize];
+        let is_passed_over = |before: &&Inside| {
+            before.claim == UNTOUCHED
+                && self.first_claims[before.item as usize] > first
+                && !self.has_orphans[before.item as usize]
+        };
+        // Most of the time none is, and nobody has to count.
+        self.vague > inside.len() || inside.iter().filter(is_passed_over).count() <= self.vague
     }
 
     /// What has to come next if this comes now; none if something else has to.
@@ -123,7 +187,8 @@ impl<'q, 'h> ReliableQueue<'q, 'h> {
             (Ask::Enqueue { first, count }, None) => {
                 let mut items = *first..first + count;
                 if items.any(|item| self.is_told[item as usize]) {
-                    Next::Anything
+                    let (first, count) = (*first, *count);
+                    Next::Enqueued { first, count }
                 } else {
                     Next::Length
                 }
@@ -135,8 +200,24 @@ impl<'q, 'h> ReliableQueue<'q, 'h> {
             Next::Anything => true,
             Next::Claim => matches!(input, Ask::Claim(_)),
             Next::Length => puts_off == Next::Length || *input == Ask::Length,
+            Next::Enqueued { first, count } => {
+                let is_it = |item: u32| (first..first + count).contains(&item);
+                asks_for(input, output, is_it)
+            }
         };
         is_it.then_some(puts_off)
+    }
+}
+
+/// Whether an operation may ask for one of these values, which are the last inside, or for
+/// their place.
+fn asks_for(input: &Ask, output: Option<&Told>, is_it: impl Fn(u32) -> bool) -> bool {
+    match (input, output.map(|told| &told.answer)) {
+        (Ask::Claim(_), Some(Answer::Claimed(claimed))) => {
+            claimed.iter().any(|claim| is_it(claim.item))
+        }
+        (Ask::Acknowledge { item, .. }, _) => is_it(*item),
+        (Ask::Claim(_) | Ask::FailedClaim(_) | Ask::Enqueue { .. } | Ask::Length, _) => true,
     }
 }
 
@@ -363,19 +444,17 @@ impl Sequential for ReliableQueue<'_, '_> {
         };
         next.next = then;
         let fits = match (input, output.map(|told| &told.answer)) {
-            (Ask::Enqueue { first, count }, _) => {
-                let new = (*first..first + count).map(|item| Inside {
-                    item,
-                    claim: UNTOUCHED,
-                });
-                next.inside.extend(new);
-                true
-            }
+            (Ask::Enqueue { first, count }, _) => (*first..first + count).all(|item| {
+                let can = self.can_follow(&next.inside, item);
+                let claim = UNTOUCHED;
+                next.inside.push(Inside { item, claim });
+                can
+            }),
             (Ask::Claim(limit), None) | (Ask::FailedClaim(limit), _) => {
+                // It may have had fewer, but who has been claimed is free to be claimed,
+                // missed and found again: whatever goes on after fewer does after these.
                 let most = state.untouched().min(*limit);
-                let mut states = vec![state.clone()];
-                states.extend((1..=most).map(|number| next.claimed_vaguely(number)));
-                return states;
+                return vec![next.claimed_vaguely(most)];
             }
             (Ask::Claim(_), Some(Answer::Claimed(claimed))) if claimed.is_empty() => {
                 state.untouched() == 0
