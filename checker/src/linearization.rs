@@ -11,8 +11,9 @@ use crate::object::{self, Object};
 use crate::search::Budget;
 use crate::verdict::Verdict;
 use crate::{
-    bank, barrier, counter, election, etcd, isolation, kv, lock, membership, multi_register, mutex,
-    priority_queue, queue, register, reliable_queue, rw_lock, semaphore, set, txn,
+    bank, barrier, counter, election, etcd, isolation, kv, lock, long_fork, membership,
+    multi_register, mutex, priority_queue, queue, register, reliable_queue, rw_lock, semaphore,
+    set, set_full, txn,
 };
 
 /// What came of the question for an order of the operations.
@@ -109,6 +110,8 @@ fn order(history: &History, model: Model, budget: &Budget) -> Result<Linearizati
         Model::ReliableQueue => Ok(Linearization::found(reliable_queue::linearization(
             history, budget,
         )?)),
+        Model::SetFull => set_full::linearization(history, budget),
+        Model::LongFork => long_fork::linearization(history),
         other => Ok(Linearization::none(why_not(other))),
     }
 }
@@ -122,12 +125,6 @@ fn searched<'h, O: Object<'h>>(
 
 fn why_not(model: Model) -> &'static str {
     match model {
-        Model::SetFull => {
-            "this model asks of each element what became of it, and not for one order of all reads"
-        }
-        Model::LongFork => {
-            "this model compares reads with each other alone, and not for one order of everything"
-        }
         Model::Bank => {
             "transfers that are not told as transactions do not say what they moved, so nothing \
              tells their order"

@@ -29,12 +29,13 @@
 //! matter. Reads of unknown outcome say nothing.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rustc_hash::FxHashMap;
 
-use crate::history::{Event, History, HistoryError, Operation, Problem, Text};
+use crate::history::{Event, History, HistoryError, Operation, Outcome, Problem, Text};
 use crate::keyed::unknown_operation;
+use crate::linearization::Linearization;
 use crate::names::Names;
 use crate::read_write::{self, Action, Listed};
 use crate::verdict::{Class, Kind, Summary, Verdict, Violation};
@@ -54,44 +55,182 @@ const LONG_FORK: Kind = Kind {
 /// When an event is no such operation, or a key is written twice.
 pub fn check(history: &History) -> Result<Verdict, HistoryError> {
     let operations = history.operations();
-    let mut keys = Names::default();
-    let mut written: FxHashMap<u32, usize> = FxHashMap::default();
-    let mut values: FxHashMap<u32, Cow<'_, str>> = FxHashMap::default();
-    let mut groups: BTreeMap<Vec<u32>, Vec<Read<'_>>> = BTreeMap::new();
-    for operation in &operations {
-        let asked = micro(operation.invoke)?;
-        let only_reads = asked.iter().all(|micro| micro.kind == Action::Read);
-        let only_writes = asked.iter().all(|micro| micro.kind == Action::Write);
-        let is_fitting = match operation.invoke.f() {
-            "read" => only_reads,
-            "write" => only_writes,
-            "txn" => only_reads || only_writes,
-            _ => return Err(unknown_operation(operation.invoke, "long-fork", KNOWN)),
-        };
-        if !is_fitting {
-            let detail = "it both reads and writes";
-            return Err(unfit(operation.invoke, detail.to_owned()));
-        }
-        if only_writes && !asked.is_empty() {
-            for micro in asked {
-                let line = operation.invoke.line();
-                let earlier = written.insert(keys.number(micro.key.clone()), line);
-                if let Some(earlier) = earlier {
-                    let key = micro.key;
-                    let detail = format!("the key {key:?} was written in line {earlier} already");
-                    return Err(unfit(operation.invoke, detail));
-                }
+    let mut told = Told::of(&operations)?;
+    Ok(told.verdict(&operations))
+}
+
+/// The writes that took effect, and the reads, in an order in which each read sees the writes
+/// before it and no other. It need not be that of real time.
+///
+/// There is none where the reads of several groups contradict each other, whose keys are partly
+/// the same or were written at once: of each group alone there is one.
+///
+/// # Errors
+/// As [`check`].
+pub(crate) fn linearization(history: &History) -> Result<Linearization, HistoryError> {
+    let operations = history.operations();
+    let mut told = Told::of(&operations)?;
+    let verdict = told.verdict(&operations);
+    if !verdict.is_valid() {
+        return Ok(Linearization::of_no_valid(&verdict));
+    }
+    Ok(match told.pairs(&operations) {
+        Ok((members, pairs)) => sorted(&members, pairs),
+        Err(reason) => Linearization::none(reason),
+    })
+}
+
+/// What the history tells.
+#[derive(Default)]
+struct Told<'o> {
+    keys: Names<'o>,
+    written: FxHashMap<u32, Written<'o>>,
+    /// By the keys that are read at once.
+    groups: BTreeMap<Vec<u32>, Vec<Read<'o>>>,
+    /// What each key was read as.
+    values: FxHashMap<u32, Cow<'o, str>>,
+}
+
+/// The write of a key.
+struct Written<'o> {
+    /// By which operation.
+    index: usize,
+    value: Option<Cow<'o, str>>,
+}
+
+impl<'o> Told<'o> {
+    fn of(operations: &'o [Operation<'o>]) -> Result<Self, HistoryError> {
+        let mut told = Self::default();
+        for (index, operation) in operations.iter().enumerate() {
+            let asked = micro(operation.invoke)?;
+            let only_reads = asked.iter().all(|micro| micro.kind == Action::Read);
+            let only_writes = asked.iter().all(|micro| micro.kind == Action::Write);
+            let is_fitting = match operation.invoke.f() {
+                "read" => only_reads,
+                "write" => only_writes,
+                "txn" => only_reads || only_writes,
+                _ => return Err(unknown_operation(operation.invoke, "long-fork", KNOWN)),
+            };
+            if !is_fitting {
+                let detail = "it both reads and writes";
+                return Err(unfit(operation.invoke, detail.to_owned()));
             }
-        } else if let Some(ok) = operation.ok() {
-            let (group, read) = read(operation, ok, &mut keys, &mut values)?;
-            groups.entry(group).or_default().push(read);
+            if only_writes && !asked.is_empty() {
+                told.write(operations, index, asked)?;
+            } else if let Some(ok) = operation.ok() {
+                let (group, seen) = read(ok, &mut told.keys, &mut told.values)?;
+                let read = Read {
+                    operation,
+                    index,
+                    seen,
+                };
+                told.groups.entry(group).or_default().push(read);
+            }
+        }
+        Ok(told)
+    }
+
+    fn write(
+        &mut self,
+        operations: &[Operation<'o>],
+        index: usize,
+        asked: Vec<Micro<'o>>,
+    ) -> Result<(), HistoryError> {
+        for micro in asked {
+            let number = self.keys.number(micro.key.clone());
+            let value = micro.value;
+            if let Some(earlier) = self.written.insert(number, Written { index, value }) {
+                let line = operations[earlier.index].invoke.line();
+                let key = micro.key;
+                let detail = format!("the key {key:?} was written in line {line} already");
+                return Err(unfit(operations[index].invoke, detail));
+            }
+        }
+        Ok(())
+    }
+
+    fn verdict(&mut self, operations: &[Operation<'_>]) -> Verdict {
+        let fork = self.groups.values_mut().find_map(|reads| fork(reads));
+        match fork {
+            Some((one, other)) => Verdict::Violation(violation(&one, &other, &self.keys)),
+            None => Verdict::Valid(Summary::of(operations)),
         }
     }
-    let fork = groups.values_mut().find_map(|reads| fork(reads));
-    Ok(match fork {
-        Some((one, other)) => Verdict::Violation(violation(&one, &other, &keys)),
-        None => Verdict::Valid(Summary::of(&operations)),
-    })
+
+    /// The operations that took effect, and of which two the first comes before the second; or
+    /// why a read cannot be explained.
+    fn pairs(&self, operations: &[Operation<'_>]) -> Result<(Vec<usize>, Vec<Pair>), String> {
+        let mut is_member: Vec<bool> = operations
+            .iter()
+            .map(|operation| operation.outcome() == Outcome::Ok)
+            .collect();
+        let mut pairs = Vec::new();
+        for (key, value) in &self.values {
+            let written = self.written.get(key);
+            let fits = |written: &&Written<'_>| {
+                written.value.as_ref() == Some(value)
+                    && operations[written.index].outcome() != Outcome::Fail
+            };
+            let Some(written) = written.filter(fits) else {
+                let key = self.keys.text(*key);
+                return Err(format!(
+                    "the key {key:?} was read as {value:?}, which nobody wrote, so no order of \
+                     the writes explains it"
+                ));
+            };
+            is_member[written.index] = true;
+        }
+        for (group, reads) in &self.groups {
+            for (read, key) in reads
+                .iter()
+                .flat_map(|read| group.iter().map(move |key| (read, key)))
+            {
+                let Some(written) = self.written.get(key) else {
+                    continue;
+                };
+                if read.seen.binary_search(key).is_ok() {
+                    pairs.push((written.index, read.index));
+                } else if is_member[written.index] {
+                    pairs.push((read.index, written.index));
+                }
+            }
+        }
+        let members = (0..operations.len()).filter(|index| is_member[*index]);
+        Ok((members.collect(), pairs))
+    }
+}
+
+/// Of two operations the first comes before the second.
+type Pair = (usize, usize);
+
+/// These operations in an order that all pairs respect, otherwise by when they were called.
+fn sorted(members: &[usize], mut pairs: Vec<Pair>) -> Linearization {
+    pairs.sort_unstable();
+    let mut waits_for: BTreeMap<usize, usize> = members.iter().map(|index| (*index, 0)).collect();
+    for (_, second) in &pairs {
+        *waits_for.entry(*second).or_default() += 1;
+    }
+    let free = waits_for.iter().filter(|(_, waits_for)| **waits_for == 0);
+    let mut free: BTreeSet<usize> = free.map(|(index, _)| *index).collect();
+    let mut order = Vec::new();
+    while let Some(first) = free.pop_first() {
+        order.push(first);
+        let from = pairs.partition_point(|pair| pair.0 < first);
+        for (_, second) in pairs[from..].iter().take_while(|pair| pair.0 == first) {
+            let waits_for = waits_for.entry(*second).or_default();
+            *waits_for -= 1;
+            if *waits_for == 0 {
+                free.insert(*second);
+            }
+        }
+    }
+    if order.len() < members.len() {
+        return Linearization::none(
+            "the reads of each group of keys have an order, but those of several groups \
+             contradict each other: their keys are partly the same, or were written at once",
+        );
+    }
+    Linearization::Order(order)
 }
 
 const KNOWN: &str = "read, write and txn";
@@ -100,6 +239,8 @@ const KNOWN: &str = "read, write and txn";
 #[derive(Clone)]
 struct Read<'o> {
     operation: &'o Operation<'o>,
+    /// Which operation it is.
+    index: usize,
     seen: Vec<u32>,
 }
 
@@ -135,11 +276,10 @@ fn unfit(event: &Event, detail: String) -> HistoryError {
 
 /// What a read asked for, in order, and what it saw.
 fn read<'h>(
-    operation: &'h Operation<'h>,
     ok: &'h Event,
     keys: &mut Names<'h>,
     values: &mut FxHashMap<u32, Cow<'h, str>>,
-) -> Result<(Vec<u32>, Read<'h>), HistoryError> {
+) -> Result<(Vec<u32>, Vec<u32>), HistoryError> {
     let (mut group, mut seen) = (Vec::new(), Vec::new());
     for micro in micro(ok)? {
         if micro.kind == Action::Write {
@@ -163,7 +303,7 @@ fn read<'h>(
     if group.windows(2).any(|pair| pair[0] == pair[1]) {
         return Err(unfit(ok, "a key is read twice".to_owned()));
     }
-    Ok((group, Read { operation, seen }))
+    Ok((group, seen))
 }
 
 /// Two reads of which neither saw all that the other one did.

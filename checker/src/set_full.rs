@@ -35,7 +35,10 @@ use rustc_hash::FxHashMap;
 
 use crate::history::{History, HistoryError, Operation};
 use crate::keyed::{Keyed, unknown_operation};
+use crate::linearization::Linearization;
 use crate::names::Names;
+use crate::object;
+use crate::search::Budget;
 use crate::set;
 use crate::verdict::{Class, Kind, Summary, Verdict, Violation, count};
 
@@ -101,6 +104,27 @@ pub fn check(history: &History) -> Result<Verdict, HistoryError> {
         }
     })
 }
+
+/// An order in which a [`set`] that has every element from its addition on gives the answers.
+/// This model asks for less, so a valid history need not have one.
+///
+/// # Errors
+/// As [`check`].
+pub(crate) fn linearization(
+    history: &History,
+    budget: &Budget,
+) -> Result<Linearization, HistoryError> {
+    let verdict = check(history)?;
+    if !verdict.is_valid() {
+        return Ok(Linearization::of_no_valid(&verdict));
+    }
+    let order = object::linearization::<set::Sets<'_>>(history, budget)?;
+    Ok(order.map_or_else(|| Linearization::none(NO_ORDER), Linearization::Order))
+}
+
+const NO_ORDER: &str = "no element is lost, which is all that this model asks for, but no order of \
+                        all additions and reads was found: elements took their time to be seen, or \
+                        the search ran out of its budget";
 
 fn is_or_are(others: u64) -> String {
     let verb = if others == 1 { "is" } else { "are" };

@@ -4,14 +4,19 @@
 
 mod support;
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use etcd_checker::history::{Json, Outcome};
-use etcd_checker::{Model, Verdict, check};
+use etcd_checker::search::Budget;
+use etcd_checker::{History, Linearization, Model, Verdict, check, linearization};
 use serde_json::{Value, json};
+use support::linearization::{complete, in_order};
+use support::naive::is_linearizable;
+use support::objects::Sets;
 use support::{Op, Random, history, intervals};
 
-const HISTORIES: usize = 20_000;
+const HISTORIES: usize = 120_000;
 
 /// What a checker should say.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -55,6 +60,7 @@ fn agree(
     model: Model,
     draw: impl Fn(&mut Random) -> (Value, Vec<Op>),
     define: impl Fn(&Value, &[Op]) -> Expected,
+    replay: impl Fn(&[Op], &History, Linearization),
 ) {
     let mut random = Random(29);
     let mut tally: BTreeMap<Expected, usize> = BTreeMap::new();
@@ -79,6 +85,10 @@ fn agree(
             told().collect::<Vec<_>>()
         );
         *tally.entry(expected).or_default() += 1;
+        if verdict.is_valid() {
+            let order = linearization(&history, model, &Budget::default()).unwrap();
+            replay(&ops, &history, order);
+        }
     }
     let often = |expected| tally.get(&expected).copied().unwrap_or(0) * 10 > HISTORIES;
     assert!(
@@ -173,7 +183,10 @@ fn is_bank(parameters: &Value, ops: &[Op]) -> Expected {
 
 #[test]
 fn banks() {
-    agree(Model::Bank, bank, is_bank);
+    let replay = |_: &[Op], _: &History, order| {
+        assert!(matches!(order, Linearization::None { .. }), "{order:?}");
+    };
+    agree(Model::Bank, bank, is_bank, replay);
 }
 
 // ---- Sets that only grow. ----
@@ -263,9 +276,38 @@ fn keeps_all(_: &Value, ops: &[Op]) -> Expected {
     }
 }
 
+/// A set has what was added, and whoever reads it has that, in real time.
+fn replay_set(history: &History, order: &[usize]) {
+    let mut held = BTreeSet::new();
+    for operation in in_order(history, order) {
+        if operation.invoke.f() == "add" {
+            held.insert(operation.invoke.value().parse::<usize>().unwrap());
+        } else if let Some(ok) = operation.ok() {
+            let seen: BTreeSet<usize> = ok.value().parse().unwrap();
+            assert_eq!(seen, held, "{operation:?}");
+        }
+    }
+}
+
 #[test]
 fn sets_that_only_grow() {
-    agree(Model::SetFull, set, keeps_all);
+    let (ordered, unordered) = (Cell::new(0), Cell::new(0));
+    let replay = |ops: &[Op], history: &History, order| match order {
+        Linearization::Order(order) => {
+            replay_set(history, &order);
+            ordered.set(ordered.get() + 1);
+        }
+        Linearization::None { reason } => {
+            assert!(
+                !is_linearizable::<Sets>(&json!({}), ops),
+                "{reason}: {ops:#?}"
+            );
+            unordered.set(unordered.get() + 1);
+        }
+    };
+    agree(Model::SetFull, set, keeps_all, replay);
+    println!("{ordered:?} with an order, {unordered:?} without");
+    assert!(ordered.get() > 1_000 && unordered.get() > 1_000);
 }
 
 // ---- Long forks. ----
@@ -351,5 +393,62 @@ fn has_order(_: &Value, ops: &[Op]) -> Expected {
 
 #[test]
 fn long_forks() {
-    agree(Model::LongFork, forks, has_order);
+    agree(Model::LongFork, forks, has_order, |_, history, order| {
+        let Linearization::Order(order) = order else {
+            panic!("{order:?}")
+        };
+        replay_writes(history, &order);
+    });
+}
+
+/// Whoever reads a key has what was written before, and else nothing.
+fn replay_writes(history: &History, order: &[usize]) {
+    let mut written = BTreeMap::new();
+    let micro = |json: &Json| json.parse::<Vec<(String, String, Value)>>().unwrap();
+    for operation in complete(history, order, |_| true) {
+        if operation.invoke.f() == "write" {
+            let writes = micro(operation.invoke.value()).into_iter();
+            written.extend(writes.map(|(_, key, value)| (key, value)));
+        } else if let Some(ok) = operation.ok() {
+            for (_, key, value) in micro(ok.value()) {
+                assert_eq!(
+                    written.get(&key).unwrap_or(&Value::Null),
+                    &value,
+                    "{operation:?}"
+                );
+            }
+        }
+    }
+}
+
+/// Reads of these keys, and what they saw of each.
+fn reads_of(told: &[Value]) -> Linearization {
+    let keys = ["a", "b", "c"];
+    let at = |number: u64| (10 * number + 1, 10 * number + 2, 10 * number + 3);
+    let writes = keys.iter().zip(0..);
+    let mut ops: Vec<Op> = writes
+        .map(|(key, number)| op("write", &json!([["w", key, 1]]), at(number)))
+        .collect();
+    ops.extend(told.iter().zip(3..).map(|(told, number)| Op {
+        result: Json::new(told).unwrap(),
+        ..op("read", &json!([]), at(number))
+    }));
+    let history = history("long-fork", "{}", &ops);
+    assert!(check(&history, Model::LongFork).unwrap().is_valid());
+    linearization(&history, Model::LongFork, &Budget::default()).unwrap()
+}
+
+#[test]
+fn groups_that_share_keys_may_have_no_order_together() {
+    let saw = |first: &str, second: &str| json!([["r", first, 1], ["r", second, null]]);
+    let two = [saw("a", "b"), saw("b", "c")];
+    assert_eq!(reads_of(&two).order(), Some(vec![0, 3, 1, 4, 2]));
+    let circle = [saw("a", "b"), saw("b", "c"), saw("c", "a")];
+    assert_eq!(reads_of(&circle).order(), None);
+}
+
+#[test]
+fn what_nobody_wrote_has_no_place_in_an_order() {
+    assert_eq!(reads_of(&[json!([["r", "a", 2]])]).order(), None);
+    assert_eq!(reads_of(&[json!([["r", "d", 1]])]).order(), None);
 }
