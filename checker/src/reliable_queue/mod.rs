@@ -150,12 +150,11 @@ fn search(queue: &Queue<'_>, budget: &Budget) -> Verdict {
     }
 }
 
-/// What the search for an order may take. One that is decided at all takes little: more
-/// memory would hardly help, and many seconds be lost.
+/// What the search for an order may take: half of the memory. One that is decided at all takes
+/// little, so more would hardly help, and many seconds be lost.
 fn within(budget: &Budget) -> Budget {
-    const BYTES_MAX: usize = 512 << 20;
     Budget {
-        memory_bytes: budget.memory_bytes.min(BYTES_MAX),
+        memory_bytes: budget.memory_bytes / 2,
         ..*budget
     }
 }

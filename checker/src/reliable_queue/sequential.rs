@@ -7,7 +7,8 @@
 //! - `claim` takes values that are inside. What nobody has claimed so far is handed out in
 //!   order: everything of that in front of the last value that is taken is taken too. What
 //!   came back may be missed. It finds nothing only where nobody has yet to claim anything;
-//! - a `claim` of which nobody knows what it got, or that failed and gave back what it had,
+//! - a `claim` of which nobody knows what it got, or that failed, which may be because it
+//!   waited for too long: what it has sent lands later, and is given back,
 //!   may have had the first few of those that nobody had claimed, up to what it asked for;
 //! - `acknowledge` takes a value out if the claim is the last one of it. If nobody was told
 //!   of that claim, it may have been made at any time before;
@@ -19,7 +20,7 @@
 //! they have one order, and the search has to place but the others. Where revisions are
 //! missing it tries all orders of what overlaps.
 
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::extract::Queue;
 use crate::history::{Event, Operation, Outcome};
@@ -46,7 +47,20 @@ pub(super) struct State {
     /// What has to come next, for what nobody knows to have happened is put off until
     /// somebody sees it.
     next: Next,
+    /// How many enqueues of each class have taken effect of which nobody knows or tells; see
+    /// [`Unseen`].
+    unseen: Vec<u32>,
     inside: Vec<Inside>,
+}
+
+/// An enqueue of which nobody knows, and of whose values nobody tells. Those of as many values
+/// can stand for each other, and the one that was invoked first can stand for all: so of each
+/// class they take effect in that order.
+#[derive(Clone, Copy, Debug)]
+struct Unseen {
+    class: usize,
+    /// How many of its class come before it.
+    rank: u32,
 }
 
 /// Claims of which nobody knows matter only to a claim that passes over what they had, and
@@ -75,8 +89,6 @@ pub(super) enum Ask {
     },
     /// At most so many.
     Claim(usize),
-    /// The same of one that failed, so what it had it had while it was open.
-    FailedClaim(usize),
     Acknowledge {
         item: u32,
         claim: i64,
@@ -112,6 +124,8 @@ pub(super) struct ReliableQueue<'q, 'h> {
     /// The revision of the first claim of each value that anybody was told of; none: the
     /// greatest.
     first_claims: Vec<i64>,
+    /// By the first value of an enqueue.
+    unseen: FxHashMap<u32, Unseen>,
     /// Values that may have been taken out after a claim that nobody was told of.
     has_orphans: Vec<bool>,
     /// How many values claims can have had of which nobody knows what they got.
@@ -143,9 +157,11 @@ impl<'q, 'h> ReliableQueue<'q, 'h> {
             })
         };
         let vague = queue.vague.iter().map(|(_, number)| number);
+        let is_told: Vec<bool> = queue.items.iter().map(is_told).collect();
         Self {
             queue,
-            is_told: queue.items.iter().map(is_told).collect(),
+            unseen: unseen(queue, &is_told),
+            is_told,
             first_claims: queue.items.iter().map(first_claim).collect(),
             has_orphans: queue.items.iter().map(has_orphans).collect(),
             vague: vague.sum(),
@@ -162,8 +178,11 @@ impl<'q, 'h> ReliableQueue<'q, 'h> {
     /// The same queue without foresight, for whoever asks what it does if some of the
     /// operations had had another outcome.
     pub(super) fn unforeseeing(self) -> Self {
-        let vague = usize::MAX;
-        Self { vague, ..self }
+        Self {
+            vague: usize::MAX,
+            unseen: FxHashMap::default(),
+            ..self
+        }
     }
 
     /// Whether this value can come behind what is inside: who claims it first would pass over
@@ -209,6 +228,30 @@ impl<'q, 'h> ReliableQueue<'q, 'h> {
     }
 }
 
+fn unseen(queue: &Queue<'_>, is_told: &[bool]) -> FxHashMap<u32, Unseen> {
+    let (mut unseen, mut classes) = (FxHashMap::default(), Vec::new());
+    let mut first = 0;
+    while first < queue.items.len() {
+        let enqueue = queue.items[first].enqueue;
+        let items = queue.items[first..].iter();
+        let count = items.take_while(|item| item.enqueue == enqueue).count();
+        let is_unseen = queue.operation(enqueue).ok().is_none()
+            && is_told[first..first + count].iter().all(|told| !told);
+        if is_unseen {
+            let class = classes.iter().position(|(of, _)| *of == count);
+            let class = class.unwrap_or_else(|| {
+                classes.push((count, 0));
+                classes.len() - 1
+            });
+            let rank = classes[class].1;
+            classes[class].1 += 1;
+            unseen.insert(first as u32, Unseen { class, rank });
+        }
+        first += count;
+    }
+    unseen
+}
+
 /// Whether an operation may ask for one of these values, which are the last inside, or for
 /// their place.
 fn asks_for(input: &Ask, output: Option<&Told>, is_it: impl Fn(u32) -> bool) -> bool {
@@ -217,7 +260,7 @@ fn asks_for(input: &Ask, output: Option<&Told>, is_it: impl Fn(u32) -> bool) -> 
             claimed.iter().any(|claim| is_it(claim.item))
         }
         (Ask::Acknowledge { item, .. }, _) => is_it(*item),
-        (Ask::Claim(_) | Ask::FailedClaim(_) | Ask::Enqueue { .. } | Ask::Length, _) => true,
+        (Ask::Claim(_) | Ask::Enqueue { .. } | Ask::Length, _) => true,
     }
 }
 
@@ -244,7 +287,6 @@ pub(super) fn calls<'h>(queue: &Queue<'h>) -> Calls<'h, Ask, Told> {
                     count,
                 }
             }
-            "claim" if operation.outcome() == Outcome::Fail => Ask::FailedClaim(queue.limit(index)),
             "claim" => Ask::Claim(queue.limit(index)),
             "acknowledge" => match queue.acknowledged(index) {
                 Some((item, claim)) => Ask::Acknowledge {
@@ -260,7 +302,7 @@ pub(super) fn calls<'h>(queue: &Queue<'h>) -> Calls<'h, Ask, Told> {
             output: told(queue, index, operation),
             input,
             invoked: operation.invoked as u64,
-            returned: matches!(operation.outcome(), Outcome::Ok | Outcome::Fail)
+            returned: matches!(operation.outcome(), Outcome::Ok)
                 .then_some(operation.completed as u64),
         });
         operation_of.push(index);
@@ -396,6 +438,19 @@ impl State {
         left == 0
     }
 
+    /// Whether it is the turn of an enqueue of its class; if so it is noted.
+    fn is_turn_of(&mut self, unseen: Option<&Unseen>) -> bool {
+        let Some(unseen) = unseen else {
+            return true;
+        };
+        if self.unseen.len() <= unseen.class {
+            self.unseen.resize(unseen.class + 1, 0);
+        }
+        let done = &mut self.unseen[unseen.class];
+        *done += 1;
+        *done == unseen.rank + 1
+    }
+
     fn untouched(&self) -> usize {
         let untouched = |inside: &&Inside| inside.claim == UNTOUCHED;
         self.inside.iter().filter(untouched).count()
@@ -425,6 +480,7 @@ impl Sequential for ReliableQueue<'_, '_> {
         State {
             placed: 0,
             next: Next::Anything,
+            unseen: Vec::new(),
             inside: Vec::new(),
         }
     }
@@ -444,13 +500,14 @@ impl Sequential for ReliableQueue<'_, '_> {
         };
         next.next = then;
         let fits = match (input, output.map(|told| &told.answer)) {
+            (Ask::Enqueue { first, .. }, _) if !next.is_turn_of(self.unseen.get(first)) => false,
             (Ask::Enqueue { first, count }, _) => (*first..first + count).all(|item| {
                 let can = self.can_follow(&next.inside, item);
                 let claim = UNTOUCHED;
                 next.inside.push(Inside { item, claim });
                 can
             }),
-            (Ask::Claim(limit), None) | (Ask::FailedClaim(limit), _) => {
+            (Ask::Claim(limit), None) => {
                 // It may have had fewer, but who has been claimed is free to be claimed,
                 // missed and found again: whatever goes on after fewer does after these.
                 let most = state.untouched().min(*limit);
@@ -506,7 +563,7 @@ impl Sequential for ReliableQueue<'_, '_> {
             Ask::Enqueue { first, count } => {
                 has_lengths || (*first..first + count).any(|item| used.contains(&item))
             }
-            Ask::Claim(_) | Ask::FailedClaim(_) => has_claims,
+            Ask::Claim(_) => has_claims,
             Ask::Acknowledge { .. } | Ask::Length => has_lengths || has_claims,
         };
         let calls_told = calls.iter().zip(retold(calls)).enumerate();
@@ -517,7 +574,7 @@ impl Sequential for ReliableQueue<'_, '_> {
     }
 
     fn heap_bytes(&self, state: &State) -> usize {
-        state.inside.capacity() * size_of::<Inside>()
+        state.inside.capacity() * size_of::<Inside>() + state.unseen.capacity() * size_of::<u32>()
     }
 
     fn show(&self, state: &State) -> String {

@@ -234,9 +234,9 @@ impl Cluster {
         self.at_present(|state, now| state.consensus.begin_transfer(until, now))
     }
 
-    /// Whether the leader is about to hand over its lead.
-    pub(crate) fn is_transferring(&self) -> bool {
-        self.at_present(|state, now| state.consensus.is_transferring(now))
+    /// Whether the leader is about to hand over its lead, and has not given up before `at`.
+    pub(crate) fn transfers_until(&self, at: SimTime) -> bool {
+        self.at_present(|state, _| state.consensus.transfers_until(at))
     }
 
     /// The leader gives up, and nobody stands for election before `until`.

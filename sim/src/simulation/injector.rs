@@ -131,7 +131,7 @@ pub(super) fn lift(simulation: &Simulation, number: u64) {
             simulation.servers()[member].starts_at = now;
             look_at_members(simulation, now);
         }
-        FaultKind::TransferLead { to, .. } => transfer(simulation, to),
+        FaultKind::TransferLead { to, .. } => transfer(simulation, now, to),
         FaultKind::PauseMember { member, .. } | FaultKind::FragmentEvents { member, .. } => {
             hold_member(simulation, member, now);
             look_at_members(simulation, now);
@@ -176,14 +176,14 @@ fn perform(simulation: &Simulation, at: SimTime, action: Action) {
         Action::Resume(client) => resume(simulation, at, client),
         Action::Start(client) => start_again(simulation, at, client),
         Action::LookAtMembers => look_at_members(simulation, at),
-        Action::Transfer(to) => transfer(simulation, to),
+        Action::Transfer(to) => transfer(simulation, at, to),
     }
 }
 
 /// The other one takes the lead, if that has not taken too long.
-fn transfer(simulation: &Simulation, to: Option<MemberId>) {
+fn transfer(simulation: &Simulation, at: SimTime, to: Option<MemberId>) {
     let cluster = simulation.cluster();
-    if cluster.is_transferring() && to.is_none_or(|to| to < cluster.len()) {
+    if cluster.transfers_until(at) && to.is_none_or(|to| to < cluster.len()) {
         cluster.change_leader(to, false);
     }
 }

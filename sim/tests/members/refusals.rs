@@ -148,6 +148,27 @@ fn a_leader_that_hands_over_its_lead_takes_nothing_in() {
 }
 
 #[test]
+fn a_lead_is_handed_over_when_the_other_one_is_ready_or_not_at_all() {
+    let transfer = |to, for_ms| FaultKind::TransferLead { to, for_ms };
+    let leads = first_leader(&plan(3, vec![]));
+    let next = (leads + 1) % 3;
+    for (for_ms, expected) in [(0, next), (500, next), (1_000, next), (1_001, leads)] {
+        let faults = vec![(200, transfer(Some(next), for_ms))];
+        for executor in [Executor::Tokio, Executor::BEST] {
+            let options = Options {
+                executor,
+                ..Options::new(plan(3, faults.clone()))
+            };
+            let led = run(options, |simulation| async move {
+                sleep_until(SimTime::from_millis(1_400)).await;
+                leader(&simulation)
+            });
+            assert_eq!(led.unwrap(), expected, "{for_ms} ms, {executor:?}");
+        }
+    }
+}
+
+#[test]
 fn a_lead_that_nobody_can_take_is_offered_for_an_election_timeout() {
     on_each(&plan(3, vec![]), |simulation| async move {
         simulation.healed().await;

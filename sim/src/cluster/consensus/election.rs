@@ -301,9 +301,9 @@ impl<C> Consensus<C> {
         can
     }
 
-    /// Whether the leader hands over its lead, and has not given up.
-    pub(crate) fn is_transferring(&self, now: SimTime) -> bool {
-        now <= self.transfers_until && self.leader().is_some()
+    /// Whether the leader hands over its lead, and has not given up before `at`.
+    pub(crate) fn transfers_until(&self, at: SimTime) -> bool {
+        at <= self.transfers_until && self.leader().is_some()
     }
 
     /// The leader gives up, and nobody stands for election before `until`. False
