@@ -341,6 +341,22 @@ fn one_history_in_a_folder_is_one() {
 }
 
 #[test]
+fn a_damaged_history_in_a_folder_is_no_success() {
+    for (name, bytes) in [
+        ("cut.edn.gz", &[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3][..]),
+        ("empty.jsonl", &[]),
+    ] {
+        let folder = Folder::new();
+        std::fs::create_dir(folder.path("h")).unwrap();
+        folder.write("h/one.jsonl", valid());
+        folder.write("h/notes.txt", "nothing of interest");
+        folder.run("check h").exits_with(0);
+        folder.write(&format!("h/{name}"), bytes);
+        folder.run("check h").exits_with(2).notes(name);
+    }
+}
+
+#[test]
 fn what_is_wrong_with_a_packed_file_is_said_once() {
     let folder = Folder::new();
     // A header of gzip, and nothing behind it.
@@ -525,15 +541,15 @@ fn an_order_of_the_operations_is_printed_on_demand() {
 #[test]
 fn a_model_without_an_order_says_why() {
     let folder = Folder::new();
-    let header = r#"{"format":"etcd-recipes-history","version":1,"workload":"test","model":"set-full","source":{"kind":"other","description":"test"}}"#;
+    let header = r#"{"format":"etcd-recipes-history","version":1,"workload":"test","model":"bank","source":{"kind":"other","description":"test"}}"#;
     let events = [
-        r#"{"time":1,"process":0,"type":"invoke","f":"add","value":1}"#,
-        r#"{"time":2,"process":0,"type":"ok","f":"add","value":1}"#,
+        r#"{"time":1,"process":0,"type":"invoke","f":"transfer","value":1}"#,
+        r#"{"time":2,"process":0,"type":"ok","f":"transfer","value":1}"#,
         r#"{"time":3,"process":0,"type":"invoke","f":"read","value":null}"#,
-        r#"{"time":4,"process":0,"type":"ok","f":"read","value":[1]}"#,
+        r#"{"time":4,"process":0,"type":"ok","f":"read","value":{"a":8,"b":2}}"#,
     ];
     folder.write("h.jsonl", format!("{header}\n{}\n", events.join("\n")));
-    let why = "this model asks of each element what became of it";
+    let why = "transfers that are not told as transactions do not say what they moved";
     folder
         .run("check --linearization h.jsonl")
         .exits_with(0)

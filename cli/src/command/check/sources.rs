@@ -109,10 +109,18 @@ fn is_pattern(path: &Path) -> bool {
     path.to_string_lossy().contains(['*', '?', '['])
 }
 
-/// Whether a file looks like a history. What cannot be read is none.
+/// Whether a file looks like a history, or is to be told as a damaged one: what cannot be
+/// read or unpacked, and whatever has the name of this project's own format.
 fn is_history(path: &Path) -> bool {
-    File::open(path)
-        .ok()
-        .and_then(|file| Opened::new(file).ok())
-        .is_some_and(|opened| opened.is_history())
+    let opened = File::open(path).ok().map(Opened::new);
+    match opened {
+        Some(Ok(opened)) => opened.is_history() || is_named_as_history(path),
+        Some(Err(_)) | None => true,
+    }
+}
+
+fn is_named_as_history(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let packed = [".gz", ".zst"].iter().find_map(|end| name.strip_suffix(end));
+    packed.unwrap_or(&name).ends_with(".jsonl")
 }
