@@ -1,6 +1,7 @@
 //! What a client asks for next.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use etcd_checker::etcd::message::{Compare, Delete, Put, Range, Relation, Target, Txn, TxnOp};
 use rand::RngExt as _;
@@ -8,6 +9,10 @@ use rand::RngExt as _;
 use super::super::Actor;
 use super::Run;
 use super::requests::{Came, Requester, span};
+use crate::runtime;
+
+/// How long after a refusal all keys are read again.
+const READ_AGAIN: Duration = Duration::from_millis(50);
 
 /// Which requests a client sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,7 +144,12 @@ impl Run {
     /// Reads every key; whether an answer came.
     pub(in super::super) async fn read_all(&self, actor: &Actor) -> bool {
         let request = self.range_of(self.all());
-        Requester::new(self, actor).range(request).await != Came::No
+        let has_come = Requester::new(self, actor).range(request).await != Came::No;
+        if !has_come {
+            // Who is refused is so at once, and would ask a thousand times a second.
+            runtime::sleep(READ_AGAIN).await;
+        }
+        has_come
     }
 
     /// Writes every key, in one revision; which one, if an answer came.

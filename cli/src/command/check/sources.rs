@@ -121,6 +121,8 @@ fn is_history(path: &Path) -> bool {
 
 fn is_named_as_history(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let packed = [".gz", ".zst"].iter().find_map(|end| name.strip_suffix(end));
+    let packed = [".gz", ".zst"]
+        .iter()
+        .find_map(|end| name.strip_suffix(end));
     packed.unwrap_or(&name).ends_with(".jsonl")
 }
