@@ -9,7 +9,7 @@ use support::objects::{
     Counters, Groups, Map, MultiRegisters, Mutexes, Registers, RwLocks, Semaphores, Sets,
 };
 
-const HISTORIES: usize = 20_000;
+const HISTORIES: usize = 120_000;
 
 #[track_caller]
 fn assert_varied(agreement: &Agreement) {

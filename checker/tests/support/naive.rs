@@ -142,9 +142,21 @@ fn is_order<N: Naive>(parameters: &Value, ops: &[Op], order: &[usize]) -> bool {
     left.is_empty() && !states.is_empty()
 }
 
+/// How many operations a run has.
+#[derive(Clone, Copy)]
+enum Size {
+    /// Two to four.
+    Tiny,
+    /// Up to eight: a search through all orders takes many times as long.
+    Small,
+}
+
 /// A run of a real object, seen by clients some of which miss the answers.
-fn real_run<N: Naive>(random: &mut Random, parameters: &Value) -> Vec<Op> {
-    let count = 3 + random.below(6);
+fn real_run<N: Naive>(random: &mut Random, parameters: &Value, size: Size) -> Vec<Op> {
+    let count = match size {
+        Size::Tiny => 2 + random.below(3),
+        Size::Small => 3 + random.below(6),
+    };
     let longest = if random.one_in(2) {
         1
     } else {
@@ -234,7 +246,10 @@ pub struct Agreement {
     pub kinds: BTreeSet<&'static str>,
 }
 
-/// Holds the checker against the search on many histories. `check_more` looks at each.
+/// One history of so many has more operations than the others.
+const TINY: usize = 7;
+
+/// Holds the checker against the search on many histories.
 pub fn agree<N: Naive>(histories: usize) -> Agreement {
     let mut random = Random(11);
     let mut agreement = Agreement {
@@ -246,7 +261,12 @@ pub fn agree<N: Naive>(histories: usize) -> Agreement {
     let model: Model = N::MODEL.parse().unwrap();
     for number in 0..histories {
         let parameters = N::parameters(&mut random);
-        let mut ops = real_run::<N>(&mut random, &parameters);
+        // A prime to five, so that there are real runs of both sizes.
+        let size = match number % TINY {
+            0 => Size::Small,
+            _ => Size::Tiny,
+        };
+        let mut ops = real_run::<N>(&mut random, &parameters, size);
         if ops.is_empty() {
             continue;
         }
