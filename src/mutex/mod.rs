@@ -43,21 +43,21 @@ pub use self::locker::Locker;
 /// stops it for a while (`etcd-recipes sim --bug mutex-unfenced`):
 ///
 /// ```text
-/// mutex with mutex-unfenced, seed 123: safety violation: stale-write (a write without
-///   a guard happened after the lock had gone to somebody else)
-///   process 0, which held `lock` with token 11, overwrote what process 2 had written
-///   while it held the lock with token 28: the lease of the first holder had expired at
-///   revision 18, so the lock was rightly given away; a write that compares the create
+/// mutex with mutex-unfenced, seed 76: safety violation: stale-write (a write without a
+///   guard happened after the lock had gone to somebody else)
+///   process 3, which held `lock2` with token 19, overwrote what process 0 had written
+///   while it held the lock with token 37: the lease of the first holder had expired at
+///   revision 38, so the lock was rightly given away; a write that compares the create
 ///   revision of the lock's key with the token would have been refused
 ///   the operations that prove it:
-///     lines 15-26  0.075910 s - 0.205283 s  process 0 (client 1)
-///       lock {"lock":"lock"} -> ok 11 @16
-///     lines 49-54  4.801265 s - 4.823651 s  process 2 (client 0)
-///       lock {"lock":"lock"} -> ok 28 @30
-///     lines 59-60  4.881893 s - 4.884342 s  process 2 (client 0)
-///       write {"lock":"lock","token":28,"guarded":false} -> ok true @33
-///     lines 65-66  4.942000 s - 4.944024 s  process 0 (client 1)
-///       write {"lock":"lock","token":11,"guarded":false} -> ok true @36
+///     lines 35-36  0.259627 s - 0.259627 s  process 1 (client 1)
+///       lock {"lock":"lock2"} -> ok 19 @19
+///     lines 80-82  3.106922 s - 4.093000 s  process 0 (client 0)
+///       lock {"lock":"lock2"} -> ok 37 @38
+///     lines 83-84  4.095840 s - 4.095841 s  process 0 (client 0)
+///       write {"lock":"lock2","token":37,"guarded":false} -> ok true @39
+///     lines 134-135  6.475836 s - 6.475836 s  process 3 (client 1)
+///       write {"lock":"lock2","token":19,"guarded":false} -> ok true @64
 /// ```
 ///
 /// With a guard the same run is valid, because etcd refuses the last write:

@@ -432,13 +432,15 @@ fn weights(seed: u64, rng: &mut ChaCha8Rng, members: usize) -> [u32; KINDS] {
     let mut weights = [0; KINDS];
     let mut later = Stream::Faults.rng(seed);
     later.set_stream(1 << 32);
+    // Together or not at all: what few kinds find is not to be found less often.
+    let any_later = later.random_bool(0.3);
     for (kind, weight) in weights.iter_mut().enumerate() {
-        let rng = if kind < FIRST_KINDS {
-            &mut *rng
-        } else {
-            &mut later
+        let (rng, chance) = match kind {
+            0..OF_CLIENTS => (&mut *rng, first),
+            OF_CLIENTS..FIRST_KINDS => (&mut *rng, others),
+            _ => (&mut later, if any_later { 0.6 } else { 0.0 }),
         };
-        let is_on = rng.random_bool(if kind < OF_CLIENTS { first } else { others });
+        let is_on = rng.random_bool(chance);
         let drawn = rng.random_range(1..=100);
         let can_be_drawn = members > 1 || !OF_SEVERAL.contains(&kind);
         if is_on && can_be_drawn && !OF_USERS.contains(&kind) {
