@@ -214,6 +214,11 @@ impl Network {
         self.lock().closing[member] == Some(stop)
     }
 
+    /// Whether a member is about to stop.
+    pub(crate) fn is_about_to_stop(&self, member: MemberId) -> bool {
+        self.lock().closing[member].is_some()
+    }
+
     /// Whether a member has calls that are not answered.
     pub(crate) fn has_calls(&self, member: MemberId) -> bool {
         let state = self.lock();

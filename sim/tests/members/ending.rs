@@ -114,6 +114,24 @@ fn a_member_with_nothing_to_do_stops_at_once_and_is_started_again() {
     });
 }
 
+/// An open stream keeps the member until the faults are over.
+#[test]
+fn no_member_is_still_to_stop_when_all_has_healed() {
+    let stop = |member| FaultKind::StopMember { member, down_ms: 0 };
+    let faults = (0..3).map(|member| (500, stop(member)));
+    on_each(&plan(3, faults.collect()), |simulation| async move {
+        let mut client = at(&simulation, 0, leader(&simulation)).await;
+        let _watch = client.watch("key", None).await.unwrap();
+        simulation.healed().await;
+        sleep(ms(5_000)).await;
+        for member in 0..3 {
+            let mut client = at(&simulation, 1, member).await;
+            client.put("key", "value", None).await.unwrap();
+            sleep(ms(500)).await;
+        }
+    });
+}
+
 #[test]
 fn who_waits_for_a_change_at_a_member_that_was_removed_is_told_that_it_stops() {
     on_each(&plan(3, vec![]), |simulation| async move {

@@ -63,7 +63,7 @@ async fn answers_what_is_open(simulation: &Simulation, member: MemberId, stop: u
 }
 
 /// The lead goes to another one, and the process is gone until `starts_at`.
-fn end(simulation: &Simulation, member: MemberId, starts_at: SimTime) {
+pub(super) fn end(simulation: &Simulation, member: MemberId, starts_at: SimTime) {
     let cluster = simulation.cluster();
     if cluster.leader() == Some(member) {
         cluster.change_leader(None, false);
