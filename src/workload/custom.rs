@@ -69,6 +69,7 @@
 use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use etcd_checker::history::{Header, History, Json, Recorder, Source};
 use etcd_checker::{HistoryError, Verdict};
@@ -76,7 +77,7 @@ use etcd_sim::Simulation;
 
 use super::{Actor, Ended, Environment, Stage, StageOptions};
 use crate::campaign::simulate::{cluster_observer, observer, take_history};
-use crate::runtime::seed_thread;
+use crate::runtime::{self, seed_thread};
 
 /// What clients of a service do, and what judges it.
 ///
@@ -235,6 +236,9 @@ pub async fn play<W: Workload>(simulation: Simulation, workload: W) -> Result<Pl
     }
 }
 
+/// How long after the last fault a leader may still be missing.
+const ELECTS_WITHIN: Duration = Duration::from_secs(5);
+
 async fn run<W: Workload>(stage: &Stage, workload: &Arc<W>) {
     let clients = workload.clients();
     let mut driver = stage
@@ -255,7 +259,11 @@ async fn run<W: Workload>(stage: &Stage, workload: &Arc<W>) {
         });
     }
     match stage.settle().await {
-        Ended::Finished => workload.wind_up(&mut driver).await,
+        Ended::Finished => {
+            stage.healed().await;
+            runtime::sleep(ELECTS_WITHIN).await;
+            workload.wind_up(&mut driver).await;
+        }
         Ended::Stuck => stage.record_stuck("not finished in time"),
         Ended::BusyLoop => stage.record_stuck("a busy loop"),
     }
@@ -277,7 +285,6 @@ fn save(history: &History) {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
 
     use etcd_checker::Model;
     use etcd_checker::history::Evidence;

@@ -247,6 +247,13 @@ impl Stage {
         }
     }
 
+    /// Waits until all faults have passed, where it is known when that is.
+    pub(crate) async fn healed(&self) {
+        if let Environment::Simulated(simulation) = &self.shared.environment {
+            simulation.healed().await;
+        }
+    }
+
     /// Whether more clients will come to work: some are down and restart.
     pub fn awaits_restart(&self) -> bool {
         match &self.shared.environment {
