@@ -133,16 +133,17 @@ fn a_page_names_clients_as_the_lanes_do_and_has_the_linearization() {
 #[test]
 fn a_page_says_why_a_valid_history_has_no_linearization() {
     let folder = Folder::new();
-    let header = r#"{"format":"etcd-recipes-history","version":1,"workload":"test","model":"set-full","source":{"kind":"other","description":"test"}}"#;
-    let events = r#"{"time":1,"process":0,"type":"invoke","f":"add","value":1}
-{"time":2,"process":0,"type":"ok","f":"add","value":1}
+    let header = r#"{"format":"etcd-recipes-history","version":1,"workload":"test","model":"bank","source":{"kind":"other","description":"test"}}"#;
+    let events = r#"{"time":1,"process":0,"type":"invoke","f":"transfer","value":1}
+{"time":2,"process":0,"type":"ok","f":"transfer","value":1}
 {"time":3,"process":0,"type":"invoke","f":"read","value":null}
-{"time":4,"process":0,"type":"ok","f":"read","value":[1]}
+{"time":4,"process":0,"type":"ok","f":"read","value":{"a":8,"b":2}}
 "#;
     folder.write("h.jsonl", format!("{header}\n{events}"));
     folder.run("check --html h.html h.jsonl").exits_with(0);
     let markup = markup(&folder.read("h.html"));
-    let why = "no linearization: this model asks of each element what became of it";
+    let why =
+        "no linearization: transfers that are not told as transactions do not say what they moved";
     assert!(markup.contains(why), "{markup}");
 }
 
