@@ -7,9 +7,9 @@
 //! - `claim` takes values that are inside. What nobody has claimed so far is handed out in
 //!   order: everything of that in front of the last value that is taken is taken too. What
 //!   came back may be missed. It finds nothing only where nobody has yet to claim anything;
-//! - a `claim` of which nobody knows what it got, or that failed, which may be because it
-//!   waited for too long: what it has sent lands later, and is given back,
-//!   may have had the first few of those that nobody had claimed, up to what it asked for;
+//! - a `claim` of which nobody knows what it got may have had the first few of those that
+//!   nobody had claimed, up to what it asked for. So may one that failed, even later: what it
+//!   had sent may land after it was given up;
 //! - `acknowledge` takes a value out if the claim is the last one of it. If nobody was told
 //!   of that claim, it may have been made at any time before;
 //! - `release` may be told a second time, so it proves nothing and changes nothing that the
@@ -137,19 +137,13 @@ impl<'q, 'h> ReliableQueue<'q, 'h> {
         let is_told = |item: &super::extract::Item<'_>| {
             !item.claims.is_empty() || !item.acknowledgements.is_empty()
         };
-        let first_claim = |item: &super::extract::Item<'_>| {
-            let revisions = item
-                .claims
-                .iter()
-                .map(|claim| queue.claims[*claim].revision);
-            revisions.min().unwrap_or(i64::MAX)
+        let claims_of = |item: &super::extract::Item<'_>| -> Vec<i64> {
+            let claims = item.claims.iter();
+            claims.map(|claim| queue.claims[*claim].revision).collect()
         };
+        let first_claim = |item| claims_of(item).into_iter().min().unwrap_or(i64::MAX);
         let has_orphans = |item: &super::extract::Item<'_>| {
-            let revisions = item
-                .claims
-                .iter()
-                .map(|claim| queue.claims[*claim].revision);
-            let claims: Vec<i64> = revisions.collect();
+            let claims = claims_of(item);
             let mut acknowledged = item.acknowledgements.iter();
             acknowledged.any(|index| {
                 let claim = queue.acknowledged(*index).map(|(_, claim)| claim);
