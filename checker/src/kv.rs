@@ -48,7 +48,7 @@ use crate::keyed::{Keyed, parameters, text, unknown_operation};
 use crate::names::Names;
 use crate::object::{self, Object};
 use crate::register::{self, Act};
-use crate::search::{Budget, Call, Failure, Kept, NON_LINEARIZABLE, Sequential};
+use crate::search::{Budget, Call, Failure, Kept, NON_LINEARIZABLE, Others, Sequential};
 use crate::verdict::{Kind, Verdict};
 
 /// Decides whether the history is that of a map.
@@ -298,8 +298,12 @@ impl Sequential for Map<'_> {
         acts.map_or_else(Vec::new, |acts| register::suspects(INITIAL, &acts, stuck))
     }
 
-    fn what_matters(&self, calls: &[Call<&Self::Input, &Answer>]) -> Vec<Kept<Answer>> {
-        let kept = acts(calls, &self.absent).map(|acts| register::what_matters(&acts));
+    fn what_matters(
+        &self,
+        calls: &[Call<&Self::Input, &Answer>],
+        others: Others,
+    ) -> Vec<Kept<Answer>> {
+        let kept = acts(calls, &self.absent).map(|acts| register::what_matters(&acts, others));
         let kept = kept.unwrap_or_else(|| (0..calls.len()).collect());
         kept.into_iter().map(Kept::as_it_is).collect()
     }

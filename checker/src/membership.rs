@@ -39,7 +39,7 @@ use crate::history::{History, HistoryError, Operation};
 use crate::keyed::{Keyed, unknown_operation};
 use crate::names::Names;
 use crate::object::{self, Object};
-use crate::search::{Budget, Call, Failure, Kept, NON_LINEARIZABLE, Sequential};
+use crate::search::{Budget, Call, Failure, Kept, NON_LINEARIZABLE, Others, Sequential};
 use crate::set::{
     Act, Answer, Change, Elements, Timed, View, changed, kept, list, show, suspects, whole,
     whole_act, wrong_view,
@@ -166,8 +166,12 @@ impl Sequential for Groups<'_> {
         suspects(&timed(calls), stuck)
     }
 
-    fn what_matters(&self, calls: &[Call<&Self::Input, &Answer>]) -> Vec<Kept<Answer>> {
-        kept(&timed(calls))
+    fn what_matters(
+        &self,
+        calls: &[Call<&Self::Input, &Answer>],
+        others: Others,
+    ) -> Vec<Kept<Answer>> {
+        kept(&timed(calls), others)
     }
 
     fn heap_bytes(&self, state: &Elements) -> usize {

@@ -7,6 +7,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::history::{Event, Operation, Outcome};
+use crate::search::Others;
 
 /// The answer of a checker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -215,6 +216,10 @@ pub struct Violation {
     /// break the promise. Of a queue's none can be spared; for transactions they are
     /// the shortest cycle, and those who wrote what it read.
     pub witness: Vec<WitnessOperation>,
+    /// What the operations that are not in the witness may have done: it proves it
+    /// whatever that was.
+    #[serde(skip_serializing_if = "Others::is_at_any_time")]
+    pub others: Others,
     /// What else is wrong in the same history, each a sentence.
     pub also: Vec<String>,
     /// The strongest guarantee that the history shows all the same; only where the
@@ -243,6 +248,7 @@ impl Violation {
             kind,
             sentence,
             witness,
+            others: Others::default(),
             also: Vec::new(),
             guarantee: None,
             isolation: None,

@@ -38,7 +38,7 @@ mod suspects;
 
 use crate::history::{History, HistoryError};
 use crate::object;
-use crate::search::{Budget, Call, Kept, Sequential};
+use crate::search::{Budget, Call, Kept, Others, Sequential};
 use crate::verdict::Verdict;
 
 pub(crate) use extract::Registers;
@@ -111,8 +111,12 @@ impl Sequential for Registers<'_> {
         suspects(self.initial, &acts(calls), stuck)
     }
 
-    fn what_matters(&self, calls: &[Call<&Self::Input, &Answer>]) -> Vec<Kept<Answer>> {
-        let kept = what_matters(&acts(calls)).into_iter();
+    fn what_matters(
+        &self,
+        calls: &[Call<&Self::Input, &Answer>],
+        others: Others,
+    ) -> Vec<Kept<Answer>> {
+        let kept = what_matters(&acts(calls), others).into_iter();
         kept.map(Kept::as_it_is).collect()
     }
 

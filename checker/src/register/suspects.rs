@@ -16,7 +16,7 @@
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use crate::search::{Call, nearest};
+use crate::search::{Call, Others, nearest};
 
 /// An operation, as far as it is known. Values are numbers.
 #[derive(Clone, Copy, Default)]
@@ -148,9 +148,10 @@ fn overwritten(calls: &[Act], look: usize, value: u32) -> Option<Vec<usize>> {
 
 /// All but the calls of unknown outcome that can do nothing for those that are known. One can
 /// if it writes what somebody saw, or what another one must find to write that. Where
-/// somebody found that the register did *not* hold a value, any other value is of use, but
-/// none is better than another, and no more are needed than there are calls.
-pub(crate) fn what_matters(calls: &[Act]) -> Vec<usize> {
+/// somebody found that the register did *not* hold a value, any other value is of use; but
+/// those that may be written at any time are none better than another, and no more are needed
+/// than there are calls.
+pub(crate) fn what_matters(calls: &[Act], others: Others) -> Vec<usize> {
     let mut wanted: FxHashSet<u32> = calls.iter().filter_map(|call| call.saw).collect();
     let refused = calls.iter().filter_map(|call| call.refused);
     let any_does = refused.clone().next().is_some();
@@ -184,8 +185,10 @@ pub(crate) fn what_matters(calls: &[Act]) -> Vec<usize> {
             }
         }
     }
-    spare.sort_by_key(|index| calls[*index].invoked);
-    spare.truncate(kept.len() + 1);
+    if others == Others::AtAnyTime {
+        spare.sort_by_key(|index| calls[*index].invoked);
+        spare.truncate(kept.len() + 1);
+    }
     kept.append(&mut spare);
     kept
 }

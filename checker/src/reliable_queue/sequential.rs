@@ -24,7 +24,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::extract::Queue;
 use crate::history::{Event, Operation, Outcome};
-use crate::search::{Call, Calls, Kept, Sequential};
+use crate::search::{Call, Calls, Kept, Others, Sequential};
 
 /// What is inside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -536,7 +536,7 @@ impl Sequential for ReliableQueue<'_, '_> {
 
     /// What is known is told anew. Of what is not, nothing matters where nobody looks, claims
     /// only to other claims, and enqueues of which nothing was seen only to lengths.
-    fn what_matters(&self, calls: &[Call<&Ask, &Told>]) -> Vec<Kept<Told>> {
+    fn what_matters(&self, calls: &[Call<&Ask, &Told>], _: Others) -> Vec<Kept<Told>> {
         let known = || calls.iter().filter(|call| call.returned.is_some());
         let has_lengths = known().any(|call| *call.input == Ask::Length);
         let has_claims = known().any(|call| matches!(call.input, Ask::Claim(_)));

@@ -13,18 +13,35 @@ pub(super) struct Entry {
     pub(super) parent: u32,
     /// That call.
     pub(super) call: u32,
-    /// Another entry that differs only in reads and pending calls.
+    /// Another entry that differs only in reads and calls that need not happen.
     next: u32,
 }
 
 pub(super) const NONE: u32 = u32::MAX;
 
+/// Which of the slots are of what sort of call.
+#[derive(Clone, Copy)]
+pub(super) struct Slots<'s> {
+    /// Those of calls that only read.
+    pub(super) reads: &'s [u64],
+    /// Those of calls that may not have happened.
+    pub(super) optional: &'s [u64],
+}
+
+impl Slots<'_> {
+    /// For each word the slots of calls that happened and changed something.
+    fn changes(self) -> impl Iterator<Item = u64> {
+        let words = self.reads.iter().zip(self.optional);
+        words.map(|(reads, optional)| !(reads | optional))
+    }
+}
+
 /// Entries, such that none is as good as another one.
 ///
 /// Of two entries at the same event, in the same state, after the same changes, the one
 /// is *as good* as the other that has made at least as many reads with no more of the
-/// pending calls: whatever can happen from the other can happen from it too. So where
-/// the search has been at the one it need not go to the other.
+/// calls that need not happen: whatever can happen from the other can happen from it too.
+/// So where the search has been at the one it need not go to the other.
 pub(super) struct Cache {
     entries: Vec<Entry>,
     /// For each entry the calls that are in: of the slots, then of the pending ones.
@@ -58,26 +75,25 @@ impl Cache {
         &self.words[start..start + self.stride]
     }
 
-    /// Adds an entry, unless one is there that is as good. `reads` are the slots of calls
-    /// that only read.
-    pub(super) fn add(&mut self, mut entry: Entry, words: &[u64], reads: &[u64]) -> Option<u32> {
-        let hash = self.hash(&entry, words, reads);
+    /// Adds an entry, unless one is there that is as good.
+    pub(super) fn add(&mut self, mut entry: Entry, words: &[u64], slots: Slots<'_>) -> Option<u32> {
+        let hash = self.hash(&entry, words, slots);
         let number = u32::try_from(self.entries.len()).expect("the budget is less");
         let found = self
             .heads
-            .find(hash, |head| self.is_alike(head, &entry, words, reads));
+            .find(hash, |head| self.is_alike(head, &entry, words, slots));
         match found {
             None => self.heads.insert(hash, number),
             Some(head) => {
                 let mut before = head;
                 let mut other = head;
                 while other != NONE {
-                    if self.is_as_good(self.words(other), words, reads) {
+                    if self.is_as_good(self.words(other), words, slots) {
                         return None;
                     }
                     let next = self.entries[other as usize].next;
                     // The head stays, for the table knows it.
-                    if other != head && self.is_as_good(words, self.words(other), reads) {
+                    if other != head && self.is_as_good(words, self.words(other), slots) {
                         self.entries[before as usize].next = next;
                     } else {
                         before = other;
@@ -111,35 +127,37 @@ impl Cache {
         growth
     }
 
-    fn hash(&self, entry: &Entry, words: &[u64], reads: &[u64]) -> u64 {
+    fn hash(&self, entry: &Entry, words: &[u64], slots: Slots<'_>) -> u64 {
         let mut hash = u64::from(entry.cursor) << 32 | u64::from(entry.state);
-        for (word, reads) in words[..self.slot_words].iter().zip(reads) {
-            hash = (hash.rotate_left(5) ^ (word & !reads)).wrapping_mul(0x517c_c1b7_2722_0a95);
+        for (word, changes) in words[..self.slot_words].iter().zip(slots.changes()) {
+            hash = (hash.rotate_left(5) ^ (word & changes)).wrapping_mul(0x517c_c1b7_2722_0a95);
         }
         hash
     }
 
-    /// Whether they differ only in reads and pending calls.
-    fn is_alike(&self, other: u32, entry: &Entry, words: &[u64], reads: &[u64]) -> bool {
+    /// Whether they differ only in reads and calls that need not happen.
+    fn is_alike(&self, other: u32, entry: &Entry, words: &[u64], slots: Slots<'_>) -> bool {
         let found = self.entries[other as usize];
         if found.cursor != entry.cursor || found.state != entry.state {
             return false;
         }
-        let slots = self.words(other)[..self.slot_words].iter().zip(words);
-        slots
-            .zip(reads)
-            .all(|((found, word), reads)| (found ^ word) & !reads == 0)
+        let words = self.words(other)[..self.slot_words].iter().zip(words);
+        words
+            .zip(slots.changes())
+            .all(|((found, word), changes)| (found ^ word) & changes == 0)
     }
 
-    fn is_as_good(&self, one: &[u64], other: &[u64], reads: &[u64]) -> bool {
-        let (slots, pending) = one.split_at(self.slot_words);
-        let (other_slots, other_pending) = other.split_at(self.slot_words);
-        let mut slots = slots.iter().zip(other_slots).zip(reads);
-        slots.all(|((one, other), reads)| other & !one & reads == 0)
-            && pending
-                .iter()
-                .zip(other_pending)
-                .all(|(one, other)| one & !other == 0)
+    fn is_as_good(&self, one: &[u64], other: &[u64], slots: Slots<'_>) -> bool {
+        let Slots { reads, optional } = slots;
+        let (open, pending) = one.split_at(self.slot_words);
+        let (other_open, other_pending) = other.split_at(self.slot_words);
+        let mut open = open.iter().zip(other_open).zip(reads.iter().zip(optional));
+        open.all(|((one, other), (reads, optional))| {
+            other & !one & reads == 0 && one & !other & optional == 0
+        }) && pending
+            .iter()
+            .zip(other_pending)
+            .all(|(one, other)| one & !other == 0)
     }
 }
 

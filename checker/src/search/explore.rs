@@ -1,7 +1,7 @@
 //! The search: depth first, and never twice to the same place.
 
 use super::budget::{Clock, Limit};
-use super::cache::{Cache, Entry, NONE};
+use super::cache::{Cache, Entry, NONE, Slots};
 use super::plan::{Event, Plan, Role};
 use super::states::States;
 use super::{Budget, Sequential};
@@ -77,6 +77,8 @@ pub(super) struct Explorer<'e, 'c, M: Sequential + ?Sized> {
     open: Vec<u64>,
     /// Slots of calls that only read.
     reads: Vec<u64>,
+    /// Slots of calls that may not have happened.
+    optional: Vec<u64>,
     /// Calls by their slot, where it is in use.
     in_slot: Vec<u32>,
     pub(super) pending_open: usize,
@@ -103,6 +105,7 @@ impl<'e, 'c, M: Sequential + ?Sized> Explorer<'e, 'c, M> {
             done: vec![0; slots + plan.pending_words],
             open: vec![0; slots],
             reads: vec![0; slots],
+            optional: vec![0; slots],
             in_slot: vec![NONE; 64 * slots],
             pending_open: 0,
             fresh: Vec::new(),
@@ -153,7 +156,11 @@ impl<'e, 'c, M: Sequential + ?Sized> Explorer<'e, 'c, M> {
         if self.bytes() + self.cache.growth() + self.states.growth() > self.memory_bytes {
             return Err(Limit::Memory(self.memory_bytes));
         }
-        if let Some(entry) = self.cache.add(entry, &self.done, &self.reads) {
+        let slots = Slots {
+            reads: &self.reads,
+            optional: &self.optional,
+        };
+        if let Some(entry) = self.cache.add(entry, &self.done, slots) {
             self.frames.push(Frame {
                 entry,
                 call: NONE,
@@ -184,13 +191,14 @@ impl<'e, 'c, M: Sequential + ?Sized> Explorer<'e, 'c, M> {
             }
             let call = self.next_call(frame.tried)?;
             let operation = &self.plan.operations[call as usize];
-            let (rank, is_pending) = (operation.rank, operation.role == Role::Pending);
+            let rank = operation.rank;
+            let role = operation.role;
             let frame = self.frames.last_mut().expect("it was there above");
             (frame.call, frame.tried) = (call, rank + 1);
             let from = self.state;
             let first = self.waiting.len();
             self.steps(call);
-            if is_pending {
+            if matches!(role, Role::Pending | Role::Optional) {
                 // What changes nothing need not have happened.
                 let mut index = first;
                 while index < self.waiting.len() {
@@ -201,8 +209,18 @@ impl<'e, 'c, M: Sequential + ?Sized> Explorer<'e, 'c, M> {
                     }
                 }
             }
+            if role == Role::Optional && self.is_in_the_way(call) {
+                // It did not happen, and is over.
+                self.waiting.push(from);
+            }
             self.waiting[first..].reverse();
         }
+    }
+
+    /// Whether the next event is the return of this call.
+    fn is_in_the_way(&self, call: u32) -> bool {
+        let next = self.plan.events.get(self.cursor);
+        matches!(next, Some(Event::Return(other)) if *other == call)
     }
 
     /// Puts the states that the call leads to on the stack of those that wait.
@@ -261,7 +279,7 @@ impl<'e, 'c, M: Sequential + ?Sized> Explorer<'e, 'c, M> {
         })
     }
 
-    /// Calls that are open, will return, change something, and have not taken effect.
+    /// Calls that are open, will return, may change something, and have not taken effect.
     pub(super) fn candidates(&self) -> impl Iterator<Item = u32> {
         (0..self.plan.slot_words).flat_map(move |word| {
             let mut bits = self.open[word] & !self.done[word] & !self.reads[word];
@@ -347,8 +365,7 @@ impl<'e, 'c, M: Sequential + ?Sized> Explorer<'e, 'c, M> {
                         return;
                     }
                     self.done[word] &= !mask;
-                    self.open[word] &= !mask;
-                    self.reads[word] &= !mask;
+                    self.vacate(word, mask);
                 }
             }
             self.cursor += 1;
@@ -359,7 +376,7 @@ impl<'e, 'c, M: Sequential + ?Sized> Explorer<'e, 'c, M> {
         match self.plan.operations[call as usize].role {
             Role::Idle => {}
             Role::Pending => self.pending_open += 1,
-            Role::Changes => self.occupy(call),
+            Role::Changes | Role::Optional => self.occupy(call),
             Role::Reads => {
                 self.occupy(call);
                 self.fresh.push(call);
@@ -373,10 +390,19 @@ impl<'e, 'c, M: Sequential + ?Sized> Explorer<'e, 'c, M> {
         let bit = operation.bit as usize;
         let (word, mask) = (bit / 64, 1 << (bit % 64));
         self.open[word] |= mask;
-        if operation.role == Role::Reads {
-            self.reads[word] |= mask;
+        match operation.role {
+            Role::Reads => self.reads[word] |= mask,
+            Role::Optional => self.optional[word] |= mask,
+            Role::Changes | Role::Pending | Role::Idle => {}
         }
         self.in_slot[bit] = call;
+    }
+
+    /// The slot is free.
+    fn vacate(&mut self, word: usize, mask: u64) {
+        for slots in [&mut self.open, &mut self.reads, &mut self.optional] {
+            slots[word] &= !mask;
+        }
     }
 
     /// Back to an entry from which the search has come here.
@@ -391,10 +417,9 @@ impl<'e, 'c, M: Sequential + ?Sized> Explorer<'e, 'c, M> {
                     match operation.role {
                         Role::Idle => {}
                         Role::Pending => self.pending_open -= 1,
-                        Role::Changes | Role::Reads => {
+                        Role::Changes | Role::Reads | Role::Optional => {
                             let bit = operation.bit as usize;
-                            self.open[bit / 64] &= !(1 << (bit % 64));
-                            self.reads[bit / 64] &= !(1 << (bit % 64));
+                            self.vacate(bit / 64, 1 << (bit % 64));
                         }
                     }
                 }
@@ -420,6 +445,7 @@ impl<'e, 'c, M: Sequential + ?Sized> Explorer<'e, 'c, M> {
         self.done.fill(0);
         self.open.fill(0);
         self.reads.fill(0);
+        self.optional.fill(0);
         (self.cursor, self.pending_open, self.state) = (0, 0, initial);
         self.record = Some(Vec::new());
         self.settle(None);

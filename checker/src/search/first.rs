@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::explore::{Explored, Stuck, explore};
 use super::parts::Part;
 use super::plan::{Known, Plan};
-use super::{Budget, Call, Clock, Kept, Sequential};
+use super::{Budget, Call, Clock, Kept, Others, Sequential};
 
 /// How many bytes a search for the first return that is too early may take.
 const FIRST_BYTES: usize = 16 << 20;
@@ -38,7 +38,7 @@ pub(super) fn first_stuck<'c, M: Sequential + ?Sized>(
             .collect();
         let known: Vec<Known<'_, M>> = (begun.iter()).map(|call| calls[*call as usize]).collect();
         let kept = if M::OUTPUTS_REFER_TO_CALLS {
-            model.what_matters(&known)
+            model.what_matters(&known, Others::AtAnyTime)
         } else {
             (0..known.len()).map(Kept::as_it_is).collect()
         };

@@ -1,6 +1,6 @@
 //! Calls that come from a history, and what is said about them.
 
-use super::{Budget, Call, Failure, Found, Limit, Sequential, search};
+use super::{Budget, Call, Failure, Found, Limit, Others, Sequential, search};
 use crate::history::{History, HistoryError, Operation, Outcome};
 use crate::verdict::{Class, Kind, Summary, Verdict, Violation, describe};
 
@@ -108,16 +108,8 @@ impl<'h, I, O> Calls<'h, I, O> {
             "`{}` by process {} cannot be: {}{}",
             describe(refuted),
             refuted.process(),
-            if failure.witness.len() > 1 {
-                "given the other operations that are listed, and whatever the rest did, "
-            } else {
-                "whatever the other operations did, "
-            },
-            match failure.meets.as_slice() {
-                [] => "it met no state that allows it".to_owned(),
-                states if states.len() > SHOWN_MAX => "it met no state that allows it".to_owned(),
-                states => format!("it can only have met {}", states.join(" or ")),
-            }
+            given(failure),
+            met(&failure.meets),
         );
         let mut violation = Violation::new(
             Class::Safety,
@@ -125,6 +117,7 @@ impl<'h, I, O> Calls<'h, I, O> {
             sentence,
             failure.witness.iter().map(|call| operation(*call)),
         );
+        violation.others = failure.others;
         if !failure.is_minimal {
             let note =
                 "perhaps fewer of these operations prove it; finding out would have taken too long";
@@ -145,6 +138,32 @@ impl<'h, I, O> Calls<'h, I, O> {
             );
         }
         reason
+    }
+}
+
+/// What is said of the other operations before it is said what cannot be.
+fn given(failure: &Failure) -> &'static str {
+    match (failure.witness.len(), failure.others) {
+        (1, Others::AtAnyTime) => "whatever the other operations did, ",
+        (1, Others::InTheirTime) => "whatever came of the other operations while they went on, ",
+        (_, Others::AtAnyTime) => {
+            "given the other operations that are listed, and whatever the rest did, "
+        }
+        (_, Others::InTheirTime) => {
+            "given the other operations that are listed, and whatever came of the rest while they went on, "
+        }
+    }
+}
+
+/// In which states the object can have been.
+fn met(states: &[String]) -> String {
+    match states {
+        [] => "it met no state that allows it".to_owned(),
+        states if states.len() > SHOWN_MAX => {
+            let shown = states[..SHOWN_MAX].join(", ");
+            format!("it can have met many states, such as {shown}, and none that allows it")
+        }
+        states => format!("it can only have met {}", states.join(" or ")),
     }
 }
 

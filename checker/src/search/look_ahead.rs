@@ -55,7 +55,8 @@ impl<'c, M: Sequential + ?Sized> Explorer<'_, 'c, M> {
         let later = later.filter_map(|event| match *event {
             Event::Invoke(call) => {
                 let role = self.plan.operations[call as usize].role;
-                matches!(role, Role::Changes | Role::Pending).then_some(call)
+                let changes = matches!(role, Role::Changes | Role::Pending | Role::Optional);
+                changes.then_some(call)
             }
             Event::Return(_) => None,
         });

@@ -46,16 +46,28 @@
 //!
 //! [`Found::Linearizable`] has the order. [`Found::NotLinearizable`] has the longest
 //! prefix that can be explained, and a *witness*: calls of which each is needed. A call is
-//! left out of it when there is no order even if nobody knew what came of that call, and
-//! when; so the witness breaks the promise whatever happened to the others, and with any
-//! one of its calls unknown as well there would be an order.
+//! left out of it when there is no order even if nobody knew what came of that call; so the
+//! witness breaks the promise whatever happened to the others, and with any one of its calls
+//! unknown as well there would be an order.
 //!
-//! Finding it takes tries, each a search with less known. What is not known may happen at any
-//! time, so tries may take long in a long history. An object helps with two things:
-//! [`Sequential::suspects`] guesses few calls to begin with, and [`Sequential::what_matters`]
-//! says what need not be tried. Without them the search begins with the calls that returned
-//! last, or with all, and leaves out halves, quarters and so on. Where it is not known whether
-//! each call of a witness is needed, [`Failure::is_minimal`] says so.
+//! ```text
+//! acquire  |-----|                             both prove it, for nobody released in between;
+//! release          |-----|                     the others are of no interest
+//! acquire                    |-----|       <-
+//! acquire                             |-----|  <-
+//! ```
+//!
+//! Some calls prove it even if the others took effect at any later time ([`Others::AtAnyTime`]):
+//! whoever reads them needs to see nothing else. An object guesses them
+//! ([`Sequential::suspects`]). Otherwise the others are said to have taken effect while they went
+//! on ([`Others::InTheirTime`]), as they have; so those that were over, or had not begun, need
+//! not be listed.
+//!
+//! Finding a witness takes tries, each a search with less known, and the less is known the
+//! longer it may take. [`Sequential::what_matters`] says what need not be tried. Without a guess
+//! that is right the search begins with the calls that returned last, or with all, and leaves
+//! out halves, quarters and so on. Where it is not known whether each call of a witness is
+//! needed, [`Failure::is_minimal`] says so.
 //!
 //! # Budget
 //!
@@ -81,6 +93,8 @@ mod suspects;
 mod table;
 
 use std::ops::RangeInclusive;
+
+use serde::Serialize;
 
 pub use budget::{Budget, Clock, Limit};
 pub(crate) use history::NON_LINEARIZABLE;
@@ -125,6 +139,23 @@ impl<I, O> Call<I, O> {
     }
 }
 
+/// What may have become of the calls that a witness does not name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Others {
+    /// Anything: they took effect at any time after their invocation, or never.
+    #[default]
+    AtAnyTime,
+    /// They took effect while they went on, or never, whatever came of them.
+    InTheirTime,
+}
+
+impl Others {
+    pub(crate) fn is_at_any_time(&self) -> bool {
+        *self == Self::AtAnyTime
+    }
+}
+
 /// What a search came to. Calls are named by their index.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found {
@@ -142,8 +173,10 @@ pub enum Found {
 pub struct Failure {
     /// Calls that prove it, in the order of their invocations. If nobody knew what came
     /// of any one of them there would be an order; of all other calls nothing need be
-    /// known.
+    /// known but what `others` says.
     pub witness: Vec<usize>,
+    /// What the others may have done.
+    pub others: Others,
     /// The call of the witness that cannot take effect before it returns, when nothing is
     /// known but the witness; ..
     pub refuted: usize,

@@ -14,6 +14,8 @@ pub(super) enum Role {
     Changes,
     /// It happened, and changed nothing.
     Reads,
+    /// It may have happened, or not, and is over.
+    Optional,
     /// It may happen, or not.
     Pending,
     /// It may happen, and if it does it changes nothing.
@@ -65,6 +67,12 @@ pub(super) struct Plan<'c, M: Sequential + ?Sized> {
 
 impl<'c, M: Sequential + ?Sized> Plan<'c, M> {
     pub(super) fn of(model: &M, calls: Vec<Known<'c, M>>) -> Self {
+        Self::with_optional(model, calls, &[])
+    }
+
+    /// The same where some calls that returned may not have happened at all. Those must
+    /// not be such that only read.
+    pub(super) fn with_optional(model: &M, calls: Vec<Known<'c, M>>, is_optional: &[bool]) -> Self {
         let mut plan = Self {
             operations: Vec::with_capacity(calls.len()),
             events: in_order(&calls),
@@ -75,7 +83,7 @@ impl<'c, M: Sequential + ?Sized> Plan<'c, M> {
             pending_words: 0,
             next_read: Vec::new(),
         };
-        plan.assign_roles(model);
+        plan.assign_roles(model, is_optional);
         plan.assign_bits();
         if M::LOOKS_AHEAD {
             plan.find_reads();
@@ -90,13 +98,17 @@ impl<'c, M: Sequential + ?Sized> Plan<'c, M> {
         self
     }
 
-    fn assign_roles(&mut self, model: &M) {
+    fn assign_roles(&mut self, model: &M, is_optional: &[bool]) {
         let mut classes = FxHashMap::default();
-        for call in &self.calls {
+        for (index, call) in self.calls.iter().enumerate() {
+            let is_optional = is_optional.get(index) == Some(&true);
             let next = u32::try_from(classes.len()).expect("fewer than 2^32 calls");
-            let class = *classes.entry((call.input, call.output)).or_insert(next);
+            let class = *classes
+                .entry((call.input, call.output, is_optional))
+                .or_insert(next);
             let reads = model.only_reads(call.input, call.output);
             let role = match (call.returned, reads) {
+                (Some(_), _) if is_optional => Role::Optional,
                 (Some(_), true) => Role::Reads,
                 (Some(_), false) => Role::Changes,
                 (None, true) => Role::Idle,

@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 use std::hash::Hash;
 
-use super::{Call, Clock};
+use super::{Call, Clock, Others};
 
 /// A call without which it cannot be told whether there is an order.
 #[derive(Clone, Debug)]
@@ -177,8 +177,14 @@ pub trait Sequential: Sync {
     /// kept exactly when there is one of all.
     ///
     /// Asked where a witness is looked for. Little is known there of most calls, so what need
-    /// not be tried at any place saves the most.
-    fn what_matters(&self, calls: &[Call<&Self::Input, &Self::Output>]) -> Vec<Kept<Self::Output>> {
+    /// not be tried at any place saves the most. Calls that did not return may take effect until
+    /// a time that is not told here if `others` do so in their time, and at any time otherwise.
+    fn what_matters(
+        &self,
+        calls: &[Call<&Self::Input, &Self::Output>],
+        others: Others,
+    ) -> Vec<Kept<Self::Output>> {
+        let _ = others;
         (0..calls.len()).map(Kept::as_it_is).collect()
     }
 

@@ -1,7 +1,7 @@
 //! What operations do to a set.
 
 use super::{Act, Elements, Sets, Timed, suspects, what_matters};
-use crate::search::{Call, Kept, Sequential};
+use crate::search::{Call, Kept, Others, Sequential};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Ask {
@@ -108,8 +108,12 @@ impl Sequential for Sets<'_> {
         suspects(&timed(calls), stuck)
     }
 
-    fn what_matters(&self, calls: &[Call<&Self::Input, &Answer>]) -> Vec<Kept<Answer>> {
-        kept(&timed(calls))
+    fn what_matters(
+        &self,
+        calls: &[Call<&Self::Input, &Answer>],
+        others: Others,
+    ) -> Vec<Kept<Answer>> {
+        kept(&timed(calls), others)
     }
 
     fn heap_bytes(&self, state: &Elements) -> usize {
@@ -148,8 +152,8 @@ pub(crate) fn whole_act(answer: Option<&Answer>) -> Act<'_> {
 }
 
 /// The calls that matter.
-pub(crate) fn kept(calls: &[Timed<'_>]) -> Vec<Kept<Answer>> {
-    let kept = what_matters(calls).into_iter();
+pub(crate) fn kept(calls: &[Timed<'_>], others: Others) -> Vec<Kept<Answer>> {
+    let kept = what_matters(calls, others).into_iter();
     kept.map(|(call, left)| Kept {
         call,
         instead: left.map(Answer::Whole),

@@ -13,7 +13,7 @@
 use rustc_hash::FxHashMap;
 
 use super::Elements;
-use crate::search::{Call, nearest};
+use crate::search::{Call, Others, nearest};
 
 /// An operation, as far as it is known.
 #[derive(Clone, Copy)]
@@ -271,7 +271,7 @@ impl Element {
 
     /// Whether it fits whatever else happens: nobody knows of any operation on it alone, and it
     /// can come in, or go, between those who saw the whole without it, and those who saw it.
-    fn always_fits(&self) -> bool {
+    fn always_fits(&self, others: Others) -> bool {
         if self.is_known {
             return false;
         }
@@ -283,6 +283,8 @@ impl Element {
         let can_come = is_before(self.changes[IN], first);
         match out {
             None => can_come,
+            // Nobody looked here until when it may come in.
+            Some(_) if others == Others::InTheirTime => false,
             Some((_, out_last)) if out_last < first => can_come,
             Some((out_first, _)) => {
                 can_come && last < out_first && is_before(self.changes[OUT], out_first)
@@ -296,7 +298,7 @@ const WHOLES_MAX: usize = 256;
 
 /// All but what cannot matter: elements that always fit, and changes of unknown outcome that
 /// make nothing so as somebody saw it.
-pub(crate) fn what_matters(acts: &[Timed<'_>]) -> Vec<Left> {
+pub(crate) fn what_matters(acts: &[Timed<'_>], others: Others) -> Vec<Left> {
     let wholes: Vec<Seen<'_>> = (acts.iter())
         .filter_map(|act| match (act.act, act.returned) {
             (Act::Whole(Some(whole)), Some(returned)) => Some((whole, act.invoked, returned)),
@@ -340,7 +342,9 @@ pub(crate) fn what_matters(acts: &[Timed<'_>]) -> Vec<Left> {
     let never = never.map(|(element, _)| *element).min();
     let fits = |element: u32| match never {
         Some(never) => element != never,
-        None => elements.get(&element).is_some_and(Element::always_fits),
+        None => elements
+            .get(&element)
+            .is_some_and(|known| known.always_fits(others)),
     };
     let matters = |act: &Timed<'_>| match act.act {
         _ if act.returned.is_some() => true,
