@@ -132,6 +132,47 @@ impl Model {
         }
     }
 
+    /// The parameters that it reads, those of the header and those that are given instead. What
+    /// each means is told in `docs/history-format.md` in the repository.
+    pub fn parameters(self) -> &'static [&'static str] {
+        match self {
+            Self::PriorityQueue => &["ties"],
+            Self::Transactions => &["initial", "consistency"],
+            Self::Bank => &[
+                "accounts",
+                "total",
+                "allow_negative",
+                "initial",
+                "consistency",
+            ],
+            Self::ListAppend => &["consistency"],
+            Self::RwRegister => &[
+                "consistency",
+                "linearizable_keys",
+                "sequential_keys",
+                "wfr_keys",
+            ],
+            Self::Mutex => &["owners", "reentrant"],
+            Self::RwLock => &["owners"],
+            Self::Stm => &["initial", "promise"],
+            Self::DoubleBarrier | Self::CyclicBarrier => &["count"],
+            Self::Etcd => &["values_repeat", "others_compact"],
+            Self::Register | Self::CasRegister | Self::Counter | Self::MultiRegister => {
+                &["initial"]
+            }
+            Self::Kv => &["absent"],
+            Self::Semaphore => &["permits"],
+            Self::FifoQueue
+            | Self::ReliableQueue
+            | Self::Election
+            | Self::Barrier
+            | Self::Set
+            | Self::Membership
+            | Self::SetFull
+            | Self::LongFork => &[],
+        }
+    }
+
     /// What a system that keeps the model promises, in a sentence for people.
     pub fn promise(self) -> &'static str {
         match self {
@@ -288,7 +329,9 @@ pub fn check_with(
     model: Model,
     options: &Options,
 ) -> Result<Verdict, HistoryError> {
-    judge(history, model, options).map_err(|error| history.with_column(error))
+    let judged = judge(history, model, options);
+    let judged = judged.map_err(|error| history.with_column(error));
+    judged.map(|verdict| verdict.in_history(history))
 }
 
 fn judge(history: &History, model: Model, options: &Options) -> Result<Verdict, HistoryError> {

@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::history::{Event, Operation, Outcome};
+use crate::history::{Event, History, Operation, Outcome};
 use crate::search::Others;
 
 /// The answer of a checker.
@@ -256,6 +256,18 @@ impl Violation {
     }
 }
 
+impl Verdict {
+    /// The same, of this history.
+    pub(crate) fn in_history(mut self, history: &History) -> Self {
+        if let Self::Violation(violation) = &mut self {
+            for told in &mut violation.witness {
+                told.is_timed = history.has_times();
+            }
+        }
+        self
+    }
+}
+
 impl Violation {
     /// Something else could explain it, if that were not impossible too.
     pub(crate) fn unless(&mut self, otherwise: Violation) {
@@ -335,6 +347,9 @@ pub struct WitnessOperation {
     pub outcome: Outcome,
     /// What it did and what came of it.
     pub description: String,
+    /// Whether the times are some that the history says. If not, they only number its events.
+    #[serde(skip)]
+    pub is_timed: bool,
 }
 
 /// A place in the history.
@@ -360,27 +375,34 @@ impl WitnessOperation {
             completed: operation.completion.map(moment),
             outcome: operation.outcome(),
             description: describe(operation),
+            is_timed: true,
         }
+    }
+}
+
+impl WitnessOperation {
+    /// The same of a history that may have no times.
+    #[must_use]
+    pub fn in_history(mut self, history: &History) -> Self {
+        self.is_timed = history.has_times();
+        self
     }
 }
 
 impl fmt::Display for WitnessOperation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let end = |moment: Moment| {
-            (
-                format!("{}", moment.line),
-                Seconds(moment.time_ns).to_string(),
-            )
-        };
-        let (line, time) = self
-            .completed
-            .map_or_else(|| ("end".to_owned(), "...".to_owned()), end);
-        write!(
-            f,
-            "lines {}-{line}  {} - {time}",
-            self.invoked.line,
-            Seconds(self.invoked.time_ns)
-        )?;
+        write!(f, "lines {}-", self.invoked.line)?;
+        match self.completed {
+            Some(completed) => write!(f, "{}", completed.line)?,
+            None => f.write_str("end")?,
+        }
+        if self.is_timed {
+            write!(f, "  {} - ", Seconds(self.invoked.time_ns))?;
+            match self.completed {
+                Some(completed) => write!(f, "{}", Seconds(completed.time_ns))?,
+                None => f.write_str("...")?,
+            }
+        }
         write!(f, "  process {}", self.process)?;
         if let Some(client) = self.client {
             write!(f, " (client {client})")?;

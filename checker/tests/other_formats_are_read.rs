@@ -1,8 +1,6 @@
 //! Histories of other tools are read as what they say, recognized by their content,
 //! and refused with line and column where they make no sense.
 
-mod support;
-
 use std::cell::Cell;
 use std::fs;
 use std::io::{self, Read, Write as _};
@@ -11,7 +9,6 @@ use std::rc::Rc;
 use etcd_checker::import::{Budget, Compression, Format, ImportError, Opened};
 use etcd_checker::{Check, CheckError, Verdict, check_file};
 use expect_test::{Expect, expect};
-use support::Random;
 
 /// The format that is recognized, the model that is guessed, and the events.
 fn read(text: &str) -> Result<String, String> {
@@ -417,25 +414,6 @@ fn packed_files_are_recognized() {
             "{told}"
         );
     }
-}
-
-#[test]
-fn a_packed_file_that_is_damaged_far_inside_is_refused_there() {
-    let mut random = Random(1);
-    let lines = (0..50_000).map(|time| format!("enq {} {time} {time}\n", random.below(1 << 30)));
-    let text: String = std::iter::once("# queue\n".to_owned())
-        .chain(lines)
-        .collect();
-    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    gzip.write_all(text.as_bytes()).unwrap();
-    let gzip = gzip.finish().unwrap();
-    let error = Check::new().bytes(&gzip[..gzip.len() / 2]).unwrap_err();
-    let told = error.to_string();
-    let line = told
-        .strip_prefix("line ")
-        .and_then(|told| told.split(':').next());
-    let line: usize = line.unwrap().parse().unwrap();
-    assert!((20_000..30_000).contains(&line), "{told}");
 }
 
 #[test]

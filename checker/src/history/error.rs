@@ -92,6 +92,14 @@ impl Field {
     }
 }
 
+/// What no operation does when its process says an earlier time than before.
+fn before_what(kind: EventKind) -> &'static str {
+    match kind {
+        EventKind::Invoke => "begin before the last one of its process has ended",
+        _ => "end before it begins",
+    }
+}
+
 fn at_column(column: &Option<usize>) -> String {
     column.map_or_else(String::new, |column| format!(", column {column}"))
 }
@@ -101,10 +109,13 @@ fn at_column(column: &Option<usize>) -> String {
 #[non_exhaustive]
 pub enum ReadError {
     /// The bytes could not be read.
-    #[error("line {line}: cannot read: {source}")]
+    #[error("line {line}, column {column}: cannot read: {source}")]
     Io {
         /// The line that was being read, counted from 1.
         line: usize,
+        /// The byte in the line that could not be had, counted from 1. Of packed bytes all
+        /// that can be unpacked is before it.
+        column: usize,
         /// What the reader said.
         source: io::Error,
     },
@@ -212,6 +223,18 @@ pub enum Problem {
         /// What stands there, and what should.
         detail: String,
     },
+    /// The file says what it is about, and that is not the model that was asked for.
+    #[error(
+        "this file is of the format {format}, and a history of {says}; the model {model} cannot be read from it"
+    )]
+    OtherModel {
+        /// The format.
+        format: &'static str,
+        /// What it says, as the name of a model.
+        says: String,
+        /// The model that was asked for.
+        model: &'static str,
+    },
     /// It is none of the formats that are known.
     #[error(
         "this is none of the formats that are recognized ({known}); if it is one all the same, name it"
@@ -244,11 +267,14 @@ pub enum Problem {
     },
     /// The clock of one process went back, as no clock of a test does.
     #[error(
-        "the time of process {process} goes back: {time} ns after {before} ns; an operation cannot end before it begins"
+        "the time of process {process} goes back: {time} ns after {before} ns; an operation cannot {}",
+        before_what(*.kind)
     )]
     OwnTimeGoesBack {
         /// The process.
         process: u64,
+        /// Whether an operation begins or ends then.
+        kind: EventKind,
         /// Time of this event in nanoseconds.
         time: u64,
         /// Time of the event of this process before it.
@@ -448,7 +474,9 @@ impl Problem {
             Self::Version { .. } => Field::Header("version"),
             Self::SourceKind { .. } | Self::SourceField { .. } => Field::Header("source"),
             Self::ParametersNoObject | Self::Parameters { .. } => Field::Header("parameters"),
-            Self::UnknownModel { .. } | Self::NoModel { .. } => Field::Header("model"),
+            Self::UnknownModel { .. } | Self::NoModel { .. } | Self::OtherModel { .. } => {
+                Field::Header("model")
+            }
             _ => Field::Line,
         }
     }

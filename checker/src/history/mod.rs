@@ -79,6 +79,8 @@ pub struct History {
     places: Places,
     /// Index of the last event that is a [`LIVENESS_DEADLINE`].
     deadline: Option<usize>,
+    /// See [`has_times`](Self::has_times).
+    has_times: bool,
 }
 
 impl History {
@@ -100,6 +102,7 @@ impl History {
             events,
             places: Places::default(),
             deadline: validator.deadline(),
+            has_times: true,
         })
     }
 
@@ -116,7 +119,20 @@ impl History {
             events,
             places,
             deadline: validator.deadline(),
+            has_times: true,
         }
+    }
+
+    /// The same, in which times only number the events.
+    pub(crate) fn without_times(mut self) -> Self {
+        self.has_times = false;
+        self
+    }
+
+    /// Whether the times are some that the history says: some formats have none, and some
+    /// programs write none. Then each event is a nanosecond after the one before.
+    pub fn has_times(&self) -> bool {
+        self.has_times
     }
 
     pub(crate) fn with_parameters(mut self, parameters: Json) -> Self {

@@ -30,17 +30,17 @@ impl History {
     /// cannot have happened, such as a completion without an invocation. The
     /// error names the line.
     pub fn read_from(reader: impl BufRead) -> Result<Self, ReadError> {
-        Self::read_within(reader, None, |_, _| Ok(()))
+        Self::read_within(reader, None, |_| Ok(()))
     }
 
-    /// As [`History::read_from`]; tells the lines and the bytes of memory that the
-    /// events took so far from time to time, and stops when that is refused. Memory for
+    /// As [`History::read_from`]; tells from time to time how far it is, and stops when
+    /// that is refused. Memory for
     /// a text of that `length`, in bytes, is taken at once: a list that grows has to be
     /// copied, and touches twice what it needs in the end.
     pub(crate) fn read_within<E: From<ReadError>>(
         reader: impl BufRead,
         length: Option<u64>,
-        mut allow: impl FnMut(usize, usize) -> Result<(), E>,
+        mut allow: impl FnMut(SoFar) -> Result<(), E>,
     ) -> Result<Self, E> {
         let mut lines = Lines::new(reader);
         let mut places = Places::default();
@@ -72,7 +72,11 @@ impl History {
                 .map_err(|problem| in_line(line, text, problem))?;
             bytes += memory_of(&event);
             if events.len() % ALLOW_EVERY == 0 {
-                allow(line, bytes)?;
+                allow(SoFar {
+                    line,
+                    memory: bytes,
+                    bytes: lines.bytes,
+                })?;
             }
             if events.len() == ALLOW_EVERY
                 && let Some(length) = length
@@ -86,10 +90,24 @@ impl History {
             places.push(place);
         }
         if let Some(last) = events.last() {
-            allow(last.line(), bytes)?;
+            allow(SoFar {
+                line: last.line(),
+                memory: bytes,
+                bytes: lines.bytes,
+            })?;
         }
         Ok(Self::from_file(header, events, places, &validator))
     }
+}
+
+/// How far a history was read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SoFar {
+    pub(crate) line: usize,
+    /// What the events take, in bytes.
+    pub(crate) memory: usize,
+    /// How many bytes the lines had.
+    pub(crate) bytes: u64,
 }
 
 /// After how many events the reader asks whether it may go on.
@@ -167,10 +185,13 @@ impl<R: BufRead> Lines<R> {
         loop {
             self.line += 1;
             let line = self.line;
-            if !self.advance().map_err(cannot_read(line))? {
-                return Ok(None);
+            match self.advance() {
+                Ok(true) => {}
+                Ok(false) => return Ok(None),
+                // What came before stands in the buffer, if it is of this line.
+                Err(error) => return Err(cannot_read(line, self.buffer.len() + 1)(error)),
             }
-            let bytes = self.current().map_err(cannot_read(line))?;
+            let bytes = self.current().map_err(cannot_read(line, 1))?;
             let is_blank = bytes.trim_ascii().is_empty() && bytes.len() <= LINE_BYTES_MAX;
             self.bytes += bytes.len() as u64;
             if !is_blank {
@@ -178,7 +199,7 @@ impl<R: BufRead> Lines<R> {
             }
         }
         let line = self.line;
-        match check_line(self.current().map_err(cannot_read(line))?) {
+        match check_line(self.current().map_err(cannot_read(line, 1))?) {
             Ok(text) => Ok(Some((line, text))),
             Err((problem, column)) => Err(HistoryError::in_column(line, column, problem).into()),
         }
@@ -208,8 +229,12 @@ impl<R: BufRead> Lines<R> {
     }
 }
 
-fn cannot_read(line: usize) -> impl Fn(io::Error) -> ReadError {
-    move |source| ReadError::Io { line, source }
+fn cannot_read(line: usize, column: usize) -> impl Fn(io::Error) -> ReadError {
+    move |source| ReadError::Io {
+        line,
+        column,
+        source,
+    }
 }
 
 /// The line as text, or what is wrong with it and in which column.

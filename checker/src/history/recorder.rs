@@ -220,6 +220,7 @@ impl Recorder {
             events: self.events,
             places: super::Places::default(),
             deadline: self.deadline,
+            has_times: true,
         }
     }
 

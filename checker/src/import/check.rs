@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::{Budget, Format, ImportError, Opened, read_bytes};
+use super::{Budget, Format, ImportError, NoEffect, Opened, asked, read_bytes};
 use crate::history::{History, HistoryError, Json, ReadError};
 use crate::isolation::Options;
 use crate::linearization::{Linearization, linearization};
@@ -81,6 +81,9 @@ pub enum CheckError {
     /// contradicts itself.
     #[error(transparent)]
     History(#[from] HistoryError),
+    /// Something was asked for that has no effect on this model.
+    #[error(transparent)]
+    NoEffect(#[from] NoEffect),
 }
 
 /// How to check: what is not said is recognized.
@@ -135,7 +138,8 @@ impl Check {
         self
     }
 
-    /// With these consistency models, and this budget for models that search.
+    /// With these consistency models, and this budget for models that search. What only
+    /// other models read is refused.
     #[must_use]
     pub fn options(mut self, options: Options) -> Self {
         self.options = options;
@@ -225,7 +229,8 @@ impl Check {
     ///
     /// # Errors
     /// When its model is unknown, or it is not one of this model, or checking it needs more
-    /// memory than the budget allows.
+    /// memory than the budget allows, or options or parameters were given that mean nothing
+    /// for the model.
     pub fn history(&self, format: Format, mut history: History) -> Result<Checked, CheckError> {
         if !self.parameters.is_empty() {
             history = self.with_parameters(history);
@@ -234,6 +239,8 @@ impl Check {
             Some(model) => model,
             None => Model::of(&history)?,
         };
+        asked::is_of(format, &history, model)?;
+        asked::has_effect(model, &self.options, self.parameters.keys())?;
         let left = self.budget.allow_check(&history, model);
         let left = usize::try_from(left.map_err(ImportError::from)?).unwrap_or(usize::MAX);
         let mut options = self.options.clone();

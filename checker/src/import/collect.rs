@@ -17,6 +17,8 @@ pub(super) struct Collector<'b> {
     events: Vec<Event>,
     places: Places,
     time: u64,
+    /// Whether any event has told a time.
+    has_times: bool,
     /// The last time that each process has told.
     told: FxHashMap<u64, u64>,
     names: FxHashMap<String, u64>,
@@ -68,6 +70,7 @@ impl<'b> Collector<'b> {
             events: Vec::new(),
             places: Places::default(),
             time: 0,
+            has_times: false,
             told: FxHashMap::default(),
             names: FxHashMap::default(),
             memory: 0,
@@ -83,6 +86,11 @@ impl<'b> Collector<'b> {
     pub(super) fn reserve(&mut self, events: usize) {
         self.events.try_reserve_exact(events).ok();
         self.places.reserve(events);
+    }
+
+    /// So much of the text was read, of so much.
+    pub(super) fn reached(&mut self, done: usize, all: usize) {
+        self.budget.reached(done as u64, all as u64);
     }
 
     /// The number of a process that has only a name.
@@ -105,11 +113,13 @@ impl<'b> Collector<'b> {
         {
             let problem = history::Problem::OwnTimeGoesBack {
                 process,
+                kind: found.kind,
                 time,
                 before,
             };
             return Err(Fault::at(place.time, problem).into());
         }
+        self.has_times |= found.time.is_some();
         self.time = found.time.unwrap_or(self.time + 1).max(self.time);
         let event = Event::new(self.time, found.process, found.kind, &found.f)
             .with_line(place.event.line)
@@ -157,6 +167,11 @@ impl<'b> Collector<'b> {
 
     /// All that was added.
     pub(super) fn finish(self, header: Header) -> History {
-        History::from_file(header, self.events, self.places, &self.validator)
+        let history = History::from_file(header, self.events, self.places, &self.validator);
+        if self.has_times {
+            history
+        } else {
+            history.without_times()
+        }
     }
 }

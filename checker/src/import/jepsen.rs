@@ -44,7 +44,10 @@ pub(super) fn read(bytes: &[u8], budget: &mut Budget) -> Result<History, ImportE
     let mut is_closed = false;
     loop {
         match edn.next()? {
-            Next::Map => operation(&mut edn, &mut collector, &mut scratch)?,
+            Next::Map => {
+                collector.reached(edn.offset(), bytes.len());
+                operation(&mut edn, &mut collector, &mut scratch)?;
+            }
             Next::Close if is_one_list && !is_closed => {
                 edn.bracket();
                 is_closed = true;
@@ -86,17 +89,49 @@ pub(super) fn is_json_event(beginning: &str) -> bool {
     if notation(beginning.as_bytes()) == Notation::Edn {
         return false;
     }
-    // What the event says may be long, and cut off.
     let kinds = ["invoke", "ok", "fail", "info"];
-    beginning
-        .match_indices("\"type\"")
-        .take(1)
-        .any(|(at, name)| {
-            let rest = beginning[at + name.len()..].trim_start();
-            let value = rest.strip_prefix(':').map(str::trim_start);
-            let word = value.and_then(|value| value.strip_prefix('"')?.split('"').next());
-            word.is_some_and(|word| kinds.contains(&word.trim_start_matches(':')))
-        })
+    let rest = behind_type(beginning).map(str::trim_start);
+    let value = rest.and_then(|rest| rest.strip_prefix(':')?.trim_start().strip_prefix('"'));
+    let word = value.and_then(|value| value.split('"').next());
+    word.is_some_and(|word| kinds.contains(&word.trim_start_matches(':')))
+}
+
+/// What stands behind the key `"type"` of the first object, if it is reached: what the event
+/// says before may be long, and cut off. A line that breaks off is no beginning of an event.
+fn behind_type(beginning: &str) -> Option<&str> {
+    let mut rest = &beginning[beginning.find('{')?..];
+    let mut depth = 0;
+    loop {
+        rest = &rest[rest.find(['{', '}', '[', ']', '"'])?..];
+        let length = match rest.as_bytes()[0] {
+            b'"' => end_of_string(rest)?,
+            _ => 1,
+        };
+        let (token, behind) = rest.split_at(length);
+        match token {
+            "{" | "[" => depth += 1,
+            "}" | "]" if depth == 1 => return None,
+            "}" | "]" => depth -= 1,
+            "\"type\"" if depth == 1 => return Some(behind),
+            _ => {}
+        }
+        rest = behind;
+    }
+}
+
+/// Where a string that begins a text has ended; none when that is not in its line.
+fn end_of_string(text: &str) -> Option<usize> {
+    let mut is_escaped = true;
+    for (at, byte) in text.bytes().enumerate() {
+        match byte {
+            b'\n' => return None,
+            _ if is_escaped => is_escaped = false,
+            b'\\' => is_escaped = true,
+            b'"' => return Some(at + 1),
+            _ => {}
+        }
+    }
+    None
 }
 
 /// The fields of a map, as far as they were met.
@@ -197,7 +232,7 @@ fn field(
         "time" => {
             fields.place.time = place;
             edn.value(scratch)?;
-            fields.time = scratch.parse().ok();
+            fields.time = time(scratch).map_err(|wrong| Fault::malformed(place, wrong))?;
         }
         "error" => {
             edn.value(scratch)?;
@@ -206,6 +241,24 @@ fn field(
         _ => edn.skip(scratch)?,
     }
     Ok(())
+}
+
+/// The time that a JSON text says, if it says one.
+fn time(json: &str) -> Result<Option<u64>, String> {
+    if json == "null" {
+        return Ok(None);
+    }
+    json.parse().map(Some).map_err(|_| {
+        let digits = json.strip_prefix('-').unwrap_or(json);
+        let is_whole = digits.bytes().all(|byte| byte.is_ascii_digit());
+        let why = match (is_whole, digits.len() < json.len()) {
+            (true, true) => "which is negative",
+            (true, false) => "which is more than 64 bits have room for",
+            (false, _) => "which is no whole number",
+        };
+        let shown: String = json.chars().take(40).collect();
+        format!("`:time` must be the nanoseconds since the start of the run, not {shown}, {why}")
+    })
 }
 
 /// The process that a JSON text names.

@@ -24,7 +24,9 @@ use crate::history::{EventKind, History, Json, Process};
 pub(super) fn read(bytes: &[u8], budget: &mut Budget) -> Result<History, ImportError> {
     let text = utf8(bytes)?;
     let mut collector = Collector::new(budget);
+    let mut read = 0;
     for (index, line) in text.lines().enumerate() {
+        read += line.len() + 1;
         let Some(start) = event_start(line) else {
             continue;
         };
@@ -32,6 +34,7 @@ pub(super) fn read(bytes: &[u8], budget: &mut Budget) -> Result<History, ImportE
             line: index + 1,
             column: start + 1,
         };
+        collector.reached(read, text.len());
         event(&mut collector, &line[start..], place)?;
     }
     models::finish(collector, "Jepsen's log")

@@ -13,20 +13,24 @@ pub struct Budget {
     /// What is held only until all events are there, in bytes: the text of the file, and what
     /// its reader has beside it.
     aside: Aside,
+    /// How much of the file was read, if that is known: so many bytes of so many.
+    reached: Option<(u64, u64)>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Aside {
     text: u64,
     reader: u64,
+    /// What the events will take that are made of that when all of it is there.
+    to_come: u64,
 }
 
 /// A history needs more memory than there is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the history is larger than memory: {} about {}, but only {} may be used; allow more (`--memory`) \
+    "the history is larger than memory: {} about {}, but only {} may be used{}; allow more (`--memory`) \
      if the machine has it, check it on a larger one, or record a shorter run",
-    Takes(*.line), Size(*.needed), Size(*.limit)
+    Takes(*.line), Size(*.needed), Size(*.limit), Whole(*.whole)
 )]
 pub struct TooLarge {
     /// The line up to which it was read; 0 when its text alone was too large.
@@ -35,6 +39,21 @@ pub struct TooLarge {
     pub needed: u64,
     /// What it may take, in bytes.
     pub limit: u64,
+    /// What the whole file would take, going by the part that was read, in bytes; none where
+    /// that part was the whole, or nobody knows which part it was.
+    pub whole: Option<u64>,
+}
+
+impl TooLarge {
+    /// The text alone, of about so many bytes.
+    pub(super) fn text(needed: u64, limit: u64) -> Self {
+        Self {
+            line: 0,
+            needed,
+            limit,
+            whole: None,
+        }
+    }
 }
 
 /// What takes that memory.
@@ -45,6 +64,18 @@ impl fmt::Display for Takes {
         match self.0 {
             0 => f.write_str("its text alone takes"),
             line => write!(f, "up to line {line} it takes"),
+        }
+    }
+}
+
+/// What the whole would take.
+struct Whole(Option<u64>);
+
+impl fmt::Display for Whole {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            None => Ok(()),
+            Some(bytes) => write!(f, "; the whole file would take about {}", Size(bytes)),
         }
     }
 }
@@ -76,7 +107,7 @@ impl Budget {
     pub fn bytes(limit: u64) -> Self {
         Self {
             limit: Some(limit),
-            aside: Aside::default(),
+            ..Self::unlimited()
         }
     }
 
@@ -85,6 +116,7 @@ impl Budget {
         Self {
             limit: None,
             aside: Aside::default(),
+            reached: None,
         }
     }
 
@@ -93,7 +125,7 @@ impl Budget {
     pub fn available() -> Self {
         Self {
             limit: available(),
-            aside: Aside::default(),
+            ..Self::unlimited()
         }
     }
 
@@ -103,9 +135,20 @@ impl Budget {
         self.allow(0, 0)
     }
 
-    /// The reader has so many bytes more, up to this line, beside the events.
-    pub(super) fn set_aside(&mut self, line: usize, bytes: usize) -> Result<(), TooLarge> {
-        self.aside.reader = bytes as u64;
+    /// So much of the file was read, of so much.
+    pub(super) fn reached(&mut self, done: u64, all: u64) {
+        self.reached = Some((done, all)).filter(|(done, all)| *done > 0 && done < all);
+    }
+
+    /// The reader has so many bytes more, up to this line, beside the events that will be made
+    /// of them, and take so much then.
+    pub(super) fn set_aside(
+        &mut self,
+        line: usize,
+        bytes: usize,
+        events: usize,
+    ) -> Result<(), TooLarge> {
+        (self.aside.reader, self.aside.to_come) = (bytes as u64, events as u64);
         self.allow(line, 0)
     }
 
@@ -119,7 +162,21 @@ impl Budget {
     pub(super) fn allow(&self, line: usize, events: usize) -> Result<(), TooLarge> {
         let events = events as u64;
         let reading = self.aside.text + self.aside.reader + events;
-        self.keep_to(line, reading.max(CHECKING * events))
+        let needed = reading.max(CHECKING * events);
+        let refused = self.keep_to(line, needed);
+        refused.map_err(|refused| TooLarge {
+            whole: self.of_whole(events),
+            ..refused
+        })
+    }
+
+    /// What the whole takes, if these events are those of the part that was read.
+    fn of_whole(&self, events: u64) -> Option<u64> {
+        let (done, all) = self.reached?;
+        let whole = |part: u64| (part as f64 * (all as f64 / done as f64)) as u64;
+        let events = whole(events.max(self.aside.to_come));
+        let reading = self.aside.text + whole(self.aside.reader) + events;
+        Some(reading.max(CHECKING * events))
     }
 
     /// Whether a history that was read may be checked against this model, and how many bytes
@@ -142,6 +199,7 @@ impl Budget {
                 line,
                 needed,
                 limit,
+                whole: None,
             }),
             _ => Ok(()),
         }
@@ -233,9 +291,30 @@ mod tests {
             "{refused}"
         );
         budget.hold(1 << 19).unwrap();
-        budget.set_aside(3, 1 << 18).unwrap();
+        budget.set_aside(3, 1 << 18, 0).unwrap();
         assert_eq!(budget.allow(7, 1 << 18), Ok(()));
         assert!(budget.allow(7, (1 << 18) + 1).is_err());
-        assert!(budget.set_aside(3, 1 << 20).is_err());
+        assert!(budget.set_aside(3, 1 << 20, 0).is_err());
+    }
+
+    #[test]
+    fn what_the_whole_would_take_goes_by_the_part_that_was_read() {
+        let mut budget = Budget::bytes(1 << 20);
+        let whole = |budget: &Budget| budget.allow(7, 1 << 20).unwrap_err().whole;
+        assert_eq!(whole(&budget), None);
+        budget.reached(100, 1_000);
+        assert_eq!(whole(&budget), Some(20 << 20));
+        let told = budget.allow(7, 1 << 20).unwrap_err().to_string();
+        assert!(
+            told.contains("the whole file would take about 20.0 MiB; allow more"),
+            "{told}"
+        );
+        // The text is there at once, whatever was read of it.
+        budget.hold(1 << 19).unwrap();
+        budget.set_aside(7, 1 << 19, 1 << 18).unwrap();
+        let refused = budget.set_aside(7, 1 << 20, 1 << 18).unwrap_err();
+        assert_eq!(refused.whole, Some((1 << 19) + (10 << 20) + (10 << 18)));
+        budget.reached(1_000, 1_000);
+        assert_eq!(whole(&budget), None);
     }
 }

@@ -9,11 +9,12 @@
 //! | `robustness` | the report folders of etcd's robustness tests | `robustness` |
 //!
 //! A file says by its content which it is: [`Format::recognize`]. gzip and zstd are
-//! recognized too.
+//! recognized too, and a byte order mark in front is passed over.
 //!
 //! No input makes a reader panic or hang. Memory stays within a small multiple of the
 //! text, and under a [`Budget`] if there is one.
 
+mod asked;
 mod check;
 mod collect;
 mod edn;
@@ -25,17 +26,20 @@ mod monitor;
 mod open;
 mod robustness;
 mod text;
+mod unpack;
 
 use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
 
+pub use asked::NoEffect;
 pub use check::{Check, CheckError, Checked, check_file};
 pub use memory::{Budget, TooLarge};
 pub use open::{Compression, Opened};
 
 use crate::history::{History, HistoryError, Problem, ReadError};
-use text::Fault;
+use open::Packed;
+use text::{Fault, without_mark};
 
 /// How a history is written down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -188,6 +192,7 @@ pub fn read_bytes(
     format: Option<Format>,
     mut budget: Budget,
 ) -> Result<(Format, History), ImportError> {
+    let bytes = without_mark(bytes);
     let beginning = &bytes[..bytes.len().min(open::BEGINNING)];
     let format = match format.or_else(|| Format::recognize(beginning)) {
         Some(format) => format,
@@ -195,7 +200,10 @@ pub fn read_bytes(
     };
     budget.hold(bytes.len())?;
     let history = match format {
-        Format::Jsonl => read_lines(bytes, Some(bytes.len() as u64), budget)?,
+        Format::Jsonl => {
+            let length = Some(bytes.len() as u64);
+            read_lines(bytes, length, &Packed::default(), budget)?
+        }
         Format::Jepsen => jepsen::read(bytes, &mut budget)?,
         Format::JepsenLog => jepsen_log::read(bytes, &mut budget)?,
         Format::Monitor => monitor::read(bytes, &mut budget)?,
@@ -213,10 +221,15 @@ pub fn is_report_folder(folder: &Path) -> bool {
 fn read_lines(
     reader: impl std::io::BufRead,
     length: Option<u64>,
-    budget: Budget,
+    packed: &Packed,
+    mut budget: Budget,
 ) -> Result<History, ImportError> {
-    History::read_within(reader, length, |line, memory| {
-        Ok(budget.allow(line, memory)?)
+    History::read_within(reader, length, |so_far| {
+        let reached = length.map(|length| (so_far.bytes, length));
+        if let Some((done, all)) = reached.or_else(|| packed.reached()) {
+            budget.reached(done, all);
+        }
+        Ok(budget.allow(so_far.line, so_far.memory)?)
     })
 }
 

@@ -25,7 +25,7 @@ use super::collect::{Collector, EventPlace, Found};
 use super::memory::Budget;
 use super::text::{Fault, Place, utf8};
 use super::{ImportError, models};
-use crate::history::{EventKind, History, Json, Problem, Process};
+use crate::history::{Event, EventKind, History, Json, Problem, Process};
 
 /// What the history is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,6 +84,9 @@ struct Operation {
 /// What is held of an operation until all events are there: itself, its moments, its process.
 const HELD: usize = size_of::<Operation>() + 2 * size_of::<Moment>() + size_of::<u64>();
 
+/// About what the two events of an operation take then, with their places and values.
+const EVENTS: usize = 2 * (size_of::<Event>() + 56);
+
 /// When something happens; what it is, and in the lower bits to which operation.
 type Moment = (u64, u64);
 
@@ -118,18 +121,26 @@ pub(super) fn read(bytes: &[u8], budget: &mut Budget) -> Result<History, ImportE
     let mut operations: Vec<Operation> = Vec::new();
     // Lists that grow are copied. What is reserved and not used is no memory yet.
     operations.try_reserve_exact(text.lines().count()).ok();
+    let mut read = 0;
     for (index, line) in text.lines().enumerate() {
+        read += line.len() + 1;
         let trimmed = line.trim_start();
         if trimmed.is_empty() || trimmed.starts_with('#') {
             continue;
         }
         operations.push(operation(object, line, index + 1)?);
         if operations.len().is_multiple_of(1 << 12) {
-            budget.set_aside(index + 1, operations.len() * HELD)?;
+            budget.reached(read as u64, text.len() as u64);
+            budget.set_aside(
+                index + 1,
+                operations.len() * HELD,
+                operations.len() * EVENTS,
+            )?;
         }
     }
     let last = operations.last().map_or(1, |last| last.line);
-    budget.set_aside(last, operations.len() * HELD)?;
+    budget.reached(text.len() as u64, text.len() as u64);
+    budget.set_aside(last, operations.len() * HELD, operations.len() * EVENTS)?;
     let mut collector = Collector::new(budget);
     let name = text.find(|c: char| !c.is_whitespace() && c != '#');
     collector.model_at(name.unwrap_or(0) + 1);

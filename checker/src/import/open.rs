@@ -1,7 +1,11 @@
 //! Opening what may be compressed.
 
+use std::cell::Cell;
 use std::io::{self, BufRead, BufReader, Read};
+use std::rc::Rc;
 
+use super::text::{BYTE_ORDER_MARK, Place, end_of};
+use super::unpack::{Gzip, Zstd};
 use super::{Budget, Format, ImportError, TooLarge, read_bytes, read_lines, unrecognized};
 use crate::history::{History, ReadError};
 
@@ -35,8 +39,43 @@ pub struct Opened<'r> {
     reader: BufReader<Box<dyn Read + 'r>>,
     beginning: Vec<u8>,
     compression: Compression,
-    /// How many bytes the text has, if that is known.
+    packed: Packed,
+}
+
+/// How far a file was read, which may be packed.
+#[derive(Clone, Default)]
+pub(super) struct Packed {
+    read: Rc<Cell<u64>>,
+    /// How many bytes the file has, if that is known.
     length: Option<u64>,
+}
+
+impl Packed {
+    /// So many bytes of so many.
+    pub(super) fn reached(&self) -> Option<(u64, u64)> {
+        Some((self.read.get(), self.length?))
+    }
+
+    /// What the whole takes if what was read so far took that, going by the bytes.
+    fn of_whole(&self, taken: u64) -> u64 {
+        self.reached().map_or(taken, |(read, length)| {
+            (taken as f64 * (length as f64 / read.max(1) as f64).max(1.0)) as u64
+        })
+    }
+}
+
+/// Counts what is read.
+struct Counted<R> {
+    reader: R,
+    count: Rc<Cell<u64>>,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.reader.read(buffer)?;
+        self.count.set(self.count.get() + read as u64);
+        Ok(read)
+    }
 }
 
 impl<'r> Opened<'r> {
@@ -45,42 +84,48 @@ impl<'r> Opened<'r> {
     /// # Errors
     /// When it cannot be read or unpacked.
     pub fn new(reader: impl Read + 'r) -> Result<Self, ImportError> {
-        let mut packed = BufReader::with_capacity(BEGINNING, reader);
-        let beginning = packed.fill_buf().map_err(|error| cannot_read(1, error))?;
+        let place = Packed::default();
+        let counted = Counted {
+            reader,
+            count: Rc::clone(&place.read),
+        };
+        let mut packed = BufReader::with_capacity(BEGINNING, counted);
+        let beginning = packed.fill_buf();
+        let beginning = beginning.map_err(|error| cannot_read(Place::FIRST, error))?;
         let compression = Compression::recognize(beginning);
         let unpacked: Box<dyn Read + 'r> = match compression {
             Compression::None => Box::new(packed),
-            Compression::Gzip => Box::new(Unpacked {
-                reader: flate2::bufread::MultiGzDecoder::new(packed),
-                name: "gzip",
-            }),
-            Compression::Zstd => Box::new(Unpacked {
-                reader: Frames {
-                    packed: Some(packed),
-                    frame: None,
-                },
-                name: "zstd",
-            }),
+            Compression::Gzip => Box::new(Gzip::new(packed)),
+            Compression::Zstd => Box::new(Zstd::new(packed)),
         };
         let mut reader = BufReader::with_capacity(BEGINNING, unpacked);
         let mut beginning = Vec::new();
         let mut limited = (&mut reader).take(BEGINNING as u64);
         let read = limited.read_to_end(&mut beginning);
-        read.map_err(|error| cannot_read(lines(&beginning) + 1, error))?;
+        read.map_err(|error| cannot_read(end_of(Place::FIRST, &beginning), error))?;
+        if beginning.starts_with(BYTE_ORDER_MARK) {
+            beginning.drain(..BYTE_ORDER_MARK.len());
+        }
         Ok(Self {
             reader,
             beginning,
             compression,
-            length: None,
+            packed: place,
         })
     }
 
     /// The reader gives so many bytes, as the length of a file says. To know it makes
-    /// reading faster; it need not be exact.
+    /// reading faster, and lets it say how much memory all would take; it need not be exact.
     #[must_use]
     pub fn with_length(mut self, bytes: u64) -> Self {
-        self.length = Some(bytes).filter(|_| self.compression == Compression::None);
+        self.packed.length = Some(bytes);
         self
+    }
+
+    /// How many bytes the text has, if that is known.
+    fn length(&self) -> Option<u64> {
+        let length = self.packed.length;
+        length.filter(|_| self.compression == Compression::None)
     }
 
     /// What it is, if it is anything that is known.
@@ -121,12 +166,14 @@ impl<'r> Opened<'r> {
         let Some(format) = format.or_else(|| self.format()) else {
             return Err(unrecognized(&self.beginning).into());
         };
+        let length = self.length();
         let text = self.beginning.as_slice().chain(self.reader);
         if format == Format::Jsonl {
             let lines = BufReader::with_capacity(BEGINNING, text);
-            return Ok((format, read_lines(lines, self.length, budget)?));
+            let history = read_lines(lines, length, &self.packed, budget)?;
+            return Ok((format, history));
         }
-        let bytes = whole_text(text, self.length, budget)?;
+        let bytes = whole_text(text, length, &self.packed, budget)?;
         read_bytes(&bytes, Some(format), budget)
     }
 }
@@ -139,32 +186,27 @@ const CHUNK: usize = 4 << 20;
 fn whole_text(
     mut text: impl Read,
     length: Option<u64>,
+    packed: &Packed,
     budget: Budget,
 ) -> Result<Vec<u8>, ImportError> {
     let limit = budget.text_max();
-    let too_large = |needed| TooLarge {
-        line: 0,
-        needed,
-        limit,
-    };
     if let Some(length) = length.filter(|length| *length > limit) {
-        return Err(too_large(length).into());
+        return Err(TooLarge::text(length, limit).into());
     }
     let chunk = |length: u64| usize::try_from(length).unwrap_or(CHUNK).max(1);
     let mut capacity = length.map_or(CHUNK, chunk);
     let (mut pieces, mut bytes): (Vec<Vec<u8>>, u64) = (Vec::new(), 0);
+    let mut end = Place::FIRST;
     loop {
         // It is only a guess. What cannot be had now may not be needed.
         let mut piece = Vec::new();
         piece.try_reserve_exact(capacity).ok();
         let read = (&mut text).take(capacity as u64).read_to_end(&mut piece);
-        let read = read.map_err(|error| {
-            let before: usize = pieces.iter().map(|piece| lines(piece)).sum();
-            cannot_read(before + lines(&piece) + 1, error)
-        })? as u64;
+        end = end_of(end, &piece);
+        let read = read.map_err(|error| cannot_read(end, error))? as u64;
         bytes += read;
         if bytes > limit {
-            return Err(too_large(bytes).into());
+            return Err(TooLarge::text(packed.of_whole(bytes), limit).into());
         }
         if read > 0 {
             pieces.push(piece);
@@ -184,74 +226,12 @@ fn whole_text(
     Ok(whole)
 }
 
-/// How many lines end in a text.
-fn lines(text: &[u8]) -> usize {
-    memchr::memchr_iter(b'\n', text).count()
-}
-
-fn cannot_read(line: usize, source: io::Error) -> ImportError {
-    ReadError::Io { line, source }.into()
-}
-
-/// Unpacks, and says in plain words why it cannot.
-struct Unpacked<R> {
-    reader: R,
-    name: &'static str,
-}
-
-impl<R: Read> Read for Unpacked<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.reader.read(buffer).map_err(|error| {
-            let said = error.to_string();
-            let is_cut = error.kind() == io::ErrorKind::UnexpectedEof
-                || ["incomplete", "UnexpectedEof", "NotEnoughBytes"]
-                    .iter()
-                    .any(|sign| said.contains(sign));
-            let is_packing = is_cut
-                || matches!(
-                    error.kind(),
-                    io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput | io::ErrorKind::Other
-                );
-            let name = self.name;
-            let detail = match (is_packing, is_cut) {
-                (false, _) => return error,
-                (_, true) => format!("the {name} data ends too early, or is damaged"),
-                (_, false) => format!("the {name} data is damaged"),
-            };
-            io::Error::new(io::ErrorKind::InvalidData, detail)
-        })
+fn cannot_read(place: Place, source: io::Error) -> ImportError {
+    let Place { line, column } = place;
+    ReadError::Io {
+        line,
+        column,
+        source,
     }
-}
-
-/// One frame of Zstandard after the other.
-struct Frames<R: BufRead> {
-    packed: Option<R>,
-    frame: Option<Frame<R>>,
-}
-
-type Frame<R> = ruzstd::decoding::StreamingDecoder<R, ruzstd::decoding::FrameDecoder>;
-
-impl<R: BufRead> Read for Frames<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            if let Some(frame) = &mut self.frame {
-                let read = frame.read(buffer)?;
-                if read > 0 || buffer.is_empty() {
-                    return Ok(read);
-                }
-            }
-            if let Some(frame) = self.frame.take() {
-                self.packed = Some(frame.into_inner());
-            }
-            let Some(mut packed) = self.packed.take() else {
-                return Ok(0);
-            };
-            if packed.fill_buf()?.is_empty() {
-                return Ok(0);
-            }
-            let frame = Frame::new(packed)
-                .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))?;
-            self.frame = Some(frame);
-        }
-    }
+    .into()
 }

@@ -11,6 +11,18 @@ pub(super) struct Place {
     pub(super) column: usize,
 }
 
+impl Place {
+    pub(super) const FIRST: Self = Self { line: 1, column: 1 };
+}
+
+/// What some editors put in front of a text. It says nothing, and is no column.
+pub(super) const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
+/// A text without that.
+pub(super) fn without_mark(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes)
+}
+
 /// What is wrong with a text; boxed, since results with it are everywhere.
 #[derive(Debug)]
 pub(super) struct Fault(Box<HistoryError>);
@@ -48,7 +60,7 @@ pub(super) struct Text<'a> {
 
 impl<'a> Text<'a> {
     pub(super) fn new(bytes: &'a [u8]) -> Result<Self, Fault> {
-        Ok(Self::at(utf8(bytes)?, Place { line: 1, column: 1 }))
+        Ok(Self::at(utf8(bytes)?, Place::FIRST))
     }
 
     pub(super) fn at(text: &'a str, place: Place) -> Self {
@@ -113,10 +125,19 @@ pub(super) fn utf8(bytes: &[u8]) -> Result<&str, Fault> {
 
 /// The place of a byte.
 pub(super) fn place_of(bytes: &[u8], offset: usize) -> Place {
-    let before = &bytes[..offset.min(bytes.len())];
-    let start = before.iter().rposition(|byte| *byte == b'\n');
-    Place {
-        line: before.iter().filter(|byte| **byte == b'\n').count() + 1,
-        column: before.len() - start.map_or(0, |start| start + 1) + 1,
+    end_of(Place::FIRST, &bytes[..offset.min(bytes.len())])
+}
+
+/// The place behind bytes that begin there.
+pub(super) fn end_of(start: Place, bytes: &[u8]) -> Place {
+    match memchr::memrchr(b'\n', bytes) {
+        Some(last) => Place {
+            line: start.line + memchr::memchr_iter(b'\n', bytes).count(),
+            column: bytes.len() - last,
+        },
+        None => Place {
+            column: start.column + bytes.len(),
+            ..start
+        },
     }
 }

@@ -96,6 +96,9 @@ impl Consistency {
         "prefix-consistency",
     ];
 
+    /// What is said of objects, and is no model of transactions.
+    pub const OF_OBJECTS: [&'static str; 2] = ["linearizable", "linearizability"];
+
     /// The name, as headers and reports have it.
     pub fn name(self) -> &'static str {
         self.names()[0]
@@ -342,8 +345,15 @@ impl UnknownConsistency {
         Consistency::UNDECIDED.contains(&self.name.as_str())
     }
 
+    /// Whether it is what objects are said to be, not transactions.
+    fn is_of_objects(&self) -> bool {
+        Consistency::OF_OBJECTS.contains(&self.name.as_str())
+    }
+
     fn what(&self) -> &'static str {
-        if self.is_undecided() {
+        if self.is_of_objects() {
+            "no consistency model of transactions is"
+        } else if self.is_undecided() {
             "there is no check for the consistency model"
         } else {
             "unknown consistency model"
@@ -351,7 +361,10 @@ impl UnknownConsistency {
     }
 
     fn why(&self) -> &'static str {
-        if self.is_undecided() {
+        if self.is_of_objects() {
+            ", which is said of single objects, such as registers and queues, and is what their models \
+             check without being asked; of transactions the same is said by strict-serializable"
+        } else if self.is_undecided() {
             ", which is defined by what each transaction sees, not by cycles that a history shows; \
              snapshot-isolation is stronger, read-atomic is weaker"
         } else {

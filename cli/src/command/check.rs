@@ -5,6 +5,7 @@ mod sources;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
@@ -65,10 +66,7 @@ pub(crate) struct Check {
     from: Option<Format>,
 
     /// The consistency models that transactions must satisfy, instead of what the header says
-    ///
-    /// For the models transactions, bank, list-append and rw-register. Without this and
-    /// without a word in the header it is strict-serializable
-    #[arg(long, alias = "consistency-models", value_name = "NAME", value_delimiter = ',', value_parser = consistency_parser())]
+    #[arg(long, long_help = consistency_help(), alias = "consistency-models", value_name = "NAME", value_delimiter = ',', value_parser = consistency_parser())]
     consistency: Vec<Consistency>,
 
     /// Take for granted that each key by itself respects real time, as Elle does
@@ -112,6 +110,12 @@ pub(crate) struct Check {
     #[arg(long, value_name = "SIZE", value_parser = size)]
     memory: Option<u64>,
 
+    /// How long to search for an answer at most, for each history, such as 90s, 5min or 2h
+    ///
+    /// For models that need a search. The verdict is undecided when that is over
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration)]
+    time: Duration,
+
     /// Print the verdicts as JSON to standard output
     #[arg(long)]
     json: bool,
@@ -125,9 +129,31 @@ fn model_parser() -> impl TypedValueParser<Value = Model> {
 fn consistency_parser() -> impl TypedValueParser<Value = Consistency> {
     let known =
         Consistency::ALL.map(|model| PossibleValue::new(model.name()).aliases(model.aliases()));
-    let undecided = Consistency::UNDECIDED.map(|name| PossibleValue::new(name).hide(true));
-    PossibleValuesParser::new(known.into_iter().chain(undecided))
+    // Those have reasons of their own for not being there.
+    let others = Consistency::UNDECIDED
+        .iter()
+        .chain(&Consistency::OF_OBJECTS);
+    let others = others.map(|name| PossibleValue::new(name).hide(true));
+    PossibleValuesParser::new(known.into_iter().chain(others))
         .try_map(|name| name.parse::<Consistency>())
+}
+
+/// What `--help` says of `--consistency`, with all names.
+fn consistency_help() -> String {
+    let mut help = "\
+The consistency models that transactions must satisfy, instead of what the header says
+
+For the models transactions, bank, list-append and rw-register. Without this and without a
+word in the header it is strict-serializable, which is for transactions what linearizable is
+for objects. Other names of the models are understood, too:
+"
+    .to_owned();
+    for model in Consistency::ALL {
+        if !model.aliases().is_empty() {
+            help += &format!("\n  {:<30} {}", model.name(), model.aliases().join(", "));
+        }
+    }
+    help
 }
 
 fn format_parser() -> impl TypedValueParser<Value = Format> {
@@ -145,6 +171,25 @@ fn parameter(text: &str) -> Result<(String, Value), String> {
     Ok((name.to_owned(), value))
 }
 
+/// A number, perhaps with a unit of time; seconds without one.
+fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let seconds = match text[digits.len()..].to_ascii_lowercase().as_str() {
+        "ms" => 0.001,
+        "" | "s" | "sec" => 1.0,
+        "m" | "min" => 60.0,
+        "h" => 3_600.0,
+        "d" => 86_400.0,
+        unit => return Err(format!("unknown unit {unit:?}; use ms, s, min, h or d")),
+    };
+    let number: f64 = digits
+        .trim()
+        .parse()
+        .map_err(|_| "a number and a unit are needed, such as 90s or 5min".to_owned())?;
+    Duration::try_from_secs_f64(number * seconds)
+        .map_err(|_| "that is no time that anything can take".to_owned())
+}
+
 /// A number of bytes, perhaps with a unit.
 fn size(text: &str) -> Result<u64, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
@@ -153,14 +198,15 @@ fn size(text: &str) -> Result<u64, String> {
         "k" | "kb" | "kib" => 10,
         "m" | "mb" | "mib" => 20,
         "g" | "gb" | "gib" => 30,
-        unit => return Err(format!("unknown unit {unit:?}; use KiB, MiB or GiB")),
+        "t" | "tb" | "tib" => 40,
+        unit => return Err(format!("unknown unit {unit:?}; use KiB, MiB, GiB or TiB")),
     };
     let number: u64 = digits
         .trim()
         .parse()
         .map_err(|_| "a whole number and a unit are needed, such as 2GiB".to_owned())?;
     number
-        .checked_mul(1 << shift)
+        .checked_mul(1_u64 << shift)
         .ok_or_else(|| "that is more than there can be".to_owned())
 }
 
@@ -267,7 +313,8 @@ impl Check {
         Ok(match order {
             Linearization::Order(order) => {
                 let operations = order.iter().map(|index| &operations[*index]);
-                Ok(operations.map(WitnessOperation::of).collect())
+                let told = operations.map(WitnessOperation::of);
+                Ok(told.map(|told| told.in_history(&checked.history)).collect())
             }
             Linearization::None { reason } => Err(reason.into_owned()),
         })
@@ -278,8 +325,8 @@ impl Check {
         let default = search::Budget::default();
         let memory = self.memory.and_then(|bytes| bytes.try_into().ok());
         search::Budget {
+            time: Some(self.time),
             memory_bytes: memory.unwrap_or(default.memory_bytes),
-            ..default
         }
     }
 

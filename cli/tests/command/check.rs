@@ -362,7 +362,7 @@ fn what_is_wrong_with_a_packed_file_is_said_once() {
     // A header of gzip, and nothing behind it.
     folder.write("h", [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3]);
     let ran = folder.run("check h").exits_with(2);
-    let ran = ran.notes("h: line 1: cannot read: the gzip data");
+    let ran = ran.notes("h: line 1, column 1: cannot read: the gzip data");
     assert_eq!(ran.stderr.matches("gzip").count(), 1, "{}", ran.stderr);
 }
 
@@ -560,4 +560,138 @@ fn a_model_without_an_order_says_why() {
         .json();
     let reason = said["files"][0]["no_linearization"].as_str().unwrap();
     assert!(reason.starts_with(why), "{reason}");
+}
+
+#[test]
+fn what_says_nothing_of_the_model_is_refused() {
+    let folder = Folder::new();
+    folder.write("h", valid());
+    for (option, told) in [
+        (
+            "--consistency serializable",
+            "h: `--consistency` says nothing of the model fifo-queue; it is for transactions",
+        ),
+        (
+            "--linearizable-keys",
+            "h: `--linearizable-keys` says nothing of the model fifo-queue; it is for rw-register",
+        ),
+        (
+            "--parameter inital=0",
+            "h: the model fifo-queue has no parameter \"inital\"; it has none",
+        ),
+    ] {
+        folder
+            .run(&format!("check {option} h"))
+            .exits_with(2)
+            .notes(told);
+    }
+}
+
+#[test]
+fn linearizable_is_said_to_be_for_objects() {
+    let folder = Folder::new();
+    folder.write("h", valid());
+    let ran = folder
+        .run("check --consistency linearizable h")
+        .exits_with(2);
+    assert!(!ran.stderr.contains("tip:"), "{}", ran.stderr);
+    ran.notes("which is said of single objects")
+        .notes("of transactions the same is said by strict-serializable");
+}
+
+#[test]
+fn the_other_names_of_consistency_models_are_listed() {
+    let ran = Folder::new().run("check --help").exits_with(0);
+    let text = ran.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+    for names in [
+        "serializable conflict-serializable, PL-3",
+        "snapshot-isolation PL-SI",
+        "read-uncommitted PL-1",
+    ] {
+        assert!(text.contains(names), "no {names:?} in {}", ran.stdout);
+    }
+}
+
+/// Registers that nobody can order without trying: many writes overlap.
+fn hard() -> String {
+    let mut lines = Vec::new();
+    let event = |process: usize, kind: &str, f: &str, value: String| {
+        format!(
+            "{{\"time\":1,\"process\":{process},\"type\":\"{kind}\",\"f\":\"{f}\",\"value\":{value}}}"
+        )
+    };
+    let txn = |process: usize| {
+        format!(
+            "[[\"write\",{process},{process}],[\"read\",{},null]]",
+            process + 1
+        )
+    };
+    for kind in ["invoke", "ok"] {
+        for process in 0..30 {
+            lines.push(event(process, kind, "txn", txn(process)));
+        }
+    }
+    // Nobody has written this.
+    lines.push(event(31, "invoke", "txn", "[[\"read\",0,null]]".to_owned()));
+    lines.push(event(31, "ok", "txn", "[[\"read\",0,null]]".to_owned()));
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    history("multi-register", &lines)
+}
+
+#[test]
+fn a_search_takes_no_longer_than_it_may() {
+    let folder = Folder::new();
+    folder.write("hard", hard());
+    folder
+        .run("check --time 0s hard")
+        .exits_with(4)
+        .says("hard: undecided")
+        .says("the 0 s");
+    folder.write("easy", valid());
+    for time in ["90s", "1.5min", "2h", "500ms", "7"] {
+        folder
+            .run(&format!("check --time {time} easy"))
+            .exits_with(0);
+    }
+    for (time, told) in [
+        ("5weeks", "use ms, s, min, h or d"),
+        ("soon", "unknown unit"),
+        ("1e400s", "no time"),
+        ("-1s", "error"),
+    ] {
+        folder
+            .run(&format!("check --time={time} easy"))
+            .exits_with(2)
+            .notes(told);
+    }
+}
+
+#[test]
+fn memory_may_be_given_in_terabytes() {
+    let folder = Folder::new();
+    folder.write("h", valid());
+    for size in ["1TiB", "1TIB", "2tb", "1T"] {
+        folder
+            .run(&format!("check --memory {size} h"))
+            .exits_with(0);
+    }
+    folder
+        .run("check --memory 1PiB h")
+        .exits_with(2)
+        .notes("use KiB, MiB, GiB or TiB");
+}
+
+#[test]
+fn what_is_too_large_says_how_much_the_whole_would_take() {
+    let folder = Folder::new();
+    let mut text = "# queue\n".to_owned();
+    for value in 0..20_000 {
+        text += &format!("enq {value} {value} {}\n", value + 1);
+    }
+    folder.write("q", text);
+    folder
+        .run("check --memory 1MiB q")
+        .exits_with(2)
+        .notes("up to line")
+        .notes("; the whole file would take about ");
 }

@@ -27,7 +27,7 @@ use std::path::{Path, PathBuf};
 
 use super::collect::{Collector, EventPlace, Found};
 use super::memory::Budget;
-use super::text::{Fault, Place, place_of, utf8};
+use super::text::{Fault, Place, place_of, utf8, without_mark};
 use super::{ImportError, models};
 use crate::history::{EventKind, History, Json, Problem, Process, ReadError};
 use report::{Operation, Watch};
@@ -294,7 +294,7 @@ impl Report {
         self.events
             .sort_by_key(|event| (event.time, event.is_return));
         let last = self.events.last().map_or(1, |last| last.place.line);
-        budget.set_aside(last, self.events.len() * size_of::<Timed>())?;
+        budget.set_aside(last, self.events.len() * size_of::<Timed>(), 0)?;
         let mut collector = Collector::new(budget);
         collector.reserve(self.events.len());
         for event in self.events {
@@ -329,7 +329,12 @@ fn each<'a, T: serde::Deserialize<'a>>(
     bytes: &'a [u8],
     mut take: impl FnMut(Place, T) -> Result<(), Fault>,
 ) -> Result<(), Fault> {
+    let bytes = without_mark(bytes);
     let text = utf8(bytes)?;
+    if text.trim_ascii().is_empty() {
+        let detail = "this file holds no operation; it was probably cut off, or never written";
+        return Err(Fault::malformed(Place::FIRST, detail));
+    }
     let mut values = serde_json::Deserializer::from_str(text).into_iter::<T>();
     let (mut line, mut counted) = (1, 0);
     loop {

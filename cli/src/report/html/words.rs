@@ -156,11 +156,13 @@ fn witness(violation: &Violation, data: &Data) -> Vec<Witness> {
     .collect()
 }
 
-/// `lines 4-9, 0.004 s to 0.009 s`
+/// `lines 4 and 9, 0.004 s to 0.009 s`
 fn place(told: &WitnessOperation) -> String {
     let seconds = |ns: u64| format!("{}.{:06} s", ns / 1_000_000_000, ns % 1_000_000_000 / 1_000);
     let begun = format!("line {}", told.invoked.line);
     match told.completed {
+        Some(end) if !told.is_timed => format!("lines {} and {}", told.invoked.line, end.line),
+        None if !told.is_timed => begun,
         Some(end) => format!(
             "lines {} and {}, {} to {}",
             told.invoked.line,
