@@ -576,10 +576,10 @@ impl FaultKind {
 
     /// For how long after its end it still shows, in milliseconds: what was sent while
     /// messages were slow is on its way, and what is sent later comes after it, as on a
-    /// connection of TCP.
+    /// connection of TCP. So does what a member hears while it lags.
     pub fn lingers_ms(&self) -> u64 {
         match *self {
-            FaultKind::Delay { by_ms, .. } => by_ms,
+            FaultKind::Delay { by_ms, .. } | FaultKind::LagMember { by_ms, .. } => by_ms,
             FaultKind::DelayLink {
                 by_ms, jitter_ms, ..
             } => by_ms.saturating_add(jitter_ms),

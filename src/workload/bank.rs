@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use super::{Actor, Bug, Ended, Parameter, Parameters, Running, Stage, Workload};
 use crate::stm::{Isolation, Stm, StmError, Transaction};
-use crate::{Error, runtime};
+use crate::Error;
 
 /// See the [module](self).
 pub struct BankWorkload;
@@ -128,8 +128,8 @@ async fn run(stage: Stage, parameters: &Parameters) -> Result<Ended, Error> {
     };
     let clients = parameters.count("clients");
     let mut driver = stage.actor(clients).await?;
-    let opened = within_bound(bank.open_accounts(&mut driver)).await;
-    if !opened {
+    let opened = stage.in_time(bank.open_accounts(&mut driver)).await;
+    if opened.is_none() {
         return Ok(Ended::Stuck);
     }
     for client in 0..clients {
@@ -138,17 +138,11 @@ async fn run(stage: Stage, parameters: &Parameters) -> Result<Ended, Error> {
     let ended = stage.settle().await;
     if ended == Ended::Finished {
         let read = async { while !bank.read_all(&mut driver).await {} };
-        if !within_bound(read).await {
+        if stage.in_time(read).await.is_none() {
             return Ok(Ended::Stuck);
         }
     }
     Ok(ended)
-}
-
-/// Whether the driver's own work ended in time. No fault strikes the driver, and
-/// the member is never down for as long.
-async fn within_bound(work: impl Future<Output = ()>) -> bool {
-    runtime::timeout(super::LIVENESS_BOUND, work).await.is_ok()
 }
 
 /// The key of an account, below the prefix of the run.

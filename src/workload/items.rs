@@ -13,7 +13,7 @@ use rand::RngExt as _;
 use serde::Serialize;
 
 use super::beside::settle_beside;
-use super::{Actor, Ended, LIVENESS_BOUND, Parameter, Parameters, Stage};
+use super::{Actor, Ended, Parameter, Parameters, Stage};
 use crate::{Error, runtime};
 
 pub(super) const PRODUCERS: Parameter = Parameter {
@@ -99,7 +99,7 @@ pub(super) async fn run<L: Line>(stage: &Stage, parameters: &Parameters) -> Resu
         }
     };
     let ended = match settle_beside(stage, stops).await {
-        Ended::Finished => drain(&mut driver, &line).await,
+        Ended::Finished => drain(stage, &mut driver, &line).await,
         ended => ended,
     };
     Ok(ended)
@@ -196,13 +196,11 @@ async fn hand_out_stop<L: Line>(driver: &mut Actor, line: &L, parameters: &Param
 }
 
 /// Takes what is left, until the queue is empty.
-async fn drain<L: Line>(driver: &mut Actor, line: &L) -> Ended {
-    let drained = runtime::timeout(LIVENESS_BOUND, async {
-        while !try_dequeue(driver, line).await {}
-    });
+async fn drain<L: Line>(stage: &Stage, driver: &mut Actor, line: &L) -> Ended {
+    let drained = stage.in_time(async { while !try_dequeue(driver, line).await {} });
     match drained.await {
-        Ok(()) => Ended::Finished,
-        Err(runtime::Elapsed) => Ended::Stuck,
+        Some(()) => Ended::Finished,
+        None => Ended::Stuck,
     }
 }
 

@@ -16,7 +16,7 @@ use etcd_checker::Model;
 use etcd_sim::bug::EtcdBug;
 
 use super::etcd::{Mix, Run, bug};
-use super::{Bug, Ended, LIVENESS_BOUND, Parameter, Parameters, Running, Stage, Workload};
+use super::{Bug, Ended, Parameter, Parameters, Running, Stage, Workload};
 use crate::{Error, runtime};
 
 /// See the [module](self).
@@ -134,6 +134,8 @@ async fn run(stage: Stage, parameters: &Parameters) -> Result<Ended, Error> {
     let ended = stage.settle().await;
     if ended == Ended::Finished {
         let wind_up = async {
+            // What a fault does at the end shows too.
+            stage.healed().await;
             while !run.read_all(&driver).await {}
             // Until the leases have ended that nobody renews any more. etcd looks
             // for them twice a second, and after a change of leaders each lives for
@@ -144,7 +146,7 @@ async fn run(stage: Stage, parameters: &Parameters) -> Result<Ended, Error> {
             run.revoke_all(&driver).await;
             while !run.read_all(&driver).await {}
         };
-        if runtime::timeout(LIVENESS_BOUND, wind_up).await.is_err() {
+        if stage.in_time(wind_up).await.is_none() {
             return Ok(Ended::Stuck);
         }
     }

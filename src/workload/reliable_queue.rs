@@ -19,7 +19,7 @@ use rand::RngExt as _;
 
 use super::beside::settle_beside;
 use super::items::STOP;
-use super::{Actor, Bug, Ended, LIVENESS_BOUND, Parameter, Parameters, Running, Stage, Workload};
+use super::{Actor, Bug, Ended, Parameter, Parameters, Running, Stage, Workload};
 use crate::reliable_queue::{Claim, ReliableQueue, ReliableQueueFault, ReliableQueueOptions};
 use crate::session::{Session, SessionOptions};
 use crate::{Error, runtime};
@@ -329,7 +329,7 @@ async fn hand_out_stop(driver: &mut Actor, queue: &ReliableQueue) {
 /// Acknowledges what is left, until the queue is empty: what dead consumers held
 /// comes back with the end of their leases.
 async fn drain(stage: &Stage, driver: &mut Actor, parameters: &Parameters) -> Ended {
-    let drained = runtime::timeout(LIVENESS_BOUND, async {
+    let drained = stage.in_time(async {
         let mut queue = open(stage, driver, parameters).await;
         loop {
             if !queue.session().is_alive() {
@@ -347,8 +347,8 @@ async fn drain(stage: &Stage, driver: &mut Actor, parameters: &Parameters) -> En
         }
     });
     match drained.await {
-        Ok(()) => Ended::Finished,
-        Err(runtime::Elapsed) => Ended::Stuck,
+        Some(()) => Ended::Finished,
+        None => Ended::Stuck,
     }
 }
 

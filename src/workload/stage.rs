@@ -20,6 +20,7 @@ use serde::Serialize;
 use tokio::sync::Notify;
 
 use super::{Bug, Ended, LIVENESS_BOUND};
+use crate::runtime::Either;
 use crate::{Error, runtime};
 
 /// Where a workload runs. Cheap to clone; clones are the same stage.
@@ -251,6 +252,19 @@ impl Stage {
     pub(crate) async fn healed(&self) {
         if let Environment::Simulated(simulation) = &self.shared.environment {
             simulation.healed().await;
+        }
+    }
+
+    /// Does what is the workload's own, beside all clients; what came of it, unless it has
+    /// not ended [`LIVENESS_BOUND`] after all faults have passed.
+    pub(crate) async fn in_time<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let limit = async {
+            self.healed().await;
+            runtime::sleep(LIVENESS_BOUND).await;
+        };
+        match runtime::race(work, limit).await {
+            Either::Left(done) => Some(done),
+            Either::Right(()) => None,
         }
     }
 

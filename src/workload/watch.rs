@@ -5,10 +5,10 @@
 //! their streams and take them up again, and listen to the end. What each heard is
 //! compared with what the writers were told, and with what the others heard.
 //!
-//! On a real cluster that others may use nothing is compacted, and watchers do not ask for progress unless
-//! `--set progress=1` says so: etcd before 3.4.25 and 3.5.8 answers before it has sent the
-//! events ([15220](https://github.com/etcd-io/etcd/issues/15220)), which the checker
-//! reports.
+//! On a real cluster that others may use nothing is compacted, and watchers do not ask for
+//! progress unless `--set progress=1` says so: etcd before 3.4.25 and 3.5.8 answers before
+//! it has sent the events ([15220](https://github.com/etcd-io/etcd/issues/15220)), which the
+//! checker reports.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use etcd_sim::bug::EtcdBug;
 
 use super::etcd::{Mix, Run, bug, watch_until_the_end};
 use super::kv::{COMPACT, TTL, start_client};
-use super::{Actor, Bug, Ended, LIVENESS_BOUND, Parameter, Parameters, Running, Stage, Workload};
+use super::{Actor, Bug, Ended, Parameter, Parameters, Running, Stage, Workload};
 use crate::{Error, runtime};
 
 /// See the [module](self).
@@ -148,10 +148,12 @@ async fn run(stage: Stage, parameters: &Parameters) -> Result<Ended, Error> {
     let (ended, ()) = futures_util::future::join(settle, end).await;
     if ended == Ended::Finished {
         let wind_up = async {
+            // What a fault does at the end shows too.
+            stage.healed().await;
             run.revoke_all(&driver).await;
             while !run.read_all(&driver).await {}
         };
-        if runtime::timeout(LIVENESS_BOUND, wind_up).await.is_err() {
+        if stage.in_time(wind_up).await.is_none() {
             return Ok(Ended::Stuck);
         }
     }
@@ -181,5 +183,5 @@ async fn end(stage: &Stage, run: &Run, driver: &Actor, writers: u32) {
         };
         run.set_end(put, delete);
     };
-    let _ = runtime::timeout(LIVENESS_BOUND, last).await;
+    let _ = stage.in_time(last).await;
 }

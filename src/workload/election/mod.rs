@@ -22,7 +22,7 @@ use etcd_checker::Model;
 use etcd_sim::fault::ClientId;
 use rand::RngExt as _;
 
-use super::{Actor, Bug, Ended, LIVENESS_BOUND, Parameter, Parameters, Running, Stage, Workload};
+use super::{Actor, Bug, Ended, Parameter, Parameters, Running, Stage, Workload};
 use crate::Error;
 use crate::election::{Election, ElectionFault};
 use crate::runtime::{self, Either};
@@ -177,8 +177,9 @@ async fn run(stage: Stage, parameters: &Parameters) -> Result<Ended, Error> {
         stage: stage.clone(),
     };
     let mut driver = stage.actor(observers.end).await?;
-    let record = Record::begin(&driver, arena.name()).await?;
-    if !record::within_bound(arena.put_strangers(&mut driver)).await {
+    let record = Record::begin(&stage, &driver, arena.name()).await?;
+    let strangers = arena.put_strangers(&mut driver);
+    if stage.in_time(strangers).await.is_none() {
         return Ok(Ended::Stuck);
     }
     let is_told = record.is_told_by_the_store(&stage, &driver);
@@ -198,9 +199,9 @@ async fn run(stage: Stage, parameters: &Parameters) -> Result<Ended, Error> {
         Either::Right(()) => return Ok(stage.settle().await),
     };
     let completed = runtime::race(record.complete(&driver), recording);
-    let completed = runtime::timeout(LIVENESS_BOUND, completed).await;
+    let completed = stage.in_time(completed).await;
     match ended {
-        Ended::Finished if completed.is_err() => Ok(Ended::Stuck),
+        Ended::Finished if completed.is_none() => Ok(Ended::Stuck),
         ended => Ok(ended),
     }
 }

@@ -8,7 +8,8 @@ use std::time::Duration;
 use etcd_checker::history::{Evidence, Json};
 use serde::Serialize;
 
-use super::{Actor, LIVENESS_BOUND, Stage};
+use super::super::LIVENESS_BOUND;
+use super::{Actor, Stage};
 use crate::Error;
 use crate::etcd_client::{EventType, GetOptions, WatchOptions, WatchResponse, WatchStream};
 use crate::keys::Name;
@@ -39,7 +40,7 @@ struct Change {
 
 impl Record {
     /// To be called before anybody campaigns.
-    pub(super) async fn begin(driver: &Actor, name: String) -> Result<Self, Error> {
+    pub(super) async fn begin(stage: &Stage, driver: &Actor, name: String) -> Result<Self, Error> {
         let name = Name::new(name)?;
         let read = async {
             loop {
@@ -51,9 +52,9 @@ impl Record {
                 }
             }
         };
-        let limit = LIVENESS_BOUND;
-        let covered = runtime::timeout(limit, read).await;
-        let covered = covered.map_err(|_| Error::deadline("read", name.as_str(), limit, None))?;
+        let covered = stage.in_time(read).await;
+        let late = || Error::deadline("read", name.as_str(), LIVENESS_BOUND, None);
+        let covered = covered.ok_or_else(late)?;
         let terms = BTreeMap::new();
         let progress = Arc::new(Mutex::new(Progress { covered, terms }));
         Ok(Self { name, progress })
@@ -177,10 +178,4 @@ impl Record {
 
 fn json(changes: &[Change]) -> Json {
     Json::new(changes).expect("numbers and text have a JSON form")
-}
-
-/// Whether the driver's own work ended in time. No fault strikes the driver, and the
-/// member is never down for as long.
-pub(super) async fn within_bound(work: impl Future<Output = ()>) -> bool {
-    runtime::timeout(LIVENESS_BOUND, work).await.is_ok()
 }

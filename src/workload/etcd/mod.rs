@@ -12,7 +12,7 @@ use std::time::Duration;
 use etcd_sim::bug::EtcdBug;
 use serde::Serialize;
 
-use super::{Actor, Bug, LIVENESS_BOUND, Stage};
+use super::{Actor, Bug, Stage};
 use crate::runtime;
 
 pub(super) use requests::Requester;
@@ -128,7 +128,7 @@ impl Run {
     /// Finds out at which revision the run begins; whether that worked in time.
     pub(super) async fn begin(&self, driver: &Actor) -> bool {
         let read = async { while !self.read_all(driver).await {} };
-        let is_read = runtime::timeout(LIVENESS_BOUND, read).await.is_ok();
+        let is_read = self.shared.stage.in_time(read).await.is_some();
         self.shared.first.store(self.latest(), Ordering::Relaxed);
         is_read
     }

@@ -95,7 +95,11 @@ impl KeyLog {
     /// # Errors
     ///
     /// When etcd cannot be asked.
-    pub(super) async fn begin(client: &Client, prefix: &str) -> Result<Self, Error> {
+    pub(super) async fn begin(
+        stage: &Stage,
+        client: &Client,
+        prefix: &str,
+    ) -> Result<Self, Error> {
         let shared = Arc::new(Shared {
             client: client.clone(),
             requests: Requests::new(client, DEFAULT_REQUEST_DEADLINE),
@@ -103,7 +107,7 @@ impl KeyLog {
             lives: Mutex::default(),
             changed: Notify::new(),
         });
-        let answer = shared.read_at_last().await?;
+        let answer = shared.read_at_last(stage).await?;
         shared.lives().reconcile(&answer);
         let task = runtime::spawn(Arc::clone(&shared).follow());
         Ok(Self {
@@ -115,7 +119,7 @@ impl KeyLog {
     /// Records a mark for each key. If etcd does not tell, there is none, and the
     /// checker will say so.
     pub(super) async fn record(&self, stage: &Stage) {
-        let Ok(through) = runtime::timeout(LIVENESS_BOUND, self.shared.catch_up()).await else {
+        let Some(through) = stage.in_time(self.shared.catch_up()).await else {
             return;
         };
         let lives = self.shared.lives();
@@ -156,11 +160,15 @@ impl Shared {
 
     /// Reads as soon as the cluster lets it: a fault may strike the very first
     /// request.
-    async fn read_at_last(&self) -> Result<GetResponse, Error> {
-        let start = runtime::now();
+    async fn read_at_last(&self, stage: &Stage) -> Result<GetResponse, Error> {
+        let mut fine_since = runtime::now();
         loop {
-            match self.read().await {
-                Err(_) if runtime::now() - start < LIVENESS_BOUND / 2 => {
+            let result = self.read().await;
+            if stage.awaits_restart() {
+                fine_since = runtime::now();
+            }
+            match result {
+                Err(_) if runtime::now() - fine_since < LIVENESS_BOUND / 2 => {
                     runtime::sleep(Duration::from_millis(200)).await;
                 }
                 result => return result,

@@ -24,7 +24,7 @@ use rand_chacha::ChaCha8Rng;
 
 use self::keys::KeyLog;
 use self::worker::Worker;
-use super::{Actor, Bug, Ended, LIVENESS_BOUND, Parameter, Parameters, Running, Stage};
+use super::{Actor, Bug, Ended, Parameter, Parameters, Running, Stage};
 use crate::{Error, Session, SessionOptions, runtime};
 
 pub(super) use self::worker::Locks;
@@ -112,7 +112,7 @@ pub(super) fn run(stage: Stage, parameters: Parameters, locks: Locks) -> Running
             ttl: Duration::from_secs(parameters.get("ttl_s")),
             stage: stage.clone(),
         };
-        let log = KeyLog::begin(driver.etcd(), &run.prefix()).await?;
+        let log = KeyLog::begin(&stage, driver.etcd(), &run.prefix()).await?;
         for client in 0..clients {
             run.start_client(client);
         }
@@ -225,12 +225,12 @@ impl Run {
             let _ = session.close().await;
             Ok::<_, Error>(())
         };
-        match runtime::timeout(LIVENESS_BOUND, look).await {
-            Ok(looked) => {
+        match self.stage.in_time(look).await {
+            Some(looked) => {
                 looked.expect("the names of the locks are good");
                 Ended::Finished
             }
-            Err(runtime::Elapsed) => Ended::Stuck,
+            None => Ended::Stuck,
         }
     }
 }

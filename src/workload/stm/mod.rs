@@ -221,9 +221,9 @@ async fn run(stage: Stage, parameters: &Parameters) -> Result<Ended, Error> {
         return Ok(ended);
     }
     let read = async { while !work.read_all(&mut driver).await {} };
-    match runtime::timeout(super::LIVENESS_BOUND, read).await {
-        Ok(()) => Ok(Ended::Finished),
-        Err(_) => Ok(Ended::Stuck),
+    match stage.in_time(read).await {
+        Some(()) => Ok(Ended::Finished),
+        None => Ok(Ended::Stuck),
     }
 }
 
