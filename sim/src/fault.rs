@@ -1,6 +1,6 @@
 //! What can go wrong, as data.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// A client process of a run, counted from 0. It keeps its number when it is
 /// killed and started again.
@@ -112,6 +112,14 @@ pub struct Fault {
     pub at_ms: u64,
     /// What happens.
     pub kind: FaultKind,
+}
+
+/// A field that may be null must be there all the same: who leaves it out may have meant
+/// to fill it.
+fn said<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    Option::deserialize(deserializer)
 }
 
 /// What happens.
@@ -230,6 +238,7 @@ pub enum FaultKind {
         /// Which member.
         member: MemberId,
         /// How long it is down, in milliseconds; none: until the cluster heals.
+        #[serde(deserialize_with = "said")]
         down_ms: Option<u64>,
     },
     /// A member's process stands still while time runs on. Connections stay open.
@@ -283,6 +292,7 @@ pub enum FaultKind {
     /// Another member takes the lead, if one can.
     ChangeLeader {
         /// Which one; none: any.
+        #[serde(deserialize_with = "said")]
         to: Option<MemberId>,
         /// What becomes of proposals that are not committed.
         pending: Pending,
@@ -372,6 +382,7 @@ pub enum FaultKind {
     /// it gives up, and keeps the lead.
     TransferLead {
         /// To whom; none: to any.
+        #[serde(deserialize_with = "said")]
         to: Option<MemberId>,
         /// How long the other one takes, in milliseconds.
         for_ms: u64,

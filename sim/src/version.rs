@@ -17,6 +17,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 /// A release of etcd. Later ones are greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -35,6 +36,20 @@ impl Version {
     pub const V3_5_16: Version = Version::new(3, 5, 16);
     /// 3.5.30.
     pub const V3_5_30: Version = Version::new(3, 5, 30);
+
+    /// The releases with which this one was compared, request by request.
+    pub const COMPARED: [Version; 4] = [
+        Version::V3_4_23,
+        Version::V3_5_1,
+        Version::V3_5_16,
+        Version::V3_5_30,
+    ];
+
+    /// Whether it is of a line whose releases were told apart: 3.4 to 3.7. What is said of
+    /// others would be guessed.
+    pub const fn is_known(self) -> bool {
+        self.major == 3 && 4 <= self.minor && self.minor <= 7
+    }
 
     /// The release `major.minor.patch`.
     pub const fn new(major: u16, minor: u16, patch: u16) -> Self {
@@ -84,6 +99,24 @@ impl Version {
                 AppliedWait::All
             },
             stops_gracefully: self.has([NEVER, 18, 0]),
+            health: Health {
+                says_why: self.has([NEVER, 0, 0]),
+                excludes: if self.has([19, 2, 0]) {
+                    Excludes::All
+                } else if self.has([16, 0, 0]) {
+                    Excludes::Once
+                } else {
+                    Excludes::Nothing
+                },
+                can_be_local: self.has([29, 3, 0]),
+                reads_within: if self.has([NEVER, 0, 0]) {
+                    None
+                } else {
+                    Some(Duration::from_secs(1))
+                },
+                has_probes: self.has([29, 11, 0]),
+                looks_for_learners: self.has([NEVER, 19, 0]),
+            },
         }
     }
 
@@ -178,6 +211,39 @@ pub struct Profile {
     /// what it was asked before; since 3.5.18 and 3.6.0. Before, it breaks its connections
     /// at once.
     pub stops_gracefully: bool,
+    /// What a member answers to whoever asks whether it is well, over plain HTTP.
+    pub health: Health,
+}
+
+/// What a member answers to whoever asks whether it is well, over plain HTTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Health {
+    /// Whether `/health` says why it is not; since 3.5.0.
+    pub says_why: bool,
+    /// What `/health?exclude=NOSPACE` leaves out.
+    pub excludes: Excludes,
+    /// Whether `/health?serializable=true` asks the member alone, which needs no leader;
+    /// since 3.4.29 and 3.5.3.
+    pub can_be_local: bool,
+    /// How long the read may take that `/health` does; none since 3.5.0: as long as any
+    /// request.
+    pub reads_within: Option<Duration>,
+    /// Whether there are `/livez` and `/readyz`; since 3.4.29 and 3.5.11.
+    pub has_probes: bool,
+    /// Whether `/readyz` tells of learners; since 3.5.19 and 3.6.0.
+    pub looks_for_learners: bool,
+}
+
+/// What `/health?exclude=ALARM` leaves out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Excludes {
+    /// Nothing.
+    Nothing,
+    /// The first alarm of this kind, not that of a second member; since 3.4.16 and 3.5.0.
+    Once,
+    /// All of this kind; since 3.4.19 and 3.5.2.
+    All,
 }
 
 /// Whose questions about leases wait until the leader has carried out what is committed.
@@ -251,6 +317,17 @@ mod tests {
     }
 
     #[test]
+    fn known_are_the_lines_that_were_told_apart() {
+        for text in ["3.4.0", "3.5.99", "3.7.1"] {
+            assert!(text.parse::<Version>().unwrap().is_known(), "{text}");
+        }
+        for text in ["3.3.27", "3.8.0", "4.0.0", "2.3.8"] {
+            assert!(!text.parse::<Version>().unwrap().is_known(), "{text}");
+        }
+        assert!(Version::COMPARED.iter().all(|version| version.is_known()));
+    }
+
+    #[test]
     fn a_change_is_in_every_later_release_of_its_line() {
         let progress = |text: &str| text.parse::<Version>().unwrap().profile().progress_requests;
         for (version, expected) in [
@@ -270,6 +347,22 @@ mod tests {
         assert_eq!(wait("3.5.2"), AppliedWait::Others);
         assert_eq!(wait("3.6.14"), AppliedWait::All);
         assert_eq!(wait("3.7.0"), AppliedWait::UnlessKnown);
+        let health = |text: &str| text.parse::<Version>().unwrap().profile().health;
+        for (version, excludes, can_be_local, has_probes) in [
+            ("3.4.15", Excludes::Nothing, false, false),
+            ("3.4.18", Excludes::Once, false, false),
+            ("3.4.28", Excludes::All, false, false),
+            ("3.4.29", Excludes::All, true, true),
+            ("3.5.1", Excludes::Once, false, false),
+            ("3.5.2", Excludes::All, false, false),
+            ("3.5.10", Excludes::All, true, false),
+            ("3.5.11", Excludes::All, true, true),
+            ("3.6.0", Excludes::All, true, true),
+        ] {
+            let health = health(version);
+            let told = (health.excludes, health.can_be_local, health.has_probes);
+            assert_eq!(told, (excludes, can_be_local, has_probes), "{version}");
+        }
         let sort = |version: Version| version.profile().unknown_sort;
         assert_eq!(sort(Version::V3_5_30), UnknownSort::Unsorted);
         assert_eq!(sort(Version::new(3, 6, 0)), UnknownSort::Refused);

@@ -12,11 +12,11 @@ use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use etcd_recipes::campaign::plan::{FORMAT, RunPlan};
 use etcd_recipes::runtime;
 use etcd_sim::bug::EtcdBug;
-use etcd_sim::fault::{Fault, FaultKind};
+use etcd_sim::fault::{Fault, FaultKind, Party};
 use etcd_sim::network::{FaultEvent, NetworkReport};
 use etcd_sim::plan::{Latency, Plan};
 use etcd_sim::serve::{self, Options, STRANGERS, ServeError, Served, Tls, TlsError, can_strike};
-use etcd_sim::version::Version;
+use etcd_sim::version::{NoVersion, Version};
 use serde::Deserialize;
 
 use crate::exit_code::Status;
@@ -64,8 +64,9 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
 
-    /// The release of etcd that it is: what it says of itself, and how it answers
-    #[arg(long, value_name = "VERSION", default_value_t = Version::default())]
+    /// The release of etcd that it is: what it says of itself, and how it answers; 3.4
+    /// to 3.7
+    #[arg(long, value_name = "VERSION", default_value_t = Version::default(), value_parser = version)]
     etcd_version: Version,
 
     /// Put a known bug of etcd in
@@ -94,6 +95,28 @@ pub(crate) struct Serve {
     client_cert_auth: bool,
 }
 
+fn version(text: &str) -> Result<Version, String> {
+    let version: Version = text.parse().map_err(|error: NoVersion| error.to_string())?;
+    if version.is_known() {
+        Ok(version)
+    } else {
+        Err("known are the releases of 3.4, 3.5, 3.6 and 3.7".to_owned())
+    }
+}
+
+/// Says so if nobody has compared that release with a real one.
+fn note_of_version(version: Version) {
+    if Version::COMPARED.contains(&version) {
+        return;
+    }
+    let compared = Version::COMPARED.map(|version| version.to_string());
+    output::note(format!(
+        "etcd {version} was not compared with a real one, as {} were: it answers as etcd's \
+         source and the list of its changes say",
+        compared.join(", ")
+    ));
+}
+
 fn bug_parser() -> impl clap::builder::TypedValueParser<Value = EtcdBug> {
     let names = PossibleValuesParser::new(EtcdBug::ALL.iter().map(|bug| bug.name()));
     names.map(|name| EtcdBug::find(&name).expect("the parser knows no other names"))
@@ -102,7 +125,7 @@ fn bug_parser() -> impl clap::builder::TypedValueParser<Value = EtcdBug> {
 impl Serve {
     pub(crate) fn run(self) -> anyhow::Result<Status> {
         let plan = self.plan()?;
-        warn_of_idle_faults(&plan);
+        note_of_version(self.etcd_version);
         let options = Options {
             plan,
             version: self.etcd_version,
@@ -132,15 +155,29 @@ impl Serve {
 
     fn plan(&self) -> anyhow::Result<Plan> {
         let mut plan = match &self.fault {
-            Some(path) => read(path)?,
+            Some(path) => read(path, self.members.is_some())?,
             None => Plan::quiet(runtime::random_u64() >> 32),
         };
         if let Some(seed) = self.seed {
             plan.seed = seed;
         }
+        let planned = plan.faults.len();
         if let Some(members) = self.members {
-            plan = plan.with_members(members.into());
+            let members = usize::from(members);
+            let exists =
+                |party: &Party| !matches!(party, Party::Member(member) if *member >= members);
+            warn_of_idle_faults(
+                &plan,
+                planned,
+                &format!("there is no such member of {members}"),
+                |kind| kind.parties().iter().all(exists),
+            );
+            plan = plan.with_members(members);
         }
+        let why = format!(
+            "who connects is client {STRANGERS}, and its process is not ours to pause or kill"
+        );
+        warn_of_idle_faults(&plan, planned, &why, can_strike);
         Ok(plan)
     }
 }
@@ -156,11 +193,16 @@ struct Faults {
     faults: Vec<Fault>,
 }
 
+/// Nobody serves for longer than a year.
+const LATEST_MS: u64 = 365 * 86_400_000;
+
 fn one() -> usize {
     1
 }
 
-fn read(path: &Path) -> anyhow::Result<Plan> {
+/// Reads a plan. Its faults may strike members that it does not have if somebody else says
+/// how many there are.
+fn read(path: &Path, has_other_members: bool) -> anyhow::Result<Plan> {
     let name = path.display().to_string();
     let text = if path == Path::new("-") {
         std::io::read_to_string(std::io::stdin().lock())
@@ -186,20 +228,36 @@ fn read(path: &Path) -> anyhow::Result<Plan> {
         faults: faults.faults,
         ..Plan::quiet(faults.seed.unwrap_or_else(|| runtime::random_u64() >> 32))
     };
-    let mut named = plan.faults.iter().filter_map(|fault| fault.kind.member());
-    if let Some(member) = named.find(|member| *member >= plan.members) {
-        let why = format!(
-            "a fault strikes member {member}, but there are {}",
-            plan.members
-        );
+    for Fault { at_ms, kind } in &plan.faults {
+        let missing = kind.parties().into_iter().find_map(|party| match party {
+            Party::Member(member) if member >= plan.members => Some(member),
+            _ => None,
+        });
+        if let Some(member) = missing.filter(|_| !has_other_members) {
+            let why = format!(
+                "a fault at {at_ms} ms ({}) strikes member {member}, but there are {}, counted \
+                 from 0",
+                kind.name(),
+                plan.members
+            );
+            return Err(wrong(&why).into());
+        }
+    }
+    if plan.heals_at_ms() > LATEST_MS {
+        let why = format!("the last fault ends after {} ms", plan.heals_at_ms());
         return Err(wrong(&why).into());
     }
     plan.faults.sort_by_key(|fault| fault.at_ms);
     Ok(plan)
 }
 
-/// Says which faults cannot strike where the clients are strangers.
-fn warn_of_idle_faults(plan: &Plan) {
+/// Says which of the faults, of so many in all, cannot strike, and why.
+fn warn_of_idle_faults(
+    plan: &Plan,
+    planned: usize,
+    why: &str,
+    can_strike: impl Fn(&FaultKind) -> bool,
+) {
     let kinds = plan.faults.iter().map(|fault| &fault.kind);
     let idle: Vec<&FaultKind> = kinds.filter(|kind| !can_strike(kind)).collect();
     if idle.is_empty() {
@@ -209,10 +267,8 @@ fn warn_of_idle_faults(plan: &Plan) {
     names.sort_unstable();
     names.dedup();
     output::warning(format!(
-        "{} of {} faults cannot strike here ({}): who connects is client {STRANGERS}, and \
-         its process is not ours to pause or kill",
+        "{} of {planned} faults cannot strike here ({}): {why}",
         idle.len(),
-        plan.faults.len(),
         names.join(", ")
     ));
 }

@@ -58,6 +58,19 @@ fn wrong_usage_of_serve_is_exit_2_and_says_what_to_do() {
         "far.json",
         r#"{"faults": [{"at_ms": 1, "kind": {"pause-member": {"member": 1, "for_ms": 1}}}]}"#,
     );
+    folder.write(
+        "cut.json",
+        r#"{"members": 2, "faults": [{"at_ms": 1, "kind": {"cut": {"from": [{"member": 0}],
+            "to": [{"member": 1}, {"member": 2}], "one_way": false, "for_ms": 1}}}]}"#,
+    );
+    folder.write(
+        "late.json",
+        r#"{"faults": [{"at_ms": 99999999999999, "kind": "compact"}]}"#,
+    );
+    folder.write(
+        "said.json",
+        r#"{"faults": [{"at_ms": 1, "kind": {"transfer-lead": {"for_ms": 1}}}]}"#,
+    );
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let taken = format!(
         "serve --listen {}",
@@ -72,6 +85,21 @@ fn wrong_usage_of_serve_is_exit_2_and_says_what_to_do() {
             "serve --fault far.json",
             "strikes member 1, but there are 1",
         ),
+        (
+            "serve --fault cut.json",
+            "(link cut) strikes member 2, but there are 2",
+        ),
+        ("serve --fault late.json", "the last fault ends after"),
+        ("serve --fault said.json", "missing field `to`"),
+        (
+            "serve --etcd-version 3.8.0",
+            "known are the releases of 3.4",
+        ),
+        (
+            "serve --etcd-version 3.3.27",
+            "known are the releases of 3.4",
+        ),
+        ("serve --etcd-version new", "write it as 3.5.16"),
         ("serve --bug none", "etcd-15220"),
         (&taken, "port 0 for any"),
     ] {
@@ -123,4 +151,64 @@ fn serve_tells_of_faults_and_ends_on_ctrl_c() {
         said.contains("seed 7") && said.contains("member crash  1"),
         "{said}"
     );
+}
+
+/// Serves with these arguments and ends it; what it has said on both streams.
+#[cfg(unix)]
+fn says_at_the_start(folder: &Folder, arguments: &str) -> String {
+    let mut child = Command::new(assert_cmd::cargo::cargo_bin!("etcd-recipes"))
+        .args(["serve", "--listen", "127.0.0.1:0"])
+        .args(arguments.split_whitespace())
+        .current_dir(folder.path("."))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut first = String::new();
+    let mut stdout = BufReader::new(child.stdout.take().expect("it is a pipe"));
+    stdout.read_line(&mut first).expect("it prints UTF-8");
+    let pid = child.id().to_string();
+    let sent = Command::new("kill").args(["-INT", &pid]).status();
+    assert!(sent.expect("there is kill").success());
+    let output = child.wait_with_output().expect("it is ours");
+    first + &String::from_utf8(output.stderr).expect("it prints UTF-8")
+}
+
+#[cfg(unix)]
+#[test]
+fn faults_of_members_that_are_not_served_are_counted() {
+    let folder = Folder::new();
+    folder.write(
+        "plan.json",
+        r#"{"members": 3, "faults": [
+            {"at_ms": 100, "kind": {"kill-client": {"client": 0}}},
+            {"at_ms": 600000, "kind": "compact"},
+            {"at_ms": 600000, "kind": {"crash-member": {"member": 2, "down_ms": 200}}}]}"#,
+    );
+    let told = says_at_the_start(&folder, "--fault plan.json --members 1");
+    for line in [
+        "1 of 3 faults cannot strike here (member crash): there is no such member of 1",
+        "1 of 3 faults cannot strike here (client kill): who connects is client 0",
+    ] {
+        assert!(told.contains(line), "no {line} in {told}");
+    }
+    let told = says_at_the_start(&folder, "--fault plan.json --members 5");
+    assert!(!told.contains("member crash"), "{told}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_release_that_was_not_compared_is_served_with_a_note() {
+    let folder = Folder::new();
+    for version in ["3.5.99", "3.7.0"] {
+        let told = says_at_the_start(&folder, &format!("--etcd-version {version}"));
+        let note = format!("etcd {version} was not compared with a real one");
+        assert!(told.contains(&note), "{told}");
+        assert!(
+            told.contains(&format!("serving etcd {version} at ")),
+            "{told}"
+        );
+    }
+    let told = says_at_the_start(&folder, "--etcd-version 3.4.23");
+    assert!(!told.contains("was not compared"), "{told}");
 }

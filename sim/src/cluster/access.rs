@@ -224,13 +224,34 @@ impl State {
         let passing = passing.into_iter().filter(|(_, is_raised)| *is_raised);
         for (raised, _) in passing.filter(|(raised, _)| alarm == NONE || alarm == *raised) {
             for progress in &self.members {
-                let of_member = message((raised, progress.identity.member_id));
-                if !alarms.contains(&of_member) {
-                    alarms.push(of_member);
+                let of_member = (raised, progress.identity.member_id);
+                let is_disarmed = self.disarmed.contains(&of_member);
+                if !is_disarmed && !alarms.contains(&message(of_member)) {
+                    alarms.push(message(of_member));
                 }
             }
         }
         alarms
+    }
+
+    /// Whether members count as disagreeing: not once the alarm was disarmed for all of
+    /// them, for nobody compares them again.
+    pub(super) fn is_corrupt(&self, now: SimTime) -> bool {
+        let mut members = self.members.iter();
+        let is_raised = |id| !self.disarmed.contains(&(CORRUPT, id));
+        now < self.corrupt_until && members.any(|member| is_raised(member.identity.member_id))
+    }
+
+    /// A member whose database counts as full raises the alarm, for somebody has asked it
+    /// for room (`quotaAlarmer` in etcd's `server/etcdserver/api/v3rpc/quota.go`).
+    pub(super) fn raise_no_space(&mut self, member: MemberId) {
+        let id = self.members[member].identity.member_id;
+        self.disarmed.remove(&(NO_SPACE, id));
+    }
+
+    /// Raises an alarm for all members, whoever has disarmed it before.
+    pub(super) fn arm(&mut self, alarm: i32) {
+        self.disarmed.retain(|(disarmed, _)| *disarmed != alarm);
     }
 
     pub(super) fn execute_alarm(&mut self, request: &PbAlarmRequest, now: SimTime) -> Executed {
@@ -238,7 +259,7 @@ impl State {
         let (alarms, changed) = match request.action {
             GET => (self.alarms_of(request.alarm, now), false),
             ACTIVATE => (vec![message(asked)], self.alarms.0.insert(asked)),
-            DEACTIVATE if self.alarms.0.remove(&asked) => (vec![message(asked)], true),
+            DEACTIVATE if self.disarm(asked, now) => (vec![message(asked)], true),
             _ => (Vec::new(), false),
         };
         Executed {
@@ -246,6 +267,17 @@ impl State {
             applied: changed.then_some(self.store.revision()),
             revision: self.store.revision(),
         }
+    }
+
+    /// Whether there was such an alarm.
+    fn disarm(&mut self, alarm: (i32, u64), now: SimTime) -> bool {
+        let (of, _) = alarm;
+        let is_there = self.alarms_of(of, now).contains(&message(alarm));
+        self.alarms.0.remove(&alarm);
+        if is_there && (self.is_full(now) || self.is_corrupt(now)) {
+            self.disarmed.insert(alarm);
+        }
+        is_there
     }
 
     /// A member that was started anew still knows whether requests are checked, but

@@ -1,5 +1,6 @@
 //! The members of a cluster and the task that moves their history on.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -254,15 +255,26 @@ impl Cluster {
         })
     }
 
-    /// The database counts as full until `until`: puts and new leases are refused.
+    /// The database counts as full until `until`: puts and new leases are refused. The alarm
+    /// can be disarmed; the next such request raises it again.
     pub fn fill_up(&self, until: SimTime) {
         self.at_present(|state, _| state.fill_up(until));
     }
 
     /// The alarm is raised until `until` that members disagree: nothing is changed any
-    /// more.
+    /// more, unless somebody disarms it.
     pub fn corrupt(&self, until: SimTime) {
         self.at_present(|state, _| state.corrupt(until));
+    }
+
+    /// Which alarms somebody has disarmed although what has raised them lasts.
+    pub(crate) fn disarmed(&self) -> BTreeSet<(i32, u64)> {
+        self.lock().disarmed.clone()
+    }
+
+    /// Sets [`disarmed`](Self::disarmed).
+    pub(crate) fn disarm(&self, alarms: BTreeSet<(i32, u64)>) {
+        self.at_present(|state, _| state.disarmed = alarms);
     }
 
     /// Until `until` leases end the moment their time is over.

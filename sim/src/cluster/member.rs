@@ -459,6 +459,11 @@ impl Member {
         super::state::REQUEST_TIMEOUT + 2 * self.options().election_timeout
     }
 
+    /// It answers nothing before.
+    pub(crate) fn stalled_until(&self) -> SimTime {
+        self.lock().state.members[self.number].stalled_until
+    }
+
     /// Whether the member knows a leader.
     pub(crate) fn has_leader(&self) -> bool {
         self.leader().is_some()

@@ -1,13 +1,13 @@
 //! What a cluster knows: one history, and how far each member is in it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::task::Waker;
 use std::time::Duration;
 
 use etcd_client::proto::PbResponseHeader;
 use tonic::Status;
 
-use super::access::Alarms;
+use super::access::{Alarms, CORRUPT, NO_SPACE};
 use super::command::{Command, Executed, Outcome, Request};
 use super::consensus::{
     Blame, Consensus, ConsensusOptions, Effect, MEMBERS_MAX, MemberId, NEVER, Proposal,
@@ -105,7 +105,10 @@ pub(crate) struct State {
     /// The database counts as full before.
     no_space_until: SimTime,
     /// Members count as disagreeing before.
-    corrupt_until: SimTime,
+    pub(super) corrupt_until: SimTime,
+    /// Alarms of a full database or of members that disagree that somebody has disarmed, for
+    /// which member.
+    pub(super) disarmed: BTreeSet<(i32, u64)>,
     /// Until when leases are looked at as soon as they expire, and until when
     /// they are not looked at.
     pub(super) expires_at_once_until: SimTime,
@@ -156,6 +159,7 @@ impl State {
             discards: false,
             no_space_until: SimTime::ZERO,
             corrupt_until: SimTime::ZERO,
+            disarmed: BTreeSet::new(),
             expires_at_once_until: SimTime::ZERO,
             expires_late_until: SimTime::ZERO,
         }
@@ -243,6 +247,7 @@ impl State {
             return Err(ClusterError::TooManyRequests);
         }
         if now < self.no_space_until && request.command.needs_space() {
+            self.raise_no_space(member);
             return Err(ClusterError::NoSpace);
         }
         // What etcd refuses unseen comes before what it refuses to this user.
@@ -800,17 +805,14 @@ impl State {
 
     /// The database counts as full until `until`.
     pub(super) fn fill_up(&mut self, until: SimTime) {
+        self.arm(NO_SPACE);
         self.no_space_until = self.no_space_until.max(until);
     }
 
     /// Members count as disagreeing until `until`.
     pub(super) fn corrupt(&mut self, until: SimTime) {
+        self.arm(CORRUPT);
         self.corrupt_until = self.corrupt_until.max(until);
-    }
-
-    /// Whether members count as disagreeing.
-    pub(super) fn is_corrupt(&self, now: SimTime) -> bool {
-        now < self.corrupt_until
     }
 
     /// Whether the database counts as full.

@@ -118,6 +118,8 @@ struct State {
     links: BTreeMap<ClientId, Links>,
     /// None while a member is down.
     members: Vec<Option<Arc<member::Up>>>,
+    /// How often each has come up.
+    lives: [u64; MEMBERS_MAX],
     /// Which of them take no new connections, and which stop that is.
     closing: [Option<u64>; MEMBERS_MAX],
     /// How often a member was told to stop.
@@ -158,6 +160,7 @@ impl Network {
                 state: Mutex::new(State {
                     links: BTreeMap::new(),
                     members: vec![None; options.members],
+                    lives: [0; MEMBERS_MAX],
                     closing: [None; MEMBERS_MAX],
                     stops: 0,
                     report: NetworkReport::default(),
@@ -170,8 +173,18 @@ impl Network {
     /// A member is up: it runs on `node` and answers through `router`.
     pub(crate) fn member_up(&self, member: MemberId, node: Node, router: crate::cluster::Router) {
         let up = member::Up::new(node, router);
-        self.lock().members[member] = Some(Arc::new(up));
+        let mut state = self.lock();
+        state.members[member] = Some(Arc::new(up));
+        state.lives[member] += 1;
+        drop(state);
         self.shared.changed.notify_waiters();
+    }
+
+    /// Which of its lives a member is in; none while it is down.
+    pub(crate) fn life(&self, member: MemberId) -> Option<u64> {
+        let state = self.lock();
+        let is_up = state.members[member].is_some();
+        is_up.then_some(state.lives[member])
     }
 
     pub(crate) fn member_is_up(&self, member: MemberId) -> bool {
@@ -270,13 +283,11 @@ impl Network {
         self.shared.changed.notified()
     }
 
-    /// From when on a client can connect to a member; none while it is down.
-    pub(crate) fn opens_at(&self, client: ClientId, member: MemberId) -> Option<SimTime> {
+    /// Until when the network refuses a client's connections to a member; none while that
+    /// is down.
+    pub(crate) fn refused_until(&self, client: ClientId, member: MemberId) -> Option<SimTime> {
         let mut state = self.lock();
         state.members[member].as_ref()?;
-        if state.closing[member].is_some() {
-            return None;
-        }
         Some(state.links(client).to[member].refused_until())
     }
 

@@ -132,6 +132,12 @@ impl Swarm {
         kinds.filter(|(_, weight)| *weight > 0)
     }
 
+    /// The same without this kind of fault.
+    #[must_use]
+    pub fn without(self, kind: &str) -> Self {
+        self.only(|number| FaultKind::NAMES[number] != kind)
+    }
+
     /// The same without the kinds that `has` has not, by their place in
     /// [`FaultKind::NAMES`].
     #[must_use]

@@ -43,7 +43,7 @@ impl Door {
     async fn keep(self, listener: TcpListener) {
         let mut listener = Some(listener);
         loop {
-            self.is_open().await;
+            let life = self.is_open().await;
             let listener = match listener.take() {
                 Some(listener) => listener,
                 None => self.listen().await,
@@ -62,21 +62,23 @@ impl Door {
                 .accept_http1(true)
                 // As many as a client likes, as in etcd (`server/embed/config.go`).
                 .max_concurrent_streams(u32::MAX)
-                .serve_with_incoming(gate, incoming);
-            // With the server goes its listener: whoever connects is refused.
-            match select(pin!(server), pin!(self.is_closed())).await {
+                // It lets go of the listener, so that whoever connects is refused, tells its
+                // clients to go away, and ends what they have asked.
+                .serve_with_incoming_shutdown(gate, incoming, self.is_closed());
+            match select(pin!(server), pin!(self.is_gone(life))).await {
                 Either::Left(_) | Either::Right(_) => self.connections.cut(),
             }
         }
     }
 
-    /// Waits until the member can be connected to.
-    async fn is_open(&self) {
+    /// Waits until the member can be connected to; the life that it is in.
+    async fn is_open(&self) -> Option<u64> {
         loop {
             let changed = self.network.changed();
-            let opens_at = self.network.opens_at(STRANGERS, self.member);
-            match opens_at {
-                Some(at) if at <= now() => return,
+            let stops = self.network.is_about_to_stop(self.member);
+            let refused_until = self.network.refused_until(STRANGERS, self.member);
+            match refused_until.filter(|_| !stops) {
+                Some(at) if at <= now() => return self.network.life(self.member),
                 Some(at) => {
                     select(pin!(changed), pin!(sleep_until(at))).await;
                 }
@@ -85,14 +87,26 @@ impl Door {
         }
     }
 
-    /// Waits until the member cannot be connected to. Meanwhile it cuts connections
-    /// that are reset.
+    /// Waits until the member is told to stop.
     async fn is_closed(&self) {
+        loop {
+            let changed = self.network.changed();
+            if self.network.is_about_to_stop(self.member) {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// Waits until the connections to the member break: that life of it is over, or the
+    /// network refuses them. Meanwhile it cuts connections that are reset.
+    async fn is_gone(&self, life: Option<u64>) {
         let mut resets = self.network.resets(STRANGERS);
         loop {
             let changed = self.network.changed();
-            let opens_at = self.network.opens_at(STRANGERS, self.member);
-            if opens_at.is_none_or(|at| at > now()) {
+            let refused_until = self.network.refused_until(STRANGERS, self.member);
+            let is_refused = refused_until.is_none_or(|until| until > now());
+            if is_refused || self.network.life(self.member) != life {
                 return;
             }
             let before = std::mem::replace(&mut resets, self.network.resets(STRANGERS));

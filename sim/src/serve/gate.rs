@@ -6,10 +6,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use tokio::sync::oneshot;
 use tonic::Status;
 use tonic::body::Body;
 use tower::Service;
 
+use super::plain;
 use crate::cluster::Member;
 use crate::network::Channel;
 
@@ -31,8 +33,8 @@ impl Service<http::Request<Body>> for Gate {
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         if request.version() != http::Version::HTTP_2 {
-            let answer = plain(&self.etcd, request.uri().path());
-            return Box::pin(std::future::ready(Ok(answer)));
+            let asked = (request.method().clone(), request.uri().clone());
+            return Box::pin(asked_plainly(self.etcd.clone(), asked));
         }
         let call = Arc::clone(&self.channel).call(request);
         Box::pin(async move {
@@ -42,28 +44,20 @@ impl Service<http::Request<Body>> for Gate {
     }
 }
 
-/// What etcd answers to plain HTTP beside gRPC: `/health` and `/version`
-/// (`server/etcdserver/api/etcdhttp`). There is no JSON gateway.
-fn plain(etcd: &Member, path: &str) -> http::Response<Body> {
-    let (code, content_type, text) = match path {
-        "/health" if etcd.has_leader() => (200, "application/json", r#"{"health":"true"}"#.into()),
-        "/health" => (503, "application/json", r#"{"health":"false"}"#.into()),
-        "/version" => {
-            let (version, cluster) = (etcd.version(), etcd.options().minor_version());
-            let text = format!(r#"{{"etcdserver":"{version}","etcdcluster":"{cluster}"}}"#);
-            (200, "application/json", text)
-        }
-        _ => (
-            404,
-            "text/plain; charset=utf-8",
-            "404 page not found\n".into(),
-        ),
-    };
-    let mut answer = http::Response::new(Body::new(text));
-    *answer.status_mut() = http::StatusCode::from_u16(code).expect("it is one of three");
-    let content_type = http::HeaderValue::from_static(content_type);
-    answer
-        .headers_mut()
-        .insert(http::header::CONTENT_TYPE, content_type);
-    answer
+/// The member answers, unless its process stands still.
+async fn asked_plainly(
+    etcd: Member,
+    (method, uri): (http::Method, http::Uri),
+) -> Result<http::Response<Body>, Infallible> {
+    let (tell, told) = oneshot::channel();
+    let of_member = etcd.clone();
+    etcd.spawn(async move {
+        // Whoever has asked may be gone.
+        let _ = tell.send(plain::answer(&of_member, &method, &uri).await);
+    });
+    match told.await {
+        Ok(answer) => Ok(answer),
+        // The process is gone, and its connections break.
+        Err(_) => std::future::pending().await,
+    }
 }

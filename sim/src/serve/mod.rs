@@ -23,12 +23,14 @@
 //! - `connection`: a TCP connection that can be cut.
 //! - `authority`: authorities that are URLs, which HTTP/2 does not know.
 //! - `gate`: from a request over TCP to the simulated network.
+//! - `plain`: what members answer to plain HTTP, `/health` above all.
 //! - `tls`: connections with TLS; feature `tls`.
 
 mod authority;
 mod connection;
 mod door;
 mod gate;
+mod plain;
 #[cfg(feature = "tls")]
 mod tls;
 

@@ -62,13 +62,17 @@ fn is_down(kind: &FaultKind, member: MemberId) -> bool {
 /// What ends before its time ends: all lasting faults do, and those that go on
 /// begin anew.
 fn relax(simulation: &Simulation) {
+    let cluster = simulation.cluster();
     simulation.shared.network.relax();
-    simulation.cluster().heal();
+    let disarmed = cluster.disarmed();
+    cluster.heal();
     for (kind, until) in simulation.in_force().all() {
         simulation.shared.network.impose(&kind, until);
         impose(simulation, &kind, until);
     }
-    simulation.cluster().look_again();
+    // Nothing has struck anew.
+    cluster.disarm(disarmed);
+    cluster.look_again();
 }
 
 /// Sets until when a member is paused and splits answers to what is in force; if

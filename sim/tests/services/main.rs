@@ -4,11 +4,13 @@
 //! - `live`: the same session, on a real etcd and on a simulated one, has the same
 //!   answers. The real one is `$ETCD`, or `etcd` on the `PATH`.
 //! - `membership`: members that are added and removed, on both, and in simulated time.
+//! - `plain`: `/health` and its like, on both.
 //! - `simulated`: what is promised in simulated time and under faults.
 //! - `served`: what a client over TCP sees of faults.
 
 mod live;
 mod membership;
+mod plain;
 mod real;
 mod served;
 mod simulated;

@@ -43,6 +43,11 @@ impl Endpoint for Etcd {
 impl Etcd {
     /// Starts it and waits until it answers.
     pub(crate) async fn start() -> Etcd {
+        Etcd::start_with(&[]).await
+    }
+
+    /// The same, with more arguments.
+    pub(crate) async fn start_with(arguments: &[&str]) -> Etcd {
         let program = std::env::var("ETCD").unwrap_or_else(|_| "etcd".to_owned());
         let data = tempfile::tempdir().expect("there is room for a folder");
         let [endpoint, peer] = free_urls();
@@ -63,6 +68,7 @@ impl Etcd {
             ])
             .args(["--initial-cluster", &format!("default={peer}")])
             .args(["--auth-token-ttl", &TOKEN_TTL.to_string()])
+            .args(arguments)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()

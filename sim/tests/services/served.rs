@@ -2,15 +2,15 @@
 
 use std::net::TcpStream;
 
-use etcd_client::{Client, Error, WatchOptions};
+use etcd_client::{AlarmAction, AlarmMember, AlarmOptions, AlarmType, Client, Error, WatchOptions};
 use etcd_sim::fault::{Fault, FaultKind, Party};
 use etcd_sim::plan::Plan;
 use etcd_sim::serve::{Options, ServeError, can_strike, run};
 use tonic::Code;
 
-use crate::real::{Endpoint as _, Simulated, options, pause, soon};
+use crate::real::{Endpoint as _, Etcd, Simulated, options, pause, soon};
 
-fn with_runtime<T>(work: impl Future<Output = T>) -> T {
+pub(crate) fn with_runtime<T>(work: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -113,6 +113,67 @@ fn a_member_that_crashes_closes_its_connections_and_comes_back_with_its_data() {
     });
 }
 
+/// As a real 3.5.30 did: it refuses connections 0.06 s after the signal, and its process
+/// ends after 7.0 s if a stream is open. What was asked before is answered meanwhile.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "there is no madsim here")]
+fn a_member_that_is_told_to_stop_ends_what_it_was_asked_and_takes_nothing_new() {
+    with_runtime(async {
+        let stop = FaultKind::StopMember {
+            member: 0,
+            down_ms: 300,
+        };
+        let cluster = Simulated::start(with_faults(1, [(1_500, stop)]));
+        let mut client = cluster.client().await;
+        let mut watch = client.watch("a", None).await.unwrap();
+        soon(watch.message()).await.unwrap();
+        client.lock("lock", None).await.unwrap();
+        let mut other = cluster.client().await;
+        let waits = tokio::spawn(async move { other.lock("lock", None).await });
+        pause(2_000).await;
+        let refused = TcpStream::connect(cluster.member(0));
+        assert!(refused.is_err(), "nobody new is let in");
+        assert!(!waits.is_finished(), "what was asked before goes on");
+        let is_silent = {
+            let silent = Box::pin(watch.message());
+            let either = futures_util::future::select(silent, Box::pin(pause(3_000))).await;
+            matches!(either, futures_util::future::Either::Right(_))
+        };
+        assert!(is_silent, "streams go on");
+        let ended = soon(waits).await.unwrap();
+        assert!(ended.is_err(), "nobody has unlocked: {ended:?}");
+        let broken = soon(watch.message()).await;
+        assert!(!matches!(broken, Ok(Some(_))), "{broken:?}");
+        let mut again = cluster.client().await;
+        soon(async { while again.get("a", None).await.is_err() {} }).await;
+    });
+}
+
+/// With nothing to answer it ends at once, and is back before anybody could have looked.
+#[test]
+fn connections_do_not_outlive_the_process_that_accepted_them() {
+    with_runtime(async {
+        let stop = FaultKind::StopMember {
+            member: 0,
+            down_ms: 0,
+        };
+        let cluster = Simulated::start(with_faults(1, [(1_000, stop)]));
+        let mut idle = TcpStream::connect(cluster.member(0)).unwrap();
+        let timeout = Some(std::time::Duration::from_secs(10));
+        idle.set_read_timeout(timeout).unwrap();
+        let read = tokio::task::spawn_blocking(move || {
+            let mut rest = Vec::new();
+            std::io::Read::read_to_end(&mut idle, &mut rest)
+        });
+        match soon(read).await.unwrap() {
+            Ok(_) => {}
+            Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset),
+        }
+        let mut client = cluster.client().await;
+        soon(async { while client.get("a", None).await.is_err() {} }).await;
+    });
+}
+
 #[test]
 fn a_reset_breaks_streams_and_a_partition_is_silent() {
     with_runtime(async {
@@ -184,4 +245,79 @@ fn faults_of_processes_and_of_other_clients_cannot_strike_strangers() {
         vec![Party::Member(0)],
         vec![Party::Client(2)]
     )));
+}
+
+/// Which alarms are raised.
+async fn alarms(client: &mut Client) -> Vec<AlarmType> {
+    let get = AlarmOptions::new();
+    let answer = client.alarm(AlarmAction::Get, AlarmType::None, Some(get));
+    let answer = soon(answer).await.unwrap();
+    answer.alarms().iter().map(AlarmMember::alarm).collect()
+}
+
+/// Disarms all of them, as etcdctl does.
+async fn disarm(client: &mut Client) {
+    let get = client.alarm(AlarmAction::Get, AlarmType::None, None);
+    for alarm in soon(get).await.unwrap().alarms() {
+        let mut of = AlarmOptions::new();
+        of.with_member(alarm.member_id());
+        let disarm = client.alarm(AlarmAction::Deactivate, alarm.alarm(), Some(of));
+        soon(disarm).await.unwrap();
+    }
+}
+
+#[test]
+fn the_alarm_of_a_full_database_can_be_disarmed_and_is_raised_by_the_next_put() {
+    with_runtime(async {
+        let etcd = Etcd::start_with(&["--quota-backend-bytes", "20000"]).await;
+        let real = etcd.client().await;
+        let full = FaultKind::FillUp { for_ms: 600_000 };
+        let cluster = Simulated::start(with_faults(1, [(0, full)]));
+        pause(100).await;
+        for mut client in [real, cluster.client().await] {
+            let put = |client: &Client| {
+                let mut client = client.clone();
+                async move { soon(client.put("a", vec![b'x'; 3_000], None)).await }
+            };
+            while put(&client).await.is_ok() {}
+            assert_eq!(alarms(&mut client).await, [AlarmType::Nospace]);
+            disarm(&mut client).await;
+            assert_eq!(alarms(&mut client).await, []);
+            soon(client.delete("none", None)).await.unwrap();
+            assert_eq!(alarms(&mut client).await, []);
+            let refused = put(&client).await.unwrap_err().to_string();
+            assert!(refused.contains("database space exceeded"), "{refused}");
+            // Nobody waits for the alarm, but it comes.
+            soon(async { while alarms(&mut client).await != [AlarmType::Nospace] {} }).await;
+        }
+    });
+}
+
+#[test]
+fn to_disarm_the_alarm_of_members_that_disagree_ends_it() {
+    with_runtime(async {
+        let corrupt = FaultKind::Corrupt { for_ms: 600_000 };
+        let again = FaultKind::Corrupt { for_ms: 500 };
+        let hold = FaultKind::HoldEvents {
+            member: 0,
+            for_ms: 100,
+        };
+        let faults = [(0, corrupt), (2_000, hold), (4_000, again)];
+        let cluster = Simulated::start(with_faults(3, faults));
+        pause(200).await;
+        let mut client = cluster.client().await;
+        let refused = soon(client.put("a", "1", None)).await.unwrap_err();
+        assert!(refused.to_string().contains("corrupt cluster"), "{refused}");
+        assert_eq!(alarms(&mut client).await, [AlarmType::Corrupt; 3]);
+        disarm(&mut client).await;
+        assert_eq!(alarms(&mut client).await, []);
+        soon(client.put("a", "1", None)).await.unwrap();
+        pause(2_200).await;
+        assert_eq!(
+            alarms(&mut client).await,
+            [],
+            "no other fault brings it back"
+        );
+        soon(async { while alarms(&mut client).await.is_empty() {} }).await;
+    });
 }

@@ -165,6 +165,12 @@ impl Side {
         going.child.wait().expect("it is ours");
     }
 
+    /// What it has said otherwise.
+    pub(super) fn tell(&mut self, lines: &str) {
+        let even: String = lines.lines().map(|line| self.even(line)).collect();
+        self.said.push(even);
+    }
+
     /// Takes out of a line what differs by nature.
     fn even(&mut self, line: &str) -> String {
         let mut line = line.replace(&self.endpoint, "ENDPOINT");
