@@ -10,7 +10,8 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::Args;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, FromArgMatches};
 use etcd_client::{Certificate, Client, ConnectOptions, Identity, TlsOptions};
 use etcd_recipes::bench::connection::Writes;
 use etcd_recipes::bench::requests::Counter;
@@ -67,6 +68,63 @@ pub(crate) struct Connection {
     /// The key of that certificate (PEM)
     #[arg(long, value_name = "FILE", env = "ETCDCTL_KEY")]
     key: Option<PathBuf>,
+}
+
+/// The same, and which of its options stand on the command line: what the environment says
+/// is no contradiction to a cluster that is found in another way.
+pub(crate) struct Given {
+    pub(crate) connection: Connection,
+    options: Vec<&'static str>,
+}
+
+impl Given {
+    /// One of the options, as it is written.
+    pub(crate) fn option(&self) -> Option<String> {
+        let option = self.options.first()?;
+        Some(format!("--{}", option.replace('_', "-")))
+    }
+
+    fn among(matches: &ArgMatches) -> Vec<&'static str> {
+        let all = [
+            "endpoints",
+            "user",
+            "password_file",
+            "cacert",
+            "cert",
+            "key",
+        ];
+        let is_given =
+            |option: &&str| matches.value_source(option) == Some(ValueSource::CommandLine);
+        all.into_iter().filter(is_given).collect()
+    }
+}
+
+impl FromArgMatches for Given {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        Self::from_arg_matches_mut(&mut matches.clone())
+    }
+
+    fn from_arg_matches_mut(matches: &mut ArgMatches) -> Result<Self, clap::Error> {
+        Ok(Given {
+            options: Given::among(matches),
+            connection: Connection::from_arg_matches_mut(matches)?,
+        })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        self.options = Given::among(matches);
+        self.connection.update_from_arg_matches(matches)
+    }
+}
+
+impl Args for Given {
+    fn augment_args(command: clap::Command) -> clap::Command {
+        Connection::augment_args(command)
+    }
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        Connection::augment_args_for_update(command)
+    }
 }
 
 /// What every client connects with.

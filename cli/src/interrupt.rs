@@ -10,10 +10,13 @@ use tokio::sync::Notify;
 use crate::exit_code;
 use crate::output;
 
-/// Is notified of the first Ctrl-C or request to terminate; a second one ends
-/// the program where it stands, with a warning about what is left. Listens for
-/// as long as the task is kept.
-pub(crate) fn on_interrupt(left: String) -> (Arc<Notify>, runtime::Task) {
+/// Is notified of the first Ctrl-C or request to terminate, which is told with what
+/// comes of it; a second one ends the program where it stands, after `leave`. Listens
+/// for as long as the task is kept.
+pub(crate) fn on_interrupt(
+    what_comes: &'static str,
+    leave: impl FnOnce() + Send + 'static,
+) -> (Arc<Notify>, runtime::Task) {
     let notify = Arc::new(Notify::new());
     let interrupted = Arc::clone(&notify);
     let listen = async move {
@@ -22,9 +25,9 @@ pub(crate) fn on_interrupt(left: String) -> (Arc<Notify>, runtime::Task) {
         }
         // Kept until a run asks, should none be listening just now.
         interrupted.notify_one();
-        output::note("interrupted: removing the keys of the run; once more to leave them");
+        output::note(format_args!("interrupted: {what_comes}"));
         if signalled().await.is_ok() {
-            output::warning(left);
+            leave();
             process::exit(i32::from(exit_code::INTERRUPTED));
         }
     };

@@ -16,7 +16,8 @@ impl OwnCluster {
     ///
     /// # Errors
     ///
-    /// [`ConformError::CannotStart`] and [`ConformError::NotReady`].
+    /// [`ConformError::CannotStart`], [`ConformError::NotStarted`] and
+    /// [`ConformError::NotReady`].
     pub async fn start(program: &Path, members: usize) -> Result<OwnCluster, ConformError> {
         let url = || {
             free_url().map_err(|error| ConformError::CannotStart {
@@ -44,6 +45,22 @@ impl OwnCluster {
             process.ready().await?;
         }
         Ok(OwnCluster { processes })
+    }
+
+    /// How members have ended, if so many have that the others can decide nothing.
+    pub fn lost(&mut self) -> Option<String> {
+        let all = self.processes.len();
+        let ended = self.processes.iter_mut().filter_map(Process::ended);
+        let ended: Vec<String> = ended.collect();
+        if 2 * (all - ended.len()) > all {
+            return None;
+        }
+        Some(format!("{} of {all}: {}", ended.len(), ended.join("\n")))
+    }
+
+    /// Kills all that are left.
+    pub fn kill(&mut self) {
+        self.processes.iter_mut().for_each(Process::kill);
     }
 
     /// Where the members are: `host:port` of each.

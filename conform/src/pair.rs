@@ -97,10 +97,10 @@ impl Pair {
         }
         self.is_even = false;
         let taken = self.simulated.take(listened(steps))?;
-        let mut differs = self.repeat(&taken);
+        let mut differs = self.repeat(&taken)?;
         if differs.is_none() {
             let wiped = self.simulated.take(vec![Step::Wipe])?;
-            let differing = self.repeat(&wiped);
+            let differing = self.repeat(&wiped)?;
             differs = differing.map(|differs| Differs {
                 at: taken.len(),
                 ..differs
@@ -111,10 +111,11 @@ impl Pair {
     }
 
     /// Takes the same steps with the real etcd, up to the first that differs.
-    fn repeat(&mut self, taken: &[Taken]) -> Option<Differs> {
+    fn repeat(&mut self, taken: &[Taken]) -> Result<Option<Differs>, ConformError> {
         let Pair {
             api,
             process,
+            target,
             runtime,
             ..
         } = self;
@@ -134,26 +135,27 @@ impl Pair {
                     Outcome::Refusal(format!("no answer within {} s", DEADLINE.as_secs()))
                 });
                 if real != *outcome {
-                    let real = match crash(process, api).await {
+                    let real = match end(process, target, api, step).await? {
                         Some(end) => Outcome::Refusal(end),
                         None => real,
                     };
                     let diff = diff(outcome, &real);
-                    return Some(Differs { at, diff });
+                    return Ok(Some(Differs { at, diff }));
                 }
             }
             let mut rest = api.rest().await;
             let nothing = Outcome::Watches(Default::default());
-            if rest == nothing {
-                return None;
-            }
-            if let Some(end) = crash(process, api).await {
+            let last = taken.last().map(|taken| &taken.step);
+            let Some(last) = last.filter(|_| rest != nothing) else {
+                return Ok(None);
+            };
+            if let Some(end) = end(process, target, api, last).await? {
                 rest = Outcome::Refusal(end);
             }
-            Some(Differs {
-                at: taken.len().saturating_sub(1),
+            Ok(Some(Differs {
+                at: taken.len() - 1,
                 diff: diff(&nothing, &rest),
-            })
+            }))
         })
     }
 
@@ -213,12 +215,27 @@ impl Sides for Pair {
     }
 }
 
-/// How the real etcd has ended, if it answers no more.
-async fn crash(process: &mut Option<Process>, api: &mut Api<Channel>) -> Option<String> {
-    let process = process.as_mut()?;
-    match within(DEADLINE, api.size()).await {
-        Some(Ok(_)) => None,
-        _ => process.ends().await,
+/// How the real etcd has ended, if it answers no more. Of one that is not ours nobody can
+/// say that this step was the reason.
+async fn end(
+    process: &mut Option<Process>,
+    target: &Target,
+    api: &mut Api<Channel>,
+    step: &Step,
+) -> Result<Option<String>, ConformError> {
+    let reason = match within(DEADLINE, api.size()).await {
+        Some(Ok(_)) => return Ok(None),
+        Some(Err(status)) => status.message().to_owned(),
+        None => format!("no answer within {} s", DEADLINE.as_secs()),
+    };
+    match (process, target) {
+        (Some(process), _) => Ok(process.ends().await),
+        (None, Target::Start { .. }) => Ok(None),
+        (None, Target::Running { endpoint, .. }) => Err(ConformError::Lost {
+            endpoint: endpoint.clone(),
+            reason,
+            step: step.to_string(),
+        }),
     }
 }
 

@@ -48,8 +48,16 @@ pub enum ConformError {
     NotReady {
         /// What was started.
         program: String,
-        /// What it said last, or the error of the last request.
+        /// The error of the last request.
         reason: String,
+    },
+    /// An etcd was started, and ended before it answered.
+    #[error("{program} was started and has ended: {how}")]
+    NotStarted {
+        /// What was started.
+        program: String,
+        /// How it ended, and what it said last.
+        how: String,
     },
     /// The cluster that was given cannot be reached.
     #[error("the etcd at {endpoint} does not answer: {reason}")]
@@ -58,6 +66,16 @@ pub enum ConformError {
         endpoint: String,
         /// The error of the request.
         reason: String,
+    },
+    /// The cluster that was given answers no more.
+    #[error("the etcd at {endpoint} answers no more ({reason}) since it was sent:\n  {step}")]
+    Lost {
+        /// Where it was.
+        endpoint: String,
+        /// The error of the request that came after.
+        reason: String,
+        /// What it was sent last.
+        step: String,
     },
     /// The cluster that was given is in use.
     #[error("the etcd at {endpoint} holds {keys} keys and {leases} leases, which would be lost")]
@@ -115,7 +133,7 @@ impl Process {
             let mut process = Process::start(program)?;
             match process.ready().await {
                 Ok(api) => return Ok((process, api)),
-                Err(ConformError::NotReady { reason, .. }) if reason.contains(PORT_TAKEN) => {}
+                Err(ConformError::NotStarted { how, .. }) if how.contains(PORT_TAKEN) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -185,9 +203,9 @@ impl Process {
                 Ok(_) => return Ok(api),
                 Err(status) => last = status.to_string(),
             }
-            if let Some(end) = self.ended() {
-                last = end;
-                break;
+            if let Some(how) = self.ended() {
+                let program = self.program.clone();
+                return Err(ConformError::NotStarted { program, how });
             }
             pause(Duration::from_millis(50)).await;
         }

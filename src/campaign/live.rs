@@ -36,7 +36,8 @@ pub struct Cluster {
     pub prefix: String,
     /// Decides what clients do, as far as the cluster's timing allows.
     pub seed: u64,
-    /// Whether nobody else uses the cluster: then clients may compact its history.
+    /// Whether nobody else uses the cluster, nor will: then clients may compact its
+    /// history, and a run that is interrupted leaves its keys.
     pub is_own: bool,
 }
 
@@ -104,8 +105,13 @@ pub async fn run(
     };
     // Clients that are still at work would write below the prefix again.
     stage.stop();
-    let left_behind = cluster.clean_up(workload).await.err();
     let interrupted = ended.is_none();
+    // A cluster of its own is asked no more for anything, and may be gone already.
+    let left_behind = if interrupted && cluster.is_own {
+        None
+    } else {
+        cluster.clean_up(workload).await.err()
+    };
     ended
         .unwrap_or(Ok(()))
         .map_err(|error| cluster.unusable(&error))?;

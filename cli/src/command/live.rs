@@ -2,6 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
@@ -9,11 +12,12 @@ use etcd_conform::OwnCluster;
 use etcd_recipes::campaign::live::{self, LiveError, LiveReport};
 use etcd_recipes::runtime;
 use etcd_recipes::workload::{self, Workload};
+use futures_util::future::{Either, select};
 use tokio::sync::Notify;
 
 use super::choice::{self, Chosen, Setting, Settings};
 use super::conform;
-use crate::connection::{Access, Connection, hint};
+use crate::connection::{Access, Given, hint};
 use crate::exit_code::{self, Status};
 use crate::failure::{self, Failure};
 use crate::files::{DEFAULT_OUT, HistoryTarget, Pages};
@@ -57,10 +61,11 @@ pub(crate) struct Live {
     workloads: Vec<Chosen>,
 
     #[command(flatten)]
-    connection: Connection,
+    given: Given,
 
     /// Start a cluster of so many members (1, 3 or 5) on this machine, use that and
-    /// no other, and end it afterwards
+    /// no other, and end it afterwards. Not together with options that say where
+    /// another one is; what the environment says of that does not count
     #[arg(long, value_name = "MEMBERS", value_parser = members)]
     start: Option<usize>,
 
@@ -103,8 +108,8 @@ struct Campaign {
     workloads: Vec<Chosen>,
     settings: Settings,
     access: Access,
-    /// Whether the cluster was started for this.
-    is_own: bool,
+    /// The cluster that was started for this.
+    own: Option<Own>,
     prefix: String,
     seed: u64,
     history: Option<HistoryTarget>,
@@ -112,6 +117,26 @@ struct Campaign {
     dry_run: bool,
     json: bool,
     output: Output,
+}
+
+/// A cluster that was started for the runs, and is ended after them.
+#[derive(Clone)]
+struct Own(Arc<Mutex<OwnCluster>>);
+
+/// How often it is looked at whether the cluster is still there.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
+impl Own {
+    fn lock(&self) -> std::sync::MutexGuard<'_, OwnCluster> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until so many members have ended that the others can decide nothing.
+    async fn is_lost(&self) {
+        while self.lock().lost().is_none() {
+            runtime::sleep(LOOK_AGAIN).await;
+        }
+    }
 }
 
 /// What came of it.
@@ -129,13 +154,10 @@ impl Live {
             .enable_all()
             .build()
             .context("cannot start")?;
-        // Ends when everything is told.
-        let own = match start {
-            Some(members) => Some(runtime.block_on(start_own(members))?),
-            None => None,
-        };
-        if let Some(own) = &own {
+        if let Some(members) = start {
+            let own = runtime.block_on(start_own(members))?;
             campaign.access = Access::plain(own.addresses());
+            campaign.own = Some(Own(Arc::new(Mutex::new(own))));
         }
         let results = runtime.block_on(campaign.run())?;
         if campaign.json {
@@ -166,12 +188,20 @@ impl Live {
                 ),
             );
         }
-        let access = self.connection.access()?;
+        let access = match (self.start, self.given.option()) {
+            (Some(_), Some(option)) => {
+                let what = format!("--start is for a cluster of its own, {option} for another one");
+                return Err(Failure::usage(what).hint("Leave out one of the two."));
+            }
+            // It is not started yet.
+            (Some(_), None) => Access::plain(Vec::new()),
+            (None, _) => self.given.connection.access()?,
+        };
         Ok(Campaign {
             workloads,
             settings,
             access,
-            is_own: self.start.is_some(),
+            own: None,
             prefix: prefix(self.prefix)?,
             seed: self.seed.unwrap_or_else(|| runtime::random_u64() >> 32),
             history,
@@ -254,7 +284,7 @@ impl Campaign {
             self.prefixes().collect::<Vec<_>>().join(" and "),
             self.seed
         ));
-        let (interrupt, _listener) = interrupt::on_interrupt(left(self.prefixes()));
+        let (interrupt, _listener) = self.listen();
         let mut results = Results {
             status: Status::Valid,
             etcd_version: String::new(),
@@ -280,14 +310,51 @@ impl Campaign {
         Ok(results)
     }
 
+    /// Who interrupts the runs.
+    fn listen(&self) -> (Arc<Notify>, runtime::Task) {
+        if let Some(own) = self.own.clone() {
+            let what_comes = "the cluster ends with the run; once more to end at once";
+            return interrupt::on_interrupt(what_comes, move || own.lock().kill());
+        }
+        let what_comes = "removing the keys of the run; once more to leave them";
+        let left = left(self.prefixes());
+        interrupt::on_interrupt(what_comes, move || output::warning(left))
+    }
+
     async fn one(&self, workload: Chosen, interrupt: &Notify) -> anyhow::Result<LiveReport> {
         let parameters = self.parameters(workload);
         // Anew for each, because members come and go.
         let cluster = self.cluster().await?;
         let spinner = progress::spinner(format!("{}, Ctrl-C ends it", workload.name()));
-        let report = live::run(&cluster, workload, &parameters, interrupt.notified()).await;
+        let mut is_lost = false;
+        let ends = async {
+            match &self.own {
+                None => interrupt.notified().await,
+                Some(own) => {
+                    let (asked, lost) = (pin!(interrupt.notified()), pin!(own.is_lost()));
+                    is_lost = matches!(select(asked, lost).await, Either::Right(_));
+                }
+            }
+        };
+        let report = live::run(&cluster, workload, &parameters, ends).await;
         spinner.finish_and_clear();
-        report.map_err(unusable)
+        let lost = || self.own.as_ref().and_then(|own| own.lock().lost());
+        let report = match report {
+            // Who is asked to end may take the cluster along.
+            Ok(report) if is_safety(&report) || report.interrupted && !is_lost => {
+                return Ok(report);
+            }
+            report => report,
+        };
+        match lost() {
+            None => report.map_err(unusable),
+            // Nobody can say what would have become of it.
+            Some(how) => {
+                let name = workload.name();
+                let what = format!("{name}: the cluster that was started is gone, {how}");
+                Err(Failure::cluster(what).into())
+            }
+        }
     }
 
     fn tell(
@@ -336,7 +403,7 @@ impl Campaign {
                 .result(format_args!("  page:    {}", page.display()))?;
         }
         results.status = results.status.max(verdict::status(&verdict));
-        if let Some(why) = &left_behind {
+        if let Some(why) = left_behind.as_ref().filter(|_| self.own.is_none()) {
             let prefixes = workload.prefixes(&self.prefix).into_iter();
             output::warning(format_args!("{}: {why}", left(prefixes)));
             results.status = results.status.max(Status::Cluster);
@@ -362,7 +429,7 @@ impl Campaign {
     async fn cluster(&self) -> Result<live::Cluster, Failure> {
         let cluster = self.access.cluster(&self.prefix, self.seed).await?;
         Ok(live::Cluster {
-            is_own: self.is_own,
+            is_own: self.own.is_some(),
             ..cluster
         })
     }
@@ -370,7 +437,7 @@ impl Campaign {
     fn parameters(&self, workload: &dyn Workload) -> workload::Parameters {
         let mut parameters = workload::live_parameters(workload);
         let compacts = workload.parameters().iter().any(|p| p.name == COMPACT);
-        if self.is_own && compacts {
+        if self.own.is_some() && compacts {
             parameters = parameters.with(COMPACT, 1);
         }
         self.settings.apply(workload, parameters)
@@ -384,6 +451,10 @@ fn members(text: &str) -> Result<usize, String> {
         "5" => Ok(5),
         _ => Err("a cluster has 1, 3 or 5 members".to_owned()),
     }
+}
+
+fn is_safety(report: &LiveReport) -> bool {
+    verdict::status(&report.verdict) == Status::Safety
 }
 
 async fn start_own(members: usize) -> Result<OwnCluster, Failure> {

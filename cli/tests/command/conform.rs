@@ -52,8 +52,33 @@ fn what_cannot_be_reached_or_started_is_exit_5() {
     ran.exits_with(5)
         .notes("/no/such/etcd")
         .notes("Install etcd");
+    let mut command = folder.command();
+    command.args(["conform"]).env("ETCD", "false");
+    let ran = crate::support::Ran::from(command.output().expect("it starts"));
+    ran.exits_with(5).notes("false was started and has ended");
     folder
         .run("conform --endpoints 127.0.0.1:1")
         .exits_with(5)
         .notes("does not answer");
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "waits for a real process")]
+fn a_cluster_that_dies_meanwhile_is_exit_5_and_no_difference() {
+    let (etcd, folder) = (Etcd::start(), Folder::new());
+    let endpoint = etcd.endpoint().to_owned();
+    let ran = std::thread::spawn(move || {
+        folder.run(&format!(
+            "conform --requests 1000000 --seed 3 --endpoints {endpoint}"
+        ))
+    });
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    drop(etcd);
+    let ran = ran.join().unwrap().exits_with(5);
+    let is_told = ["answers no more", "cannot be emptied"];
+    assert!(
+        is_told.iter().any(|told| ran.stderr.contains(told)),
+        "{}",
+        ran.stderr
+    );
 }

@@ -319,3 +319,85 @@ fn an_interrupted_run_removes_its_prefix_and_still_checks_and_saves() {
     assert_eq!(etcd.keys(), 0);
     folder.run("check h.jsonl").exits_with(0);
 }
+
+/// Starts `live` on a cluster of one that it starts itself, and waits until the clients
+/// are at work; the process, and the id of the one that is its etcd.
+#[cfg(unix)]
+#[expect(clippy::disallowed_methods, reason = "waits for a real process")]
+fn start_on_its_own(folder: &Folder) -> (std::process::Child, String) {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let real = std::env::var("ETCD").unwrap_or_else(|_| "etcd".to_owned());
+    let pid = folder.path("pid");
+    let script = format!(
+        "#!/bin/sh\necho $$ > {}\nexec {real} \"$@\"\n",
+        pid.display()
+    );
+    let program = folder.write("etcd", script);
+    let executable = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(&program, executable).unwrap();
+    let child = Command::new(assert_cmd::cargo::cargo_bin!("etcd-recipes"))
+        .args(["live", "kv", "--start", "1", "--set", "requests=100000"])
+        .env("ETCD", &program)
+        // Of no importance, for the cluster is another one.
+        .env("ETCDCTL_ENDPOINTS", "127.0.0.1:1")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .current_dir(folder.path("."))
+        .spawn()
+        .unwrap();
+    while !pid.exists() {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    std::thread::sleep(Duration::from_secs(3));
+    (child, folder.read("pid").trim().to_owned())
+}
+
+#[cfg(unix)]
+fn signal(signal: &str, process: &str) {
+    let sent = Command::new("kill").args([signal, process]).status();
+    assert!(sent.unwrap().success());
+}
+
+#[test]
+#[cfg(unix)]
+fn a_cluster_of_its_own_that_dies_is_told_and_no_promise_is_broken() {
+    let folder = Folder::new();
+    let (child, etcd) = start_on_its_own(&folder);
+    signal("-KILL", &etcd);
+    let ran: crate::support::Ran = child.wait_with_output().unwrap().into();
+    let ran = ran
+        .exits_with(5)
+        .notes("kv: the cluster that was started is gone, 1 of 1")
+        .notes("signal: 9");
+    assert!(!ran.stderr.contains("keys may be left"), "{}", ran.stderr);
+    assert!(!ran.stdout.contains("violation"), "{}", ran.stdout);
+}
+
+#[test]
+#[cfg(unix)]
+fn a_cluster_of_its_own_needs_no_cleaning_up() {
+    let folder = Folder::new();
+    let (child, etcd) = start_on_its_own(&folder);
+    // As Ctrl-C in a terminal, which the etcd hears too.
+    signal("-INT", &child.id().to_string());
+    signal("-INT", &etcd);
+    let ran: crate::support::Ran = child.wait_with_output().unwrap().into();
+    let ran = ran
+        .exits_with(0)
+        .notes("the cluster ends with the run")
+        .says("valid");
+    assert!(!ran.stderr.contains("keys may be left"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_cluster_of_its_own_and_another_one_contradict_each_other() {
+    let folder = Folder::new();
+    for option in ["--endpoints 127.0.0.1:1", "--user app", "--cacert ca.pem"] {
+        let (name, _) = option.split_once(' ').unwrap();
+        folder
+            .run(&format!("live kv --start 1 {option}"))
+            .exits_with(2)
+            .notes(&format!("{name} for another one"));
+    }
+}
