@@ -5,7 +5,7 @@ use std::fmt;
 
 use etcd_sim::bug::EtcdBug;
 use etcd_sim::executor::Executor;
-use etcd_sim::fault::{Fault, Party};
+use etcd_sim::fault::{Fault, FaultKind, Party};
 use etcd_sim::network::Endpoints;
 use etcd_sim::plan::{Latency, Plan, Profile, Swarm};
 use etcd_sim::seed::Stream;
@@ -18,6 +18,9 @@ pub const FORMAT: &str = "etcd-recipes-plan";
 
 /// The version of the format that this crate writes, and the only one it reads.
 pub const VERSION: u32 = 1;
+
+/// No fault ends later than this, in milliseconds: a run waits for it.
+const LATEST_MS: u64 = 86_400_000;
 
 /// Everything that determines a simulated run.
 ///
@@ -137,6 +140,17 @@ pub enum WrongPlan {
         /// How many there are, counted from 0.
         members: usize,
     },
+    /// A fault ends so late that the run would take for ever.
+    #[error(
+        "a fault at {at_ms} ms ends {ends_ms} ms after the start; a run has to heal within a \
+         day, {LATEST_MS} ms"
+    )]
+    Late {
+        /// When it strikes.
+        at_ms: u64,
+        /// When it ends.
+        ends_ms: u64,
+    },
     /// There is no such cluster.
     #[error("a cluster has 1 to 5 members, not {members}")]
     Members {
@@ -173,7 +187,7 @@ impl RunPlan {
         let parameters = adjust(Parameters::draw(workload.parameters(), &mut rng));
         let profile = profile(workload, &parameters, members);
         RunPlan {
-            environment: Plan::draw(seed, &profile),
+            environment: swarm(workload, seed, &profile).plan(seed, &profile),
             workload,
             parameters,
             bug: None,
@@ -189,7 +203,8 @@ impl RunPlan {
         let members = members_for(bug, self.environment.members);
         if members != self.environment.members {
             let profile = profile(self.workload, &self.parameters, Some(members));
-            self.environment = Plan::draw(self.environment.seed, &profile);
+            let seed = self.environment.seed;
+            self.environment = swarm(self.workload, seed, &profile).plan(seed, &profile);
         }
         self
     }
@@ -228,6 +243,7 @@ impl RunPlan {
             },
         };
         plan.check_parties()?;
+        plan.check_times()?;
         Ok(plan)
     }
 
@@ -290,6 +306,21 @@ impl RunPlan {
         Ok(())
     }
 
+    /// Whether all faults pass in time.
+    fn check_times(&self) -> Result<(), WrongPlan> {
+        for fault in &self.environment.faults {
+            let alone = Plan {
+                faults: vec![fault.clone()],
+                ..Plan::quiet(0)
+            };
+            let (at_ms, ends_ms) = (fault.at_ms, alone.heals_at_ms());
+            if ends_ms > LATEST_MS {
+                return Err(WrongPlan::Late { at_ms, ends_ms });
+            }
+        }
+        Ok(())
+    }
+
     /// What the seed draws before any single fault: which kinds there are and how
     /// often each. `members` is what [`draw_with`](Self::draw_with) was given. Tells
     /// nothing about a plan that was changed by hand.
@@ -297,7 +328,7 @@ impl RunPlan {
         let seed = self.environment.seed;
         let draw = |members| {
             let profile = profile(self.workload, &self.parameters, members);
-            Swarm::draw(seed, &profile)
+            swarm(self.workload, seed, &profile)
         };
         let drawn = draw(members);
         match members_for(self.bug, drawn.members()) {
@@ -318,6 +349,15 @@ fn profile(workload: &dyn Workload, parameters: &Parameters, members: Option<usi
         faults_max: FAULTS_MAX,
         members,
     }
+}
+
+/// What a seed draws: no fault that finds nobody to strike.
+fn swarm(workload: &dyn Workload, seed: u64, profile: &Profile) -> Swarm {
+    let drawn = Swarm::draw(seed, profile);
+    if workload.has_watches() {
+        return drawn;
+    }
+    drawn.without(FaultKind::BreakWatches { client: 0 }.name())
 }
 
 /// How many members a run has in which a bug is to show.
@@ -396,5 +436,51 @@ mod tests {
         assert!(refused("\"bug\": null", "\"bug\": \"x\"").contains("no bug `x`"));
         assert!(refused("\"items\"", "\"itemz\"").contains("`itemz`"));
         assert!(refused("\"executor\": \"", "\"executor\": \"un").contains("does not have"));
+    }
+
+    #[test]
+    fn a_fault_that_says_too_little_or_comes_too_late_is_refused() {
+        let read = |fault: &str| {
+            let mut plan = RunPlan::draw(workload::all()[0], 1);
+            plan.environment.faults = Vec::new();
+            let faults = format!("\"faults\": [{fault}]");
+            let text = plan.to_json().replace("\"faults\": []", &faults);
+            RunPlan::from_json(&text).map_err(|error| error.to_string())
+        };
+        let transfer = |fields: &str| {
+            read(&format!(
+                r#"{{"at_ms": 5, "kind": {{"transfer-lead": {{"for_ms": 9{fields}}}}}}}"#
+            ))
+        };
+        assert!(transfer(r#", "to": null"#).is_ok());
+        let error = transfer("").unwrap_err();
+        assert!(error.contains("missing field `to`"), "{error}");
+        let reset = |at_ms: u64| {
+            read(&format!(
+                r#"{{"at_ms": {at_ms}, "kind": {{"reset": {{"client": 0}}}}}}"#
+            ))
+        };
+        assert!(reset(LATEST_MS).is_ok());
+        let error = reset(u64::MAX).unwrap_err();
+        assert!(error.contains("has to heal within a day"), "{error}");
+    }
+
+    #[test]
+    fn no_watches_are_broken_where_there_are_none() {
+        let name = FaultKind::BreakWatches { client: 0 }.name();
+        let mut is_drawn = false;
+        for workload in workload::all() {
+            for seed in 0..100 {
+                let plan = RunPlan::draw(workload, seed);
+                let swarm = plan.swarm(None);
+                let on = swarm.kinds().any(|(kind, _)| kind == name);
+                let faults = &plan.environment.faults;
+                let struck = faults.iter().any(|fault| fault.kind.name() == name);
+                assert!(on || !struck, "{} {seed}", workload.name());
+                assert!(workload.has_watches() || !on, "{} {seed}", workload.name());
+                is_drawn |= struck;
+            }
+        }
+        assert!(is_drawn);
     }
 }

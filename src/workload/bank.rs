@@ -13,8 +13,8 @@ use rand::RngExt as _;
 use serde::Serialize;
 
 use super::{Actor, Bug, Ended, Parameter, Parameters, Running, Stage, Workload};
-use crate::stm::{Isolation, Stm, StmError, Transaction};
 use crate::Error;
+use crate::stm::{Isolation, Stm, StmError, Transaction};
 
 /// See the [module](self).
 pub struct BankWorkload;

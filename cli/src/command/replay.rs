@@ -1,5 +1,6 @@
 //! `replay`: one run again, told step by step.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -11,7 +12,7 @@ use etcd_checker::history::{FORMAT, Source};
 use etcd_recipes::campaign::plan::RunPlan;
 use etcd_recipes::campaign::simulate::{RunError, RunReport, simulate};
 use etcd_recipes::workload;
-use etcd_sim::fault::{Fault, FaultKind, Party};
+use etcd_sim::fault::{Fault, FaultKind, Jump, Party};
 
 use crate::exit_code::{self, Status};
 use crate::failure::Failure;
@@ -121,14 +122,16 @@ impl Replay {
             let subject = subject(plan);
             output.result(match &result {
                 Ok(report) => format!(
-                    "{}\n\n{}",
+                    "{}\n\n{}{}",
                     trace::text(&report.history),
-                    verdict::text(&subject, &report.verdict)
+                    verdict::text(&subject, &report.verdict),
+                    idle_line(&idle_faults(report))
                 ),
                 Err(error) => verdict::broken(&subject, &error.to_string()),
             })?;
             return Ok(status);
         }
+        let did_not_strike = result.as_ref().map(idle_faults).unwrap_or_default();
         let (verdict, error) = match result {
             Ok(report) => (Some(report.verdict), None),
             Err(error) => (None, Some(error.to_string())),
@@ -141,11 +144,40 @@ impl Replay {
             bug: plan.bug.map(|bug| bug.name),
             verdict,
             error,
+            did_not_strike,
             same_history,
             exit_code: status.code(),
         })?;
         Ok(status)
     }
+}
+
+/// Planned faults that did not strike, and how many: nobody was there who could be struck,
+/// or the run was over.
+fn idle_faults(report: &RunReport) -> BTreeMap<&'static str, u64> {
+    let mut idle = BTreeMap::new();
+    for fault in &report.plan.environment.faults {
+        *idle.entry(fault.kind.name()).or_default() += 1;
+    }
+    for (kind, struck) in &report.network.faults {
+        if let Some(planned) = idle.get_mut(kind) {
+            *planned = u64::saturating_sub(*planned, *struck);
+        }
+    }
+    idle.retain(|_, left| *left > 0);
+    idle
+}
+
+fn idle_line(idle: &BTreeMap<&'static str, u64>) -> String {
+    if idle.is_empty() {
+        return String::new();
+    }
+    let named = idle.iter().map(|(kind, times)| match times {
+        1 => (*kind).to_owned(),
+        times => format!("{kind} ({times} times)"),
+    });
+    let named: Vec<String> = named.collect();
+    format!("\n  did not strike: {}", named.join(", "))
 }
 
 /// How a run is called in reports.
@@ -234,6 +266,21 @@ fn extent(kind: &FaultKind) -> String {
             by_ms + jitter_ms
         ),
         FaultKind::CompactAt { revision } => format!(" {revision}"),
+        FaultKind::StopMember { down_ms, .. } => {
+            format!(", for {down_ms} ms after it has ended")
+        }
+        FaultKind::CrashMember { down_ms: None, .. } => ", until all heals".to_owned(),
+        FaultKind::HoldRequest { by_ms, .. } => format!(", for {by_ms} ms"),
+        FaultKind::SkewClock {
+            permille, for_ms, ..
+        } => format!(", {permille} ms in 1000, for {for_ms} ms"),
+        FaultKind::JumpClock { to, by_ms, .. } => {
+            let way = match to {
+                Jump::Forward => "forward",
+                Jump::Back => "back",
+            };
+            format!(", {way} by {by_ms} ms")
+        }
         kind if kind.lasts_ms() > 0 => format!(", for {} ms", kind.lasts_ms()),
         _ => String::new(),
     }

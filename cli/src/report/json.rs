@@ -117,6 +117,8 @@ pub(crate) struct Replayed {
     pub(crate) bug: Option<&'static str>,
     pub(crate) verdict: Option<Verdict>,
     pub(crate) error: Option<String>,
+    /// Planned faults that found nobody to strike, or the run over, and how many.
+    pub(crate) did_not_strike: BTreeMap<&'static str, u64>,
     /// Whether the run gave the same history as the file, byte for byte; none
     /// when the file is a plan.
     pub(crate) same_history: Option<bool>,

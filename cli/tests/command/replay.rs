@@ -139,3 +139,39 @@ fn what_cannot_be_replayed_is_exit_2_with_file_and_line() {
         .exits_with(2)
         .notes("missing.json: cannot read");
 }
+
+#[test]
+fn planned_faults_are_told_in_their_own_terms_and_what_did_not_strike_is_named() {
+    let folder = Folder::new();
+    folder
+        .run("sim kv --seed 1 --set requests=20 --history h.jsonl")
+        .exits_with(0);
+    let history = folder.read("h.jsonl");
+    let header: serde_json::Value =
+        serde_json::from_str(history.lines().next().unwrap()).expect("it is JSON");
+    let mut plan = header["source"]["plan"].clone();
+    plan["members"] = 3.into();
+    plan["faults"] = serde_json::json!([
+        {"at_ms": 5, "kind": {"expire-tokens": {"member": 0}}},
+        {"at_ms": 6, "kind": {"expire-tokens": {"member": 1}}},
+        {"at_ms": 7, "kind": {"stop-member": {"member": 1, "down_ms": 500}}},
+        {"at_ms": 9, "kind": {"jump-clock": {"client": 0, "to": "back", "by_ms": 700}}},
+        {"at_ms": 9, "kind": {"crash-member": {"member": 2, "down_ms": null}}},
+        {"at_ms": 9, "kind": {"hold-request": {"client": 0, "by_ms": 70}}},
+    ]);
+    folder.write("plan.json", plan.to_string());
+    let ran = folder
+        .run("replay plan.json")
+        .exits_with(0)
+        .says("member stop, member 1, for 500 ms after it has ended\n")
+        .says("clock jump, client 0, back by 700 ms\n")
+        .says("member crash, member 2, until all heals\n")
+        .says("request held, client 0, for 70 ms\n");
+    let idle = ran.labelled("did not strike:");
+    assert_eq!(idle, "tokens expired (2 times)");
+    let json = folder.run("replay plan.json --json").exits_with(0).json();
+    assert_eq!(
+        json["did_not_strike"],
+        serde_json::json!({"tokens expired": 2})
+    );
+}

@@ -221,6 +221,23 @@ fn one_seed_says_what_it_has_drawn() {
 }
 
 #[test]
+fn one_seed_of_several_workloads_says_what_it_has_drawn_for_each() {
+    let folder = Folder::new();
+    let ran = folder.run("sim kv bank --seed 3").exits_with(0);
+    let json = folder
+        .run("sim kv bank --seed 3 --json")
+        .exits_with(0)
+        .json();
+    for (at, name) in ["bank", "kv"].into_iter().enumerate() {
+        let runs = &json["workloads"][at];
+        assert_eq!(runs["workload"], name);
+        let drawn = runs["drawn"].as_str().expect("it is a sentence");
+        let told = format!("{name}: valid in all 1 run\n  drawn:     {drawn}\n");
+        assert!(ran.stdout.contains(&told), "no {told} in {}", ran.stdout);
+    }
+}
+
+#[test]
 fn a_trace_tells_operations_and_faults_in_the_order_of_time() {
     let folder = Folder::new();
     let ran = folder.run("sim queue --seed 1 --trace").exits_with(0);

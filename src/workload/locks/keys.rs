@@ -95,11 +95,7 @@ impl KeyLog {
     /// # Errors
     ///
     /// When etcd cannot be asked.
-    pub(super) async fn begin(
-        stage: &Stage,
-        client: &Client,
-        prefix: &str,
-    ) -> Result<Self, Error> {
+    pub(super) async fn begin(stage: &Stage, client: &Client, prefix: &str) -> Result<Self, Error> {
         let shared = Arc::new(Shared {
             client: client.clone(),
             requests: Requests::new(client, DEFAULT_REQUEST_DEADLINE),

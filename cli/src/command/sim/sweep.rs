@@ -70,6 +70,10 @@ impl Campaign {
         Ok(progress.status)
     }
 
+    fn has_one_seed(&self) -> bool {
+        self.seeds.end - self.seeds.start == 1
+    }
+
     /// One run is no sweep: its verdict says everything.
     fn is_sweep(&self) -> bool {
         self.runs() > 1
@@ -108,7 +112,7 @@ impl Progress<'_> {
             workload,
             summary,
             elapsed: stopwatch.elapsed(),
-            drawn: (!campaign.is_sweep()).then(drawn),
+            drawn: campaign.has_one_seed().then(drawn),
         }
     }
 
@@ -257,6 +261,12 @@ impl Progress<'_> {
         if self.campaign.is_sweep() {
             for runs in all {
                 self.campaign.output.result(self.sentence(runs))?;
+                // Of one that is not valid it was told already.
+                let drawn = runs.drawn.as_ref();
+                if let Some(drawn) = drawn.filter(|_| runs.summary.valid == runs.summary.runs) {
+                    let line = format!("  drawn:     {drawn}");
+                    self.campaign.output.result(line)?;
+                }
             }
         }
         tell_table(all, &total, elapsed);
