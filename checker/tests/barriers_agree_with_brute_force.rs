@@ -320,7 +320,7 @@ fn the_barrier() {
         silent: 0,
         fallen: 0,
     };
-    for number in 0..60_000 {
+    for number in 0..120_000 {
         let operations = 4 + random.below(5);
         let mut ops = barrier_run(&mut random, operations, 3, number % 2 == 0);
         if number % 5 == 0 {
@@ -570,7 +570,7 @@ fn the_double_barrier() {
         silent: 0,
         fallen: 0,
     };
-    for number in 0..40_000 {
+    for number in 0..90_000 {
         let (parties, count) = [(2, 2), (3, 2), (3, 3), (4, 2)][number % 4];
         let slots = 24 + random.below(20);
         let mut ops = double_run(&mut random, slots, parties, count);
@@ -806,7 +806,7 @@ fn the_cyclic_barrier() {
         silent: 0,
         fallen: 0,
     };
-    for number in 0..25_000 {
+    for number in 0..90_000 {
         let (parties, count) = [(2, 2), (3, 2), (3, 3), (4, 3)][number % 4];
         let slots = 20 + random.below(20);
         let mut ops = cyclic_run(&mut random, slots, parties, count);

@@ -15,7 +15,7 @@ use etcd_checker::{Verdict, election};
 use support::{Op, Random, history};
 use support_elections::{falsify, has_equal_times, real_run};
 
-const HISTORIES: usize = 60_000;
+const HISTORIES: usize = 120_000;
 
 /// Tries all times at which the revisions can have happened.
 fn explains(ops: &[Op], needs: &[Need<'_>], covered: i64) -> bool {

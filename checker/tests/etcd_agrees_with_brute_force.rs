@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use support::etcd::etcd_history;
 use support::{Op, Random, intervals};
 
-const HISTORIES: usize = 40_000;
+const HISTORIES: usize = 72_000;
 
 const KEYS: [&str; 2] = ["a", "b"];
 const LEASE: i64 = 7;

@@ -16,7 +16,7 @@ use etcd_checker::txn::{self, Level};
 use etcd_checker::{History, Verdict};
 use support::{Random, intervals};
 
-const HISTORIES: usize = 20_000;
+const HISTORIES: usize = 120_000;
 const KEYS: [&str; 3] = ["x", "y", "z"];
 
 /// Key, value, mod revision; absent keys have no value and revision 0.

@@ -353,10 +353,11 @@ fn what_the_whole_file_would_take_is_estimated() {
         let needs = |limit: u64, bytes: &[u8]| {
             let check = Check::new().budget(Budget::bytes(limit));
             let length = Some(bytes.len() as u64);
-            check.read_sized(bytes, length).map_err(CheckError::Import)
+            let (format, history) = check.read_sized(bytes, length)?;
+            check.history(format, history)
         };
         let bytes = text.as_bytes();
-        // What suffices to read it is what the whole takes.
+        // What suffices to check it is what the whole takes.
         let limits = (1..80).map(|step| step * (256 << 10));
         let (refused, enough): (Vec<u64>, Vec<u64>) =
             limits.partition(|limit| needs(*limit, bytes).is_err());

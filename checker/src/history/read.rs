@@ -40,7 +40,7 @@ impl History {
     pub(crate) fn read_within<E: From<ReadError>>(
         reader: impl BufRead,
         length: Option<u64>,
-        mut allow: impl FnMut(SoFar) -> Result<(), E>,
+        mut allow: impl FnMut(SoFar<'_>) -> Result<(), E>,
     ) -> Result<Self, E> {
         let mut lines = Lines::new(reader);
         let mut places = Places::default();
@@ -76,6 +76,7 @@ impl History {
                     line,
                     memory: bytes,
                     bytes: lines.bytes,
+                    model: &header.model,
                 })?;
             }
             if events.len() == ALLOW_EVERY
@@ -94,6 +95,7 @@ impl History {
                 line: last.line(),
                 memory: bytes,
                 bytes: lines.bytes,
+                model: &header.model,
             })?;
         }
         Ok(Self::from_file(header, events, places, &validator))
@@ -102,12 +104,14 @@ impl History {
 
 /// How far a history was read.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct SoFar {
+pub(crate) struct SoFar<'h> {
     pub(crate) line: usize,
     /// What the events take, in bytes.
     pub(crate) memory: usize,
     /// How many bytes the lines had.
     pub(crate) bytes: u64,
+    /// What the header says.
+    pub(crate) model: &'h str,
 }
 
 /// After how many events the reader asks whether it may go on.

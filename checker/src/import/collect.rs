@@ -2,13 +2,19 @@
 
 use rustc_hash::FxHashMap;
 
-use super::ImportError;
 use super::memory::Budget;
 use super::text::{Fault, Place};
+use super::{ImportError, models};
 use crate::history::{self, Event, EventKind, Header, History, Json, Places, Process, Validator};
 
 /// Numbers of processes that have none in their file begin here.
 const NAMED_FROM: u64 = 1 << 40;
+
+/// After how many events the collector asks whether it may go on.
+const ALLOW_EVERY: usize = 1 << 12;
+
+/// About what is kept of a process, in bytes.
+const PROCESS: usize = 2 * size_of::<(u64, u64)>();
 
 /// Gathers events, and enforces the rules of histories.
 pub(super) struct Collector<'b> {
@@ -84,6 +90,7 @@ impl<'b> Collector<'b> {
 
     /// So many events are to come.
     pub(super) fn reserve(&mut self, events: usize) {
+        // It is only a guess. What cannot be had now may not be needed.
         self.events.try_reserve_exact(events).ok();
         self.places.reserve(events);
     }
@@ -136,8 +143,12 @@ impl<'b> Collector<'b> {
             ImportError::from(Fault::at(at, problem))
         })?;
         self.memory += history::memory_of(&event);
-        if self.events.len().is_multiple_of(1 << 12) {
-            self.budget.allow(event.line(), self.memory)?;
+        if self.events.len().is_multiple_of(ALLOW_EVERY) {
+            self.allow(event.line())?;
+        }
+        if self.events.len() == ALLOW_EVERY {
+            // A list that grows is copied, and touches twice what it needs in the end.
+            self.reserve(self.budget.more(ALLOW_EVERY));
         }
         self.events.push(event);
         self.places.push(history::Place {
@@ -145,6 +156,18 @@ impl<'b> Collector<'b> {
             value: (place.value.line == place.event.line).then_some(place.value.column),
         });
         Ok(())
+    }
+
+    /// Asks whether it may go on; if not, what the whole takes depends on the model.
+    fn allow(&mut self, line: usize) -> Result<(), ImportError> {
+        let processes = self.told.capacity() * PROCESS;
+        if self.budget.allow(line, self.memory + processes).is_ok() {
+            return Ok(());
+        }
+        if let Some(model) = models::guess(&self.events).and_then(|name| name.parse().ok()) {
+            self.budget.about(model);
+        }
+        Ok(self.budget.allow(line, self.memory + processes)?)
     }
 
     pub(super) fn events(&self) -> &[Event] {

@@ -15,6 +15,8 @@ pub struct Budget {
     aside: Aside,
     /// How much of the file was read, if that is known: so many bytes of so many.
     reached: Option<(u64, u64)>,
+    /// What the check will take, as a multiple of the events.
+    checking: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -85,7 +87,7 @@ const CHECKING: u64 = 2;
 
 /// What it takes with the checker of this model, as measured: a search keeps each operation
 /// in several lists, transactions and requests are taken apart and linked.
-fn checking(history: &History, model: Model) -> u64 {
+fn checking(model: Model, has_tokens: bool) -> u64 {
     match model {
         Model::Etcd => 6,
         Model::Register
@@ -96,7 +98,7 @@ fn checking(history: &History, model: Model) -> u64 {
         | Model::Set
         | Model::Membership
         | Model::MultiRegister => 5,
-        Model::Mutex | Model::RwLock if mutex::is_of(history) => 4,
+        Model::Mutex | Model::RwLock if !has_tokens => 4,
         Model::Transactions | Model::Bank | Model::Stm | Model::ListAppend | Model::RwRegister => 4,
         _ => CHECKING,
     }
@@ -117,6 +119,7 @@ impl Budget {
             limit: None,
             aside: Aside::default(),
             reached: None,
+            checking: CHECKING,
         }
     }
 
@@ -133,6 +136,11 @@ impl Budget {
     pub(super) fn hold(&mut self, text: usize) -> Result<(), TooLarge> {
         self.aside.text = text as u64;
         self.allow(0, 0)
+    }
+
+    /// It is about this model, as far as is known.
+    pub(super) fn about(&mut self, model: Model) {
+        self.checking = checking(model, true);
     }
 
     /// So much of the file was read, of so much.
@@ -176,7 +184,14 @@ impl Budget {
         let whole = |part: u64| (part as f64 * (all as f64 / done as f64)) as u64;
         let events = whole(events.max(self.aside.to_come));
         let reading = self.aside.text + whole(self.aside.reader) + events;
-        Some(reading.max(CHECKING * events))
+        Some(reading.max(self.checking * events))
+    }
+
+    /// How many more events there will be, going by those so far and the part that was read.
+    pub(super) fn more(&self, events: usize) -> usize {
+        self.reached.map_or(0, |(done, all)| {
+            (events as f64 * ((all - done) as f64 / done as f64)) as usize
+        })
     }
 
     /// Whether a history that was read may be checked against this model, and how many bytes
@@ -187,7 +202,7 @@ impl Budget {
         };
         let events = history.events();
         let bytes = events.iter().map(memory_of).sum::<usize>() as u64;
-        let needed = checking(history, model) * bytes;
+        let needed = checking(model, !mutex::is_of(history)) * bytes;
         self.keep_to(events.last().map_or(1, Event::line), needed)?;
         // Where it just fits, the search may have what the estimate has to spare.
         Ok((limit - needed).max(bytes))
@@ -316,5 +331,11 @@ mod tests {
         assert_eq!(refused.whole, Some((1 << 19) + (10 << 20) + (10 << 18)));
         budget.reached(1_000, 1_000);
         assert_eq!(whole(&budget), None);
+        // What the check takes is more than what is read.
+        let mut budget = Budget::bytes(1 << 20);
+        budget.reached(100, 1_000);
+        budget.about(Model::Register);
+        assert_eq!(whole(&budget), Some(50 << 20));
+        assert_eq!(budget.more(7), 63);
     }
 }

@@ -229,6 +229,9 @@ fn read_lines(
         if let Some((done, all)) = reached.or_else(|| packed.reached()) {
             budget.reached(done, all);
         }
+        if let Ok(model) = so_far.model.parse() {
+            budget.about(model);
+        }
         Ok(budget.allow(so_far.line, so_far.memory)?)
     })
 }

@@ -73,7 +73,7 @@ pub(super) fn finish_as(
 }
 
 /// The model whose operations these are.
-fn guess(events: &[Event]) -> Option<&'static str> {
+pub(super) fn guess(events: &[Event]) -> Option<&'static str> {
     let clients = || {
         let is_client = |event: &&Event| event.process() != Process::Nemesis;
         events.iter().filter(is_client)
