@@ -167,6 +167,14 @@ impl Sequential for Counters<'_> {
         matches!(ask, Ask::Read | Ask::AddAndGet(0) | Ask::GetAndAdd(0))
     }
 
+    fn states_after(&self, (_, ask): &Self::Input, output: Option<&i64>) -> Option<Vec<i64>> {
+        let after = match ask {
+            Ask::Read | Ask::AddAndGet(_) => *output?,
+            Ask::GetAndAdd(number) => output?.wrapping_add(*number),
+        };
+        Some(vec![after])
+    }
+
     fn show(&self, sum: &i64) -> String {
         format!("the sum {sum}")
     }

@@ -293,6 +293,15 @@ impl Sequential for Map<'_> {
         *ask == Ask::Get || output == Some(&Answer::Compared(false))
     }
 
+    fn states_after(&self, (key, ask): &Self::Input, output: Option<&Answer>) -> Option<Vec<Held>> {
+        let after = match (ask, output) {
+            (Ask::Put(value), _) | (Ask::Get, Some(Answer::Got(value))) => value,
+            (Ask::CompareAndSet { new, .. }, Some(Answer::Compared(true))) => new,
+            _ => return None,
+        };
+        Some(vec![self.held(*key, after.clone())])
+    }
+
     fn suspects(&self, calls: &[Call<&Self::Input, &Answer>], stuck: usize) -> Vec<Vec<usize>> {
         let acts = acts(calls, &self.absent);
         acts.map_or_else(Vec::new, |acts| register::suspects(INITIAL, &acts, stuck))

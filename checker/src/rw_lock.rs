@@ -194,6 +194,21 @@ impl Sequential for RwLocks<'_> {
         output == Some(&false)
     }
 
+    fn states_after(
+        &self,
+        (_, owner, ask, mode): &Self::Input,
+        output: Option<&bool>,
+    ) -> Option<Vec<Inside>> {
+        let after = match (mode, ask, output) {
+            (Mode::Write, Ask::Acquire, _) | (Mode::Write, Ask::TryAcquire, Some(true)) => {
+                Inside::Writer(*owner)
+            }
+            (Mode::Write, Ask::Release, _) => Inside::Readers(Vec::new()),
+            _ => return None,
+        };
+        Some(vec![after])
+    }
+
     fn heap_bytes(&self, state: &Inside) -> usize {
         match state {
             Inside::Writer(_) => 0,

@@ -114,6 +114,9 @@ impl<'h> Object<'h> for Semaphores<'h> {
     }
 }
 
+/// Of how many permits all numbers are told that may be out.
+const TOLD_MAX: u64 = 64;
+
 impl Sequential for Semaphores<'_> {
     /// How many permits are out.
     type State = u64;
@@ -146,6 +149,22 @@ impl Sequential for Semaphores<'_> {
 
     fn only_reads(&self, _: &Self::Input, output: Option<&bool>) -> bool {
         output == Some(&false)
+    }
+
+    fn states_after(
+        &self,
+        (_, ask, permits): &Self::Input,
+        output: Option<&bool>,
+    ) -> Option<Vec<u64>> {
+        let all = self.permits;
+        let left = all.saturating_sub(*permits);
+        let out = match (ask, output) {
+            (Ask::Acquire, _) | (Ask::TryAcquire, Some(true)) => *permits..=all,
+            (Ask::TryAcquire, Some(false)) => (all + 1).saturating_sub(*permits)..=all,
+            (Ask::TryAcquire, None) => return None,
+            (Ask::Release, _) => 0..=left,
+        };
+        (all <= TOLD_MAX).then(|| out.collect())
     }
 
     fn show(&self, out: &u64) -> String {

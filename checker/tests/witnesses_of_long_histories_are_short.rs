@@ -5,7 +5,8 @@ mod support;
 use etcd_checker::history::{Event, Json};
 use etcd_checker::{History, Model, Violation, check};
 use support::Random;
-use support::busy::plain::{busy_plain_register, busy_set};
+use support::busy::plain::{busy_counter, busy_few_values, busy_plain_register, busy_set};
+use support::busy::turns::{Kind, turns};
 
 const CLIENTS: usize = 10;
 const SIZES: [usize; 3] = [300, 2_000, 20_000];
@@ -134,4 +135,60 @@ fn as_map(history: History) -> History {
             .with_value(Json::new(&value).unwrap())
     };
     History::new(header, events.into_iter().map(as_map).collect()).unwrap()
+}
+
+/// One who comes in while others are inside, and those.
+#[test]
+fn overlapping_holders_of_locks() {
+    for (kind, most) in [
+        (Kind::Mutex, 2),
+        // What readers there were before is left open, where it takes too long to find out.
+        (Kind::RwLock, 4),
+    ] {
+        let mut random = Random(5);
+        for (size, times) in SIZES.into_iter().zip([10, 5, 1]) {
+            for _ in 0..times {
+                let history = turns(&mut random, kind, size, CLIENTS);
+                let violation = assert_short(&history, most);
+                assert_eq!(violation.kind.name, "mutual-exclusion");
+            }
+        }
+    }
+}
+
+/// A sum that was passed long ago needs no list of what was added.
+#[test]
+fn stale_reads_of_counters() {
+    let mut random = Random(6);
+    for (size, times) in SIZES.into_iter().zip([10, 5, 1]) {
+        for _ in 0..times {
+            let history = busy_counter(&mut random, size, CLIENTS);
+            let stale = |answer: &Json, old: &Json| (answer != old).then(|| old.clone());
+            let history = planted(&mut random, history, "read", stale);
+            assert_short(&history, 2);
+        }
+    }
+}
+
+/// Those who wrote the value earlier, or write it again later, are of no interest.
+#[test]
+fn stale_reads_of_values_that_come_back() {
+    let mut random = Random(7);
+    for (size, times) in SIZES.into_iter().zip([10, 5, 1]) {
+        for _ in 0..times {
+            let history = loop {
+                let history = busy_few_values(&mut random, size, CLIENTS, 50);
+                let stale = |answer: &Json, old: &Json| (answer != old).then(|| old.clone());
+                let history = planted(&mut random, history, "read", stale);
+                // Somebody may just be writing it again.
+                if !check(&history, Model::of(&history).unwrap())
+                    .unwrap()
+                    .is_valid()
+                {
+                    break history;
+                }
+            };
+            assert_short(&history, 4);
+        }
+    }
 }

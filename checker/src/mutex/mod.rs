@@ -188,6 +188,23 @@ impl Sequential for Mutexes<'_> {
         output == Some(&false)
     }
 
+    fn states_after(
+        &self,
+        (_, owner, ask): &Self::Input,
+        output: Option<&bool>,
+    ) -> Option<Vec<Held>> {
+        let Parameters { owners, reentrant } = self.parameters;
+        let after = match (ask, output) {
+            // Nobody knows how often.
+            _ if reentrant => return None,
+            (Ask::Acquire, _) | (Ask::TryAcquire, Some(true)) => Some((*owner, 1)),
+            (Ask::TryAcquire, Some(false)) if !owners => Some((*owner, 1)),
+            (Ask::Release, _) => None,
+            (Ask::TryAcquire, _) => return None,
+        };
+        Some(vec![after])
+    }
+
     fn show(&self, state: &Held) -> String {
         let is_owned = self.parameters.owners || self.parameters.reentrant;
         match state {

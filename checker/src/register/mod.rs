@@ -107,6 +107,15 @@ impl Sequential for Registers<'_> {
         *ask == Ask::Read || output == Some(&Answer::Compared(false))
     }
 
+    fn states_after(&self, (_, ask): &Self::Input, output: Option<&Answer>) -> Option<Vec<u32>> {
+        let after = match (ask, output) {
+            (Ask::Write(value), _) | (Ask::Read, Some(Answer::Read(value))) => *value,
+            (Ask::CompareAndSet { new, .. }, Some(Answer::Compared(true))) => *new,
+            _ => return None,
+        };
+        Some(vec![after])
+    }
+
     fn suspects(&self, calls: &[Call<&Self::Input, &Answer>], stuck: usize) -> Vec<Vec<usize>> {
         suspects(self.initial, &acts(calls), stuck)
     }

@@ -29,6 +29,7 @@ pub(super) struct Stuck {
 /// How many states are shown.
 const STATES_MAX: usize = 8;
 
+/// Looks for an order from when the part was new.
 pub(super) fn explore<M: Sequential + ?Sized>(
     model: &M,
     part: &M::Part,
@@ -36,11 +37,21 @@ pub(super) fn explore<M: Sequential + ?Sized>(
     budget: &Budget,
     clock: &Clock<'_>,
 ) -> Explored {
+    explore_from(model, vec![model.initial(part)], plan, budget, clock)
+}
+
+/// The same from any of these states, of which there is at least one.
+pub(super) fn explore_from<M: Sequential + ?Sized>(
+    model: &M,
+    initial: Vec<M::State>,
+    plan: &Plan<'_, M>,
+    budget: &Budget,
+    clock: &Clock<'_>,
+) -> Explored {
     let mut explorer = Explorer::new(model, plan, clock, budget.memory_bytes);
-    let initial = explorer.number(model.initial(part));
     match explorer.run(initial) {
-        Ok(None) => Explored::Stuck(explorer.stuck(initial)),
-        Ok(Some(last)) => Explored::Linearizable(explorer.replay(initial, last)),
+        Ok(None) => Explored::Stuck(explorer.stuck()),
+        Ok(Some(last)) => Explored::Linearizable(explorer.replay(last)),
         Err(Limit::Time(_)) => Explored::Unknown(Limit::Time(budget.time.unwrap_or_default())),
         Err(limit) => Explored::Unknown(limit),
     }
@@ -114,9 +125,32 @@ impl<'e, 'c, M: Sequential + ?Sized> Explorer<'e, 'c, M> {
     }
 
     /// The last step of an order of all calls, if there is one.
-    fn run(&mut self, initial: u32) -> Result<Option<Entry>, Limit> {
-        self.state = initial;
+    fn run(&mut self, initial: Vec<M::State>) -> Result<Option<Entry>, Limit> {
+        for state in initial {
+            let state = self.number(state);
+            if let Some(last) = self.run_from(state)? {
+                return Ok(Some(last));
+            }
+        }
+        Ok(None)
+    }
+
+    /// To the first event, in this state.
+    fn start(&mut self, initial: u32) {
+        for slots in [
+            &mut self.done,
+            &mut self.open,
+            &mut self.reads,
+            &mut self.optional,
+        ] {
+            slots.fill(0);
+        }
+        (self.cursor, self.pending_open, self.state) = (0, 0, initial);
         self.settle(None);
+    }
+
+    fn run_from(&mut self, initial: u32) -> Result<Option<Entry>, Limit> {
+        self.start(initial);
         let start = Entry::new(self.cursor, self.state, NONE, NONE);
         if self.is_finished() {
             return Ok(Some(start));
@@ -210,8 +244,8 @@ impl<'e, 'c, M: Sequential + ?Sized> Explorer<'e, 'c, M> {
                 }
             }
             if role == Role::Optional && self.is_in_the_way(call) {
-                // It did not happen, and is over.
-                self.waiting.push(from);
+                // It did not happen, and is over. The less has happened the more can.
+                self.waiting.insert(first, from);
             }
             self.waiting[first..].reverse();
         }
@@ -435,20 +469,15 @@ impl<'e, 'c, M: Sequential + ?Sized> Explorer<'e, 'c, M> {
     }
 
     /// What takes effect on the way to this step, reads included.
-    fn replay(&mut self, initial: u32, last: Entry) -> Vec<u32> {
+    fn replay(&mut self, last: Entry) -> Vec<u32> {
         let mut steps = Vec::new();
         let mut step = last;
         while step.parent != NONE {
             steps.push((step.call, step.state));
             step = self.cache.entry(step.parent);
         }
-        self.done.fill(0);
-        self.open.fill(0);
-        self.reads.fill(0);
-        self.optional.fill(0);
-        (self.cursor, self.pending_open, self.state) = (0, 0, initial);
         self.record = Some(Vec::new());
-        self.settle(None);
+        self.start(step.state);
         for (call, state) in steps.into_iter().rev() {
             self.take(call);
             self.state = state;
@@ -458,7 +487,7 @@ impl<'e, 'c, M: Sequential + ?Sized> Explorer<'e, 'c, M> {
     }
 
     /// How far the search came when it has been everywhere.
-    fn stuck(&mut self, initial: u32) -> Stuck {
+    fn stuck(&mut self) -> Stuck {
         let entries = self.cache.entries();
         let cursor = entries.iter().map(|entry| entry.cursor).max();
         let cursor = cursor.expect("the search has been at its start");
@@ -479,7 +508,7 @@ impl<'e, 'c, M: Sequential + ?Sized> Explorer<'e, 'c, M> {
         };
         Stuck {
             call,
-            order: self.replay(initial, at_end[0]),
+            order: self.replay(at_end[0]),
             states,
         }
     }

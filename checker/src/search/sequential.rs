@@ -188,6 +188,20 @@ pub trait Sequential: Sync {
         (0..calls.len()).map(Kept::as_it_is).collect()
     }
 
+    /// The states in which the object may be right after this operation, whatever it was
+    /// before; [`None`] where they are too many to be told. Must not leave out any.
+    ///
+    /// Where a witness is looked for, what happened before such an operation is of no interest
+    /// any more. Without it the history is searched from its beginning each time.
+    fn states_after(
+        &self,
+        input: &Self::Input,
+        output: Option<&Self::Output>,
+    ) -> Option<Vec<Self::State>> {
+        let _ = (input, output);
+        None
+    }
+
     /// Whether outputs say something about other calls, such as their order. Then
     /// [`Sequential::what_matters`] is asked whenever less is known than at first.
     const OUTPUTS_REFER_TO_CALLS: bool = false;

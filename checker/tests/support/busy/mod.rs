@@ -6,6 +6,7 @@ pub mod lock;
 pub mod plain;
 pub mod priority_queue;
 pub mod register;
+pub mod turns;
 
 use etcd_checker::History;
 use etcd_checker::history::{Evidence, Json, OperationId, Recorder};

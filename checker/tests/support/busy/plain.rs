@@ -1,4 +1,4 @@
-//! Registers of distinct values, sets and groups of members.
+//! Registers, counters, sets and groups of members.
 
 use std::collections::BTreeSet;
 
@@ -13,6 +13,23 @@ pub fn busy_plain_register(random: &mut Random, operations: usize, clients: usiz
     let server = Register {
         value: None,
         written: 0,
+        values: None,
+        asked: vec![None; clients],
+    };
+    run(random, "register", server, operations, clients)
+}
+
+/// A register in which so many values are written, each again and again.
+pub fn busy_few_values(
+    random: &mut Random,
+    operations: usize,
+    clients: usize,
+    values: usize,
+) -> History {
+    let server = Register {
+        value: None,
+        written: 0,
+        values: Some(values),
         asked: vec![None; clients],
     };
     run(random, "register", server, operations, clients)
@@ -21,6 +38,8 @@ pub fn busy_plain_register(random: &mut Random, operations: usize, clients: usiz
 struct Register {
     value: Option<usize>,
     written: usize,
+    /// How many values there are; none when each is written once.
+    values: Option<usize>,
     /// What is to be written, if anything.
     asked: Vec<Option<usize>>,
 }
@@ -29,7 +48,8 @@ impl Server for Register {
     fn ask(&mut self, random: &mut Random, client: usize) -> (&'static str, Json) {
         self.asked[client] = random.one_in(2).then(|| {
             self.written += 1;
-            self.written
+            self.values
+                .map_or(self.written, |values| self.written % values)
         });
         match self.asked[client] {
             Some(value) => ("write", json(&value)),
@@ -116,5 +136,39 @@ impl Server for Set {
             Asked::Whole => json(&json!(self.inside)),
         };
         Some((answer, Evidence::NONE))
+    }
+}
+
+/// A counter that only grows.
+pub fn busy_counter(random: &mut Random, operations: usize, clients: usize) -> History {
+    let server = Counter {
+        sum: 0,
+        adds: vec![false; clients],
+    };
+    run(random, "counter", server, operations, clients)
+}
+
+struct Counter {
+    sum: usize,
+    adds: Vec<bool>,
+}
+
+impl Server for Counter {
+    fn ask(&mut self, random: &mut Random, client: usize) -> (&'static str, Json) {
+        self.adds[client] = random.one_in(2);
+        let f = if self.adds[client] {
+            "increment"
+        } else {
+            "read"
+        };
+        (f, Json::NULL)
+    }
+
+    fn answer(&mut self, client: usize) -> Option<(Json, Evidence)> {
+        if self.adds[client] {
+            self.sum += 1;
+            return Some((Json::NULL, Evidence::NONE));
+        }
+        Some((json(&self.sum), Evidence::NONE))
     }
 }

@@ -1,17 +1,24 @@
 //! Which calls prove that there is no order.
+//!
+//! `tries` asks what is left of the proof when less is known.
+
+mod tries;
 
 use std::time::Instant;
 
-use super::explore::{Explored, Stuck, explore};
-use super::first::{first_stuck, unknown};
-use super::parts::Part;
-use super::plan::{Known, Plan};
-use super::{Budget, Clock, Failure, Others, Sequential};
+use crate::search::explore::{Explored, Stuck};
+use crate::search::first::first_stuck;
+use crate::search::parts::Part;
+use crate::search::plan::Known;
+use crate::search::{Budget, Clock, Failure, Others, Sequential};
 
 /// How many bytes a try may take. Most calls are found not to be needed by tries that take
 /// little, and then there is less left for those that take more. What needs even more is
 /// not worth it.
 const TRY_BYTES: [usize; 2] = [1 << 16, 1 << 20];
+
+/// So few calls prove it well enough by themselves.
+const FEW: usize = 4;
 
 /// How much work all tries may take, in calls looked at and steps of the search. Not a
 /// time, so that the same history has the same witness everywhere.
@@ -59,17 +66,21 @@ pub(super) fn explain<M: Sequential + ?Sized>(
     proof.into_failure(stuck)
 }
 
-/// What the object suspects may prove it whatever became of the others. Otherwise more is
-/// known of those: when they went on. Only where that takes too long is it left out of account.
+/// What the object suspects may prove it whatever became of the others. Where that takes more
+/// than a few, more is known of those: when they went on. It is left out of account only where
+/// that takes too long.
 fn shortest<'s, 'c, M: Sequential + ?Sized>(
     begin: impl Fn(Others) -> Shrinking<'s, 'c, M>,
     stuck: usize,
 ) -> Shrinking<'s, 'c, M> {
     let mut at_any_time = begin(Others::AtAnyTime);
     let suspects = model_suspects(&at_any_time, stuck);
-    if at_any_time.start_small(&suspects) {
+    let is_suspect = at_any_time.start_small(&suspects);
+    if is_suspect {
         at_any_time.shrink(stuck);
-        return at_any_time;
+        if at_any_time.known().len() <= FEW {
+            return at_any_time;
+        }
     }
     let mut in_their_time = begin(Others::InTheirTime);
     let last = in_their_time.last();
@@ -79,12 +90,14 @@ fn shortest<'s, 'c, M: Sequential + ?Sized>(
         if in_their_time.proves_it_at_any_time() {
             in_their_time.others = Others::AtAnyTime;
         }
-        if is_small && in_their_time.is_minimal {
+        if is_small && in_their_time.is_minimal && !is_suspect {
             return in_their_time;
         }
     }
-    at_any_time.start_small(&last);
-    at_any_time.shrink(stuck);
+    if !is_suspect {
+        at_any_time.start_small(&last);
+        at_any_time.shrink(stuck);
+    }
     if at_any_time.known().len() <= in_their_time.known().len() {
         at_any_time
     } else {
@@ -140,7 +153,7 @@ impl<'c, M: Sequential + ?Sized> Shrinking<'_, 'c, M> {
         let mut known = self.known();
         known.sort_unstable_by_key(|call| std::cmp::Reverse(self.calls[*call].returned));
         let sizes = std::iter::successors(Some(1), |size| Some(2 * size));
-        let sizes = sizes.take_while(|size| 2 * size < known.len());
+        let sizes = sizes.take_while(|size| *size < known.len());
         sizes.map(|size| known[..size].to_vec()).collect()
     }
 
@@ -149,7 +162,13 @@ impl<'c, M: Sequential + ?Sized> Shrinking<'_, 'c, M> {
         for bytes in TRY_BYTES {
             (self.is_minimal, self.try_bytes) = (true, bytes);
             self.forget_reads(stuck);
-            self.forget_some(&self.known());
+            // Where not all is looked at that was before, one that is not needed may seem to be
+            // while others are there.
+            let mut known = usize::MAX;
+            while self.known().len() < known {
+                known = self.known().len();
+                self.forget_some(&self.known());
+            }
             if self.is_minimal {
                 break;
             }
@@ -201,102 +220,6 @@ impl<'c, M: Sequential + ?Sized> Shrinking<'_, 'c, M> {
 
     fn is_spent(&self) -> bool {
         self.work + self.clock.calls() > WORK_MAX || self.clock.is_over()
-    }
-
-    /// Whether what is known now proves it even if the others may have happened later than
-    /// they returned.
-    fn proves_it_at_any_time(&mut self) -> bool {
-        let others = std::mem::replace(&mut self.others, Others::AtAnyTime);
-        let proves = matches!(self.explore_known(), Explored::Stuck(_));
-        self.others = others;
-        proves
-    }
-
-    /// These calls, as far as they are known now.
-    fn as_known(&self, calls: &[usize]) -> Vec<Known<'c, M>> {
-        let known = |index: &usize| {
-            let call = &self.calls[*index];
-            if self.is_known[*index] {
-                *call
-            } else {
-                unknown(call)
-            }
-        };
-        calls.iter().map(known).collect()
-    }
-
-    /// A plan of these calls, which may be said to be simpler than they are.
-    fn plan(&self, indices: &[usize], mut calls: Vec<Known<'c, M>>) -> Plan<'c, M> {
-        let mut is_optional = vec![false; calls.len()];
-        if self.others == Others::InTheirTime {
-            for ((index, call), is_optional) in indices.iter().zip(&mut calls).zip(&mut is_optional)
-            {
-                call.returned = self.calls[*index].returned;
-                *is_optional = !self.is_known[*index];
-            }
-        }
-        Plan::with_optional(self.model, calls, &is_optional)
-    }
-
-    /// Whether there is an order, as far as calls are known now.
-    fn explore_known(&mut self) -> Explored {
-        self.explore_kept(true).0
-    }
-
-    /// The same, looking ahead or not, and the indices of the calls that were searched
-    /// through: those that matter.
-    fn explore_kept(&mut self, looks_ahead: bool) -> (Explored, Vec<usize>) {
-        let calls = self.what_matters();
-        let known = self.as_known(&calls);
-        let kept = self.model.what_matters(&known, self.others);
-        let indices: Vec<usize> = kept.iter().map(|kept| calls[kept.call]).collect();
-        let simpler = kept.iter().map(|kept| kept.of(&known)).collect();
-        let mut plan = self.plan(&indices, simpler);
-        if !looks_ahead {
-            plan = plan.without_looking_ahead();
-        }
-        (self.explore(&plan), indices)
-    }
-
-    fn explore(&mut self, plan: &Plan<'_, M>) -> Explored {
-        self.work += plan.calls.len() as u64;
-        let budget = Budget {
-            memory_bytes: self.budget.memory_bytes.min(self.try_bytes),
-            ..self.budget
-        };
-        explore(self.model, &self.part.key, plan, &budget, &self.clock)
-    }
-
-    /// The call that cannot take effect when nothing is known but the witness, and what it
-    /// can meet then. Who looks ahead gets stuck earlier, where nobody sees why. Where that
-    /// takes too long, it is found without those that do not matter, but nobody can say what
-    /// they would have made of the state.
-    fn refuted(&mut self) -> Option<(usize, Vec<String>)> {
-        let calls = self.what_matters();
-        if !M::OUTPUTS_REFER_TO_CALLS {
-            let plan = self.plan(&calls, self.as_known(&calls));
-            if let Explored::Stuck(stuck) = self.explore(&plan.without_looking_ahead()) {
-                return Some((calls[stuck.call as usize], stuck.states));
-            }
-        }
-        for looks_ahead in [false, true] {
-            if let (Explored::Stuck(stuck), calls) = self.explore_kept(looks_ahead) {
-                return Some((calls[stuck.call as usize], Vec::new()));
-            }
-        }
-        None
-    }
-
-    /// What is known, and those unknown calls that can matter.
-    fn what_matters(&self) -> Vec<usize> {
-        let ends = self.known().into_iter();
-        let end = ends.filter_map(|call| self.calls[call].returned).max();
-        let matters = |index: &usize| {
-            let call = &self.calls[*index];
-            let changes = || !self.model.only_reads(call.input, None);
-            self.is_known[*index] || Some(call.invoked) <= end && changes()
-        };
-        (0..self.calls.len()).filter(matters).collect()
     }
 
     fn into_failure(mut self, stuck: Stuck) -> Failure {

@@ -1,0 +1,193 @@
+//! One try: whether there is an order when less is known.
+
+use super::Shrinking;
+use crate::search::explore::{Explored, explore, explore_from};
+use crate::search::first::unknown;
+use crate::search::plan::{Known, Plan};
+use crate::search::{Budget, Others, Sequential};
+
+impl<'c, M: Sequential + ?Sized> Shrinking<'_, 'c, M> {
+    /// Whether what is known now proves it even if the others may have happened later than
+    /// they returned.
+    pub(super) fn proves_it_at_any_time(&mut self) -> bool {
+        let others = std::mem::replace(&mut self.others, Others::AtAnyTime);
+        let proves = matches!(self.explore_known(), Explored::Stuck(_));
+        self.others = others;
+        proves
+    }
+
+    /// These calls, as far as they are known now.
+    fn as_known(&self, calls: &[usize]) -> Vec<Known<'c, M>> {
+        let known = |index: &usize| {
+            let call = &self.calls[*index];
+            if self.is_known[*index] {
+                *call
+            } else {
+                unknown(call)
+            }
+        };
+        calls.iter().map(known).collect()
+    }
+
+    /// A plan of these calls, which may be said to be simpler than they are.
+    fn plan(&self, indices: &[usize], mut calls: Vec<Known<'c, M>>) -> Plan<'c, M> {
+        let mut is_optional = vec![false; calls.len()];
+        if self.others == Others::InTheirTime {
+            for ((index, call), is_optional) in indices.iter().zip(&mut calls).zip(&mut is_optional)
+            {
+                call.returned = self.calls[*index].returned;
+                *is_optional = !self.is_known[*index];
+            }
+        }
+        Plan::with_optional(self.model, calls, &is_optional)
+    }
+
+    /// Whether there is an order, as far as calls are known now.
+    ///
+    /// Where it takes too long to look at all that was before, and there is an order of what
+    /// came after some call, what the object was like before that is left open.
+    pub(super) fn explore_known(&mut self) -> Explored {
+        let late = self.explore_late(true).map(|(explored, _)| explored);
+        if let Some(Explored::Stuck(stuck)) = late {
+            return Explored::Stuck(stuck);
+        }
+        match (self.explore_kept(true).0, late) {
+            (Explored::Unknown(_), Some(late)) => late,
+            (explored, _) => explored,
+        }
+    }
+
+    /// Whether there is an order of what came after the first of those calls after which it is
+    /// known what the object was like, if there are such; and the indices of those that were
+    /// searched through. If there is no order, there is none from the beginning.
+    fn explore_late(&mut self, looks_ahead: bool) -> Option<(Explored, Vec<usize>)> {
+        if self.others == Others::AtAnyTime {
+            return None;
+        }
+        let mut telling: Vec<(usize, Vec<M::State>)> = Vec::new();
+        for index in self.known() {
+            let call = &self.calls[index];
+            let states = self.model.states_after(call.input, call.output);
+            telling.extend(
+                states
+                    .filter(|states| !states.is_empty())
+                    .map(|states| (index, states)),
+            );
+        }
+        telling.sort_by_key(|(index, _)| self.calls[*index].returned);
+        let first_return = self.calls[telling.first()?.0].returned;
+        let all: Vec<usize> = telling.iter().map(|(index, _)| *index).collect();
+        let mut found = None;
+        for (first, states) in telling {
+            if Some(self.calls[first].invoked) > first_return {
+                continue;
+            }
+            let (explored, calls) = self.explore_after(first, states, &all, looks_ahead);
+            if !matches!(explored, Explored::Stuck(_)) {
+                return Some((explored, calls));
+            }
+            found.get_or_insert((explored, calls));
+        }
+        found
+    }
+
+    /// The same when this call took effect as the first of those that tell. All other calls that
+    /// overlap with it may have been before it, or after it.
+    fn explore_after(
+        &mut self,
+        first: usize,
+        states: Vec<M::State>,
+        telling: &[usize],
+        looks_ahead: bool,
+    ) -> (Explored, Vec<usize>) {
+        let (since, until) = (self.calls[first].invoked, self.calls[first].returned);
+        let may_be_before =
+            |index: usize| Some(self.calls[index].invoked) <= until && !telling.contains(&index);
+        let mut calls = self.what_matters();
+        calls.retain(|index| {
+            let call = &self.calls[*index];
+            let output = call.output.filter(|_| self.is_known[*index]);
+            let only_reads = self.model.only_reads(call.input, output);
+            let is_before = call.returned.is_some_and(|returned| returned < since);
+            *index != first && !is_before && !(may_be_before(*index) && only_reads)
+        });
+        let mut known = self.as_known(&calls);
+        let mut is_optional = vec![false; calls.len()];
+        for ((index, call), is_optional) in calls.iter().zip(&mut known).zip(&mut is_optional) {
+            call.returned = self.calls[*index].returned;
+            *is_optional = !self.is_known[*index] || may_be_before(*index);
+        }
+        let mut plan = Plan::with_optional(self.model, known, &is_optional);
+        if !looks_ahead {
+            plan = plan.without_looking_ahead();
+        }
+        self.work += plan.calls.len() as u64;
+        let budget = self.budget();
+        let explored = explore_from(self.model, states, &plan, &budget, &self.clock);
+        (explored, calls)
+    }
+
+    /// The same, looking ahead or not, and the indices of the calls that were searched
+    /// through: those that matter.
+    fn explore_kept(&mut self, looks_ahead: bool) -> (Explored, Vec<usize>) {
+        let calls = self.what_matters();
+        let known = self.as_known(&calls);
+        let kept = self.model.what_matters(&known, self.others);
+        let indices: Vec<usize> = kept.iter().map(|kept| calls[kept.call]).collect();
+        let simpler = kept.iter().map(|kept| kept.of(&known)).collect();
+        let mut plan = self.plan(&indices, simpler);
+        if !looks_ahead {
+            plan = plan.without_looking_ahead();
+        }
+        (self.explore(&plan), indices)
+    }
+
+    fn explore(&mut self, plan: &Plan<'_, M>) -> Explored {
+        self.work += plan.calls.len() as u64;
+        let budget = self.budget();
+        explore(self.model, &self.part.key, plan, &budget, &self.clock)
+    }
+
+    /// What one try may take.
+    fn budget(&self) -> Budget {
+        Budget {
+            memory_bytes: self.budget.memory_bytes.min(self.try_bytes),
+            ..self.budget
+        }
+    }
+
+    /// The call that cannot take effect when nothing is known but the witness, and what it
+    /// can meet then. Who looks ahead gets stuck earlier, where nobody sees why. Where that
+    /// takes too long, it is found without those that do not matter, but nobody can say what
+    /// they would have made of the state.
+    pub(super) fn refuted(&mut self) -> Option<(usize, Vec<String>)> {
+        if let Some((Explored::Stuck(stuck), calls)) = self.explore_late(false) {
+            return Some((calls[stuck.call as usize], stuck.states));
+        }
+        let calls = self.what_matters();
+        if !M::OUTPUTS_REFER_TO_CALLS {
+            let plan = self.plan(&calls, self.as_known(&calls));
+            if let Explored::Stuck(stuck) = self.explore(&plan.without_looking_ahead()) {
+                return Some((calls[stuck.call as usize], stuck.states));
+            }
+        }
+        for looks_ahead in [false, true] {
+            if let (Explored::Stuck(stuck), calls) = self.explore_kept(looks_ahead) {
+                return Some((calls[stuck.call as usize], Vec::new()));
+            }
+        }
+        None
+    }
+
+    /// What is known, and those unknown calls that can matter.
+    fn what_matters(&self) -> Vec<usize> {
+        let ends = self.known().into_iter();
+        let end = ends.filter_map(|call| self.calls[call].returned).max();
+        let matters = |index: &usize| {
+            let call = &self.calls[*index];
+            let changes = || !self.model.only_reads(call.input, None);
+            self.is_known[*index] || Some(call.invoked) <= end && changes()
+        };
+        (0..self.calls.len()).filter(matters).collect()
+    }
+}
