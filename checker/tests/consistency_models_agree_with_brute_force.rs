@@ -187,7 +187,7 @@ impl Twin<'_> {
     fn is_serializable(&self, done: u32, store: &Store) -> bool {
         self.is_complete(done)
             || (0..self.txns.len()).any(|txn| {
-                let mut store = store.clone();
+                let mut store = *store;
                 self.may_be_next(txn, done)
                     && self.run(&self.txns[txn], &mut store)
                     && self.is_serializable(done | 1 << txn, &store)
@@ -207,7 +207,7 @@ impl Twin<'_> {
         }
         for txn in 0..self.txns.len() {
             if begun & 1 << txn == 0 && self.may_be_next(txn, done) {
-                let before = std::mem::replace(&mut snapshots[txn], store.clone());
+                let before = std::mem::replace(&mut snapshots[txn], *store);
                 if self.is_snapshot_isolated(begun | 1 << txn, done, store, snapshots) {
                     return true;
                 }
@@ -215,13 +215,13 @@ impl Twin<'_> {
             }
             if (begun & !done) & 1 << txn != 0 {
                 let this = &self.txns[txn];
-                let mut after = snapshots[txn].clone();
+                let mut after = snapshots[txn];
                 let unchanged = (0..KEYS.len())
                     .all(|key| this.last_write(key).is_none() || store[key] == snapshots[txn][key]);
                 if unchanged && self.run(this, &mut after) {
-                    let mut store = store.clone();
+                    let mut store = *store;
                     for key in (0..KEYS.len()).filter(|key| this.last_write(*key).is_some()) {
-                        store[key].clone_from(&after[key]);
+                        store[key] = after[key];
                     }
                     if self.is_snapshot_isolated(begun, done | 1 << txn, &store, snapshots) {
                         return true;
@@ -258,7 +258,7 @@ impl Twin<'_> {
             if !self.may_be_next(txn, done) || !sees_committed {
                 return false;
             }
-            let mut store = store.clone();
+            let mut store = *store;
             let mut writes = this.micro.iter();
             let is_written = writes.all(|micro| match micro {
                 Micro::Write(key, value) => self.write(&mut store, *key, *value),
@@ -319,7 +319,7 @@ fn twin(object: Object, txns: &[Txn], model: Consistency) -> Option<bool> {
         | C::Serializable
         | C::RepeatableRead => Some(twin.is_serializable(0, &empty)),
         C::StrongSnapshotIsolation | C::StrongSessionSnapshotIsolation | C::SnapshotIsolation => {
-            let mut snapshots = vec![empty.clone(); txns.len()];
+            let mut snapshots = vec![empty; txns.len()];
             Some(twin.is_snapshot_isolated(0, 0, &empty, &mut snapshots))
         }
         C::StrongReadCommitted | C::StrongSessionReadCommitted | C::ReadCommitted => {
@@ -340,8 +340,8 @@ fn draw(random: &mut Random) -> Vec<Txn> {
     let mut txns: Vec<Txn> = Vec::new();
     for (invoked, _, returned) in spans {
         let mut own = match random.below(6) {
-            0 => snapshots[random.below(snapshots.len())].clone(),
-            _ => store.clone(),
+            0 => snapshots[random.below(snapshots.len())],
+            _ => store,
         };
         let mut micro = Vec::new();
         for _ in 0..1 + random.below(3) {
@@ -352,14 +352,14 @@ fn draw(random: &mut Random) -> Vec<Txn> {
                 store[key].push(next);
                 micro.push(Micro::Write(key, next));
             } else {
-                let mut seen = own[key].clone();
+                let mut seen = own[key];
                 if careless > 0 && random.one_in(8) {
-                    seen = snapshots[random.below(snapshots.len())][key].clone();
+                    seen = snapshots[random.below(snapshots.len())][key];
                 }
                 micro.push(Micro::Read(key, seen));
             }
         }
-        snapshots.push(store.clone());
+        snapshots.push(store);
         let free = (0..3).filter(|process| {
             let is_busy =
                 |txn: &Txn| txn.process == *process && (!txn.is_known || txn.returned > invoked);

@@ -31,7 +31,11 @@ fn growth(work: impl FnOnce()) -> Option<u64> {
 
 fn edn(events: usize) -> String {
     let line = |index: usize| {
-        let kind = if index % 2 == 0 { "invoke" } else { "ok" };
+        let kind = if index.is_multiple_of(2) {
+            "invoke"
+        } else {
+            "ok"
+        };
         let (process, value) = (index / 2 % 5, index / 2);
         format!(
             "{{:process {process}, :type :{kind}, :f :write, :value {value}, :time 1{index:06}}}\n"
@@ -42,7 +46,11 @@ fn edn(events: usize) -> String {
 
 fn log(events: usize) -> String {
     let line = |index: usize| {
-        let kind = if index % 2 == 0 { "invoke" } else { "ok" };
+        let kind = if index.is_multiple_of(2) {
+            "invoke"
+        } else {
+            "ok"
+        };
         let (process, value) = (index / 2 % 5, index / 2);
         format!("INFO  jepsen.util - {process}  :{kind}  :write  {value}\n")
     };
