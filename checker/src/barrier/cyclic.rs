@@ -20,14 +20,16 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::bounds::{self, Bounds};
 use super::minimal;
-use super::pool::Pools;
+use super::pool::{Lacks, Pools};
 use super::value::{happened, lease, participants, stuck};
 use crate::history::{History, HistoryError, Operation, Outcome};
 use crate::keyed::unknown_operation;
 use crate::linearization::Linearization;
 use crate::liveness::Deadline;
 use crate::points::Points;
+use crate::search::{Budget, Limit};
 use crate::verdict::{Class, Kind, Summary, Verdict, Violation, count};
 
 const EARLY: Kind = Kind {
@@ -57,18 +59,19 @@ const ORDER: Kind = Kind {
 ///
 /// # Errors
 /// When an event is no such operation, or the header has no `count`.
-pub fn check(history: &History) -> Result<Verdict, HistoryError> {
+pub fn check(history: &History, budget: &Budget) -> Result<Verdict, HistoryError> {
     let operations = history.operations();
     let visits = Visits::of(&operations, participants(history)?)?;
     let all = vec![true; operations.len()];
-    let violation = match visits.explain(&all, None) {
-        Err(Failure::GivenUp) => {
-            let reason = "there are too many ways in which waits of unknown outcome can have filled the rounds";
-            let reason = reason.to_owned();
+    let clock = budget.clock();
+    let bounds = Bounds::of(budget, &clock);
+    let violation = match visits.explain(&all, None, &bounds) {
+        Err(Failure::GivenUp(limit)) => {
+            let reason = bounds::reason(limit);
             return Ok(Verdict::Unknown { reason });
         }
-        Err(_) => Some(violation(&visits)),
-        Ok(()) => find_stuck(history, &visits),
+        Err(_) => Some(violation(&visits, &bounds)),
+        Ok(()) => find_stuck(history, &visits, &bounds),
     };
     Ok(violation.map_or_else(
         || Verdict::Valid(Summary::of(&operations)),
@@ -77,12 +80,16 @@ pub fn check(history: &History) -> Result<Verdict, HistoryError> {
 }
 
 /// In which order waits returned, round by round, and leases were given up.
-pub(crate) fn linearization(history: &History) -> Result<Linearization, HistoryError> {
+pub(crate) fn linearization(
+    history: &History,
+    budget: &Budget,
+) -> Result<Linearization, HistoryError> {
     let operations = history.operations();
     let visits = Visits::of(&operations, participants(history)?)?;
     let all = vec![true; operations.len()];
+    let clock = budget.clock();
     let order = visits
-        .explain(&all, None)
+        .explain(&all, None, &Bounds::of(budget, &clock))
         .ok()
         .and_then(|()| visits.order());
     Ok(Linearization::found(order))
@@ -111,7 +118,7 @@ enum Failure {
         first: usize,
     },
     /// There were too many ways to tell.
-    GivenUp,
+    GivenUp(Limit),
     TooMany {
         round: u64,
     },
@@ -201,7 +208,12 @@ impl<'o, 'h> Visits<'o, 'h> {
 
     /// Whether there are rounds that explain every answer that counts. Waits that
     /// are open and were called before `none_open_before` took part in none.
-    fn explain(&self, counts: &[bool], none_open_before: Option<usize>) -> Result<(), Failure> {
+    fn explain(
+        &self,
+        counts: &[bool],
+        none_open_before: Option<usize>,
+        bounds: &Bounds<'_>,
+    ) -> Result<(), Failure> {
         let closed = self.closed(counts);
         let gone = |index: usize| {
             closed
@@ -239,7 +251,7 @@ impl<'o, 'h> Visits<'o, 'h> {
         for (number, round) in &rounds {
             self.check_places(*number, round)?;
         }
-        self.fill(&rounds, &unknown)
+        self.fill(&rounds, &unknown, bounds)
     }
 
     /// By lease: the event by which it was gone for certain.
@@ -275,9 +287,10 @@ impl<'o, 'h> Visits<'o, 'h> {
         &self,
         rounds: &BTreeMap<u64, Round>,
         unknown: &[(usize, usize)],
+        bounds: &Bounds<'_>,
     ) -> Result<(), Failure> {
         let latest = latest_instants(rounds);
-        let mut pools = Pools::new(unknown);
+        let mut pools = Pools::new(unknown, bounds);
         let mut last = 0;
         for ((number, round), latest) in rounds.iter().zip(latest) {
             let (begins, second) = round.begins.unwrap_or_default();
@@ -300,25 +313,25 @@ impl<'o, 'h> Visits<'o, 'h> {
                     second,
                 });
             }
-            let too_few = |round: u64, missing: usize, first: usize| Failure::TooFew {
-                round,
-                missing,
-                first,
+            let too_few = |round: u64, lacks: Lacks, first: usize| match lacks {
+                Lacks::Budget(limit) => Failure::GivenUp(limit),
+                Lacks::Waits(missing) => Failure::TooFew {
+                    round,
+                    missing,
+                    first,
+                },
             };
             // Rounds that nobody was told of.
             for silent in last + 1..*number {
                 pools
                     .take(self.count, 0..=latest.0)
-                    .map_err(|missing| too_few(silent, missing, latest.1))?;
+                    .map_err(|lacks| too_few(silent, lacks, latest.1))?;
             }
             let needed = self.count - round.members.len();
             pools
                 .take(needed, begins + 1..=latest.0)
-                .map_err(|missing| too_few(*number, missing, first))?;
+                .map_err(|lacks| too_few(*number, lacks, first))?;
             last = *number;
-        }
-        if pools.given_up {
-            return Err(Failure::GivenUp);
         }
         Ok(())
     }
@@ -342,18 +355,19 @@ fn latest_instants(rounds: &BTreeMap<u64, Round>) -> Vec<(usize, usize, u64)> {
     all
 }
 
-fn violation(visits: &Visits<'_, '_>) -> Violation {
+fn violation(visits: &Visits<'_, '_>, bounds: &Bounds<'_>) -> Violation {
     let operations = visits.operations;
     let violates = |counts: &[bool]| {
-        let explained = visits.explain(counts, None);
-        explained.is_err_and(|failure| !matches!(failure, Failure::GivenUp))
+        let explained = visits.explain(counts, None, &bounds.of_question());
+        explained.is_err_and(|failure| !matches!(failure, Failure::GivenUp(_)))
     };
     let needed = minimal::needed(operations.len(), violates);
     let mut counts = vec![false; operations.len()];
     for index in &needed {
         counts[*index] = true;
     }
-    let Err(failure) = visits.explain(&counts, None) else {
+    // It was found to be so before, and is again.
+    let Err(failure) = visits.explain(&counts, None, &Bounds::none()) else {
         unreachable!("the answers that are needed are those that cannot be explained");
     };
     let (kind, sentence) = visits.describe(&failure);
@@ -391,7 +405,7 @@ impl Visits<'_, '_> {
                 );
                 (EARLY, sentence)
             }
-            Failure::GivenUp => unreachable!("a violation is what cannot be explained"),
+            Failure::GivenUp(_) => unreachable!("a violation is what cannot be explained"),
             Failure::TooMany { round } => {
                 let sentence =
                     format!("more than {parties} were told that they made round {round}");
@@ -448,7 +462,11 @@ impl Visits<'_, '_> {
 }
 
 /// Waits whose round was over, and waits of whom there were enough for one.
-fn find_stuck(history: &History, visits: &Visits<'_, '_>) -> Option<Violation> {
+fn find_stuck(
+    history: &History,
+    visits: &Visits<'_, '_>,
+    bounds: &Bounds<'_>,
+) -> Option<Violation> {
     let deadline = Deadline::of(history)?;
     let mut overdue = deadline.overdue(visits.operations);
     let waiting = overdue.iter().filter(|op| op.invoke.f() == "wait").count();
@@ -456,8 +474,8 @@ fn find_stuck(history: &History, visits: &Visits<'_, '_>) -> Option<Violation> {
     let why = if waiting >= visits.count {
         ", although enough participants had come"
     } else if !matches!(
-        visits.explain(&all, Some(deadline.index)),
-        Ok(()) | Err(Failure::GivenUp)
+        visits.explain(&all, Some(deadline.index), &bounds.of_question()),
+        Ok(()) | Err(Failure::GivenUp(_))
     ) {
         ", although its round was over"
     } else {

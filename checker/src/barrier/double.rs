@@ -20,6 +20,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::bounds::{self, Bounds};
 use super::minimal;
 use super::rounds::{Enter, Failure, Reason, Rounds, Search};
 use super::value::{Holder, happened, participants, stuck};
@@ -27,6 +28,7 @@ use crate::history::{History, HistoryError, Operation, Outcome};
 use crate::keyed::unknown_operation;
 use crate::linearization::Linearization;
 use crate::liveness::Deadline;
+use crate::search::Budget;
 use crate::verdict::{Class, Kind, Summary, Verdict, Violation, count};
 
 const EARLY_ENTER: Kind = Kind {
@@ -60,21 +62,23 @@ const WRONG_REFUSAL: Kind = Kind {
 ///
 /// # Errors
 /// When an event is no such operation, or the header has no `count`.
-pub fn check(history: &History) -> Result<Verdict, HistoryError> {
+pub fn check(history: &History, budget: &Budget) -> Result<Verdict, HistoryError> {
     let operations = history.operations();
     let parties = Parties::of(&operations, participants(history)?)?;
     let all = vec![true; operations.len()];
-    let failure = match parties.rounds(&all, None).search() {
+    let clock = budget.clock();
+    let bounds = Bounds::of(budget, &clock);
+    let failure = match parties.rounds(&all, None).search(&bounds) {
         Search::Found(_) => None,
         Search::None(failure) => Some(failure),
-        Search::GivenUp { steps } => {
-            let reason = format!("no explanation was found in {steps} steps, nor ruled out");
+        Search::GivenUp(limit) => {
+            let reason = bounds::reason(limit);
             return Ok(Verdict::Unknown { reason });
         }
     };
     let violation = match failure {
-        Some(_) => Some(violation(&parties)),
-        None => find_wrong_refusal(&parties).or_else(|| find_stuck(history, &parties)),
+        Some(_) => Some(violation(&parties, &bounds)),
+        None => find_wrong_refusal(&parties).or_else(|| find_stuck(history, &parties, &bounds)),
     };
     Ok(violation.map_or_else(
         || Verdict::Valid(Summary::of(&operations)),
@@ -83,13 +87,17 @@ pub fn check(history: &History) -> Result<Verdict, HistoryError> {
 }
 
 /// In which order rounds were entered and left.
-pub(crate) fn linearization(history: &History) -> Result<Linearization, HistoryError> {
+pub(crate) fn linearization(
+    history: &History,
+    budget: &Budget,
+) -> Result<Linearization, HistoryError> {
     let operations = history.operations();
     let parties = Parties::of(&operations, participants(history)?)?;
     let rounds = parties.rounds(&vec![true; operations.len()], None);
-    Ok(match rounds.search() {
+    let clock = budget.clock();
+    Ok(match rounds.search(&Bounds::of(budget, &clock)) {
         Search::Found(found) => Linearization::Order(parties.order(&rounds, &found)),
-        Search::None(_) | Search::GivenUp { .. } => Linearization::found(None),
+        Search::None(_) | Search::GivenUp(_) => Linearization::found(None),
     })
 }
 
@@ -295,16 +303,19 @@ impl<'o, 'h> Parties<'o, 'h> {
     }
 }
 
-fn violation(parties: &Parties<'_, '_>) -> Violation {
-    let violates =
-        |counts: &[bool]| matches!(parties.rounds(counts, None).search(), Search::None(_));
+fn violation(parties: &Parties<'_, '_>, bounds: &Bounds<'_>) -> Violation {
+    let violates = |counts: &[bool]| {
+        let search = parties.rounds(counts, None).search(&bounds.of_question());
+        matches!(search, Search::None(_))
+    };
     let operations = parties.operations;
     let needed = minimal::needed(operations.len(), violates);
     let mut counts = vec![false; operations.len()];
     for index in &needed {
         counts[*index] = true;
     }
-    let Search::None(failure) = parties.rounds(&counts, None).search() else {
+    // It was found to be so before, and is again.
+    let Search::None(failure) = parties.rounds(&counts, None).search(&Bounds::none()) else {
         unreachable!("the answers that are needed are those that cannot be explained");
     };
     let (kind, sentence) = parties.describe(&failure);
@@ -396,12 +407,17 @@ fn wrong_refusal(refused: &Operation<'_>, parties: usize) -> Violation {
 
 /// Leaves that were not over by the mark; enters whose round had begun; and enters
 /// of whom there were enough for a round.
-fn find_stuck(history: &History, parties: &Parties<'_, '_>) -> Option<Violation> {
+fn find_stuck(
+    history: &History,
+    parties: &Parties<'_, '_>,
+    bounds: &Bounds<'_>,
+) -> Option<Violation> {
     let deadline = Deadline::of(history)?;
     let mut overdue = deadline.overdue(parties.operations);
     let waiting = overdue.iter().filter(|op| op.invoke.f() == "enter").count();
     let all = vec![true; parties.operations.len()];
-    let without = parties.rounds(&all, Some(deadline.index)).search();
+    let without = parties.rounds(&all, Some(deadline.index));
+    let without = without.search(&bounds.of_question());
     let why = if waiting >= parties.count {
         ", although enough participants had come"
     } else if matches!(without, Search::None(_)) {

@@ -51,12 +51,14 @@
 //! # Cost
 //!
 //! - The barrier: O(n c), for n operations and c configurations at an answer. What is worse
-//!   than another one is dropped, so there are few of them; beyond 50 000 the verdict is
-//!   *unknown*.
+//!   than another one is dropped, so there are few of them.
 //! - The double barrier: O(n log n) where rounds are forced; otherwise each attempt to fill a
-//!   round is a step, of which there are at most 300 000 until the verdict is *unknown*.
+//!   round is a step, and there may be very many.
 //! - The cyclic barrier: O(n log n) without unknown outcomes; with them O(n w^2 u) at
-//!   worst, for w ways worth keeping to use u waits of unknown outcome. Beyond 2 000 ways the verdict is *unknown*.
+//!   worst, for w ways worth keeping to use u waits of unknown outcome.
+//!
+//! All three keep to the [budget](crate::search::Budget) of time and memory that every search
+//! has; where it does not suffice the verdict is *unknown*.
 //!
 //! # The order of a valid history
 //!
@@ -72,8 +74,10 @@
 //!
 //! An operation is spared when its answer is not needed: when the history stays
 //! impossible although all that is known of it is that it was over by its return,
-//! if it took effect at all. What is left cannot be spared, one by one.
+//! if it took effect at all. What is left cannot be spared, one by one; unless such a question
+//! takes more than 300 000 steps, or the time is over: then the operation stays.
 
+mod bounds;
 mod cyclic;
 mod double;
 mod minimal;

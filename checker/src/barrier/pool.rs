@@ -2,8 +2,8 @@
 
 use std::ops::RangeInclusive;
 
-/// So many ways to have filled the rounds so far are too many.
-const POOLS_MAX: usize = 2_000;
+use super::bounds::Bounds;
+use crate::search::Limit;
 
 /// Waits of unknown outcome, from call to end, each of which fills one place; in
 /// every way that is worth keeping.
@@ -13,8 +13,15 @@ pub(super) struct Pools<'u> {
     unknown: &'u [(usize, usize)],
     /// None covers another.
     ways: Vec<Pool>,
-    /// Whether ways had to be left out.
-    pub(super) given_up: bool,
+    bounds: &'u Bounds<'u>,
+}
+
+/// Why a round cannot be filled.
+pub(super) enum Lacks {
+    /// So many are missing.
+    Waits(usize),
+    /// There are too many ways to tell.
+    Budget(Limit),
 }
 
 /// What is left after the rounds so far.
@@ -29,7 +36,7 @@ struct Pool {
 
 impl<'u> Pools<'u> {
     /// `unknown` in the order of the calls.
-    pub(super) fn new(unknown: &'u [(usize, usize)]) -> Self {
+    pub(super) fn new(unknown: &'u [(usize, usize)], bounds: &'u Bounds<'u>) -> Self {
         let start = Pool {
             now: 0,
             called: 0,
@@ -38,7 +45,7 @@ impl<'u> Pools<'u> {
         Self {
             unknown,
             ways: vec![start],
-            given_up: false,
+            bounds,
         }
     }
 
@@ -48,7 +55,7 @@ impl<'u> Pools<'u> {
         &mut self,
         needed: usize,
         instants: RangeInclusive<usize>,
-    ) -> Result<(), usize> {
+    ) -> Result<(), Lacks> {
         let mut kept: Vec<Pool> = Vec::new();
         let mut most = 0;
         for mut pool in std::mem::take(&mut self.ways) {
@@ -57,7 +64,10 @@ impl<'u> Pools<'u> {
             while pool.now <= *instants.end() {
                 most = most.max(pool.ends.len());
                 if news && pool.ends.len() >= needed {
-                    add(&mut kept, pool.without_first(needed), self.unknown);
+                    let new = pool.without_first(needed);
+                    add(&mut kept, new, self.unknown);
+                    let bytes = kept.iter().map(Pool::bytes).sum();
+                    self.bounds.step(bytes).map_err(Lacks::Budget)?;
                     if needed == 0 {
                         break;
                     }
@@ -70,13 +80,9 @@ impl<'u> Pools<'u> {
                 pool.advance(self.unknown, call + 1);
             }
         }
-        if kept.len() > POOLS_MAX {
-            kept.truncate(POOLS_MAX);
-            self.given_up = true;
-        }
         self.ways = kept;
         if self.ways.is_empty() {
-            return Err(needed - most.min(needed));
+            return Err(Lacks::Waits(needed - most.min(needed)));
         }
         Ok(())
     }
@@ -103,6 +109,10 @@ impl Pool {
         // The instant before the end is the last one.
         let gone = self.ends.partition_point(|end| *end < now);
         self.ends.drain(..gone);
+    }
+
+    fn bytes(&self) -> usize {
+        size_of::<Self>() + self.ends.len() * size_of::<usize>()
     }
 
     fn without_first(&self, number: usize) -> Self {

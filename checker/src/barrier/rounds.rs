@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-/// So many attempts to fill a round are too many.
-const STEPS_MAX: usize = 300_000;
+use super::bounds::Bounds;
+use crate::search::Limit;
 
 /// An enter that returned.
 #[derive(Clone, Copy, Debug)]
@@ -36,7 +36,7 @@ pub(super) enum Search {
     /// There are none.
     None(Failure),
     /// There was not the time to tell.
-    GivenUp { steps: usize },
+    GivenUp(Limit),
 }
 
 /// What stands in the way of the explanation that got farthest. Operations are
@@ -73,6 +73,8 @@ struct Round {
     chosen: Vec<usize>,
     /// How many of unknown outcome were used before it.
     used_before: usize,
+    /// How many ways were held before it.
+    held_before: usize,
 }
 
 struct Attempt<'r> {
@@ -83,20 +85,23 @@ struct Attempt<'r> {
     assigned: Vec<bool>,
     used: usize,
     failure: Option<Failure>,
-    steps: usize,
+    /// How many ways are held, at most.
+    held: usize,
+    bounds: &'r Bounds<'r>,
 }
 
 impl Rounds {
-    pub(super) fn search(&self) -> Search {
+    pub(super) fn search(&self, bounds: &Bounds<'_>) -> Search {
         let mut attempt = Attempt {
             rounds: self,
             open: self.open(),
             assigned: vec![false; self.enters.len()],
             used: 0,
             failure: None,
-            steps: 0,
+            held: 0,
+            bounds,
         };
-        attempt.run()
+        attempt.run().unwrap_or_else(Search::GivenUp)
     }
 
     fn open(&self) -> Vec<Vec<usize>> {
@@ -145,7 +150,7 @@ impl Rounds {
 }
 
 impl Attempt<'_> {
-    fn run(&mut self) -> Search {
+    fn run(&mut self) -> Result<Search, Limit> {
         let mut stack: Vec<Round> = Vec::new();
         let mut next = 0;
         loop {
@@ -154,15 +159,14 @@ impl Attempt<'_> {
             }
             if next == self.assigned.len() {
                 let rounds = stack.into_iter().map(|round| round.chosen);
-                return Search::Found(rounds.collect());
+                return Ok(Search::Found(rounds.collect()));
             }
             let before = stack.last().map_or(&[][..], |round| &round.chosen);
-            let mut others = self.ways_to_fill(next, before);
-            let mut used_before = self.used;
+            let (mut used_before, mut held_before) = (self.used, self.held);
+            let mut others = self.ways_to_fill(next, before)?;
+            self.held += others.len();
             loop {
-                if self.steps > STEPS_MAX {
-                    return Search::GivenUp { steps: self.steps };
-                }
+                self.step(0)?;
                 if let Some(chosen) = others.pop() {
                     let before = stack.last().map_or(&[][..], |round| &round.chosen);
                     let spared = self.rounds.spared_beside(&chosen, before);
@@ -171,22 +175,32 @@ impl Attempt<'_> {
                         others,
                         chosen,
                         used_before,
+                        held_before,
                     };
                     stack.push(round);
                     break;
                 }
                 let Some(round) = stack.pop() else {
                     let failure = self.failure.take();
-                    return Search::None(failure.expect("a round that cannot be filled says why"));
+                    let failure = failure.expect("a round that cannot be filled says why");
+                    return Ok(Search::None(failure));
                 };
                 for member in round.chosen {
                     self.assigned[member] = false;
                 }
-                self.used = round.used_before;
-                (others, used_before) = (round.others, round.used_before);
+                (self.used, self.held) =
+                    (round.used_before, round.held_before + round.others.len());
+                (used_before, held_before) = (round.used_before, round.held_before);
+                others = round.others;
                 next = 0;
             }
         }
+    }
+
+    /// One step more, with so many ways in the making.
+    fn step(&self, making: usize) -> Result<(), Limit> {
+        let way = size_of::<Vec<usize>>() + self.rounds.count * size_of::<usize>();
+        self.bounds.step((self.held + making) * way)
     }
 
     fn choose(&mut self, chosen: &[usize], spared: usize) {
@@ -199,7 +213,7 @@ impl Attempt<'_> {
 
     /// The ways to fill the round that begins just before the return of `first`,
     /// the best one last. `before` are those of the round before it.
-    fn ways_to_fill(&mut self, first: usize, before: &[usize]) -> Vec<Vec<usize>> {
+    fn ways_to_fill(&mut self, first: usize, before: &[usize]) -> Result<Vec<Vec<usize>>, Limit> {
         let rounds = self.rounds;
         let begins = rounds.enters[first].returned;
         if let Some(last) = rounds.last_inside(before)
@@ -208,7 +222,7 @@ impl Attempt<'_> {
             let inside = rounds.enters[last].operation;
             let first = rounds.enters[first].operation;
             self.fail(begins, Reason::Overlap { first, inside });
-            return Vec::new();
+            return Ok(Vec::new());
         }
         let open: Vec<usize> = self.open[first]
             .iter()
@@ -220,7 +234,7 @@ impl Attempt<'_> {
             let inside = forced.iter().map(|member| rounds.enters[*member].operation);
             let inside = inside.collect();
             self.fail(begins, Reason::TooMany { inside });
-            return Vec::new();
+            return Ok(Vec::new());
         }
         self.ways_with(first, &forced, &open, before)
     }
@@ -252,7 +266,7 @@ impl Attempt<'_> {
         forced: &[usize],
         open: &[usize],
         before: &[usize],
-    ) -> Vec<Vec<usize>> {
+    ) -> Result<Vec<Vec<usize>>, Limit> {
         let rounds = self.rounds;
         let begins = rounds.enters[first].returned;
         let unknown = rounds.unknown.partition_point(|call| *call < begins) - self.used;
@@ -260,10 +274,7 @@ impl Attempt<'_> {
         let mut next = vec![forced.to_vec()];
         let mut most = forced.len();
         while let Some(way) = next.pop() {
-            self.steps += 1;
-            if self.steps > STEPS_MAX {
-                return Vec::new();
-            }
+            self.step(ways.len() + next.len())?;
             if way.len() > rounds.count || !ways.insert(way.clone()) {
                 continue;
             }
@@ -292,7 +303,7 @@ impl Attempt<'_> {
         ways.retain(|way| self.leaves_fit(begins, way));
         // Rather those that are known to have entered than those that may have.
         ways.sort_by_key(Vec::len);
-        ways
+        Ok(ways)
     }
 
     /// Whether no leave returned while somebody was inside.

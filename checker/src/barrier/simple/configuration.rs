@@ -40,6 +40,11 @@ impl Configuration {
         self.other_seen >= other.other_seen && used.into_iter().all(|(mine, its)| mine <= its)
     }
 
+    /// About how much memory it takes in a front, with its key.
+    fn bytes(&self) -> usize {
+        3 * size_of::<Self>() + 2 * self.done.len() * size_of::<u32>()
+    }
+
     pub(super) fn turned(&self, event: usize, state: State) -> Self {
         Self {
             state,
@@ -57,12 +62,15 @@ pub(super) fn small(index: usize) -> u32 {
 #[derive(Default)]
 pub(super) struct Front {
     by_state: BTreeMap<(State, Vec<u32>), Vec<Configuration>>,
-    pub(super) len: usize,
+    /// About how much memory they take.
+    pub(super) bytes: usize,
 }
 
 impl Front {
     /// Whether it was worth keeping.
     pub(super) fn add(&mut self, new: Configuration) -> bool {
+        // Those of one key are of one size.
+        let size = new.bytes();
         let kept = self
             .by_state
             .entry((new.state, new.done.clone()))
@@ -72,10 +80,14 @@ impl Front {
         }
         let before = kept.len();
         kept.retain(|one| !new.covers(one));
-        self.len -= before - kept.len();
-        self.len += 1;
+        self.bytes -= (before - kept.len()) * size;
+        self.bytes += size;
         kept.push(new);
         true
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_state.is_empty()
     }
 
     pub(super) fn into_vec(self) -> Vec<Configuration> {

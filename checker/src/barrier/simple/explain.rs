@@ -1,5 +1,6 @@
 //! What is wrong with a history, and which operations show it.
 
+use super::super::bounds::Bounds;
 use super::super::minimal;
 use super::step::{Action, Step};
 use super::sweep::{Stop, Sweep};
@@ -27,9 +28,14 @@ const BLIND_RELEASE: Kind = Kind {
     meaning: "a release found no barrier although it stood all the time",
 };
 
-pub(super) fn violation(operations: &[Operation<'_>], steps: &[Step], failed: usize) -> Violation {
+pub(super) fn violation(
+    operations: &[Operation<'_>],
+    steps: &[Step],
+    failed: usize,
+    bounds: &Bounds<'_>,
+) -> Violation {
     let violates = |counts: &[bool]| {
-        let run = Sweep::new(steps, counts).run(usize::MAX);
+        let run = Sweep::new(steps, counts).run(usize::MAX, &bounds.of_question());
         matches!(run, Err(Stop::Failed(_)))
     };
     let needed = minimal::needed(steps.len(), violates);
@@ -38,7 +44,7 @@ pub(super) fn violation(operations: &[Operation<'_>], steps: &[Step], failed: us
         counts[*index] = true;
     }
     // The last of the answers that are needed may be another one of its kind.
-    let failed = match Sweep::new(steps, &counts).run(usize::MAX) {
+    let failed = match Sweep::new(steps, &counts).run(usize::MAX, &Bounds::none()) {
         Err(Stop::Failed(step)) => step,
         _ => failed,
     };

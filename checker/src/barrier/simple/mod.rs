@@ -31,13 +31,12 @@ pub(crate) use self::order::linearization;
 use self::explain::violation;
 use self::step::{Action, Step};
 use self::sweep::{Stop, Sweep};
+use super::bounds::{self, Bounds};
 use super::value::stuck;
 use crate::history::{History, HistoryError, Operation};
 use crate::liveness::Deadline;
+use crate::search::Budget;
 use crate::verdict::{Summary, Verdict, Violation};
-
-/// So many configurations at one answer are too many.
-const CONFIGURATIONS_MAX: usize = 50_000;
 
 /// Decides whether the history is that of a barrier.
 ///
@@ -48,21 +47,22 @@ const CONFIGURATIONS_MAX: usize = 50_000;
 ///
 /// # Errors
 /// When an event is no such operation.
-pub fn check(history: &History) -> Result<Verdict, HistoryError> {
+pub fn check(history: &History, budget: &Budget) -> Result<Verdict, HistoryError> {
     let operations = history.operations();
     let steps = Step::all(&operations)?;
     let all = vec![true; steps.len()];
-    let failed = match Sweep::new(&steps, &all).run(usize::MAX) {
+    let clock = budget.clock();
+    let bounds = Bounds::of(budget, &clock);
+    let failed = match Sweep::new(&steps, &all).run(usize::MAX, &bounds) {
         Ok(_) => None,
         Err(Stop::Failed(step)) => Some(step),
-        Err(Stop::TooMany) => {
-            let reason =
-                format!("more than {CONFIGURATIONS_MAX} explanations had to be kept at a time");
+        Err(Stop::Spent(limit)) => {
+            let reason = bounds::reason(limit);
             return Ok(Verdict::Unknown { reason });
         }
     };
     let violation = match failed {
-        Some(step) => Some(violation(&operations, &steps, step)),
+        Some(step) => Some(violation(&operations, &steps, step, &bounds)),
         None => find_stuck(history, &operations, &steps),
     };
     Ok(violation.map_or_else(
@@ -82,7 +82,8 @@ fn find_stuck(
     let mut overdue = deadline.overdue(operations);
     let all = vec![true; steps.len()];
     let mut sweep = Sweep::new(steps, &all);
-    let at_mark = sweep.run(deadline.index).ok()?;
+    // It has been run to its end before.
+    let at_mark = sweep.run(deadline.index, &Bounds::none()).ok()?;
     let may_stand = at_mark.iter().any(|one| sweep.may_stand(one));
     overdue.retain(|operation| operation.invoke.f() != "wait" || !may_stand);
     let is_wait = overdue.first()?.invoke.f() == "wait";

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::CONFIGURATIONS_MAX;
+use super::super::bounds::Bounds;
 use super::configuration::{Configuration, Front, State, small};
 use super::step::{Action, Step};
+use crate::search::Limit;
 
 /// A lease that no history names: it may fall at any time.
 const ANY_TIME: Option<u64> = Some(u64::MAX);
@@ -12,7 +13,8 @@ const ANY_TIME: Option<u64> = Some(u64::MAX);
 pub(super) enum Stop {
     /// Nothing explains the answer of this step.
     Failed(usize),
-    TooMany,
+    /// The budget did not suffice.
+    Spent(Limit),
 }
 
 /// The pass over the events.
@@ -58,7 +60,11 @@ impl<'s> Sweep<'s> {
     }
 
     /// What explains all events before `end`.
-    pub(super) fn run(&mut self, end: usize) -> Result<Vec<Configuration>, Stop> {
+    pub(super) fn run(
+        &mut self,
+        end: usize,
+        bounds: &Bounds<'_>,
+    ) -> Result<Vec<Configuration>, Stop> {
         let mut events: Vec<(usize, usize, bool)> = Vec::with_capacity(self.steps.len() * 2);
         for (index, step) in self.steps.iter().enumerate() {
             events.push((step.invoked, index, true));
@@ -82,7 +88,7 @@ impl<'s> Sweep<'s> {
                 self.invoke(step);
                 all = self.expire(all, event, step);
             } else {
-                all = self.complete(all, event, step)?;
+                all = self.complete(all, event, step, bounds)?;
                 self.open.remove(&step);
             }
         }
@@ -154,6 +160,7 @@ impl<'s> Sweep<'s> {
         all: Vec<Configuration>,
         event: usize,
         step: usize,
+        bounds: &Bounds<'_>,
     ) -> Result<Vec<Configuration>, Stop> {
         let mut explained = Front::default();
         let mut seen = Front::default();
@@ -175,11 +182,10 @@ impl<'s> Sweep<'s> {
                     next.push(turned);
                 }
             }
-            if seen.len + explained.len > CONFIGURATIONS_MAX {
-                return Err(Stop::TooMany);
-            }
+            let held = seen.bytes + explained.bytes;
+            bounds.step(held).map_err(Stop::Spent)?;
         }
-        if explained.len == 0 {
+        if explained.is_empty() {
             return Err(Stop::Failed(step));
         }
         Ok(explained.into_vec())

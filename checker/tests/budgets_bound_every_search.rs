@@ -1,0 +1,127 @@
+//! Searches for what barriers did, for what nobody was told of etcd and of transactions, end
+//! when the time or the memory of the budget is over, and are exact while they last.
+
+mod support;
+
+use std::time::Duration;
+
+use etcd_checker::history::{Event, EventKind, Header, Json, Process, Source};
+use etcd_checker::search::Budget;
+use etcd_checker::{History, Model, Verdict, check_within};
+use serde_json::{Value, json};
+
+/// Who, what, with which value, called when, and answered when and with what.
+struct Op {
+    process: u64,
+    f: &'static str,
+    value: Value,
+    called: u64,
+    answered: Option<(u64, Value)>,
+}
+
+fn history(model: Model, ops: &[Op]) -> History {
+    let mut events = Vec::new();
+    for op in ops {
+        let event = |time, kind, value: &Value| {
+            Event::new(time, Process::Number(op.process), kind, op.f)
+                .with_value(Json::new(value).unwrap())
+        };
+        events.push(event(op.called, EventKind::Invoke, &op.value));
+        if let Some((time, value)) = &op.answered {
+            events.push(event(*time, EventKind::Ok, value));
+        }
+    }
+    events.sort_by_key(Event::time);
+    let source = Source::Other {
+        description: "a test".to_owned(),
+    };
+    let parameters = Json::new(&json!({"count": 2})).unwrap();
+    let header = Header::new("by hand", model.name(), source).with_parameters(parameters);
+    History::new(header, events).unwrap()
+}
+
+/// Holds and releases that overlap, and a wait: many explanations are kept.
+fn barrier() -> History {
+    let mut ops = Vec::new();
+    for process in 0..12 {
+        let f = if process % 2 == 0 { "hold" } else { "release" };
+        ops.push(Op {
+            process,
+            f,
+            value: json!({"lease": process}),
+            called: 1,
+            answered: Some((100 + process, json!(true))),
+        });
+    }
+    ops.push(Op {
+        process: 50,
+        f: "wait",
+        value: Value::Null,
+        called: 2,
+        answered: Some((50, Value::Null)),
+    });
+    history(Model::Barrier, &ops)
+}
+
+/// Four that enter two by two, in whatever way.
+fn double_barrier() -> History {
+    let enters = (0..4).map(|process| Op {
+        process,
+        f: "enter",
+        value: json!({"lease": process}),
+        called: 1,
+        answered: Some((10 + process, Value::Null)),
+    });
+    let mut ops: Vec<Op> = enters.collect();
+    let leaves = (0..4).map(|process| Op {
+        process,
+        f: "leave",
+        value: json!({"lease": process}),
+        called: 11 + process,
+        answered: Some((30 + process, Value::Null)),
+    });
+    ops.extend(leaves);
+    history(Model::DoubleBarrier, &ops)
+}
+
+/// A round of which one was told, and one of many who were not.
+fn cyclic_barrier() -> History {
+    let waits = (0..6).map(|process| Op {
+        process,
+        f: "wait",
+        value: json!({"lease": process}),
+        called: 1 + process,
+        answered: (process == 5).then(|| (20, json!({"round": 1, "index": 0}))),
+    });
+    history(Model::CyclicBarrier, &waits.collect::<Vec<_>>())
+}
+
+fn judge(history: &History, budget: Budget) -> Verdict {
+    let model = Model::of(history).unwrap();
+    check_within(history, model, &budget).unwrap()
+}
+
+#[test]
+fn what_is_decided_within_the_budget_is_not_without_it() {
+    for history in [barrier(), double_barrier(), cyclic_barrier()] {
+        let model = Model::of(&history).unwrap();
+        let enough = judge(&history, Budget::default());
+        assert!(enough.is_valid(), "{model}: {enough}");
+        let no_time = Budget {
+            time: Some(Duration::ZERO),
+            ..Budget::default()
+        };
+        let no_memory = Budget {
+            time: None,
+            memory_bytes: 1,
+        };
+        for (budget, limit) in [(no_time, "the 0 s"), (no_memory, "the 1 bytes of memory")] {
+            match judge(&history, budget) {
+                Verdict::Unknown { reason } => {
+                    assert!(reason.starts_with(limit), "{model}: {reason}");
+                }
+                other => panic!("{model}, {limit}: {other}"),
+            }
+        }
+    }
+}
