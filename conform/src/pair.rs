@@ -182,7 +182,7 @@ impl Pair {
     }
 
     /// Whether the real etcd is one of our own that has ended.
-    fn has_ended(&mut self) -> bool {
+    pub(crate) fn has_ended(&mut self) -> bool {
         let ended = self.process.as_mut().and_then(Process::ended);
         ended.is_some()
     }

@@ -61,6 +61,42 @@ fn an_etcd_whose_port_was_taken_is_started_on_another_one() {
     assert_eq!(agree(campaign.run(&mut |_| {})).sequences, 1);
 }
 
+/// The first time it is killed while a scenario is taken.
+#[cfg(unix)]
+#[test]
+#[expect(clippy::disallowed_methods, reason = "waits for a real process")]
+fn an_etcd_that_somebody_kills_makes_no_difference_of_a_scenario() {
+    // Who it is, and where clients find it.
+    let (_folder, program) = ailing("echo $$ ${6#http://} >${0}-runs");
+    let runs = program.with_file_name("etcd-runs");
+    let killer = std::thread::spawn(move || {
+        let pause = || std::thread::sleep(std::time::Duration::from_millis(100));
+        let (process, address) = loop {
+            let told = std::fs::read_to_string(&runs).unwrap_or_default();
+            match told.trim().split_once(' ') {
+                Some((process, address)) => break (process.to_owned(), address.to_owned()),
+                None => pause(),
+            }
+        };
+        while std::net::TcpStream::connect(&address).is_err() {
+            pause();
+        }
+        // The scenarios take some seconds.
+        (0..20).for_each(|_| pause());
+        let mut kill = std::process::Command::new("kill");
+        kill.args(["-9", &process]).status()
+    });
+    let campaign = Campaign::new(Target::Start { program }, SEED).requests(1);
+    let report = agree(campaign.run(&mut |_| {}));
+    assert!(killer.join().unwrap().unwrap().success());
+    let ended: Vec<&str> = report.unrepeated.iter().map(|d| d.diff.as_str()).collect();
+    assert!(
+        matches!(ended[..], [diff] if diff.contains("etcd has ended")),
+        "{report:#?}"
+    );
+    assert!(report.unrepeated[0].scenario.is_some());
+}
+
 /// The first time it dies in the middle.
 #[cfg(unix)]
 #[test]

@@ -284,8 +284,11 @@ fn text(report: &Report, took: Duration) -> String {
     };
     for difference in &report.unrepeated {
         text += &format!(
-            "\n{DOUBT}differed once, and not again{DOUBT:#} (sequence {}):\n{}",
-            difference.sequence.unwrap_or_default(),
+            "\n{DOUBT}differed once, and not again{DOUBT:#} ({}):\n{}",
+            match difference.scenario {
+                Some(name) => format!("scenario {name}"),
+                None => format!("sequence {}", difference.sequence.unwrap_or_default()),
+            },
             output::plain(&difference.to_string())
         );
     }
