@@ -20,6 +20,9 @@ use crate::workload::{
 /// How long each request of set-up and clean-up may take.
 const REQUEST_DEADLINE: Duration = Duration::from_secs(10);
 
+/// How often in a row no keys are found before there are none.
+const FINDS_NONE: u32 = 3;
+
 /// How long cleaning up may take in all.
 const CLEAN_UP_DEADLINE: Duration = Duration::from_secs(30);
 
@@ -190,16 +193,17 @@ impl Cluster {
         })
     }
 
-    /// Removes the keys of the run, until none are found: a request that was
+    /// Removes the keys of the run, until none are found for a while: a request that was
     /// on its way when its client was stopped may still land. Tries again after
     /// an error, because another member may do what one that died cannot.
     async fn clean_up(&self, workload: &dyn Workload) -> Result<(), String> {
         let mut problem = "it takes too long".to_owned();
         let attempts = async {
-            loop {
+            let mut found_none = 0;
+            while found_none < FINDS_NONE {
                 match self.delete_all(workload).await {
-                    Ok(0) => return,
-                    Ok(_) => {}
+                    Ok(0) => found_none += 1,
+                    Ok(_) => found_none = 0,
                     Err(error) => problem = error,
                 }
                 runtime::sleep(Duration::from_millis(100)).await;
