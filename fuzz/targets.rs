@@ -3,6 +3,8 @@
 
 #![allow(unreachable_pub, reason = "included as a module")]
 
+use std::time::Duration;
+
 use etcd_checker::history::{Event, Problem};
 use etcd_checker::import::{self, Format, ImportError};
 use etcd_checker::search::Budget;
@@ -60,11 +62,11 @@ fn reads_back(history: &History) {
     }
 }
 
-/// No checker panics on it; its errors have a line. A search may not take much memory,
-/// and so does not take long.
+/// No checker panics on it; its errors have a line. A search may not take much memory, nor
+/// long.
 fn judge(check: Check, format: Format, history: &History) {
     let budget = Budget {
-        time: None,
+        time: Some(Duration::from_millis(100)),
         memory_bytes: 1 << 16,
     };
     let check = check.options(Options {

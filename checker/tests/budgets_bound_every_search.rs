@@ -125,3 +125,59 @@ fn what_is_decided_within_the_budget_is_not_without_it() {
         }
     }
 }
+
+/// A version says that a put happened of which nobody was told, and not which of two it was.
+#[test]
+fn the_attempts_of_etcds_search_go_by_the_time() {
+    let put = |process, value: &str| (process, "put", json!({"key": "k", "value": value}));
+    let events = [
+        (1, EventKind::Invoke, put(0, "a"), None),
+        (2, EventKind::Ok, put(0, "a"), Some(2)),
+        (3, EventKind::Invoke, put(1, "b"), None),
+        (4, EventKind::Invoke, put(2, "c"), None),
+        (5, EventKind::Info, put(1, "b"), None),
+        (6, EventKind::Info, put(2, "c"), None),
+        (7, EventKind::Invoke, put(3, "d"), None),
+        (8, EventKind::Ok, put(3, "d"), Some(5)),
+        (
+            9,
+            EventKind::Invoke,
+            (4, "range", json!({"key": "k"})),
+            None,
+        ),
+        (
+            10,
+            EventKind::Ok,
+            (
+                4,
+                "range",
+                json!({"kvs": [["k", "d", 2, 5, 3, 0]], "count": 1, "more": false}),
+            ),
+            Some(5),
+        ),
+    ];
+    let events = events.map(|(time, kind, (process, f, value), revision)| {
+        let value = match (kind, f) {
+            (EventKind::Invoke, _) | (EventKind::Ok, "range") => value,
+            _ => Value::Null,
+        };
+        Event::new(time, Process::Number(process), kind, f)
+            .with_value(Json::new(&value).unwrap())
+            .with_revision(revision)
+    });
+    let source = Source::Other {
+        description: "a test".to_owned(),
+    };
+    let header = Header::new("by hand", "etcd", source);
+    let history = History::new(header, events.to_vec()).unwrap();
+    let enough = judge(&history, Budget::default());
+    assert!(enough.is_valid(), "{enough}");
+    let no_time = Budget {
+        time: Some(Duration::ZERO),
+        ..Budget::default()
+    };
+    match judge(&history, no_time) {
+        Verdict::Unknown { reason } => assert!(reason.contains("more ways"), "{reason}"),
+        other => panic!("{other}"),
+    }
+}

@@ -12,6 +12,7 @@ mod support;
 use std::collections::{BTreeMap, BTreeSet};
 
 use etcd_checker::history::{Json, MicroOperation, Outcome};
+use etcd_checker::search::Budget;
 use etcd_checker::txn::{self, Level};
 use etcd_checker::{History, Verdict};
 use support::{Random, intervals};
@@ -475,7 +476,7 @@ fn the_strongest_level_is_that_of_a_search_through_all_orders() {
         let txns = random_run(&mut random);
         let expected = strongest(&txns);
         let promise = Level::ALL[random.below(Level::ALL.len())];
-        let verdict = txn::check_levels(&history(&txns, promise)).unwrap();
+        let verdict = txn::check_levels(&history(&txns, promise), &Budget::default()).unwrap();
         let (guarantee, is_valid) = match &verdict {
             Verdict::Valid(summary) => (summary.guarantee, true),
             Verdict::Violation(violation) => (violation.guarantee, false),

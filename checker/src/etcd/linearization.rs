@@ -7,6 +7,7 @@ use super::log::Log;
 use super::solve::Placed;
 use crate::history::{History, HistoryError};
 use crate::linearization::Linearization;
+use crate::search::Budget;
 
 /// All writes that happened and all linearizable requests that were answered, by revision; at
 /// one revision what took it, and then the others as they began.
@@ -15,8 +16,11 @@ use crate::linearization::Linearization;
 /// Serializable reads and watches say a revision too, but need not be in real time, so they are
 /// not part of it. Nor are compactions, and ends of leases that nobody asked for: with those,
 /// keys go between two operations.
-pub(crate) fn linearization(history: &History) -> Result<Linearization, HistoryError> {
-    let log = Log::of(history)?;
+pub(crate) fn linearization(
+    history: &History,
+    budget: &Budget,
+) -> Result<Linearization, HistoryError> {
+    let log = Log::of(history, budget)?;
     Ok(match explanation(&log)? {
         Ok(placed) => Linearization::Order(in_order(&log, &placed)),
         Err(verdict) => Linearization::of_no_valid(&verdict),

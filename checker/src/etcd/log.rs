@@ -11,6 +11,7 @@ use super::message::{
     RangeResult, Refusal, Refused, Span, Txn, TxnOp, TxnResult, Watch, WatchEvent,
 };
 use crate::history::{Event, History, HistoryError, Operation, Outcome, Problem};
+use crate::search::Budget;
 
 /// What became of a request.
 #[derive(Clone, Debug)]
@@ -116,6 +117,8 @@ pub(super) struct Writer {
 /// A history, understood.
 pub(super) struct Log<'h> {
     pub(super) entries: Vec<Entry<'h>>,
+    /// What the search may take.
+    pub(super) budget: Budget,
     /// All keys that occur, in order.
     pub(super) keys: Vec<Cow<'h, str>>,
     /// Who wrote each value, or wanted to.
@@ -141,7 +144,7 @@ struct Facts {
 }
 
 impl<'h> Log<'h> {
-    pub(super) fn of(history: &'h History) -> Result<Self, HistoryError> {
+    pub(super) fn of(history: &'h History, budget: &Budget) -> Result<Self, HistoryError> {
         let mut entries = Vec::new();
         for operation in history.operations() {
             let call = call(&operation)?;
@@ -180,6 +183,7 @@ impl<'h> Log<'h> {
         let keys = all_keys(&entries);
         let grants = grants(&entries)?;
         let mut log = Log {
+            budget: *budget,
             keys,
             writers: FxHashMap::default(),
             repeated: FxHashSet::default(),

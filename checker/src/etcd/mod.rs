@@ -58,8 +58,11 @@
 //! entirely, both give the key the same state, for an answer names the version with
 //! its revision. So what is missing touches the key after it, and one of the attempts
 //! is right. Which branch a transaction took, or whether all its conditions held, is
-//! a difference like others. Runs have a handful of unknown outcomes; if that is not
-//! enough the verdict is *unknown*.
+//! a difference like others. Runs have a handful of unknown outcomes; where there are
+//! so many that the time does not suffice to try them, the verdict is *unknown*. The time of
+//! the [budget](crate::search::Budget) is counted in attempts, 50 000 for a minute, so that the
+//! verdict is the same on every machine, unless it is so slow that the time itself is over
+//! before. An attempt is taken back before the next one, so they hold no memory.
 //!
 //! # Leases
 //!
@@ -113,6 +116,7 @@ use std::collections::BTreeMap;
 
 use crate::history::{History, HistoryError};
 use crate::liveness::{Deadline, STUCK};
+use crate::search::Budget;
 use crate::verdict::{Class, Summary, Verdict, Violation, count};
 
 pub(crate) use linearization::linearization;
@@ -131,8 +135,8 @@ use watch::{Coverage, Watches};
 /// # Errors
 /// When an event is none of etcd's requests, an answer lacks its revision, or two
 /// writes have the same key and value.
-pub fn check(history: &History) -> Result<Verdict, HistoryError> {
-    let log = Log::of(history)?;
+pub fn check(history: &History, budget: &Budget) -> Result<Verdict, HistoryError> {
+    let log = Log::of(history, budget)?;
     let violation = match explanation(&log)? {
         Ok(_) => find_stuck(history, &log),
         Err(verdict) => return Ok(*verdict),

@@ -14,9 +14,11 @@ use super::message::{Compare, Relation, Target, Txn, TxnOp, UNKNOWN};
 use super::order::Order;
 use super::timeline::{Difference, Missing, State, Timeline, replay, state_at};
 use super::watch::Coverage;
+use crate::search::Clock;
 
-/// How many attempts the search makes before it gives up.
-const ATTEMPTS_MAX: u32 = 50_000;
+/// How many attempts of the search go into a minute: the budget's time says how many it may
+/// make. On any machine that is not a slow one it takes less.
+const ATTEMPTS_PER_MINUTE: u64 = 50_000;
 
 /// How many wrong facts about several keys are looked at in one step.
 const JOINTS_MAX: usize = 4;
@@ -183,7 +185,11 @@ pub(super) struct Solver<'a> {
     /// The last revision before each lease can have been granted.
     granted_after: BTreeMap<i64, i64>,
     seen_values: SeenValues<'a>,
-    attempts: u32,
+    attempts: u64,
+    attempts_max: u64,
+    clock: Clock<'static>,
+    /// Whether it ended before its time.
+    is_spent: bool,
     was_cut: bool,
     /// The contradiction without any attempt.
     first: Option<Contradiction<'a>>,
@@ -220,7 +226,7 @@ pub(super) fn solve<'a>(
     solver.replay_all();
     match solver.search(0) {
         true => Solution::Possible(solver.placed()),
-        false if solver.attempts >= ATTEMPTS_MAX || solver.was_cut => {
+        false if solver.is_spent || solver.was_cut => {
             let unplaced = |one: &&Pending<'_>| !one.is_placed;
             let pending = solver.pending.iter().filter(unplaced).count();
             Solution::Unknown(solver.first, pending)
@@ -277,6 +283,9 @@ impl<'a> Solver<'a> {
             granted_after: BTreeMap::new(),
             seen_values: seen_values(&facts),
             attempts: 0,
+            attempts_max: log.budget.steps(ATTEMPTS_PER_MINUTE),
+            clock: log.budget.clock(),
+            is_spent: false,
             was_cut: false,
             first: None,
             deepest: None,
@@ -443,7 +452,8 @@ impl<'a> Solver<'a> {
             revision,
         } in places
         {
-            if self.attempts >= ATTEMPTS_MAX {
+            self.is_spent |= self.attempts >= self.attempts_max || self.clock.is_over();
+            if self.is_spent {
                 return false;
             }
             self.attempts += 1;

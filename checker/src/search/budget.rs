@@ -22,6 +22,16 @@ impl Budget {
     }
 }
 
+impl Budget {
+    /// How many steps there is time for in a search that counts them, if so many go into a
+    /// minute: its answers are the same on every machine.
+    pub(crate) fn steps(&self, per_minute: u64) -> u64 {
+        self.time.map_or(u64::MAX, |time| {
+            (per_minute as f64 * time.as_secs_f64() / 60.0) as u64
+        })
+    }
+}
+
 impl Default for Budget {
     /// A minute, and a gibibyte.
     fn default() -> Self {

@@ -11,6 +11,7 @@ use crate::history::{
     micro_operations,
 };
 use crate::isolation::Anomaly;
+use crate::search::Budget;
 use crate::verdict::{Class, Violation};
 
 /// What becomes of operations that record attempts.
@@ -27,6 +28,8 @@ pub(super) enum Attempts {
 /// The transactions of a history. Keys and transactions are named by their index.
 pub(super) struct Txns<'h> {
     pub(super) operations: Vec<Operation<'h>>,
+    /// What a search may take.
+    pub(super) budget: Budget,
     pub(super) keys: Vec<Cow<'h, str>>,
     /// Those that committed or may have, in the order of their invocations.
     pub(super) txns: Vec<Txn<'h>>,
@@ -84,10 +87,15 @@ pub(super) struct Initial {
 
 impl<'h> Txns<'h> {
     /// Sorts the operations out.
-    pub(super) fn of(history: &'h History, attempts: Attempts) -> Result<Self, HistoryError> {
+    pub(super) fn of(
+        history: &'h History,
+        attempts: Attempts,
+        budget: &Budget,
+    ) -> Result<Self, HistoryError> {
         let mut extraction = Extraction::default();
         let operations = history.operations();
         let mut txns = Self {
+            budget: *budget,
             runs: match attempts {
                 Attempts::Refuse => Runs::default(),
                 _ => Runs::of(&operations),

@@ -7,6 +7,7 @@ use super::level::Level;
 use super::resolve;
 use super::{find_stuck, missing_revision};
 use crate::history::{History, HistoryError, Problem};
+use crate::search::Budget;
 use crate::verdict::{Guarantee, Summary, Verdict, Violation};
 
 /// What the header says.
@@ -27,10 +28,10 @@ struct Parameters {
 ///
 /// # Errors
 /// As for [`check`](super::check); and when there is no level of the promised name.
-pub fn check_levels(history: &History) -> Result<Verdict, HistoryError> {
+pub fn check_levels(history: &History, budget: &Budget) -> Result<Verdict, HistoryError> {
     let promise = promise(history)?;
-    let attempted = Txns::of(history, Attempts::Read)?;
-    let committed = Txns::of(history, Attempts::LeaveOut)?;
+    let attempted = Txns::of(history, Attempts::Read, budget)?;
+    let committed = Txns::of(history, Attempts::LeaveOut, budget)?;
     let judge = Judge {
         attempted: &attempted,
         committed: &committed,

@@ -69,7 +69,9 @@
 //! - Reads of absent keys can be explained in several ways, because the key was
 //!   deleted several times, or may have been deleted by a transaction of unknown
 //!   outcome, and the order of the revisions explains none.
-//! - The budget of the search ran out.
+//! - The budget of the search ran out. Its time is counted in choices, a thousand for a minute,
+//!   or 5 000 000 transactions that are looked at, so that the verdict is the same on every
+//!   machine, unless it is so slow that the time itself is over before.
 //!
 //! # What is left out
 //!
@@ -96,6 +98,7 @@ use crate::isolation::settle::open_questions;
 use crate::isolation::{Consistency, Options};
 use crate::linearization::Linearization;
 use crate::liveness::{Deadline, STUCK};
+use crate::search::Budget;
 use crate::verdict::{Class, Verdict, Violation, count};
 
 use extract::{Attempts, Txns};
@@ -117,7 +120,7 @@ pub use levels::check_levels;
 /// When an event is no such operation or contradicts itself.
 pub fn check(history: &History, options: &Options) -> Result<Verdict, HistoryError> {
     let required = options.required(history)?;
-    let txns = Txns::of(history, Attempts::Refuse)?;
+    let txns = Txns::of(history, Attempts::Refuse, &options.budget)?;
     Ok(verdict(history, &txns, &required))
 }
 
@@ -132,7 +135,7 @@ pub fn check(history: &History, options: &Options) -> Result<Verdict, HistoryErr
 /// something else than a whole number.
 pub fn check_bank(history: &History, options: &Options) -> Result<Verdict, HistoryError> {
     let required = options.required(history)?;
-    let txns = Txns::of(history, Attempts::Refuse)?;
+    let txns = Txns::of(history, Attempts::Refuse, &options.budget)?;
     let bank = bank::find(history, &txns)?;
     Ok(match (verdict(history, &txns, &required), bank) {
         (verdict, None) => verdict,
@@ -152,13 +155,19 @@ fn verdict(history: &History, txns: &Txns<'_>, required: &[Consistency]) -> Verd
 }
 
 /// A serial order of the transactions, if there is one.
-pub(crate) fn linearization(history: &History) -> Result<Linearization, HistoryError> {
-    Ok(order::of(&Txns::of(history, Attempts::Refuse)?))
+pub(crate) fn linearization(
+    history: &History,
+    budget: &Budget,
+) -> Result<Linearization, HistoryError> {
+    Ok(order::of(&Txns::of(history, Attempts::Refuse, budget)?))
 }
 
 /// A serial order of the transactions whose attempts are recorded, if there is one.
-pub(crate) fn linearization_of_stm(history: &History) -> Result<Linearization, HistoryError> {
-    Ok(order::of(&Txns::of(history, Attempts::LeaveOut)?))
+pub(crate) fn linearization_of_stm(
+    history: &History,
+    budget: &Budget,
+) -> Result<Linearization, HistoryError> {
+    Ok(order::of(&Txns::of(history, Attempts::LeaveOut, budget)?))
 }
 
 /// What the history shows, and the likeliest choice of who made which revision.

@@ -25,11 +25,14 @@ use super::model::{Commits, Model, Unexplained};
 use crate::isolation::anomaly::{Anomaly, Dependencies, Order};
 use crate::isolation::findings::Findings;
 use crate::isolation::settle::open_questions;
+use crate::search::Clock;
 use crate::verdict::Violation;
 
-/// How many choices are tried, and how many transactions are looked at on the way.
-const TRIALS_MAX: usize = 1_000;
-const TRIAL_NODES_MAX: usize = 5_000_000;
+/// How many choices go into a minute, and how many transactions that are looked at on the
+/// way: the budget's time says how many there may be. On any machine that is not a slow one
+/// they take less.
+const TRIALS_PER_MINUTE: u64 = 1_000;
+const TRIAL_NODES_PER_MINUTE: u64 = 5_000_000;
 
 /// What is known about all choices together.
 pub(super) struct Finding {
@@ -64,6 +67,8 @@ pub(super) fn resolve(txns: &Txns<'_>, is_asked: &dyn Fn(Anomaly) -> bool) -> Fi
         writers: writers(txns),
         trials: 0,
         nodes: 0,
+        clock: txns.budget.clock(),
+        is_spent: false,
         unclear: None,
         first: None,
         common: None,
@@ -162,8 +167,11 @@ struct Search<'t, 'h> {
     txns: &'t Txns<'h>,
     is_asked: &'t dyn Fn(Anomaly) -> bool,
     writers: Writers<'t>,
-    trials: usize,
-    nodes: usize,
+    trials: u64,
+    nodes: u64,
+    clock: Clock<'static>,
+    /// Whether it ended before its time.
+    is_spent: bool,
     /// Why a failure to explain is no proof of a violation.
     unclear: Option<String>,
     /// What was wrong with the first choice.
@@ -276,16 +284,26 @@ impl<'t, 'h> Search<'t, 'h> {
         };
     }
 
+    /// Whether the budget is spent.
+    fn is_over(&mut self) -> bool {
+        let budget = &self.txns.budget;
+        self.is_spent |= self.trials > budget.steps(TRIALS_PER_MINUTE)
+            || self.nodes > budget.steps(TRIAL_NODES_PER_MINUTE)
+            || self.clock.is_over();
+        self.is_spent
+    }
+
     /// Tries all choices. `blank` are the revisions that are left to transactions of
     /// which nothing is known.
     fn choose(&mut self, mut commits: Commits, blank: &mut Vec<i64>) -> Option<(Commits, Judged)> {
         let (choice, revision, options) = loop {
             self.trials += 1;
-            self.nodes += commits.len();
-            if self.trials > TRIALS_MAX || self.nodes > TRIAL_NODES_MAX {
+            self.nodes += commits.len() as u64;
+            if self.is_over() {
                 let reason = "too many transactions of unknown outcome may have made the revisions that others saw";
                 self.unclear = Some(format!(
-                    "{reason}; gave up after {TRIALS_MAX} choices or {TRIAL_NODES_MAX} transactions"
+                    "{reason}; gave up after {} choices",
+                    self.trials - 1
                 ));
                 return None;
             }
@@ -318,7 +336,7 @@ impl<'t, 'h> Search<'t, 'h> {
             let mut commits = commits.clone();
             commits[*option] = Some(revision);
             let found = self.choose(commits, blank);
-            if found.is_some() || self.trials > TRIALS_MAX {
+            if found.is_some() || self.is_spent {
                 return found;
             }
         }
