@@ -469,12 +469,13 @@ pub(crate) fn describe(operation: &Operation<'_>) -> String {
     // What was read, if anything, stands in the answer alone.
     let repeats = completion.value() == operation.invoke.value()
         && completion.value_text() == operation.invoke.value_text();
-    // A dequeue that returns null found the queue empty; other nulls say nothing.
-    if operation.outcome() == Outcome::Ok
-        && completion.f() == "dequeue"
-        && completion.value().is_null()
-    {
+    // A dequeue that returns null found the queue empty, and a read found nothing; other nulls
+    // say nothing.
+    let is_null = operation.outcome() == Outcome::Ok && completion.value().is_null();
+    if is_null && completion.f() == "dequeue" {
         text += " (empty)";
+    } else if is_null && matches!(completion.f(), "read" | "get") {
+        text += " null";
     } else if !completion.value().is_null() && !repeats {
         text += &format!(" {}", shown(completion));
     }

@@ -173,7 +173,16 @@ fn sets_and_groups() {
             ok((3, 4), remove, json!("a"), NOTHING),
             ok((5, 6), read, NOTHING, json!(["a"])),
         ];
-        assert_eq!(violation(model, "{}", &back).kind.name, "non-linearizable");
+        assert_named(model, "{}", &back, "stale-read");
+        let mut again = back.to_vec();
+        again[2] = ok((5, 6), add, json!("a"), NOTHING);
+        again.push(ok((7, 8), read, NOTHING, json!([])));
+        assert_eq!(violation(model, "{}", &again).kind.name, "stale-read");
+        let early = [
+            ok((1, 2), read, NOTHING, json!(["a"])),
+            ok((3, 4), add, json!("a"), NOTHING),
+        ];
+        assert_eq!(violation(model, "{}", &early).kind.name, "future-read");
     }
     let refused = [ok((1, 2), "add", json!("a"), json!(false))];
     assert_named("set", "{}", &refused, "phantom-element");

@@ -2,11 +2,12 @@
 
 mod support;
 
-use etcd_checker::history::{Event, Json};
+use etcd_checker::history::{Event, Json, Outcome};
 use etcd_checker::{History, Model, Violation, check};
 use support::Random;
 use support::busy::plain::{busy_counter, busy_few_values, busy_plain_register, busy_set};
 use support::busy::turns::{Kind, turns};
+use support::planted::ops_of;
 
 const CLIENTS: usize = 10;
 const SIZES: [usize; 3] = [300, 2_000, 20_000];
@@ -188,6 +189,32 @@ fn stale_reads_of_values_that_come_back() {
                     break history;
                 }
             };
+            assert_short(&history, 4);
+        }
+    }
+}
+
+/// Writes of unknown outcome, which may take effect at any later time, make the search long.
+#[test]
+fn unknown_outcomes_hide_no_plain_fault() {
+    for (f, model) in [("read", "register"), ("members", "membership")] {
+        let mut random = Random(8);
+        for _ in 0..3 {
+            let history = if model == "register" {
+                busy_plain_register(&mut random, 3_000, CLIENTS)
+            } else {
+                let names = ["join", "leave", "members"];
+                busy_set(&mut random, names, 3_000, CLIENTS, Some(30))
+            };
+            let mut ops = ops_of(&history);
+            for op in &mut ops {
+                if op.f != f && random.one_in(30) {
+                    (op.outcome, op.result) = (Outcome::Info, Json::NULL);
+                }
+            }
+            let history = support::history(model, "{}", &ops);
+            let stale = |answer: &Json, old: &Json| (answer != old).then(|| old.clone());
+            let history = planted(&mut random, history, f, stale);
             assert_short(&history, 4);
         }
     }

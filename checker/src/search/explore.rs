@@ -12,7 +12,9 @@ pub(super) enum Explored {
     Linearizable(Vec<u32>),
     /// There is no order.
     Stuck(Stuck),
-    Unknown(Limit),
+    /// This did not suffice to find out. The second is the call before whose return the search
+    /// came no further, if it came to one.
+    Unknown(Limit, Option<u32>),
 }
 
 /// How far one can come.
@@ -52,8 +54,11 @@ pub(super) fn explore_from<M: Sequential + ?Sized>(
     match explorer.run(initial) {
         Ok(None) => Explored::Stuck(explorer.stuck()),
         Ok(Some(last)) => Explored::Linearizable(explorer.replay(last)),
-        Err(Limit::Time(_)) => Explored::Unknown(Limit::Time(budget.time.unwrap_or_default())),
-        Err(limit) => Explored::Unknown(limit),
+        Err(Limit::Time(_)) => {
+            let limit = Limit::Time(budget.time.unwrap_or_default());
+            Explored::Unknown(limit, explorer.furthest())
+        }
+        Err(limit) => Explored::Unknown(limit, explorer.furthest()),
     }
 }
 
@@ -484,6 +489,20 @@ impl<'e, 'c, M: Sequential + ?Sized> Explorer<'e, 'c, M> {
             self.settle(Some(call));
         }
         self.record.take().expect("it was put there above")
+    }
+
+    /// The call before whose return the search came no further.
+    fn furthest(&self) -> Option<u32> {
+        let cursor = self
+            .cache
+            .entries()
+            .iter()
+            .map(|entry| entry.cursor)
+            .max()?;
+        match self.plan.events.get(cursor as usize) {
+            Some(Event::Return(call)) => Some(*call),
+            _ => None,
+        }
     }
 
     /// How far the search came when it has been everywhere.

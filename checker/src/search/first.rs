@@ -53,7 +53,7 @@ pub(super) fn first_stuck<'c, M: Sequential + ?Sized>(
                 }
                 Some((stuck, calls))
             }
-            Explored::Linearizable(_) | Explored::Unknown(_) => None,
+            Explored::Linearizable(_) | Explored::Unknown(..) => None,
         }
     };
     let time = part.calls[stuck.call as usize].returned;

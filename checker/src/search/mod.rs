@@ -35,6 +35,9 @@
 //! - *The next read is looked at ahead*: a state is not gone on from when it cannot become the
 //!   one that the next read has seen ([`Sequential::can_become`]).
 //! - *Parts are searched one by one*, several at a time.
+//! - *A few calls may prove it.* Where the search takes long, those are looked for next to where
+//!   it came no further, as for a witness; so calls of unknown outcome, which make the
+//!   search exponential, hide no plain fault.
 //!
 //! # Pending calls
 //!
@@ -186,12 +189,13 @@ pub struct Failure {
     /// did not suffice to find out.
     pub is_minimal: bool,
     /// The call that could not take effect before it returned. Without its return, and
-    /// all that came after it, there is an order.
+    /// all that came after it, there is an order. It is the one that is `refuted` where not all
+    /// orders were tried, since a few calls prove that there is none.
     pub stuck: usize,
-    /// The calls that took effect in such an order.
+    /// The calls that took effect in such an order; none where not all orders were tried.
     pub prefix: Vec<usize>,
     /// In which states the object may have been then, as people read them, after all
-    /// possible orders.
+    /// possible orders; none where those were not tried.
     pub states: Vec<String>,
 }
 

@@ -13,6 +13,11 @@ use super::{Budget, Call, Clock, Failure, Found, Limit, Sequential, budget, mini
 /// Fewer calls than this are searched before a thread has begun.
 const CALLS_PER_THREAD: usize = 5_000;
 
+/// How much memory a search may take before it is said to take long. One that goes straight
+/// takes less.
+const SMALL_BYTES: usize = 16 << 20;
+const SMALL_BYTES_PER_CALL: usize = 256;
+
 /// The calls of a part, by their index.
 pub(super) struct Part<'c, M: Sequential + ?Sized> {
     pub(super) key: M::Part,
@@ -24,7 +29,15 @@ pub(super) struct Part<'c, M: Sequential + ?Sized> {
 enum Answer {
     Order(Vec<u32>),
     NoOrder(Stuck),
+    /// The same where not all orders had to be tried.
+    Proved(Failure),
     Unknown(Limit),
+}
+
+impl Answer {
+    fn is_no(&self) -> bool {
+        matches!(self, Self::NoOrder(_) | Self::Proved(_))
+    }
 }
 
 pub(super) fn search<M: Sequential + ?Sized>(
@@ -44,6 +57,7 @@ pub(super) fn search<M: Sequential + ?Sized>(
                 let failure = minimal::explain(model, part, stuck, budget, end);
                 return Found::NotLinearizable(named(failure, part));
             }
+            Answer::Proved(failure) => return Found::NotLinearizable(named(failure, part)),
             Answer::Unknown(limit) => unknown = unknown.or(Some(limit)),
         }
     }
@@ -103,11 +117,11 @@ fn answers<M: Sequential + ?Sized>(
     for (part, answer) in parts.iter().zip(answers) {
         let answer = match answer {
             None | Some(Answer::Unknown(Limit::Memory(_))) => {
-                decide(model, part, budget, &Clock::until(end, None))
+                decide(model, part, budget, end, &Clock::until(end, None))
             }
             Some(answer) => answer,
         };
-        let is_last = matches!(answer, Answer::NoOrder(_));
+        let is_last = answer.is_no();
         all.push(answer);
         if is_last {
             break;
@@ -139,8 +153,8 @@ fn in_threads<M: Sequential + ?Sized>(
                 return;
             }
             let clock = Clock::until(end, Some(&cancelled[index]));
-            let answer = decide(model, &parts[index], &share, &clock);
-            if matches!(answer, Answer::NoOrder(_)) {
+            let answer = decide(model, &parts[index], &share, end, &clock);
+            if answer.is_no() {
                 failed.fetch_min(index, Ordering::Relaxed);
                 for later in &cancelled[index + 1..] {
                     later.store(true, Ordering::Relaxed);
@@ -161,17 +175,35 @@ fn in_threads<M: Sequential + ?Sized>(
     answers.into_iter().map(answer).collect()
 }
 
+/// Searches, and looks what may prove that there is no order when it takes long: where it came
+/// no further.
 fn decide<M: Sequential + ?Sized>(
     model: &M,
     part: &Part<'_, M>,
     budget: &Budget,
+    end: Option<Instant>,
     clock: &Clock<'_>,
 ) -> Answer {
     let plan = Plan::of(model, part.calls.clone());
-    match explore(model, &part.key, &plan, budget, clock) {
+    let small = Budget {
+        memory_bytes: SMALL_BYTES + SMALL_BYTES_PER_CALL * part.calls.len(),
+        ..*budget
+    };
+    let is_small_enough = small.memory_bytes < budget.memory_bytes / 2;
+    let first = if is_small_enough { &small } else { budget };
+    let mut explored = explore(model, &part.key, &plan, first, clock);
+    if let Explored::Unknown(_, Some(furthest)) = explored
+        && let Some(failure) = minimal::suspect(model, part, furthest, budget, end)
+    {
+        return Answer::Proved(failure);
+    }
+    if is_small_enough && matches!(explored, Explored::Unknown(Limit::Memory(_), _)) {
+        explored = explore(model, &part.key, &plan, budget, clock);
+    }
+    match explored {
         Explored::Linearizable(order) => Answer::Order(order),
         Explored::Stuck(stuck) => Answer::NoOrder(stuck),
-        Explored::Unknown(limit) => Answer::Unknown(limit),
+        Explored::Unknown(limit, _) => Answer::Unknown(limit),
     }
 }
 

@@ -1,7 +1,8 @@
 //! What a view of a set that cannot be is called.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
+use crate::anomaly::{FUTURE_READ, STALE_READ};
 use crate::search::{Call, NON_LINEARIZABLE};
 use crate::set_full::{LOST, PHANTOM, TWICE};
 use crate::verdict::Kind;
@@ -21,8 +22,12 @@ pub(crate) enum View<'v> {
 pub(crate) struct Change {
     element: u32,
     adds: bool,
+    invoked: u64,
+    returned: Option<u64>,
     /// Whether it had certainly happened before somebody looked.
     is_before: bool,
+    /// Whether it can only have happened afterwards.
+    is_after: bool,
 }
 
 impl Change {
@@ -31,40 +36,83 @@ impl Change {
         Self {
             element,
             adds,
+            invoked: call.invoked,
+            returned: call.returned,
             is_before: call.returned.is_some_and(|end| end < look.invoked),
+            is_after: look.returned.is_some_and(|end| end < call.invoked),
         }
     }
 }
 
-/// What was seen although nobody added it, or was not seen although it was added before and
-/// nobody ever removed it, has a name. The rest is a matter of order.
-pub(crate) fn wrong_view(view: &View<'_>, changes: impl Iterator<Item = Change>) -> Kind {
-    let (mut added, mut before, mut removed) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
-    for change in changes {
-        if !change.adds {
-            removed.insert(change.element);
-            continue;
-        }
-        added.insert(change.element);
-        if change.is_before {
-            before.insert(change.element);
-        }
-    }
-    let is_lost = |element: &u32| before.contains(element) && !removed.contains(element);
-    let (is_phantom, is_lost) = match view {
-        View::Twice => return TWICE,
-        View::Whole(whole) => (
-            whole.iter().any(|element| !added.contains(&element)),
-            before
-                .iter()
-                .any(|element| !whole.contains(*element) && is_lost(element)),
-        ),
-        View::Of(element, true) => (!added.contains(element), false),
-        View::Of(element, false) => (false, is_lost(element)),
+/// What is wrong with an element, the worst first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Wrong {
+    /// Seen, and nobody ever added it.
+    Phantom,
+    /// Seen, and added only afterwards.
+    Future,
+    /// Not seen, and added before, and nobody had removed it.
+    Lost,
+    /// Seen, or not seen, as it had been before what was certainly done last.
+    Stale,
+}
+
+/// What is wrong with an element, if the changes of it tell.
+fn wrong_element(is_inside: bool, changes: &[&Change]) -> Option<Wrong> {
+    let as_seen = || changes.iter().filter(|change| change.adds == is_inside);
+    let mut otherwise = changes.iter().filter(|change| change.adds != is_inside);
+    // Nothing made it as it was seen between this one and the look.
+    let is_last = |change: &Change| {
+        let is_out = |other: &&&Change| {
+            other.is_after || other.returned < Some(change.invoked) && other.returned.is_some()
+        };
+        change.is_before && as_seen().all(|other| is_out(&other))
     };
-    match (is_phantom, is_lost) {
-        (true, _) => PHANTOM,
-        (false, true) => LOST,
-        (false, false) => NON_LINEARIZABLE,
+    if is_inside && as_seen().next().is_none() {
+        return Some(Wrong::Phantom);
+    }
+    if is_inside && as_seen().all(|change| change.is_after) {
+        return Some(Wrong::Future);
+    }
+    if !otherwise.any(|change| is_last(change)) {
+        return None;
+    }
+    let was_removed = as_seen().any(|change| !change.is_after);
+    Some(if is_inside || was_removed {
+        Wrong::Stale
+    } else {
+        Wrong::Lost
+    })
+}
+
+/// What is wrong with one element has a name. The rest is a matter of order.
+pub(crate) fn wrong_view(view: &View<'_>, changes: impl Iterator<Item = Change>) -> Kind {
+    let changes: Vec<Change> = changes.collect();
+    let mut by_element: BTreeMap<u32, Vec<&Change>> = BTreeMap::new();
+    for change in &changes {
+        by_element.entry(change.element).or_default().push(change);
+    }
+    let wrong = |element: u32, is_inside: bool| {
+        let changes = by_element.get(&element).map_or(&[][..], Vec::as_slice);
+        wrong_element(is_inside, changes)
+    };
+    let worst = match view {
+        View::Twice => return TWICE,
+        View::Whole(whole) => {
+            let known = by_element.keys().copied();
+            let seen = whole.iter().map(|element| wrong(element, true));
+            let others = known.filter(|element| !whole.contains(*element));
+            seen.chain(others.map(|element| wrong(element, false)))
+                .flatten()
+                .min()
+        }
+        View::Of(element, is_inside) => wrong(*element, *is_inside),
+    };
+    match worst {
+        Some(Wrong::Phantom) => PHANTOM,
+        Some(Wrong::Future) => FUTURE_READ,
+        Some(Wrong::Lost) => LOST,
+        Some(Wrong::Stale) => STALE_READ,
+        None => NON_LINEARIZABLE,
     }
 }

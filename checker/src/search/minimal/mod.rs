@@ -40,6 +40,22 @@ struct Shrinking<'s, 'c, M: Sequential + ?Sized> {
     try_bytes: usize,
 }
 
+/// Why the calls of this part have no order, if a few of them prove it that returned next to
+/// the one before whose return the search came no further. Calls are named by their index in
+/// the part.
+pub(super) fn suspect<M: Sequential + ?Sized>(
+    model: &M,
+    part: &Part<'_, M>,
+    furthest: u32,
+    budget: &Budget,
+    end: Option<Instant>,
+) -> Option<Failure> {
+    let furthest = furthest as usize;
+    let begin = |others| Shrinking::new(model, part, &part.calls, others, budget, end);
+    let proof = guessed(begin, furthest, part.calls[furthest].returned)?;
+    Some(proof.into_failure(None))
+}
+
 /// Why the calls of this part have no order, which the search has found when it was
 /// `stuck`. Calls are named by their index in the part.
 pub(super) fn explain<M: Sequential + ?Sized>(
@@ -50,73 +66,101 @@ pub(super) fn explain<M: Sequential + ?Sized>(
     end: Option<Instant>,
 ) -> Failure {
     let (stuck, calls) = first_stuck(model, part, stuck, budget, end);
-    let begin = |others| Shrinking {
-        model,
-        part,
-        budget: *budget,
-        clock: Clock::until(end, None),
-        others,
-        work: 0,
-        is_known: calls.iter().map(|call| call.returned.is_some()).collect(),
-        calls: &calls,
-        is_minimal: true,
-        try_bytes: TRY_BYTES[0],
-    };
+    let begin = |others| Shrinking::new(model, part, &calls, others, budget, end);
     let proof = shortest(begin, stuck.call as usize);
-    proof.into_failure(stuck)
+    proof.into_failure(Some(stuck))
 }
 
-/// What the object suspects may prove it whatever became of the others. Where that takes more
-/// than a few, more is known of those: when they went on. It is left out of account only where
-/// that takes too long.
-fn shortest<'s, 'c, M: Sequential + ?Sized>(
+/// A guess, if one is right. What the object suspects may prove it whatever became of the
+/// others. Where that takes more than a few, more is known of those: when they went on. Then the
+/// calls that returned last by some time may do.
+fn guessed<'s, 'c, M: Sequential + ?Sized>(
     begin: impl Fn(Others) -> Shrinking<'s, 'c, M>,
     stuck: usize,
-) -> Shrinking<'s, 'c, M> {
+    by: Option<u64>,
+) -> Option<Shrinking<'s, 'c, M>> {
     let mut at_any_time = begin(Others::AtAnyTime);
-    let suspects = model_suspects(&at_any_time, stuck);
+    let suspects = at_any_time.suspects(stuck);
     let is_suspect = at_any_time.start_small(&suspects);
     if is_suspect {
         at_any_time.shrink(stuck);
         if at_any_time.known().len() <= FEW {
-            return at_any_time;
+            return Some(at_any_time);
         }
     }
     let mut in_their_time = begin(Others::InTheirTime);
-    let last = in_their_time.last();
-    if !M::OUTPUTS_REFER_TO_CALLS {
-        let is_small = in_their_time.start_small(&suspects) || in_their_time.start_small(&last);
+    let last = in_their_time.last(by);
+    if !M::OUTPUTS_REFER_TO_CALLS
+        && (in_their_time.start_small(&suspects) || in_their_time.start_small(&last))
+    {
         in_their_time.shrink(stuck);
-        if in_their_time.proves_it_at_any_time() {
-            in_their_time.others = Others::AtAnyTime;
-        }
-        if is_small && in_their_time.is_minimal && !is_suspect {
-            return in_their_time;
-        }
+        in_their_time.strengthen();
+        let is_shorter = in_their_time.known().len() < at_any_time.known().len();
+        return Some(if is_shorter || !is_suspect {
+            in_their_time
+        } else {
+            at_any_time
+        });
     }
-    if !is_suspect {
-        at_any_time.start_small(&last);
-        at_any_time.shrink(stuck);
-    }
-    if at_any_time.known().len() <= in_their_time.known().len() {
-        at_any_time
-    } else {
-        in_their_time
-    }
+    is_suspect.then_some(at_any_time)
 }
 
-fn model_suspects<M: Sequential + ?Sized>(
-    shrinking: &Shrinking<'_, '_, M>,
+/// A proof, as short as one is found.
+fn shortest<'s, 'c, M: Sequential + ?Sized>(
+    begin: impl Fn(Others) -> Shrinking<'s, 'c, M>,
     stuck: usize,
-) -> Vec<Vec<usize>> {
-    let mut suspects = shrinking.model.suspects(shrinking.calls, stuck);
-    for guess in &mut suspects {
-        guess.retain(|call| shrinking.is_known[*call]);
+) -> Shrinking<'s, 'c, M> {
+    let guessed = guessed(&begin, stuck, None);
+    if guessed.as_ref().is_some_and(|guessed| guessed.is_minimal) {
+        return guessed.expect("it was there");
     }
-    suspects
+    let mut at_any_time = begin(Others::AtAnyTime);
+    at_any_time.start_small(&at_any_time.last(None));
+    at_any_time.shrink(stuck);
+    let mut proofs = vec![at_any_time];
+    if !M::OUTPUTS_REFER_TO_CALLS {
+        let mut in_their_time = begin(Others::InTheirTime);
+        in_their_time.shrink(stuck);
+        in_their_time.strengthen();
+        proofs.push(in_their_time);
+    }
+    let proofs = proofs.into_iter().chain(guessed);
+    let shortest = proofs.min_by_key(|proof| proof.known().len());
+    shortest.expect("there is one")
 }
 
-impl<'c, M: Sequential + ?Sized> Shrinking<'_, 'c, M> {
+impl<'s, 'c, M: Sequential + ?Sized> Shrinking<'s, 'c, M> {
+    fn new(
+        model: &'s M,
+        part: &'s Part<'c, M>,
+        calls: &'s [Known<'c, M>],
+        others: Others,
+        budget: &Budget,
+        end: Option<Instant>,
+    ) -> Self {
+        Self {
+            model,
+            part,
+            budget: *budget,
+            clock: Clock::until(end, None),
+            others,
+            work: 0,
+            calls,
+            is_known: calls.iter().map(|call| call.returned.is_some()).collect(),
+            is_minimal: true,
+            try_bytes: TRY_BYTES[0],
+        }
+    }
+
+    /// Which few calls the object suspects.
+    fn suspects(&self, stuck: usize) -> Vec<Vec<usize>> {
+        let mut suspects = self.model.suspects(self.calls, stuck);
+        for guess in &mut suspects {
+            guess.retain(|call| self.is_known[*call]);
+        }
+        suspects
+    }
+
     fn known(&self) -> Vec<usize> {
         let is_known = |index: &usize| self.is_known[*index];
         (0..self.calls.len()).filter(is_known).collect()
@@ -148,9 +192,10 @@ impl<'c, M: Sequential + ?Sized> Shrinking<'_, 'c, M> {
         false
     }
 
-    /// The last call to return, the last two, the last four, ..
-    fn last(&self) -> Vec<Vec<usize>> {
+    /// The last call to return by then, or at all, the last two, the last four, ..
+    fn last(&self, by: Option<u64>) -> Vec<Vec<usize>> {
         let mut known = self.known();
+        known.retain(|call| by.is_none() || self.calls[*call].returned <= by);
         known.sort_unstable_by_key(|call| std::cmp::Reverse(self.calls[*call].returned));
         let sizes = std::iter::successors(Some(1), |size| Some(2 * size));
         let sizes = sizes.take_while(|size| *size < known.len());
@@ -209,8 +254,8 @@ impl<'c, M: Sequential + ?Sized> Shrinking<'_, 'c, M> {
         }
         match self.explore_known() {
             Explored::Stuck(_) => return true,
-            Explored::Unknown(_) if calls.len() == 1 => self.is_minimal = false,
-            Explored::Unknown(_) | Explored::Linearizable(_) => {}
+            Explored::Unknown(..) if calls.len() == 1 => self.is_minimal = false,
+            Explored::Unknown(..) | Explored::Linearizable(_) => {}
         }
         for call in calls {
             self.is_known[*call] = true;
@@ -222,21 +267,29 @@ impl<'c, M: Sequential + ?Sized> Shrinking<'_, 'c, M> {
         self.work + self.clock.calls() > WORK_MAX || self.clock.is_over()
     }
 
-    fn into_failure(mut self, stuck: Stuck) -> Failure {
+    /// What it came to; `stuck` is what the search has found, if it has come to an end.
+    fn into_failure(mut self, stuck: Option<Stuck>) -> Failure {
         let mut witness = self.known();
         witness.sort_by_key(|index| self.calls[*index].invoked);
-        let (refuted, meets) = self
-            .refuted()
-            .unwrap_or_else(|| (stuck.call as usize, stuck.states.clone()));
+        let refuted = self.refuted();
+        let (call, order, states) = match stuck {
+            Some(stuck) => (stuck.call as usize, stuck.order, stuck.states),
+            None => (
+                refuted.as_ref().map_or(witness[0], |(call, _)| *call),
+                Vec::new(),
+                Vec::new(),
+            ),
+        };
+        let (refuted, meets) = refuted.unwrap_or_else(|| (call, states.clone()));
         Failure {
             witness,
             others: self.others,
             refuted,
             meets,
             is_minimal: self.is_minimal,
-            stuck: stuck.call as usize,
-            prefix: stuck.order.iter().map(|call| *call as usize).collect(),
-            states: stuck.states,
+            stuck: call,
+            prefix: order.iter().map(|call| *call as usize).collect(),
+            states,
         }
     }
 }

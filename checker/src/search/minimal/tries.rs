@@ -7,13 +7,13 @@ use crate::search::plan::{Known, Plan};
 use crate::search::{Budget, Others, Sequential};
 
 impl<'c, M: Sequential + ?Sized> Shrinking<'_, 'c, M> {
-    /// Whether what is known now proves it even if the others may have happened later than
+    /// Says so if what is known now proves it even if the others may have happened later than
     /// they returned.
-    pub(super) fn proves_it_at_any_time(&mut self) -> bool {
+    pub(super) fn strengthen(&mut self) {
         let others = std::mem::replace(&mut self.others, Others::AtAnyTime);
-        let proves = matches!(self.explore_known(), Explored::Stuck(_));
-        self.others = others;
-        proves
+        if !matches!(self.explore_known(), Explored::Stuck(_)) {
+            self.others = others;
+        }
     }
 
     /// These calls, as far as they are known now.
@@ -52,7 +52,7 @@ impl<'c, M: Sequential + ?Sized> Shrinking<'_, 'c, M> {
             return Explored::Stuck(stuck);
         }
         match (self.explore_kept(true).0, late) {
-            (Explored::Unknown(_), Some(late)) => late,
+            (Explored::Unknown(..), Some(late)) => late,
             (explored, _) => explored,
         }
     }
