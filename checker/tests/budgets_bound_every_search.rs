@@ -9,6 +9,7 @@ use etcd_checker::history::{Event, EventKind, Header, Json, Process, Source};
 use etcd_checker::search::Budget;
 use etcd_checker::{History, Model, Verdict, check_within};
 use serde_json::{Value, json};
+use support::Random;
 
 /// Who, what, with which value, called when, and answered when and with what.
 struct Op {
@@ -180,4 +181,68 @@ fn the_attempts_of_etcds_search_go_by_the_time() {
         Verdict::Unknown { reason } => assert!(reason.contains("more ways"), "{reason}"),
         other => panic!("{other}"),
     }
+}
+
+/// Transactions one after the other, of which some say nothing of what they did; sometimes
+/// one read shows another version than it should.
+fn transactions(random: &mut Random) -> History {
+    let mut versions = [vec![("null".to_owned(), 0)], vec![("null".to_owned(), 0)]];
+    let mut events = Vec::new();
+    let mut open = Vec::new();
+    for number in 0..6 + random.below(4) as u64 {
+        let (read, written) = (random.below(2), random.below(2));
+        let of = &versions[read];
+        let seen = match random.one_in(9) {
+            true => random.below(of.len()),
+            false => of.len() - 1,
+        };
+        let (value, at) = of[seen].clone();
+        let revision = number as i64 + 2;
+        let value = if at == 0 { "null".to_owned() } else { value };
+        // Few values, so that several may have written one.
+        let new = format!("\"{}\"", random.below(2));
+        let told = format!("[[\"r\",\"k{read}\",{value},{at}],[\"w\",\"k{written}\",{new}]]");
+        versions[written].push((new, revision));
+        let process = Process::Number(number);
+        let event = |time, kind| Event::new(time, process, kind, "txn");
+        let told = Json::new(&serde_json::from_str::<Value>(&told).unwrap()).unwrap();
+        events.push(event(10 * number, EventKind::Invoke));
+        match random.below(4) {
+            0 => open.push(event(1_000 + number, EventKind::Info)),
+            1 => open.push(event(1_000 + number, EventKind::Info).with_value(told)),
+            _ => {
+                let ok = event(10 * number + 5, EventKind::Ok).with_value(told);
+                events.push(ok.with_revision(revision));
+            }
+        }
+    }
+    events.extend(open);
+    let source = Source::Other {
+        description: "a test".to_owned(),
+    };
+    History::new(Header::new("by hand", "transactions", source), events).unwrap()
+}
+
+/// Without time to try who made which revision, some verdicts are unknown; the others are the
+/// same.
+#[test]
+fn the_choices_of_who_made_a_revision_go_by_the_time() {
+    let mut random = Random(1);
+    let (mut spent, mut decided) = (0, 0);
+    let no_time = Budget {
+        time: Some(Duration::ZERO),
+        ..Budget::default()
+    };
+    for _ in 0..3_000 {
+        let history = transactions(&mut random);
+        let (enough, none) = (judge(&history, Budget::default()), judge(&history, no_time));
+        match none {
+            Verdict::Unknown { reason } if reason.contains("gave up after 0 choices") => spent += 1,
+            none => {
+                assert_eq!(none, enough);
+                decided += 1;
+            }
+        }
+    }
+    assert!(spent > 100 && decided > 100, "{spent} {decided}");
 }
