@@ -109,7 +109,7 @@ impl<'h, I, O> Calls<'h, I, O> {
             describe(refuted),
             refuted.process(),
             given(failure),
-            met(&failure.meets),
+            met(&failure.meets, self.last_before(failure)),
         );
         let mut violation = Violation::new(
             Class::Safety,
@@ -124,6 +124,22 @@ impl<'h, I, O> Calls<'h, I, O> {
             violation.also.push(note.to_owned());
         }
         violation
+    }
+
+    /// The operation of the witness that began last of those that had returned before the
+    /// refuted one began.
+    fn last_before(&self, failure: &Failure) -> Option<&Operation<'h>> {
+        let refuted = &self.calls[failure.refuted];
+        let others = failure
+            .witness
+            .iter()
+            .map(|call| (call, &self.calls[*call]));
+        let before = others.filter(|(_, call)| {
+            let returned = call.returned;
+            returned.is_some_and(|returned| returned < refuted.invoked)
+        });
+        let (last, _) = before.max_by_key(|(_, call)| call.invoked)?;
+        Some(&self.operations[self.operation_of[*last]])
     }
 
     fn reason(&self, limit: Limit) -> String {
@@ -155,15 +171,24 @@ fn given(failure: &Failure) -> &'static str {
     }
 }
 
-/// In which states the object can have been.
-fn met(states: &[String]) -> String {
-    match states {
-        [] => "it met no state that allows it".to_owned(),
-        states if states.len() > SHOWN_MAX => {
+/// In which states the object can have been. Where those are too many, or not known, what was
+/// certainly before says more.
+fn met(states: &[String], before: Option<&Operation<'_>>) -> String {
+    match (states, before) {
+        (states, _) if (1..=SHOWN_MAX).contains(&states.len()) => {
+            format!("it can only have met {}", states.join(" or "))
+        }
+        (_, Some(before)) => format!(
+            "nothing can have led to a state that allows it after `{}` by process {}, which had \
+             returned before it began",
+            describe(before),
+            before.process()
+        ),
+        ([], None) => "it met no state that allows it".to_owned(),
+        (states, None) => {
             let shown = states[..SHOWN_MAX].join(", ");
             format!("it can have met many states, such as {shown}, and none that allows it")
         }
-        states => format!("it can only have met {}", states.join(" or ")),
     }
 }
 
