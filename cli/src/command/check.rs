@@ -140,17 +140,19 @@ fn consistency_parser() -> impl TypedValueParser<Value = Consistency> {
 
 /// What `--help` says of `--consistency`, with all names.
 fn consistency_help() -> String {
-    let mut help = "\
-The consistency models that transactions must satisfy, instead of what the header says
-
-For the models transactions, bank, list-append and rw-register. Without this and without a
-word in the header it is strict-serializable, which is for transactions what linearizable is
-for objects. Other names of the models are understood, too:
-"
-    .to_owned();
+    // The command breaks lines where the terminal ends.
+    let mut help = [
+        "The consistency models that transactions must satisfy, instead of what the header says",
+        "",
+        "For the models transactions, bank, list-append and rw-register. Without this and without \
+         a word in the header it is strict-serializable, which is for transactions what \
+         linearizable is for objects. Other names of the models are understood, too:",
+        "",
+    ]
+    .join("\n");
     for model in Consistency::ALL {
         if !model.aliases().is_empty() {
-            help += &format!("\n  {:<30} {}", model.name(), model.aliases().join(", "));
+            help += &format!("\n  {:<32} {}", model.name(), model.aliases().join(", "));
         }
     }
     help
