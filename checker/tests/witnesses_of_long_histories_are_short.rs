@@ -2,7 +2,10 @@
 
 mod support;
 
-use etcd_checker::history::{Event, Json, Outcome};
+use std::collections::BTreeSet;
+
+use etcd_checker::history::{Event, Json, Operation, Outcome};
+use etcd_checker::search::Others;
 use etcd_checker::{History, Model, Violation, check};
 use support::Random;
 use support::busy::plain::{busy_counter, busy_few_values, busy_plain_register, busy_set};
@@ -155,6 +158,49 @@ fn overlapping_holders_of_locks() {
             }
         }
     }
+}
+
+/// Where nobody knows who holds it, and somebody always waits, what was before is given.
+#[test]
+fn overlapping_holders_whom_nobody_knows() {
+    for (kind, most) in [(Kind::AnonymousMutex, 4), (Kind::Semaphore(3), 6)] {
+        let mut random = Random(5);
+        for (size, times) in SIZES.into_iter().zip([10, 5, 1]) {
+            for _ in 0..times {
+                let history = turns(&mut random, kind, size, CLIENTS);
+                let violation = assert_short(&history, most);
+                assert_eq!(violation.kind.name, "mutual-exclusion");
+                assert_proves(&history, &violation);
+            }
+        }
+    }
+}
+
+/// There is no order of what is given and what is listed alone: the others may not have
+/// happened.
+fn assert_proves(history: &History, violation: &Violation) {
+    let Others::InTheirTimeSince(line) = violation.others else {
+        return;
+    };
+    let is_listed = |operation: &Operation<'_>| {
+        let line = operation.invoke.line();
+        violation.witness.iter().any(|op| op.invoked.line == line)
+    };
+    let mut times = BTreeSet::new();
+    for operation in history.operations() {
+        let end = operation
+            .completion
+            .map(|completion| completion.line() as u64);
+        if is_listed(&operation) || end.is_some_and(|end| end < line) {
+            times.extend([operation.invoked, operation.completed]);
+        }
+    }
+    let (header, events) = history.clone().into_parts();
+    let left = events.into_iter().enumerate();
+    let left = left.filter(|(index, _)| times.contains(index));
+    let history = History::new(header, left.map(|(_, event)| event).collect()).unwrap();
+    let verdict = check(&history, Model::of(&history).unwrap()).unwrap();
+    assert!(verdict.violation().is_some(), "{violation}");
 }
 
 /// A sum that was passed long ago needs no list of what was added.

@@ -104,11 +104,15 @@ impl<'h, I, O> Calls<'h, I, O> {
     fn violation(&self, failure: &Failure, kind: Kind) -> Violation {
         let operation = |call: usize| &self.operations[self.operation_of[call]];
         let refuted = operation(failure.refuted);
+        let others = match failure.others {
+            Others::InTheirTimeSince(time) => Others::InTheirTimeSince(self.line_at(time)),
+            others => others,
+        };
         let sentence = format!(
             "`{}` by process {} cannot be: {}{}",
             describe(refuted),
             refuted.process(),
-            given(failure),
+            given(failure.witness.len() == 1, others),
             met(&failure.meets, self.last_before(failure)),
         );
         let mut violation = Violation::new(
@@ -117,13 +121,21 @@ impl<'h, I, O> Calls<'h, I, O> {
             sentence,
             failure.witness.iter().map(|call| operation(*call)),
         );
-        violation.others = failure.others;
+        violation.others = others;
         if !failure.is_minimal {
             let note =
                 "perhaps fewer of these operations prove it; finding out would have taken too long";
             violation.also.push(note.to_owned());
         }
         violation
+    }
+
+    /// The line of the completion of this time.
+    fn line_at(&self, time: u64) -> u64 {
+        let is_it = |operation: &&Operation<'_>| operation.completed as u64 == time;
+        let operation = self.operations.iter().find(is_it);
+        let completion = operation.and_then(|operation| operation.completion);
+        completion.map_or(0, |completion| completion.line() as u64)
     }
 
     /// The operation of the witness that began last of those that had returned before the
@@ -158,16 +170,24 @@ impl<'h, I, O> Calls<'h, I, O> {
 }
 
 /// What is said of the other operations before it is said what cannot be.
-fn given(failure: &Failure) -> &'static str {
-    match (failure.witness.len(), failure.others) {
-        (1, Others::AtAnyTime) => "whatever the other operations did, ",
-        (1, Others::InTheirTime) => "whatever came of the other operations while they went on, ",
-        (_, Others::AtAnyTime) => {
-            "given the other operations that are listed, and whatever the rest did, "
-        }
-        (_, Others::InTheirTime) => {
-            "given the other operations that are listed, and whatever came of the rest while they went on, "
-        }
+fn given(is_alone: bool, others: Others) -> String {
+    let listed = if is_alone {
+        "whatever"
+    } else {
+        "given the other operations that are listed, and whatever"
+    };
+    let rest = if is_alone {
+        "the other operations"
+    } else {
+        "the rest"
+    };
+    match others {
+        Others::AtAnyTime => format!("{listed} {rest} did, "),
+        Others::InTheirTime => format!("{listed} came of {rest} while they went on, "),
+        Others::InTheirTimeSince(line) => format!(
+            "given what had ended before line {line} and the other operations that are listed, \
+             and whatever came of the rest while they went on, "
+        ),
     }
 }
 

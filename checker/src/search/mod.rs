@@ -64,7 +64,8 @@
 //! whoever reads them needs to see nothing else. An object guesses them
 //! ([`Sequential::suspects`]). Otherwise the others are said to have taken effect while they went
 //! on ([`Others::InTheirTime`]), as they have; so those that were over, or had not begun, need
-//! not be listed.
+//! not be listed. Where even that takes many, what was over before is given
+//! ([`Others::InTheirTimeSince`]).
 //!
 //! Finding a witness takes tries, each a search with less known, and the less is known the
 //! longer it may take. [`Sequential::what_matters`] says what need not be tried. Without a guess
@@ -151,6 +152,9 @@ pub enum Others {
     AtAnyTime,
     /// They took effect while they went on, or never, whatever came of them.
     InTheirTime,
+    /// The same, and those that had returned before this instant did what is known of them. Of a
+    /// history it is a line: theirs are before it.
+    InTheirTimeSince(u64),
 }
 
 impl Others {

@@ -284,7 +284,7 @@ impl Element {
         match out {
             None => can_come,
             // Nobody looked here until when it may come in.
-            Some(_) if others == Others::InTheirTime => false,
+            Some(_) if others != Others::AtAnyTime => false,
             Some((_, out_last)) if out_last < first => can_come,
             Some((out_first, _)) => {
                 can_come && last < out_first && is_before(self.changes[OUT], out_first)

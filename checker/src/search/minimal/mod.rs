@@ -17,8 +17,14 @@ use crate::search::{Budget, Clock, Failure, Others, Sequential};
 /// not worth it.
 const TRY_BYTES: [usize; 2] = [1 << 16, 1 << 20];
 
+/// The same where all calls are known that returned before.
+const ALL_BYTES: usize = 64 << 20;
+
 /// So few calls prove it well enough by themselves.
 const FEW: usize = 4;
+
+/// More calls than this nobody likes to read.
+const MANY: usize = 8;
 
 /// How much work all tries may take, in calls looked at and steps of the search. Not a
 /// time, so that the same history has the same witness everywhere.
@@ -111,7 +117,7 @@ fn shortest<'s, 'c, M: Sequential + ?Sized>(
     stuck: usize,
 ) -> Shrinking<'s, 'c, M> {
     let guessed = guessed(&begin, stuck, None);
-    if guessed.as_ref().is_some_and(|guessed| guessed.is_minimal) {
+    if guessed.as_ref().is_some_and(Shrinking::is_short) {
         return guessed.expect("it was there");
     }
     let mut at_any_time = begin(Others::AtAnyTime);
@@ -126,7 +132,36 @@ fn shortest<'s, 'c, M: Sequential + ?Sized>(
     }
     let proofs = proofs.into_iter().chain(guessed);
     let shortest = proofs.min_by_key(|proof| proof.known().len());
-    shortest.expect("there is one")
+    let shortest = shortest.expect("there is one");
+    if shortest.is_short() || M::OUTPUTS_REFER_TO_CALLS {
+        return shortest;
+    }
+    recent(begin, stuck).unwrap_or(shortest)
+}
+
+/// A few calls that prove it together with all that had returned before them, which is not
+/// listed. Where everybody waits for somebody else, each call that one would leave out could
+/// have made way for another one, and so on from the beginning.
+fn recent<'s, 'c, M: Sequential + ?Sized>(
+    begin: impl Fn(Others) -> Shrinking<'s, 'c, M>,
+    stuck: usize,
+) -> Option<Shrinking<'s, 'c, M>> {
+    let all = begin(Others::AtAnyTime);
+    for calls in all.last(None) {
+        let returned = |call: &usize| all.calls[*call].returned;
+        let since = calls.iter().filter_map(returned).min()?;
+        let mut proof = begin(Others::InTheirTimeSince(since));
+        proof.shrink(stuck);
+        let known = proof.known().len();
+        if known > MANY || !proof.is_minimal {
+            return None;
+        }
+        // One alone does not say what is in its way.
+        if known > 1 {
+            return Some(proof);
+        }
+    }
+    None
 }
 
 impl<'s, 'c, M: Sequential + ?Sized> Shrinking<'s, 'c, M> {
@@ -161,9 +196,24 @@ impl<'s, 'c, M: Sequential + ?Sized> Shrinking<'s, 'c, M> {
         suspects
     }
 
+    /// The calls that are listed.
     fn known(&self) -> Vec<usize> {
-        let is_known = |index: &usize| self.is_known[*index];
-        (0..self.calls.len()).filter(is_known).collect()
+        let is_listed = |index: &usize| self.is_known[*index] && !self.is_given(*index);
+        (0..self.calls.len()).filter(is_listed).collect()
+    }
+
+    /// Whether the call is known, but not listed.
+    fn is_given(&self, call: usize) -> bool {
+        let Others::InTheirTimeSince(since) = self.others else {
+            return false;
+        };
+        let returned = self.calls[call].returned;
+        returned.is_some_and(|returned| returned < since)
+    }
+
+    /// Whether people can read it, and nothing is too much.
+    fn is_short(&self) -> bool {
+        self.is_minimal && self.known().len() <= MANY
     }
 
     /// Forgets all but a few calls that prove it, if some of these guesses do.
@@ -171,7 +221,7 @@ impl<'s, 'c, M: Sequential + ?Sized> Shrinking<'s, 'c, M> {
         self.try_bytes = match self.others {
             Others::AtAnyTime => TRY_BYTES[0],
             // All calls before are looked at, however few are known.
-            Others::InTheirTime => TRY_BYTES[1],
+            Others::InTheirTime | Others::InTheirTimeSince(_) => TRY_BYTES[1],
         };
         let all = std::mem::replace(&mut self.is_known, vec![false; self.calls.len()]);
         for guess in guesses {
@@ -204,8 +254,12 @@ impl<'s, 'c, M: Sequential + ?Sized> Shrinking<'s, 'c, M> {
 
     /// Forgets as many calls as possible.
     fn shrink(&mut self, stuck: usize) {
-        for bytes in TRY_BYTES {
-            (self.is_minimal, self.try_bytes) = (true, bytes);
+        let bytes: &[usize] = match self.others {
+            Others::InTheirTimeSince(_) => &[ALL_BYTES],
+            Others::AtAnyTime | Others::InTheirTime => &TRY_BYTES,
+        };
+        for bytes in bytes {
+            (self.is_minimal, self.try_bytes) = (true, *bytes);
             self.forget_reads(stuck);
             // Where not all is looked at that was before, one that is not needed may seem to be
             // while others are there.

@@ -32,7 +32,7 @@ impl<'c, M: Sequential + ?Sized> Shrinking<'_, 'c, M> {
     /// A plan of these calls, which may be said to be simpler than they are.
     fn plan(&self, indices: &[usize], mut calls: Vec<Known<'c, M>>) -> Plan<'c, M> {
         let mut is_optional = vec![false; calls.len()];
-        if self.others == Others::InTheirTime {
+        if self.others != Others::AtAnyTime {
             for ((index, call), is_optional) in indices.iter().zip(&mut calls).zip(&mut is_optional)
             {
                 call.returned = self.calls[*index].returned;
@@ -61,7 +61,7 @@ impl<'c, M: Sequential + ?Sized> Shrinking<'_, 'c, M> {
     /// known what the object was like, if there are such; and the indices of those that were
     /// searched through. If there is no order, there is none from the beginning.
     fn explore_late(&mut self, looks_ahead: bool) -> Option<(Explored, Vec<usize>)> {
-        if self.others == Others::AtAnyTime {
+        if self.others != Others::InTheirTime {
             return None;
         }
         let mut telling: Vec<(usize, Vec<M::State>)> = Vec::new();
@@ -181,8 +181,9 @@ impl<'c, M: Sequential + ?Sized> Shrinking<'_, 'c, M> {
 
     /// What is known, and those unknown calls that can matter.
     fn what_matters(&self) -> Vec<usize> {
-        let ends = self.known().into_iter();
-        let end = ends.filter_map(|call| self.calls[call].returned).max();
+        let known = self.calls.iter().zip(&self.is_known);
+        let known = known.filter(|(_, is_known)| **is_known);
+        let end = known.filter_map(|(call, _)| call.returned).max();
         let matters = |index: &usize| {
             let call = &self.calls[*index];
             let changes = || !self.model.only_reads(call.input, None);

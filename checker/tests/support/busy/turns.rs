@@ -1,4 +1,4 @@
-//! Locks without tokens, of clients that come in, stay a while, and leave.
+//! Locks and semaphores without tokens, of clients that come in, stay a while, and leave.
 
 use std::collections::BTreeMap;
 
@@ -15,6 +15,9 @@ pub enum Kind {
     /// Of which each client is an owner.
     Mutex,
     RwLock,
+    /// Where nobody knows who owns it.
+    AnonymousMutex,
+    Semaphore(usize),
 }
 
 /// A history of so many operations. Near the end somebody is let in while others are inside
@@ -23,6 +26,8 @@ pub fn turns(random: &mut Random, kind: Kind, operations: usize, clients: usize)
     let (model, parameters) = match kind {
         Kind::Mutex => ("mutex", json!({"owners": true})),
         Kind::RwLock => ("rwlock", json!({"owners": true})),
+        Kind::AnonymousMutex => ("mutex", json!({})),
+        Kind::Semaphore(permits) => ("semaphore", json!({"permits": permits})),
     };
     let mut header = header(model);
     header.parameters = json(&parameters);
@@ -109,12 +114,15 @@ impl Turns {
         match self.kind {
             Kind::Mutex => json!({"owner": client}),
             Kind::RwLock => json!({"owner": client, "mode": mode}),
+            Kind::AnonymousMutex | Kind::Semaphore(_) => Value::Null,
         }
     }
 
     fn let_in(&mut self, client: usize, id: OperationId, value: &Value, may_err: bool) -> Doing {
         let is_exclusive = value["mode"] != "read";
-        let fits = if is_exclusive {
+        let fits = if let Kind::Semaphore(permits) = self.kind {
+            self.inside.len() < permits
+        } else if is_exclusive {
             self.inside.is_empty()
         } else {
             !self.inside.values().any(|keeps_out| *keeps_out)
