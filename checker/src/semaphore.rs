@@ -168,6 +168,6 @@ impl Sequential for Semaphores<'_> {
     }
 
     fn show(&self, out: &u64) -> String {
-        format!("{} out of {}", count(*out, "permit"), self.permits)
+        format!("{out} of {} taken", count(self.permits, "permit"))
     }
 }

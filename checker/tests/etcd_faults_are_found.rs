@@ -815,3 +815,20 @@ fn with_mark(ops: &[support::Op], name: &'static str, time: u64) -> etcd_checker
     events.sort_by_key(Event::time);
     etcd_checker::History::new(header, events).unwrap()
 }
+
+/// What is known to have happened, though nobody was told, is not to blame.
+#[test]
+fn a_value_that_nobody_wrote_is_named_beside_writes_of_unknown_outcome() {
+    breaks(
+        "never-written",
+        &[5],
+        r#"
+        0-1 put {"key":"a","value":"1"} => {} @2
+        2-3 put {"key":"a","value":"2"} => info
+        4-5 put {"key":"a","value":"3"} => {} @4
+        6-7 range {"key":"a"} => {"kvs":[["a","3",2,4,3,0]],"count":1} @4
+        8-9 put {"key":"b","value":"4"} => {} @5
+        10-11 range {"key":"b"} => {"kvs":[["b","5",5,5,1,0]],"count":1} @5
+        "#,
+    );
+}

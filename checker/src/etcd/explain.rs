@@ -1,6 +1,6 @@
 //! What a contradiction means, in words.
 
-use super::facts::{By, Fact, How, Joint, JointFact, Seen};
+use super::facts::{By, Fact, Facts, How, Joint, JointFact, Seen};
 use super::kinds::*;
 use super::lease::Lives;
 use super::log::{Call, Log, Reply, puts};
@@ -68,6 +68,33 @@ pub(super) fn explain(
             [*entry, *seen].into_iter().chain(*other),
         ),
     }
+}
+
+/// A value that nobody ever wrote. It is wrong whatever became of writes of unknown outcome,
+/// and none of those is to blame for it.
+pub(super) fn never_written(log: &Log<'_>, facts: &Facts<'_>) -> Option<Violation> {
+    for (key, of_key) in facts.facts.iter().enumerate() {
+        for fact in of_key {
+            let (Seen::Version(kv) | Seen::Writing(kv)) = fact.seen else {
+                continue;
+            };
+            let Some(value) = &kv.1 else {
+                continue;
+            };
+            if log.writers.contains_key(&(key, value.clone())) {
+                continue;
+            }
+            let (name, revision) = (&log.keys[key], fact.revision);
+            let sentence = format!(
+                "`{name}` was seen as {} at revision {revision}, but nobody ever wrote that",
+                show(kv)
+            );
+            let kind = in_context(NEVER_WRITTEN, fact.how);
+            let witness = [log.operation(fact.entry)];
+            return Some(Violation::new(Class::Safety, kind, sentence, witness));
+        }
+    }
+    None
 }
 
 struct Explainer<'e, 'h> {
@@ -209,7 +236,7 @@ impl Explainer<'_, '_> {
             };
             return (kind, why, by);
         }
-        let why = format!("it was {}", version.show());
+        let why = format!("it was {}, version {}", version.show(), version.version);
         let kind = if kv.5 == super::message::UNKNOWN || version.lease == kv.5 {
             WRONG_VERSION
         } else {

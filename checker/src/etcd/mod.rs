@@ -162,7 +162,8 @@ fn explanation(log: &Log<'_>) -> Result<Result<Vec<Placed>, Box<Verdict>>, Histo
         .or_else(|| find_same_revision(log))
         .or_else(|| find_out_of_order(log, &order))
         .or_else(|| lease::find_wrong(log, &order, &lives))
-        .or_else(|| compaction::find_wrong(log, &order, &compactions));
+        .or_else(|| compaction::find_wrong(log, &order, &compactions))
+        .or_else(|| explain::never_written(log, &facts));
     if let Some(violation) = simple {
         return Ok(Err(Box::new(Verdict::Violation(violation))));
     }

@@ -17,6 +17,8 @@ pub(crate) struct Evidence {
     pub(crate) unknown: Vec<Anomaly>,
     /// Why not, as a sentence.
     pub(crate) reason: String,
+    /// Whether all fractured reads were found, if there are any.
+    pub(crate) finds_fractures: bool,
 }
 
 /// Whether the models that are required hold, and which others do.
@@ -48,6 +50,16 @@ pub(crate) fn verdict(
             reason: evidence.reason,
         };
     }
+    if let Some(model) = required.iter().find(|model| !evidence.decides(**model)) {
+        return Verdict::Unknown {
+            reason: format!(
+                "whether {} holds cannot be told: nothing was found that breaks it, but that is not \
+                 certain to find all that does; the strongest that holds is {}",
+                model.name(),
+                isolation.strongest.join(", ")
+            ),
+        };
+    }
     let mut summary = Summary::of(operations);
     for (anomaly, found) in &evidence.found {
         summary.notes.push(format!(
@@ -70,6 +82,15 @@ impl Evidence {
     pub(crate) fn satisfies(&self, model: Consistency) -> bool {
         let may_break = || self.unknown.iter().any(|anomaly| model.forbids(*anomaly));
         model.is_decided() && !self.breaks(model) && !may_break()
+    }
+
+    /// Whether a model that nothing was found to break holds for certain: because all that
+    /// could was looked for, or because it follows from one of which that is so.
+    fn decides(&self, model: Consistency) -> bool {
+        let follows = |stronger: Consistency| stronger.implies(model) && self.satisfies(stronger);
+        model.is_decided()
+            || model == Consistency::ReadAtomic && self.finds_fractures
+            || Consistency::ALL.into_iter().any(follows)
     }
 
     /// The strongest models that hold: each that does and follows from no other.

@@ -203,6 +203,7 @@ fn evidence(
         found: certain.into_vec(),
         unknown: open,
         reason,
+        finds_fractures: true,
     };
     Ok((evidence, likeliest))
 }

@@ -700,3 +700,40 @@ fn what_is_too_large_says_how_much_the_whole_would_take() {
         .notes("up to line")
         .notes("; the whole file would take about ");
 }
+
+/// What one client of a robustness report saw makes no sense without what the others did.
+#[test]
+fn a_file_of_a_report_stands_for_the_whole() {
+    let folder = Folder::new();
+    let put = r#"{"ClientId":1,"Input":{"Type":"txn","LeaseID":0,"Txn":{"Conditions":null,"OperationsOnSuccess":[{"Type":"put-operation","Range":{"Start":"","End":"","Limit":0},"Put":{"Key":"a","Value":{"Value":"x","Hash":0},"LeaseID":0},"Delete":{"Key":""}}],"OperationsOnFailure":null}},"Call":10,"Output":{"Txn":{"Failure":false,"Results":[{"KVs":null,"Count":0,"Deleted":0}]},"Revision":2,"Error":""},"Return":20}"#;
+    let range = r#"{"ClientId":2,"Input":{"Type":"range","LeaseID":0,"Range":{"Start":"a","End":"","Limit":0,"Revision":0}},"Call":30,"Output":{"Range":{"KVs":[{"Key":"a","Value":{"Value":"x","Hash":0},"ModRevision":2}],"Count":1},"Revision":2,"Error":""},"Return":40}"#;
+    for (client, line) in [("client-1", put), ("client-2", range)] {
+        std::fs::create_dir_all(folder.path(&format!("report/{client}"))).unwrap();
+        folder.write(&format!("report/{client}/operations.json"), line.to_owned());
+    }
+    for argument in ["client-2/operations.json", "client-*/operations.json", "*"] {
+        let mut command = folder.command();
+        command.args(["check", &format!("report/{argument}")]);
+        crate::support::Ran::from(command.output().unwrap()).exits_with(0);
+    }
+}
+
+/// Lists show no fractured read that is no cycle, so that there is none is not certain.
+#[test]
+fn a_model_of_which_not_all_that_breaks_it_is_found_is_undecided() {
+    let folder = Folder::new();
+    let lines = [
+        r#"{"time":1,"process":0,"type":"invoke","f":"txn","value":[["append","x",1],["append","y",1]]}"#,
+        r#"{"time":2,"process":1,"type":"invoke","f":"txn","value":[["r","x",null],["r","y",null]]}"#,
+        r#"{"time":3,"process":0,"type":"ok","f":"txn","value":[["append","x",1],["append","y",1]]}"#,
+        r#"{"time":4,"process":1,"type":"ok","f":"txn","value":[["r","x",[1]],["r","y",[]]]}"#,
+    ];
+    folder.write("fractured.jsonl", history("list-append", &lines));
+    folder
+        .run("check --consistency read-atomic fractured.jsonl")
+        .exits_with(4)
+        .says("whether read-atomic holds cannot be told");
+    folder
+        .run("check --consistency read-committed fractured.jsonl")
+        .exits_with(0);
+}

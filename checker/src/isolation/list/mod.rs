@@ -119,6 +119,7 @@ fn evidence(txns: &Txns<'_>, versions: &Versions) -> Evidence {
         found: findings.into_vec(),
         unknown,
         reason: reason.to_owned(),
+        finds_fractures: false,
     }
 }
 

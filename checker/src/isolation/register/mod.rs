@@ -195,6 +195,7 @@ impl<'t, 'h> Registry<'t, 'h> {
             found: self.findings.into_vec(),
             unknown,
             reason,
+            finds_fractures: false,
         }
     }
 

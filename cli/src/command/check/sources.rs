@@ -53,6 +53,7 @@ impl Sources {
                 sources.list.push(argument.clone());
             }
         }
+        sources.list = reports_whole(std::mem::take(&mut sources.list));
         Ok(sources)
     }
 
@@ -102,6 +103,35 @@ impl Sources {
         }
         Ok(())
     }
+}
+
+/// The same with the report's folder in the place of files of its clients, once: what one
+/// client saw makes no sense without what the others did.
+fn reports_whole(paths: Vec<PathBuf>) -> Vec<PathBuf> {
+    let mut whole: Vec<PathBuf> = Vec::with_capacity(paths.len());
+    for path in paths {
+        match report_of(&path) {
+            Some(report) if whole.contains(&report) => {}
+            Some(report) => whole.push(report),
+            None => whole.push(path),
+        }
+    }
+    whole
+}
+
+/// The folder of the report that a file is a part of.
+fn report_of(path: &Path) -> Option<PathBuf> {
+    let name = path.file_name()?;
+    let client = path.parent()?;
+    let is_part = name == "operations.json" || name == "watch.json";
+    let is_of_client = client.file_name()?.to_str()?.starts_with("client-");
+    let report = client.parent().filter(|_| is_part && is_of_client)?;
+    let report = if report.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        report
+    };
+    import::is_report_folder(report).then(|| report.to_owned())
 }
 
 /// Whether a name stands for several.
