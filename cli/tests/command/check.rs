@@ -709,7 +709,7 @@ fn a_file_of_a_report_stands_for_the_whole() {
     let range = r#"{"ClientId":2,"Input":{"Type":"range","LeaseID":0,"Range":{"Start":"a","End":"","Limit":0,"Revision":0}},"Call":30,"Output":{"Range":{"KVs":[{"Key":"a","Value":{"Value":"x","Hash":0},"ModRevision":2}],"Count":1},"Revision":2,"Error":""},"Return":40}"#;
     for (client, line) in [("client-1", put), ("client-2", range)] {
         std::fs::create_dir_all(folder.path(&format!("report/{client}"))).unwrap();
-        folder.write(&format!("report/{client}/operations.json"), line.to_owned());
+        folder.write(&format!("report/{client}/operations.json"), line);
     }
     for argument in ["client-2/operations.json", "client-*/operations.json", "*"] {
         let mut command = folder.command();
