@@ -94,9 +94,7 @@
 //!   ends before it has said so.
 //! - Users, roles and alarms are the newest everywhere, also on a member that lags
 //!   behind. Tokens are simple ones: no JSON web tokens, no names from certificates.
-//!   What is refused is what 3.4.23 refuses; later releases also check puts with
-//!   leases and previous values within transactions, and who asks for the keys of a
-//!   lease.
+//!   Who asks for the keys of a lease while users change is not refused for that.
 //! - A snapshot ends with its hash as etcd's does, but nothing can be restored from
 //!   it; the hash of the whole database is one of the simulation's own (`HashKV`, that of the
 //!   keys, is etcd's); the sizes of databases are estimates.

@@ -117,6 +117,17 @@ impl Version {
                 has_probes: self.has([29, 11, 0]),
                 looks_for_learners: self.has([NEVER, 19, 0]),
             },
+            checks: Checks {
+                refuses_empty_permissions: self.has([25, 8, 0]),
+                says_why_of_watches: self.has([22, 6, 0]),
+                keys_of_leases: self.has([26, 9, 0]),
+                status: self.has([42, 28, 0]),
+                status_of_users: self.has([NEVER, 32, 12]),
+                skips_tokens: self.has([28, 10, 0]),
+                guards_all: self.has([42, 28, 9]),
+                users_look: self.has([43, 29, 10]),
+                puts_in_transactions: self.has([44, 30, 11]),
+            },
         }
     }
 
@@ -213,6 +224,44 @@ pub struct Profile {
     pub stops_gracefully: bool,
     /// What a member answers to whoever asks whether it is well, over plain HTTP.
     pub health: Health,
+    /// What is checked about users and roles.
+    pub checks: Checks,
+}
+
+/// What is checked about users and roles, beyond what all releases check. But for
+/// permissions it only matters once authentication is enabled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Checks {
+    /// Whether a permission is refused that covers no key: without a first key, or with an
+    /// end that is not behind it; since 3.4.25, 3.5.8 and 3.6.0.
+    pub refuses_empty_permissions: bool,
+    /// Whether a watch that is not permitted is told why: also that nobody has logged in, or
+    /// that the token is unknown. Before, it is told that permission is denied, and under the
+    /// id that it has asked for; since 3.4.22, 3.5.6 and 3.6.0.
+    pub says_why_of_watches: bool,
+    /// Whether who asks for the keys of a lease must be permitted to read them; since 3.4.26,
+    /// 3.5.9 and 3.6.0.
+    pub keys_of_leases: bool,
+    /// Whether `Maintenance.Status` and `MoveLeader` are the root user's alone; since
+    /// 3.4.42, 3.5.28 and 3.6.0.
+    pub status: bool,
+    /// Whether everybody who has logged in is told `Maintenance.Status`; since 3.5.32
+    /// and 3.6.12.
+    pub status_of_users: bool,
+    /// Whether nobody looks at tokens while authentication is disabled; since 3.4.28, 3.5.10
+    /// and 3.6.0. Before, unknown ones are refused.
+    pub skips_tokens: bool,
+    /// Whether compactions, alarms and the list of members are the root user's alone, leases
+    /// those of whoever has logged in and may use their keys, and transactions within
+    /// transactions are checked; since 3.4.42, 3.5.28 and 3.6.9.
+    pub guards_all: bool,
+    /// Whether everybody who has logged in may look at the list of members and at alarms;
+    /// since 3.4.43, 3.5.29 and 3.6.10.
+    pub users_look: bool,
+    /// Whether the leases and previous values of puts in transactions are checked; since
+    /// 3.4.44, 3.5.30 and 3.6.11.
+    pub puts_in_transactions: bool,
 }
 
 /// What a member answers to whoever asks whether it is well, over plain HTTP.
@@ -362,6 +411,32 @@ mod tests {
             let health = health(version);
             let told = (health.excludes, health.can_be_local, health.has_probes);
             assert_eq!(told, (excludes, can_be_local, has_probes), "{version}");
+        }
+        let checks = |text: &str| text.parse::<Version>().unwrap().profile().checks;
+        for (version, permissions, watches, keys, status, all, puts) in [
+            ("3.4.21", false, false, false, false, false, false),
+            ("3.4.23", false, true, false, false, false, false),
+            ("3.5.1", false, false, false, false, false, false),
+            ("3.5.7", false, true, false, false, false, false),
+            ("3.5.16", true, true, true, false, false, false),
+            ("3.5.28", true, true, true, true, true, false),
+            ("3.5.30", true, true, true, true, true, true),
+            ("3.6.8", true, true, true, true, false, false),
+            ("3.7.0", true, true, true, true, true, true),
+        ] {
+            let told = checks(version);
+            let expected = Checks {
+                refuses_empty_permissions: permissions,
+                says_why_of_watches: watches,
+                keys_of_leases: keys,
+                status,
+                status_of_users: version == "3.7.0",
+                skips_tokens: permissions,
+                guards_all: all,
+                users_look: puts,
+                puts_in_transactions: puts,
+            };
+            assert_eq!(told, expected, "{version}");
         }
         let sort = |version: Version| version.profile().unknown_sort;
         assert_eq!(sort(Version::V3_5_30), UnknownSort::Unsorted);

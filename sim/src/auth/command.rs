@@ -93,6 +93,16 @@ impl std::fmt::Debug for AuthCommand {
 }
 
 impl AuthCommand {
+    /// Whether it grants a permission that covers no key.
+    pub(crate) fn grants_nothing(&self) -> bool {
+        match self {
+            AuthCommand::RoleGrantPermission { permission, .. } => {
+                permission.as_ref().is_some_and(Permission::is_empty)
+            }
+            _ => false,
+        }
+    }
+
     /// Whether only the root user may do it (`needAdminPermission` in etcd's
     /// `server/etcdserver/apply_auth.go`).
     fn needs_admin(&self) -> bool {

@@ -1,7 +1,8 @@
 //! Users, roles, what they may do, and who is logged in.
 //!
 //! Pure, like the [`store`](crate::store): no clock, no randomness; time is an
-//! argument. All as in etcd's `server/auth`, as of 3.4.23; `tests/auth_live.rs`
+//! argument. All as in etcd's `server/auth`; what releases check beyond that says
+//! [`Checks`](crate::version::Checks). `tests/services/live.rs`
 //! compares both.
 //!
 //! - `error`: what etcd refuses.
@@ -174,6 +175,18 @@ impl AuthStore {
         } else {
             Err(AuthError::PermissionDenied)
         }
+    }
+
+    /// Whether a caller has logged in.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthError::UserEmpty`] without a caller.
+    pub fn permits_user(&self, caller: Option<&Caller>) -> Result<(), AuthError> {
+        if self.enabled && caller.is_none() {
+            return Err(AuthError::UserEmpty);
+        }
+        Ok(())
     }
 
     /// Whether a user has this password.

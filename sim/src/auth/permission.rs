@@ -29,6 +29,14 @@ impl Permission {
     const WRITE: i32 = 1;
     const READ_WRITE: i32 = 2;
 
+    /// Whether there is no key that it is about: none to begin with, or an end that is not
+    /// behind it.
+    pub(super) fn is_empty(&self) -> bool {
+        let Permission { key, range_end, .. } = self;
+        let ends_in_time = || affine(&Interval::new(key, range_end).end, key).is_le();
+        key.is_empty() || ends_in_time()
+    }
+
     fn allows(&self, access: Access) -> bool {
         self.kind == Self::READ_WRITE
             || match access {
@@ -164,6 +172,26 @@ mod tests {
         assert!(!covers(Access::Read, "e", ""));
         assert!(covers(Access::Write, "y", "\0"));
         assert!(!covers(Access::Write, "w", "\0"));
+    }
+
+    #[test]
+    fn a_range_that_ends_before_it_begins_is_empty() {
+        let is_empty = |key: &str, range_end: &str| {
+            let (key, range_end) = (key.as_bytes().to_vec(), range_end.as_bytes().to_vec());
+            let kind = Permission::READ;
+            let permission = Permission {
+                kind,
+                key,
+                range_end,
+            };
+            permission.is_empty()
+        };
+        for (key, range_end) in [("z", "a"), ("a", "a"), ("", ""), ("", "b"), ("", "\0")] {
+            assert!(is_empty(key, range_end), "{key:?} {range_end:?}");
+        }
+        for (key, range_end) in [("a", "z"), ("a", ""), ("a", "\0"), ("\0", "\0")] {
+            assert!(!is_empty(key, range_end), "{key:?} {range_end:?}");
+        }
     }
 
     #[test]

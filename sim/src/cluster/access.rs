@@ -15,6 +15,7 @@ use crate::auth::{Access, AuthCommand, AuthError, AuthOutcome, Caller};
 use crate::executor::SimTime;
 use crate::seed::mix;
 use crate::store::LeaseId;
+use crate::version::Checks;
 
 /// The alarms of etcd's `rpc.proto`: none in particular, a full database, members
 /// that disagree.
@@ -88,7 +89,7 @@ impl State {
                     false => Ok(()),
                 }
             }
-            Command::Txn(txn) => self.permits_txn(txn, caller),
+            Command::Txn(txn) => self.permits_txn(txn, caller, now),
             Command::Revoke(id) => self.permits_lease(*id, caller, now),
             Command::Auth(command) => self.auth.permits_command(caller, command),
             Command::Compact(_)
@@ -120,34 +121,58 @@ impl State {
         caller: Option<&Caller>,
         now: Duration,
     ) -> Result<(), AuthError> {
+        self.permits_keys_of(id, caller, Access::Write, now)
+    }
+
+    /// Whether a caller may read or write all keys of a lease.
+    pub(crate) fn permits_keys_of(
+        &self,
+        id: LeaseId,
+        caller: Option<&Caller>,
+        access: Access,
+        now: Duration,
+    ) -> Result<(), AuthError> {
         let lease = self.store.lease_status(now, id);
         let keys = lease.into_iter().flat_map(|lease| lease.keys);
         for key in keys {
-            self.auth.permits(caller, Access::Write, &key, b"")?;
+            self.auth.permits(caller, access, &key, b"")?;
         }
         Ok(())
     }
 
-    /// Like etcd 3.4 it does not look into transactions within transactions, nor at
-    /// leases and previous values of puts (`checkTxnAuth`).
+    fn checks(&self) -> Checks {
+        self.store.options().version.profile().checks
+    }
+
+    /// Older releases do not look into transactions within transactions, nor at leases and
+    /// previous values of puts (`checkTxnAuth`).
     pub(crate) fn permits_txn(
         &self,
         txn: &PbTxnRequest,
         caller: Option<&Caller>,
+        now: Duration,
     ) -> Result<(), AuthError> {
         for compare in &txn.compare {
             let (key, end) = (&compare.key, &compare.range_end);
             self.auth.permits(caller, Access::Read, key, end)?;
         }
         let mut ops = txn.success.iter().chain(&txn.failure);
-        ops.try_for_each(|op| self.permits_op(op, caller))
+        ops.try_for_each(|op| self.permits_op(op, caller, now))
     }
 
-    fn permits_op(&self, op: &PbTxnRequestOp, caller: Option<&Caller>) -> Result<(), AuthError> {
+    fn permits_op(
+        &self,
+        op: &PbTxnRequestOp,
+        caller: Option<&Caller>,
+        now: Duration,
+    ) -> Result<(), AuthError> {
         let permits = |access, key: &[u8], end: &[u8]| self.auth.permits(caller, access, key, end);
         match &op.request {
             Some(PbTxnOpRequest::RequestRange(range)) => {
                 permits(Access::Read, &range.key, &range.range_end)
+            }
+            Some(PbTxnOpRequest::RequestPut(put)) if self.checks().puts_in_transactions => {
+                self.permits_put(put, caller, now)
             }
             Some(PbTxnOpRequest::RequestPut(put)) => permits(Access::Write, &put.key, b""),
             Some(PbTxnOpRequest::RequestDeleteRange(delete)) => {
@@ -156,12 +181,19 @@ impl State {
                 }
                 permits(Access::Write, &delete.key, &delete.range_end)
             }
+            Some(PbTxnOpRequest::RequestTxn(txn)) if self.checks().guards_all => {
+                self.permits_txn(txn, caller, now)
+            }
             Some(PbTxnOpRequest::RequestTxn(_)) | None => Ok(()),
         }
     }
 
     pub(super) fn execute_auth(&mut self, command: AuthCommand, now: Duration) -> Executed {
         let before = self.auth.revision();
+        if command.grants_nothing() && self.checks().refuses_empty_permissions {
+            let refused = AuthError::InvalidManagement;
+            return Executed::refused(refused, self.store.revision());
+        }
         let outcome = match self.auth.execute(command) {
             Ok(outcome) => outcome,
             Err(refused) => return Executed::refused(refused, self.store.revision()),

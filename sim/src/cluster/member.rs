@@ -26,7 +26,7 @@ use crate::executor::{self, Node, SimTime};
 use crate::fault::ClientId;
 use crate::service::Router;
 use crate::store::{LeaseId, Record, Store, StoreOptions};
-use crate::version::Version;
+use crate::version::{Checks, Version};
 
 /// How often leases are looked at (`runLoop` in etcd's `server/lease/lessor.go`). In a
 /// real one, of 3.4.23, keys went 7 to 495 ms after their leases' ends, half of them
@@ -306,8 +306,8 @@ impl Member {
         let Some(token) = token(metadata.as_ref()) else {
             return Ok(None);
         };
-        // Since 3.5 nobody looks at tokens that nobody needs.
-        if !self.lock().state.auth.is_enabled() && self.options().is_at_least(3, 5) {
+        // Newer releases do not look at tokens that nobody needs.
+        if !self.lock().state.auth.is_enabled() && self.checks().skips_tokens {
             return Ok(None);
         }
         let token = token.to_str().map_err(|_| AuthError::InvalidToken)?;
@@ -325,6 +325,65 @@ impl Member {
         let user = guard.state.members[self.number].tokens.user_of(now, token);
         let user = user.ok_or(AuthError::InvalidToken)?;
         Ok(Some(Caller { user, revision }))
+    }
+
+    /// What its release checks about users and roles.
+    pub(crate) fn checks(&self) -> Checks {
+        self.options().version.profile().checks
+    }
+
+    /// Whether whoever sent these metadata is the root user, or nothing is checked.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Member::caller`] and [`AuthStore::permits_admin`].
+    pub(crate) async fn permits_admin(&self, metadata: &MetadataMap) -> Result<(), AuthError> {
+        let caller = self.caller(metadata).await?;
+        self.lock().auth().permits_admin(caller.as_ref())
+    }
+
+    /// Whether whoever sent these metadata may look at what only root may change, or nothing
+    /// is checked.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Member::caller`] and [`AuthStore::permits_admin`].
+    pub(crate) async fn permits_look(
+        &self,
+        metadata: &MetadataMap,
+        by_users: bool,
+    ) -> Result<(), AuthError> {
+        match by_users {
+            true => self.permits_leases(metadata, Access::Read, &[]).await,
+            false => self.permits_admin(metadata).await,
+        }
+    }
+
+    /// Whether whoever sent these metadata has logged in, and may read or write the keys
+    /// of these leases, or nothing is checked.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Member::caller`] and [`AuthStore::permits`].
+    pub(crate) async fn permits_leases(
+        &self,
+        metadata: &MetadataMap,
+        access: Access,
+        leases: &[LeaseId],
+    ) -> Result<(), AuthError> {
+        if !self.lock().auth().is_enabled() {
+            return Ok(());
+        }
+        let caller = self.caller(metadata).await?;
+        let now = age(executor::now());
+        let guard = self.lock();
+        guard.auth().permits_user(caller.as_ref())?;
+        let mut leases = leases.iter();
+        leases.try_for_each(|id| {
+            guard
+                .state
+                .permits_keys_of(*id, caller.as_ref(), access, now)
+        })
     }
 
     /// Carries out a request that changes something, for whoever sent it with these
@@ -635,7 +694,7 @@ impl Guard<'_> {
         txn: &PbTxnRequest,
     ) -> Result<(), AuthError> {
         if self.auth().is_enabled() {
-            self.state.permits_txn(txn, caller)
+            self.state.permits_txn(txn, caller, age(executor::now()))
         } else {
             Ok(())
         }

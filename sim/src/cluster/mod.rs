@@ -62,4 +62,4 @@ pub(crate) use roster::{Change, Listed, id_of, peer_urls};
 pub(crate) use state::{age, receive_limit};
 pub(crate) use view::MemberView;
 pub(crate) use waiting::Begun;
-pub(crate) use watch::{StreamId, WatchHub, WatchSpec};
+pub(crate) use watch::{NO_WATCH, StreamId, WatchHub, WatchSpec};

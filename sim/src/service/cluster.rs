@@ -29,8 +29,7 @@ impl ClusterService {
         metadata: &MetadataMap,
         change: Change,
     ) -> Result<Vec<PbMember>, Status> {
-        let caller = self.member.caller(metadata).await?;
-        self.member.lock().auth().permits_admin(caller.as_ref())?;
+        self.member.permits_admin(metadata).await?;
         let members = self.member.change_members(change).await?;
         Ok(members.iter().map(|member| self.message(member)).collect())
     }
@@ -116,6 +115,13 @@ impl PbClusterService for ClusterService {
         // Before 3.5 nobody can ask for that.
         if request.get_ref().linearizable && self.member.options().is_at_least(3, 5) {
             self.member.confirm_read().await?;
+        }
+        let checks = self.member.checks();
+        if checks.guards_all {
+            let by_users = checks.users_look;
+            self.member
+                .permits_look(request.metadata(), by_users)
+                .await?;
         }
         let listed = self.member.lock().roster().members().to_vec();
         Ok(Response::new(PbMemberListResponse {

@@ -241,6 +241,9 @@ impl PbKvService for KvService {
         &self,
         request: Request<PbCompactionRequest>,
     ) -> Result<Response<PbCompactionResponse>, Status> {
+        if self.member.checks().guards_all {
+            self.member.permits_admin(request.metadata()).await?;
+        }
         self.change(request).await
     }
 }

@@ -11,9 +11,11 @@ use etcd_client::proto::{
 use futures_util::future::{Either, select};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{Caller, answer};
+use crate::auth::{Access, AuthError};
 use crate::cluster::{Command, Member, Outcome};
 use crate::store::{LeaseId, Store};
 
@@ -38,6 +40,13 @@ impl LeaseService {
     fn header_at(&self, revision: i64) -> PbResponseHeader {
         self.member.lock().identity().header(revision)
     }
+
+    /// Whether whoever sent these metadata has logged in, and may read the keys of these
+    /// leases.
+    async fn permits(&self, metadata: &MetadataMap, leases: &[LeaseId]) -> Result<(), AuthError> {
+        let member = &self.member;
+        member.permits_leases(metadata, Access::Read, leases).await
+    }
 }
 
 #[tonic::async_trait]
@@ -53,6 +62,9 @@ impl PbLeaseService for LeaseService {
             0 => self.member.lock().next_lease_id(),
             id => LeaseId(id),
         };
+        if self.member.checks().guards_all {
+            self.permits(&metadata, &[]).await?;
+        }
         if let Some(Caller(client)) = caller {
             self.member.lock().note_caller(id, client);
         }
@@ -78,6 +90,9 @@ impl PbLeaseService for LeaseService {
         request: Request<PbLeaseRevokeRequest>,
     ) -> Result<Response<PbLeaseRevokeResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
+        if self.member.checks().guards_all {
+            self.permits(&metadata, &[]).await?;
+        }
         let revoke = Command::Revoke(LeaseId(request.id));
         let executed = self.member.propose_for(&metadata, revoke).await?;
         executed.outcome?;
@@ -94,11 +109,10 @@ impl PbLeaseService for LeaseService {
         request: Request<Streaming<PbLeaseKeepAliveRequest>>,
     ) -> Result<Response<Self::LeaseKeepAliveStream>, Status> {
         let (answers, stream) = mpsc::channel(ANSWERS_MAX);
-        self.member.spawn(keep_alive(
-            self.member.clone(),
-            request.into_inner(),
-            answers,
-        ));
+        let (metadata, _, requests) = request.into_parts();
+        let member = self.member.clone();
+        self.member
+            .spawn(keep_alive(member, metadata, requests, answers));
         Ok(Response::new(ReceiverStream::new(stream)))
     }
 
@@ -106,7 +120,14 @@ impl PbLeaseService for LeaseService {
         &self,
         request: Request<PbLeaseTimeToLiveRequest>,
     ) -> Result<Response<PbLeaseTimeToLiveResponse>, Status> {
-        let PbLeaseTimeToLiveRequest { id, keys } = request.into_inner();
+        let (metadata, _, request) = request.into_parts();
+        let PbLeaseTimeToLiveRequest { id, keys } = request;
+        let checks = self.member.checks();
+        if keys && checks.keys_of_leases {
+            self.permits(&metadata, &[LeaseId(id)]).await?;
+        } else if checks.guards_all {
+            self.permits(&metadata, &[]).await?;
+        }
         let look = |store: &Store, now| store.lease_status(now, LeaseId(id));
         let status = self.member.ask_of_lease(look).await?;
         let header = Some(self.member.lock().header());
@@ -130,10 +151,13 @@ impl PbLeaseService for LeaseService {
 
     async fn lease_leases(
         &self,
-        _: Request<PbLeaseLeasesRequest>,
+        request: Request<PbLeaseLeasesRequest>,
     ) -> Result<Response<PbLeaseLeasesResponse>, Status> {
-        let leases = self.member.leases().await?.into_iter();
-        let leases = leases.map(|id| PbLeaseStatus { id: id.0 });
+        let leases = self.member.leases().await?;
+        if self.member.checks().guards_all {
+            self.permits(request.metadata(), &leases).await?;
+        }
+        let leases = leases.into_iter().map(|id| PbLeaseStatus { id: id.0 });
         let message = PbLeaseLeasesResponse {
             header: Some(self.member.lock().header()),
             leases: leases.collect(),
@@ -147,6 +171,7 @@ impl PbLeaseService for LeaseService {
 /// (`leaseKeepAlive` in etcd's `server/etcdserver/api/v3rpc/lease.go`).
 async fn keep_alive(
     member: Member,
+    metadata: MetadataMap,
     mut requests: Streaming<PbLeaseKeepAliveRequest>,
     answers: mpsc::Sender<Result<PbLeaseKeepAliveResponse, Status>>,
 ) {
@@ -157,6 +182,13 @@ async fn keep_alive(
                 Ok(None) => return,
                 Err(status) => return drop(answers.send(Err(status)).await),
             };
+            if member.checks().guards_all {
+                let ids = [LeaseId(id)];
+                let permitted = member.permits_leases(&metadata, Access::Write, &ids);
+                if let Err(refused) = permitted.await {
+                    return drop(answers.send(Err(refused.into())).await);
+                }
+            }
             // The header is made before the renewal: its revision must not lie
             // behind a revocation that overtakes it.
             let header = Some(member.lock().header());

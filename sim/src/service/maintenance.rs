@@ -17,6 +17,9 @@ use crate::cluster::{ClusterError, Command, Executed, Member, NO_SPACE, Outcome}
 use crate::store::Store;
 use crate::version::Version;
 
+/// Looking at alarms, `GET` in etcd's `rpc.proto`.
+const ALARM_GET: i32 = 0;
+
 const NAME: &str = "etcdserverpb.Maintenance";
 
 /// How many bytes of a snapshot are sent at a time (`snapshotSendBufferSize` in etcd's
@@ -48,10 +51,7 @@ impl MaintenanceService {
     /// Whether the caller may look at all data and do what blocks the member. Before
     /// 3.6 refusals come as etcd has them inside, without a code of their own.
     async fn permits_admin(&self, metadata: &MetadataMap) -> Result<(), Status> {
-        let permitted = match self.member.caller(metadata).await {
-            Ok(caller) => self.member.lock().auth().permits_admin(caller.as_ref()),
-            Err(refused) => Err(refused),
-        };
+        let permitted = self.member.permits_admin(metadata).await;
         permitted.map_err(|refused: AuthError| {
             if self.member.options().is_at_least(3, 6) {
                 refused.into()
@@ -120,6 +120,11 @@ impl PbMaintenanceService for MaintenanceService {
         request: Request<PbAlarmRequest>,
     ) -> Result<Response<PbAlarmResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
+        let checks = self.member.checks();
+        if checks.guards_all {
+            let by_users = checks.users_look && request.action == ALARM_GET;
+            self.member.permits_look(&metadata, by_users).await?;
+        }
         let command = Command::Alarm(request);
         let Executed {
             outcome, applied, ..
@@ -136,8 +141,15 @@ impl PbMaintenanceService for MaintenanceService {
 
     async fn status(
         &self,
-        _: Request<PbStatusRequest>,
+        request: Request<PbStatusRequest>,
     ) -> Result<Response<PbStatusResponse>, Status> {
+        let checks = self.member.checks();
+        if checks.status {
+            let by_users = checks.status_of_users;
+            self.member
+                .permits_look(request.metadata(), by_users)
+                .await?;
+        }
         let mut state = self.member.lock();
         let (db_size, db_size_in_use) = state.db_size();
         let leader = state.leader_id();
@@ -235,6 +247,9 @@ impl PbMaintenanceService for MaintenanceService {
         &self,
         request: Request<PbMoveLeaderRequest>,
     ) -> Result<Response<PbMoveLeaderResponse>, Status> {
+        if self.member.checks().status {
+            self.member.permits_admin(request.metadata()).await?;
+        }
         self.member
             .move_leader(request.into_inner().target_id)
             .await?;

@@ -10,8 +10,9 @@ use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::auth::AuthError;
-use crate::cluster::{Member, MemberView, StreamId, WatchHub, WatchSpec};
+use crate::cluster::{Member, MemberView, NO_WATCH, StreamId, WatchHub, WatchSpec};
 use crate::executor::{self, SimTime};
+use crate::version::Checks;
 
 /// The filter against puts, `NOPUT` in etcd's `rpc.proto`.
 const NO_PUT: i32 = 0;
@@ -75,13 +76,18 @@ async fn permits(
     guard.permits_range(caller.as_ref(), key, range_end)
 }
 
-/// What a watch is told that is not permitted: the error as Go prints it.
-fn reason(refused: AuthError) -> String {
+/// What a watch is told that is not permitted: the id, and the error as Go prints it.
+fn refusal(checks: Checks, asked_id: i64, refused: AuthError) -> (i64, String) {
+    let says_why = checks.says_why_of_watches;
     let refused = match refused {
-        AuthError::InvalidToken | AuthError::OldRevision | AuthError::UserEmpty => refused,
+        AuthError::InvalidToken | AuthError::OldRevision | AuthError::UserEmpty if says_why => {
+            refused
+        }
         _ => AuthError::PermissionDenied,
     };
-    format!("rpc error: code = {:?} desc = {refused}", refused.code())
+    let id = if says_why { NO_WATCH } else { asked_id };
+    let reason = format!("rpc error: code = {:?} desc = {refused}", refused.code());
+    (id, reason)
 }
 
 /// A watch of the member's own, for whoever sent these metadata.
@@ -97,7 +103,10 @@ impl OwnWatch {
             let stream = watches.open();
             match permitted {
                 Ok(()) => watches.create(stream, spec, view),
-                Err(refused) => watches.refuse(stream, &reason(refused), view),
+                Err(refused) => {
+                    let (id, reason) = refusal(member.checks(), spec.watch_id, refused);
+                    watches.refuse(stream, id, reason, view);
+                }
             }
             stream
         });
@@ -216,11 +225,12 @@ impl Requests {
             }
             _ => Ok(()),
         };
-        let stream = self.stream;
+        let (stream, checks) = (self.stream, self.member.checks());
         let answer = |watches: &mut WatchHub, view: MemberView<'_>| match request.request_union {
             Some(PbWatchRequestUnion::CreateRequest(create)) => {
                 if let Err(refused) = permitted {
-                    return watches.refuse(stream, &reason(refused), view);
+                    let (id, reason) = refusal(checks, create.watch_id, refused);
+                    return watches.refuse(stream, id, reason, view);
                 }
                 let spec = WatchSpec {
                     key: create.key,

@@ -118,6 +118,13 @@ async fn manage_roles(any: &mut Client, said: &mut Transcript) {
         said.note("grant", granted);
         said.note("what r allows", any.role_get("r").await);
     }
+    said.note("add t", any.role_add("t").await);
+    for (key, end) in [("z", "a"), ("m", "m")] {
+        let permission = Permission::read(key).with_range_end(end);
+        let granted = any.role_grant_permission("t", permission).await;
+        said.note("grant nothing", granted);
+    }
+    said.note("what t allows", any.role_get("t").await);
     let permission = Permission::read("m");
     said.note(
         "grant to none",
@@ -254,7 +261,21 @@ async fn as_alice(alice: &mut Client, said: &mut Transcript) {
     let with = |id| Some(PutOptions::new().with_lease(id));
     said.note("put with her lease", alice.put("b", "1", with(9)).await);
     said.note("put with root's lease", alice.put("b", "1", with(7)).await);
+    said.note("compact", alice.compact(1, None).await.map(|_| ()));
+    said.note("status", alice.status().await.map(|_| ()));
+    said.note("leases", alice.leases().await.map(|_| ()));
+    said.note("members", alice.member_list().await.map(|_| ()));
+    let kept = alice.lease_keep_alive(7).await;
+    said.note("keep root's alive", kept.map(|_| ()));
+    let kept = alice.lease_keep_alive(9).await;
+    said.note("keep hers alive", kept.map(|_| ()));
+    let nested = TxnOp::txn(Txn::new().and_then([TxnOp::get("other", None)]));
+    said.note("nested", alice.txn(Txn::new().and_then([nested])).await);
+    let put = TxnOp::put("b", "1", with(7));
+    said.note("put of a txn", alice.txn(Txn::new().and_then([put])).await);
     let keys = Some(LeaseTimeToLiveOptions::new().with_keys());
+    let roots = alice.lease_time_to_live(7, keys.clone()).await;
+    said.note("root's lease", roots.map(|left| left.keys().len()));
     let left = alice.lease_time_to_live(9, keys).await;
     said.note("her lease", left.map(|left| left.keys().to_vec()));
     let previous = Some(PutOptions::new().with_prev_key());

@@ -4,7 +4,8 @@ use std::future::Future;
 use std::time::Duration;
 
 use etcd_client::{
-    Client, ConnectOptions, Error, LeaseGrantOptions, LockOptions, Permission, ResignOptions,
+    AlarmAction, AlarmType, Client, ConnectOptions, Error, LeaseGrantOptions, LockOptions,
+    Permission, ResignOptions, Txn, TxnOp,
 };
 use etcd_sim::executor::{Executor, now, sleep};
 use etcd_sim::fault::{Fault, FaultKind, Party};
@@ -249,5 +250,160 @@ fn a_member_that_has_ended_remembers_no_hash() {
         sleep(Duration::from_secs(5)).await;
         let mut client = simulation.client(1).await.unwrap();
         assert_eq!(hash_is_since(&mut client).await, 0);
+    });
+}
+
+const EMPTY: &str = "InvalidArgument: etcdserver: user name is empty";
+const DENIED: &str = "PermissionDenied: etcdserver: permission denied";
+
+/// What became of a request, in short.
+fn short<T>(answer: Result<T, Error>) -> String {
+    answer.map_or_else(|error| refusal(&error), |_| "ok".to_owned())
+}
+
+/// Runs `body` with each of these releases, and what it is to see there.
+fn on_releases<T, Fut>(releases: &[(Version, T)], body: fn(Simulation, T) -> Fut)
+where
+    T: Copy + Send + 'static,
+    Fut: Future<Output = ()> + 'static,
+{
+    for (version, expected) in releases.iter().copied() {
+        let options = Options {
+            version,
+            ..Options::new(Plan::quiet(1))
+        };
+        run(options, move |simulation| body(simulation, expected)).unwrap();
+    }
+}
+
+#[test]
+fn newer_releases_refuse_permissions_for_no_key() {
+    let invalid = "InvalidArgument: etcdserver: invalid auth management";
+    let releases = [
+        (Version::V3_4_23, "ok"),
+        (Version::V3_5_1, "ok"),
+        (Version::V3_5_16, invalid),
+        (Version::V3_5_30, invalid),
+    ];
+    on_releases(&releases, |simulation, expected| async move {
+        let mut client = simulation.client(0).await.unwrap();
+        client.role_add("r").await.unwrap();
+        for (key, end) in [("z", "a"), ("a", "a")] {
+            let permission = Permission::read(key).with_range_end(end);
+            let granted = client.role_grant_permission("r", permission).await;
+            assert_eq!(short(granted), expected, "{key} {end}");
+        }
+        let permission = Permission::read("a").with_range_end("z");
+        client.role_grant_permission("r", permission).await.unwrap();
+    });
+}
+
+#[test]
+fn newer_releases_keep_more_for_root_and_for_who_has_logged_in() {
+    let releases = [
+        (Version::V3_4_23, ("ok", "ok", "ok", "ok")),
+        (Version::V3_5_16, ("ok", "ok", "ok", "ok")),
+        (Version::new(3, 5, 28), (EMPTY, DENIED, DENIED, DENIED)),
+        (Version::new(3, 6, 8), ("ok", "ok", DENIED, "ok")),
+        (Version::V3_5_30, (EMPTY, DENIED, DENIED, "ok")),
+        (Version::new(3, 7, 0), (EMPTY, DENIED, "ok", "ok")),
+    ];
+    on_releases(&releases, |simulation, expected| async move {
+        let (as_nobody, as_worker, status, looks) = expected;
+        let mut root = simulation.client(98).await.unwrap();
+        let lease = root.lease_grant(60, None).await.unwrap().id();
+        let options = etcd_client::PutOptions::new().with_lease(lease);
+        root.put("other", "of root", Some(options)).await.unwrap();
+        with_users(&simulation).await;
+        let mut nobody = simulation.client(97).await.unwrap();
+        assert_eq!(short(nobody.leases().await), as_nobody);
+        assert_eq!(short(nobody.lease_grant(60, None).await), as_nobody);
+        assert_eq!(
+            short(nobody.lease_time_to_live(lease, None).await),
+            as_nobody
+        );
+        assert_eq!(short(nobody.member_list().await), as_nobody);
+        let mut worker = worker(&simulation, 1, false).await;
+        assert_eq!(short(worker.compact(2, None).await), as_worker);
+        assert_eq!(short(worker.leases().await), as_worker);
+        assert_eq!(short(worker.member_list().await), looks);
+        let (get, raise) = (AlarmAction::Get, AlarmAction::Activate);
+        let alarms = worker.alarm(get, AlarmType::None, None).await;
+        assert_eq!(short(alarms), looks);
+        let raised = worker.alarm(raise, AlarmType::Nospace, None).await;
+        assert_eq!(short(raised), as_worker);
+        let disarm = AlarmAction::Deactivate;
+        let disarmed = worker.alarm(disarm, AlarmType::Nospace, None).await;
+        assert_eq!(short(disarmed), as_worker);
+        assert_eq!(short(worker.status().await), status);
+        assert_eq!(short(worker.lease_keep_alive(lease).await), as_worker);
+        let hidden = TxnOp::get("other", None);
+        let nested = TxnOp::txn(Txn::new().and_then([hidden]));
+        let read = worker.txn(Txn::new().and_then([nested])).await;
+        assert_eq!(short(read), as_worker);
+        assert_eq!(short(worker.lease_grant(60, None).await), "ok");
+    });
+}
+
+#[test]
+fn newer_releases_check_the_leases_and_previous_values_of_puts_in_transactions() {
+    let releases = [
+        (Version::V3_5_16, "ok"),
+        (Version::new(3, 5, 28), "ok"),
+        (Version::V3_5_30, DENIED),
+    ];
+    on_releases(&releases, |simulation, expected| async move {
+        let mut root = simulation.client(98).await.unwrap();
+        let lease = root.lease_grant(60, None).await.unwrap().id();
+        let options = etcd_client::PutOptions::new().with_lease(lease);
+        root.put("other", "of root", Some(options.clone()))
+            .await
+            .unwrap();
+        with_users(&simulation).await;
+        let mut worker = worker(&simulation, 1, false).await;
+        let put = TxnOp::put("work/a", "", Some(options));
+        let answer = worker.txn(Txn::new().and_then([put])).await;
+        assert_eq!(short(answer), expected);
+    });
+}
+
+#[test]
+fn who_asks_for_the_keys_of_a_lease_must_be_permitted_to_read_them() {
+    let releases = [(Version::V3_5_1, "ok"), (Version::V3_5_16, DENIED)];
+    on_releases(&releases, |simulation, expected| async move {
+        let mut root = simulation.client(98).await.unwrap();
+        let lease = root.lease_grant(60, None).await.unwrap().id();
+        let options = etcd_client::PutOptions::new().with_lease(lease);
+        root.put("other", "of root", Some(options)).await.unwrap();
+        with_users(&simulation).await;
+        let mut worker = worker(&simulation, 1, false).await;
+        let keys = Some(etcd_client::LeaseTimeToLiveOptions::new().with_keys());
+        let told = worker.lease_time_to_live(lease, keys).await;
+        assert_eq!(short(told), expected);
+        assert_eq!(short(worker.lease_time_to_live(lease, None).await), "ok");
+    });
+}
+
+#[test]
+fn a_watch_without_a_token_is_told_why_it_is_refused_by_newer_releases() {
+    let denied = "rpc error: code = PermissionDenied desc = etcdserver: permission denied";
+    let empty = "rpc error: code = InvalidArgument desc = etcdserver: user name is empty";
+    let releases = [
+        (Version::V3_5_1, denied),
+        (Version::V3_4_23, empty),
+        (Version::V3_5_16, empty),
+    ];
+    on_releases(&releases, |simulation, expected| async move {
+        with_users(&simulation).await;
+        let mut nobody = simulation.client(97).await.unwrap();
+        let told = match nobody.watch("k1", None).await {
+            Ok(mut stream) => {
+                let refused = stream.message().await.unwrap().unwrap();
+                assert!(refused.canceled());
+                refused.cancel_reason().to_owned()
+            }
+            Err(error) => error.to_string(),
+        };
+        assert!(told.contains(expected), "{told}");
     });
 }

@@ -22,7 +22,7 @@ const SYNC_MAX: usize = 512;
 
 /// The id in answers that belong to no watch (`InvalidWatchID` in etcd's
 /// `client/v3/watch.go`).
-const NO_WATCH: i64 = -1;
+pub(crate) const NO_WATCH: i64 = -1;
 
 /// All watches of a member.
 ///
@@ -141,7 +141,7 @@ impl WatchHub {
             spec.key = vec![0];
         }
         if let Err(reason) = self.admit(stream, &mut spec) {
-            return self.refuse(stream, reason, seen);
+            return self.refuse(stream, NO_WATCH, reason.to_owned(), seen);
         }
         let created = PbWatchResponse {
             watch_id: spec.watch_id,
@@ -153,12 +153,18 @@ impl WatchHub {
     }
 
     /// Answers a request to watch that is not granted.
-    pub(crate) fn refuse(&mut self, stream: StreamId, reason: &str, seen: MemberView<'_>) {
+    pub(crate) fn refuse(
+        &mut self,
+        stream: StreamId,
+        watch_id: i64,
+        cancel_reason: String,
+        seen: MemberView<'_>,
+    ) {
         let refusal = PbWatchResponse {
-            watch_id: NO_WATCH,
+            watch_id,
             created: true,
             canceled: true,
-            cancel_reason: reason.to_owned(),
+            cancel_reason,
             ..self.answer(seen.revision())
         };
         self.control(stream, refusal);

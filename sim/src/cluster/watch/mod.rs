@@ -14,5 +14,5 @@ mod stream;
 mod watcher;
 
 pub(crate) use batch::WatchSpec;
-pub(crate) use hub::WatchHub;
+pub(crate) use hub::{NO_WATCH, WatchHub};
 pub(crate) use stream::StreamId;
