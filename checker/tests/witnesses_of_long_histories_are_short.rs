@@ -40,6 +40,11 @@ fn planted(
     }
 }
 
+/// The answer that somebody got much earlier, if it is another one.
+fn stale(answer: &Json, old: &Json) -> Option<Json> {
+    (answer != old).then(|| old.clone())
+}
+
 #[track_caller]
 fn assert_short(history: &History, longest: usize) -> Violation {
     let model = Model::of(history).unwrap();
@@ -62,7 +67,6 @@ fn stale_reads_of_registers() {
     for (size, times) in SIZES.into_iter().zip([10, 5, 1]) {
         for _ in 0..times {
             let history = busy_plain_register(&mut random, size, CLIENTS);
-            let stale = |answer: &Json, old: &Json| (answer != old).then(|| old.clone());
             let history = planted(&mut random, history, "read", stale);
             let violation = assert_short(&history, 4);
             assert_eq!(violation.kind.name, "stale-read");
@@ -85,7 +89,6 @@ fn stale_reads_of_sets() {
             let mut random = Random(2);
             for operations in &SIZES[..sizes(size, times)] {
                 let history = busy_set(&mut random, names, *operations, CLIENTS, size);
-                let stale = |answer: &Json, old: &Json| (answer != old).then(|| old.clone());
                 let history = planted(&mut random, history, names[2], stale);
                 assert_short(&history, 4);
             }
@@ -121,7 +124,6 @@ fn stale_reads_of_maps() {
     let mut random = Random(4);
     for size in [300, 2_000] {
         let history = busy_plain_register(&mut random, size, CLIENTS);
-        let stale = |answer: &Json, old: &Json| (answer != old).then(|| old.clone());
         let history = planted(&mut random, history, "read", stale);
         assert_short(&as_map(history), 4);
     }
@@ -210,7 +212,6 @@ fn stale_reads_of_counters() {
     for (size, times) in SIZES.into_iter().zip([10, 5, 1]) {
         for _ in 0..times {
             let history = busy_counter(&mut random, size, CLIENTS);
-            let stale = |answer: &Json, old: &Json| (answer != old).then(|| old.clone());
             let history = planted(&mut random, history, "read", stale);
             assert_short(&history, 2);
         }
@@ -225,7 +226,6 @@ fn stale_reads_of_values_that_come_back() {
         for _ in 0..times {
             let history = loop {
                 let history = busy_few_values(&mut random, size, CLIENTS, 50);
-                let stale = |answer: &Json, old: &Json| (answer != old).then(|| old.clone());
                 let history = planted(&mut random, history, "read", stale);
                 // Somebody may just be writing it again.
                 if !check(&history, Model::of(&history).unwrap())
@@ -259,7 +259,6 @@ fn unknown_outcomes_hide_no_plain_fault() {
                 }
             }
             let history = support::history(model, "{}", &ops);
-            let stale = |answer: &Json, old: &Json| (answer != old).then(|| old.clone());
             let history = planted(&mut random, history, f, stale);
             assert_short(&history, 4);
         }

@@ -491,14 +491,15 @@ impl<'e, 'c, M: Sequential + ?Sized> Explorer<'e, 'c, M> {
         self.record.take().expect("it was put there above")
     }
 
+    /// The last event that the search came to.
+    fn last_cursor(&self) -> Option<u32> {
+        let entries = self.cache.entries().iter();
+        entries.map(|entry| entry.cursor).max()
+    }
+
     /// The call before whose return the search came no further.
     fn furthest(&self) -> Option<u32> {
-        let cursor = self
-            .cache
-            .entries()
-            .iter()
-            .map(|entry| entry.cursor)
-            .max()?;
+        let cursor = self.last_cursor()?;
         match self.plan.events.get(cursor as usize) {
             Some(Event::Return(call)) => Some(*call),
             _ => None,
@@ -508,7 +509,7 @@ impl<'e, 'c, M: Sequential + ?Sized> Explorer<'e, 'c, M> {
     /// How far the search came when it has been everywhere.
     fn stuck(&mut self) -> Stuck {
         let entries = self.cache.entries();
-        let cursor = entries.iter().map(|entry| entry.cursor).max();
+        let cursor = self.last_cursor();
         let cursor = cursor.expect("the search has been at its start");
         let at_end: Vec<Entry> = entries
             .iter()

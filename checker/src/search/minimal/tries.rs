@@ -1,7 +1,7 @@
 //! One try: whether there is an order when less is known.
 
 use super::Shrinking;
-use crate::search::explore::{Explored, explore, explore_from};
+use crate::search::explore::{Explored, explore_from};
 use crate::search::first::unknown;
 use crate::search::plan::{Known, Plan};
 use crate::search::{Budget, Others, Sequential};
@@ -29,17 +29,29 @@ impl<'c, M: Sequential + ?Sized> Shrinking<'_, 'c, M> {
         calls.iter().map(known).collect()
     }
 
-    /// A plan of these calls, which may be said to be simpler than they are.
-    fn plan(&self, indices: &[usize], mut calls: Vec<Known<'c, M>>) -> Plan<'c, M> {
+    /// A plan of these calls, which may be said to be simpler than they are. Known ones that
+    /// may have been before it begins need not be in it.
+    fn plan(
+        &self,
+        indices: &[usize],
+        mut calls: Vec<Known<'c, M>>,
+        may_be_before: impl Fn(usize) -> bool,
+        looks_ahead: bool,
+    ) -> Plan<'c, M> {
         let mut is_optional = vec![false; calls.len()];
         if self.others != Others::AtAnyTime {
             for ((index, call), is_optional) in indices.iter().zip(&mut calls).zip(&mut is_optional)
             {
                 call.returned = self.calls[*index].returned;
-                *is_optional = !self.is_known[*index];
+                *is_optional = !self.is_known[*index] || may_be_before(*index);
             }
         }
-        Plan::with_optional(self.model, calls, &is_optional)
+        let plan = Plan::with_optional(self.model, calls, &is_optional);
+        if looks_ahead {
+            plan
+        } else {
+            plan.without_looking_ahead()
+        }
     }
 
     /// Whether there is an order, as far as calls are known now.
@@ -111,20 +123,8 @@ impl<'c, M: Sequential + ?Sized> Shrinking<'_, 'c, M> {
             let is_before = call.returned.is_some_and(|returned| returned < since);
             *index != first && !is_before && !(may_be_before(*index) && only_reads)
         });
-        let mut known = self.as_known(&calls);
-        let mut is_optional = vec![false; calls.len()];
-        for ((index, call), is_optional) in calls.iter().zip(&mut known).zip(&mut is_optional) {
-            call.returned = self.calls[*index].returned;
-            *is_optional = !self.is_known[*index] || may_be_before(*index);
-        }
-        let mut plan = Plan::with_optional(self.model, known, &is_optional);
-        if !looks_ahead {
-            plan = plan.without_looking_ahead();
-        }
-        self.work += plan.calls.len() as u64;
-        let budget = self.budget();
-        let explored = explore_from(self.model, states, &plan, &budget, &self.clock);
-        (explored, calls)
+        let plan = self.plan(&calls, self.as_known(&calls), may_be_before, looks_ahead);
+        (self.explore_from(states, &plan), calls)
     }
 
     /// The same, looking ahead or not, and the indices of the calls that were searched
@@ -135,25 +135,23 @@ impl<'c, M: Sequential + ?Sized> Shrinking<'_, 'c, M> {
         let kept = self.model.what_matters(&known, self.others);
         let indices: Vec<usize> = kept.iter().map(|kept| calls[kept.call]).collect();
         let simpler = kept.iter().map(|kept| kept.of(&known)).collect();
-        let mut plan = self.plan(&indices, simpler);
-        if !looks_ahead {
-            plan = plan.without_looking_ahead();
-        }
+        let plan = self.plan(&indices, simpler, |_| false, looks_ahead);
         (self.explore(&plan), indices)
     }
 
     fn explore(&mut self, plan: &Plan<'_, M>) -> Explored {
-        self.work += plan.calls.len() as u64;
-        let budget = self.budget();
-        explore(self.model, &self.part.key, plan, &budget, &self.clock)
+        let initial = self.model.initial(&self.part.key);
+        self.explore_from(vec![initial], plan)
     }
 
-    /// What one try may take.
-    fn budget(&self) -> Budget {
-        Budget {
+    /// Searches with what one try may take.
+    fn explore_from(&mut self, initial: Vec<M::State>, plan: &Plan<'_, M>) -> Explored {
+        self.work += plan.calls.len() as u64;
+        let budget = Budget {
             memory_bytes: self.budget.memory_bytes.min(self.try_bytes),
             ..self.budget
-        }
+        };
+        explore_from(self.model, initial, plan, &budget, &self.clock)
     }
 
     /// The call that cannot take effect when nothing is known but the witness, and what it
@@ -166,8 +164,8 @@ impl<'c, M: Sequential + ?Sized> Shrinking<'_, 'c, M> {
         }
         let calls = self.what_matters();
         if !M::OUTPUTS_REFER_TO_CALLS {
-            let plan = self.plan(&calls, self.as_known(&calls));
-            if let Explored::Stuck(stuck) = self.explore(&plan.without_looking_ahead()) {
+            let plan = self.plan(&calls, self.as_known(&calls), |_| false, false);
+            if let Explored::Stuck(stuck) = self.explore(&plan) {
                 return Some((calls[stuck.call as usize], stuck.states));
             }
         }
