@@ -101,7 +101,7 @@ fn order(history: &History, model: Model, budget: &Budget) -> Result<Linearizati
         Model::Transactions => txn::linearization(history, budget),
         Model::Bank if !bank::is_of(history) => txn::linearization(history, budget),
         Model::Stm => txn::linearization_of_stm(history, budget),
-        Model::ListAppend => isolation::linearization_of_list_append(history),
+        Model::ListAppend => isolation::linearization_of_list_append(history, budget),
         Model::RwRegister => isolation::linearization_of_rw_register(history, budget),
         Model::FifoQueue => Ok(Linearization::found(queue::linearization(history)?)),
         Model::PriorityQueue => Ok(Linearization::found(priority_queue::linearization(

@@ -120,7 +120,7 @@ fn lists_in_turn(short: &[&str], anomalies: &[&str], not: &[&str]) {
 
 #[test]
 fn cycles_of_lists_have_their_names() {
-    let (ser, si) = (["repeatable-read"], "snapshot-isolation");
+    let si = "snapshot-isolation";
     lists(
         &["0 ok ax1ay1", "1 ok ax2ay2", "2 ok rx12ry21"],
         &["G0"],
@@ -141,7 +141,11 @@ fn cycles_of_lists_have_their_names() {
         &["G-nonadjacent"],
         &[si, "repeatable-read"],
     );
-    lists(&["0 ok ax1ry", "1 ok ay1rx"], &["G2-item"], &ser);
+    lists(
+        &["0 ok ax1ry", "1 ok ay1rx"],
+        &["G2-item", "G-update"],
+        &["repeatable-read", "update-serializable"],
+    );
 }
 
 #[test]
@@ -242,8 +246,8 @@ fn transactions_of_unknown_outcome_count_when_somebody_saw_them() {
     // It was seen, so its other append happened as well.
     lists(
         &["0 info ax1ay1", "1 ok rx1ry"],
-        &["G-single"],
-        &["repeatable-read", "consistent-view"],
+        &["G-single", "fractured-read"],
+        &["repeatable-read", "consistent-view", "read-atomic"],
     );
     // What it read is not known.
     lists(&["0 info ax2ry", "1 ok ax1ay1", "2 ok rx12ry1"], &[], &[]);
@@ -351,14 +355,14 @@ fn cycles_of_registers_have_their_names() {
     // Who found nothing comes before all writers.
     registers(
         &["0 ok rx_ry1", "1 ok wy1wx2"],
-        &["G-single"],
-        &["repeatable-read", "consistent-view"],
+        &["G-single", "fractured-read"],
+        &["repeatable-read", "consistent-view", "read-atomic"],
     );
     // Writes follow reads.
     registers(
         &["0 ok wy1", "1 ok ry1wx1wy2", "2 ok rx1ry1"],
-        &["G-single"],
-        &["repeatable-read", "consistent-view"],
+        &["G-single", "fractured-read"],
+        &["repeatable-read", "consistent-view", "read-atomic"],
     );
     registers(
         &["0 ok wx1wt1", "1 ok rx1ry_", "2 ok wy1wz2", "3 ok rz2rt_"],
@@ -367,8 +371,8 @@ fn cycles_of_registers_have_their_names() {
     );
     registers(
         &["0 ok wx1ry_", "1 ok wy1rx_"],
-        &["G2-item"],
-        &["repeatable-read"],
+        &["G2-item", "G-update"],
+        &["repeatable-read", "update-serializable"],
     );
 }
 
@@ -413,9 +417,103 @@ fn what_no_cycle_of_facts_shows_is_found_all_the_same() {
     // first two read skew, and so do the other two.
     registers(
         &["0 ok wx1wy1", "1 ok wx2wy2", "2 ok rx1ry2", "3 ok rx2ry1"],
-        &["G-nonadjacent"],
-        &["snapshot-isolation", "repeatable-read"],
+        &["G-single", "fractured-read"],
+        &["repeatable-read", "consistent-view", "read-atomic"],
     );
+}
+
+/// What the models that are asked for say of a history that breaks snapshot isolation.
+#[track_caller]
+fn assert_weaker(model: &str, short: &[&str], expected: [(Consistency, Option<&str>); 4]) {
+    for (asked, kind) in expected {
+        let verdict = judge(&history(model, true, short), asked);
+        let found = verdict.violation().map(|violation| violation.kind.name);
+        assert_eq!(found, kind, "{asked}: {verdict}");
+        assert!(!matches!(verdict, Verdict::Unknown { .. }), "{verdict}");
+    }
+}
+
+const UPDATES: Consistency = Consistency::UpdateSerializable;
+const VIEW: Consistency = Consistency::ConsistentView;
+const FORWARD: Consistency = Consistency::ForwardConsistentView;
+const ATOMIC: Consistency = Consistency::ReadAtomic;
+
+/// Each of two that only read has seen another write first: those that write are serializable
+/// with either of them.
+#[test]
+fn a_long_fork_breaks_no_model_that_is_weaker_than_snapshot_isolation() {
+    let holds = [
+        (UPDATES, None),
+        (FORWARD, None),
+        (VIEW, None),
+        (ATOMIC, None),
+    ];
+    let registers = ["0 ok wx1", "1 ok wy1", "2 ok rx1ry_", "3 ok rx_ry1"];
+    assert_weaker("rw-register", &registers, holds);
+    let lists = ["0 ok ax1", "1 ok ay1", "2 ok rx1ry", "3 ok rxry1"];
+    assert_weaker("list-append", &lists, holds);
+}
+
+#[test]
+fn write_skew_of_transactions_that_write_is_no_update_serializability() {
+    let breaks = [
+        (UPDATES, Some("G-update")),
+        (FORWARD, None),
+        (VIEW, None),
+        (ATOMIC, None),
+    ];
+    assert_weaker("rw-register", &["0 ok wx1ry_", "1 ok wy1rx_"], breaks);
+    assert_weaker("list-append", &["0 ok ax1ry", "1 ok ay1rx"], breaks);
+    // A reader that has seen a third write, and not the one that comes before it.
+    let registers = ["0 ok rx_wy1", "1 ok wx1wz1", "2 ok rz1ry_"];
+    assert_weaker("rw-register", &registers, breaks);
+    assert_weaker(
+        "list-append",
+        &["0 ok rxay1", "1 ok ax1az1", "2 ok rz1ry"],
+        breaks,
+    );
+}
+
+/// Who has seen an element of a list has seen all before it, whoever appended the last.
+#[test]
+fn who_was_seen_in_one_list_is_not_missed_in_another() {
+    let breaks = [
+        (UPDATES, Some("G-single")),
+        (FORWARD, Some("G-single")),
+        (VIEW, Some("G-single")),
+        (ATOMIC, Some("fractured-read")),
+    ];
+    assert_weaker(
+        "list-append",
+        &["0 ok ax1ay1", "1 ok ax2", "2 ok rx12ry"],
+        breaks,
+    );
+    let holds = [
+        (UPDATES, Some("G-single")),
+        (FORWARD, Some("G-single")),
+        (VIEW, Some("G-single")),
+        (ATOMIC, None),
+    ];
+    // What was missed is of another transaction than what was seen.
+    let lists = ["0 ok ay1", "1 ok ry1ax1", "2 ok rx1ry"];
+    assert_weaker("list-append", &lists, holds);
+    let registers = ["0 ok wy1", "1 ok ry1wx1", "2 ok rx1ry_"];
+    assert_weaker("rw-register", &registers, holds);
+}
+
+/// Of two appends that nobody has read one was first: whichever it was, a reader is wrong.
+#[test]
+fn an_order_of_appends_that_nobody_has_read_is_looked_for() {
+    let breaks = [
+        (UPDATES, Some("G-single")),
+        (FORWARD, Some("G-single")),
+        (VIEW, Some("G-single")),
+        (ATOMIC, None),
+    ];
+    let lists = ["0 ok ax1ay1", "1 ok ax2az1", "2 ok ry1rz", "3 ok ryrz1"];
+    assert_weaker("list-append", &lists, breaks);
+    let registers = ["0 ok wx1wy1", "1 ok wx2wz1", "2 ok ry1rz_", "3 ok ry_rz1"];
+    assert_weaker("rw-register", &registers, breaks);
 }
 
 #[test]
@@ -451,8 +549,8 @@ fn registers_of_unknown_outcome_count_when_somebody_saw_them() {
     registers_in_turn(&["0 info wx1", "1 ok rx_", "2 ok rx1"], &[], &[]);
     registers(
         &["0 info wx1wy1", "1 ok rx1ry_"],
-        &["G-single"],
-        &["repeatable-read", "consistent-view"],
+        &["G-single", "fractured-read"],
+        &["repeatable-read", "consistent-view", "read-atomic"],
     );
 }
 
@@ -494,8 +592,8 @@ fn values_that_nobody_wrote_have_a_place_in_an_order_that_is_taken_for_granted()
     events.swap(3, 4);
     assert_shows(
         &History::new(header, events).unwrap(),
-        &["G2-item"],
-        &["repeatable-read"],
+        &["G2-item", "G-update"],
+        &["repeatable-read", "update-serializable"],
     );
     let skew = ["0 ok ry1wx1wy2", "1 ok rx1ry1"];
     registers_given(
@@ -572,6 +670,7 @@ fn assert_minimal(history: &History) {
         (true, _) => Consistency::StrongSnapshotIsolation,
         (_, true) if is_skew => Consistency::StrongSessionSerializable,
         (_, true) => Consistency::StrongSessionSnapshotIsolation,
+        _ if name == "G-single" => Consistency::ConsistentView,
         _ if is_skew => Consistency::Serializable,
         _ => Consistency::SnapshotIsolation,
     };

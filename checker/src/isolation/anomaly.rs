@@ -37,12 +37,15 @@ pub enum Anomaly {
     /// A transaction read a version of a key and overwrote a later one, which it had not
     /// seen (Berenson and others 1995).
     LostUpdate,
-    /// A transaction saw one write of another and missed a second one (Bailis and others
-    /// 2014).
-    FracturedRead,
     /// Transactions each of which must come before the next, and the last before the
     /// first.
     Cycle(Dependencies, Order),
+    /// A transaction saw one write of another and missed a second one (Bailis and others
+    /// 2014).
+    FracturedRead,
+    /// A cycle with missed writes of transactions that write, and at most one that only reads
+    /// (Adya 1999).
+    GUpdate,
 }
 
 /// What a cycle consists of, from the worst to the mildest (Adya 1999; `G-nonadjacent`
@@ -108,7 +111,8 @@ impl Anomaly {
             return match self {
                 Self::FutureRead => vec![Self::Cycle(D::G1c, Order::Any)],
                 // Each missed the other's write of that key.
-                Self::LostUpdate => vec![Self::Cycle(D::G2Item, Order::Any)],
+                Self::LostUpdate => vec![Self::GUpdate],
+                Self::GUpdate => vec![Self::Cycle(D::G2Item, Order::Any)],
                 Self::FracturedRead => vec![Self::Cycle(D::GSingle, Order::Any)],
                 // All but one of its runs count as failed.
                 Self::CommittedTwice => vec![Self::G1a],
@@ -129,7 +133,18 @@ impl Anomaly {
         };
         let milder = milder.map(|milder| Self::Cycle(milder, order));
         let stricter = stricter.map(|stricter| Self::Cycle(dependencies, stricter));
-        milder.into_iter().chain(stricter).collect()
+        // Who only reads comes in by what it read and leaves by what it missed.
+        let of_updates = (self == Self::Cycle(D::GSingle, Order::Any)).then_some(Self::GUpdate);
+        let all = milder.into_iter().chain(stricter);
+        all.chain(of_updates).collect()
+    }
+
+    /// Whether both are cycles of the same dependencies.
+    pub(crate) fn is_alike(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Cycle(one, _), Self::Cycle(other, _)) => one == other,
+            _ => false,
+        }
     }
 
     /// Whether it is one in whatever order transactions began and ended.
@@ -194,11 +209,15 @@ impl Anomaly {
                 "lost-update",
                 "a write was overwritten by a transaction that had read the version before it",
             ),
+            Self::Cycle(dependencies, order) => cycle(dependencies, order),
             Self::FracturedRead => (
                 "fractured-read",
                 "a transaction saw one write of another but not all",
             ),
-            Self::Cycle(dependencies, order) => cycle(dependencies, order),
+            Self::GUpdate => (
+                "G-update",
+                "missed writes in a circle, of transactions that write and at most one other",
+            ),
         };
         Kind { name, meaning }
     }

@@ -31,7 +31,9 @@ pub enum Consistency {
     RepeatableRead,
     /// Those that write are serializable, together with each one that only reads (PL-3U).
     UpdateSerializable,
-    /// Adya's PL-FCV: a snapshot that may hold more than what was there at the start.
+    /// Adya's PL-FCV: a snapshot that may hold more than what was there at the start. As nobody
+    /// says which transactions had committed when one started, none need have: it forbids the
+    /// same as `consistent-view` does.
     ForwardConsistentView,
     /// Who sees one effect of another misses none of it (PL-2+).
     ConsistentView,
@@ -165,12 +167,9 @@ impl Consistency {
     pub(super) fn is_decided(self) -> bool {
         !matches!(
             self,
-            Self::UpdateSerializable
-                | Self::ForwardConsistentView
-                | Self::MonotonicView
+            Self::MonotonicView
                 | Self::MonotonicSnapshotRead
                 | Self::CursorStability
-                | Self::ReadAtomic
                 | Self::MonotonicAtomicView
         )
     }
@@ -273,8 +272,8 @@ impl Consistency {
                 A::TornAppend,
                 A::CyclicVersions,
             ],
-            Self::UpdateSerializable
-            | Self::ForwardConsistentView
+            Self::UpdateSerializable => &[A::GUpdate],
+            Self::ForwardConsistentView
             | Self::MonotonicView
             | Self::MonotonicSnapshotRead
             | Self::MonotonicAtomicView => &[],

@@ -6,6 +6,7 @@ use super::cycle::{self, Answer, Step};
 use super::explain::{self, Parties};
 use super::findings::Findings;
 use super::graph::{Graph, Why};
+use super::updates;
 
 /// The cycles with more transactions than this are shown as they were found.
 const SHORTENED_MAX: usize = 64;
@@ -65,22 +66,52 @@ pub(crate) fn find(
             match cycle::shortest(&small, dependencies, order) {
                 Answer::None => {}
                 Answer::Unknown => unknown.push(Anomaly::Cycle(dependencies, order)),
-                Answer::Cycle(mut steps) => {
-                    for step in &mut steps {
-                        (step.from, step.to) = (nodes[step.from as usize], nodes[step.to as usize]);
-                    }
-                    shorten(&mut steps, relations);
+                Answer::Cycle(steps) => {
+                    let steps = told(steps, &nodes, relations);
                     let (dependencies, order) = cycle::classify(&steps);
                     let anomaly = Anomaly::Cycle(dependencies, order);
-                    findings.add(parties, anomaly, || {
-                        let told = explain::cycle(parties, relations, &steps);
-                        relations.fewer(anomaly, &told.1).unwrap_or(told)
-                    });
+                    add(parties, relations, findings, anomaly, &steps);
                 }
             }
         }
     }
+    // It is a case of G2-item, and worth a name of its own only for who asks.
+    let skew = Anomaly::Cycle(Dependencies::G2Item, Order::Any);
+    let is_possible = findings.imply(skew) || unknown.contains(&skew);
+    if is_possible && !findings.imply(Anomaly::GUpdate) {
+        match updates::shortest(&small, |node| parties.only_reads(nodes[node as usize])) {
+            Answer::None => {}
+            Answer::Unknown => unknown.push(Anomaly::GUpdate),
+            Answer::Cycle(steps) => {
+                let steps = told(steps, &nodes, relations);
+                add(parties, relations, findings, Anomaly::GUpdate, &steps);
+            }
+        }
+    }
     unknown
+}
+
+/// A cycle by the numbers that its transactions have in the whole graph, without those that can
+/// be spared.
+fn told(mut steps: Vec<Step>, nodes: &[u32], relations: &dyn Relations) -> Vec<Step> {
+    for step in &mut steps {
+        (step.from, step.to) = (nodes[step.from as usize], nodes[step.to as usize]);
+    }
+    shorten(&mut steps, relations);
+    steps
+}
+
+fn add(
+    parties: &dyn Parties,
+    relations: &dyn Relations,
+    findings: &mut Findings,
+    anomaly: Anomaly,
+    steps: &[Step],
+) {
+    findings.add(parties, anomaly, || {
+        let told = explain::cycle(parties, relations, steps);
+        relations.fewer(anomaly, &told.1).unwrap_or(told)
+    });
 }
 
 /// Leaves out the transactions between two of which one comes before the other anyway, as

@@ -21,6 +21,9 @@ pub(crate) trait Parties {
         self.operation(txn).map(Operation::process)
     }
 
+    /// Whether it is known to have written nothing.
+    fn only_reads(&self, txn: u32) -> bool;
+
     /// What a transaction is called that nobody reported.
     fn unreported(&self, _txn: u32) -> String {
         "an unseen transaction".to_owned()
@@ -43,6 +46,10 @@ pub(crate) trait Parties {
 impl Parties for Txns<'_> {
     fn operation(&self, txn: u32) -> Option<&Operation<'_>> {
         Some(Txns::operation(self, txn))
+    }
+
+    fn only_reads(&self, txn: u32) -> bool {
+        Txns::only_reads(self, txn)
     }
 }
 

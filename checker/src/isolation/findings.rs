@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::anomaly::Anomaly;
+use super::consistency::Consistency;
 use super::explain::Parties;
 use crate::verdict::{Class, Violation};
 
@@ -63,6 +64,13 @@ impl Findings {
     pub(crate) fn imply(&self, anomaly: Anomaly) -> bool {
         self.anomalies()
             .any(|found| found.implied().contains(&anomaly))
+    }
+
+    /// Whether it depends on an anomaly if one of these models holds.
+    pub(crate) fn leave_open(&self, models: &[Consistency], anomaly: Anomaly) -> bool {
+        let is_broken = |model: &Consistency| self.anomalies().any(|found| model.forbids(found));
+        let mut open = models.iter().filter(|model| !is_broken(model));
+        open.any(|model| model.forbids(anomaly))
     }
 
     /// The first anomaly, in the order in which reports name them, that is asked for.

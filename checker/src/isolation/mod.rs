@@ -75,6 +75,7 @@ mod register;
 pub(crate) mod serial;
 pub(crate) mod settle;
 mod txns;
+mod updates;
 
 use crate::history::{History, HistoryError};
 use crate::linearization::Linearization;
@@ -116,8 +117,9 @@ pub fn check_rw_register(history: &History, options: &Options) -> Result<Verdict
 /// A serial order of transactions on lists, if there is one.
 pub(crate) fn linearization_of_list_append(
     history: &History,
+    budget: &Budget,
 ) -> Result<Linearization, HistoryError> {
-    list::linearization(history)
+    list::linearization(history, budget)
 }
 
 /// A serial order of transactions on registers, if there is one.

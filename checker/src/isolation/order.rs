@@ -53,6 +53,8 @@ pub(super) struct Problem {
     /// By point: the event behind which it cannot be.
     pub(super) returned: Vec<u32>,
     pub(super) arcs: Vec<Arc>,
+    /// Arcs that are not drawn: nothing may lead back from their ends, and that is all.
+    pub(super) barred: Vec<Arc>,
     choices: Vec<Choice>,
     /// The arcs of all choices.
     sides: Vec<Arc>,
@@ -60,9 +62,19 @@ pub(super) struct Problem {
     memory_bytes: usize,
 }
 
+/// One side of a choice.
+#[derive(Default)]
+pub(super) struct Side {
+    /// The first is what the choice is about.
+    pub(super) arcs: Vec<Arc>,
+    /// As [`Problem::barred`].
+    pub(super) barred: Vec<Arc>,
+}
+
 struct Choice {
-    /// Where the arcs of the first side begin, those of the second, and where they end.
-    bounds: [u32; 3],
+    /// Where the arcs of the first side begin and those of it that are not drawn, the same of
+    /// the second, and where they end.
+    bounds: [u32; 5],
 }
 
 /// What became of it.
@@ -92,29 +104,27 @@ impl Problem {
         }
     }
 
-    /// One of the two sets of arcs. The first of each is what the choice is about.
-    pub(super) fn choose(
-        &mut self,
-        first: impl IntoIterator<Item = Arc>,
-        second: impl IntoIterator<Item = Arc>,
-    ) {
-        let length = |arcs: &Vec<Arc>| u32::try_from(arcs.len()).unwrap_or(NONE);
-        let start = length(&self.sides);
-        self.sides.extend(first);
-        let middle = length(&self.sides);
-        self.sides.extend(second);
-        let bounds = [start, middle, length(&self.sides)];
+    /// One of the two sides.
+    pub(super) fn choose(&mut self, first: Side, second: Side) {
+        let mut bounds = [0; 5];
+        let parts = [first.arcs, first.barred, second.arcs, second.barred];
+        for (at, part) in parts.into_iter().enumerate() {
+            bounds[at] = u32::try_from(self.sides.len()).unwrap_or(NONE);
+            self.sides.extend(part);
+        }
+        bounds[4] = u32::try_from(self.sides.len()).unwrap_or(NONE);
         self.choices.push(Choice { bounds });
     }
 
     /// How many arcs there are.
     pub(super) fn size(&self) -> usize {
-        self.arcs.len() + self.sides.len()
+        self.arcs.len() + self.barred.len() + self.sides.len()
     }
 
     /// How many bytes the arcs take, and what is noted with them when they are searched.
     pub(super) fn bytes(&self) -> usize {
-        self.size() * size_of::<Arc>() + self.sides.len() * size_of::<Watched>()
+        let watched = self.barred.len() + self.sides.len();
+        self.size() * size_of::<Arc>() + watched * size_of::<Watched>()
     }
 
     pub(super) fn solve(&self) -> Solution {
@@ -148,21 +158,30 @@ impl Problem {
         });
         let mut builder = Builder::new(spans.collect(), self.size());
         let taken = (0..).zip(&search.taken);
-        let taken = taken.flat_map(|(choice, side)| self.side(choice, *side));
+        let taken = taken.flat_map(|(choice, side)| self.drawn(choice, *side));
         for (from, to) in self.arcs.iter().chain(taken) {
             builder.edge(*from, *to, Why::Overwrote, 0);
         }
         serial::sorted(&builder.finish(), true)
     }
 
+    /// The arcs of a side.
     fn side(&self, choice: u32, side: u8) -> &[Arc] {
         let bounds = self.choices[choice as usize].bounds;
-        let side = usize::from(side);
-        &self.sides[bounds[side] as usize..bounds[side + 1] as usize]
+        let first = 2 * usize::from(side);
+        &self.sides[bounds[first] as usize..bounds[first + 2] as usize]
+    }
+
+    /// Those that are drawn.
+    fn drawn(&self, choice: u32, side: u8) -> &[Arc] {
+        let bounds = self.choices[choice as usize].bounds;
+        let first = 2 * usize::from(side);
+        &self.sides[bounds[first] as usize..bounds[first + 1] as usize]
     }
 }
 
-/// An arc of a choice by where it leads: from where, and of which side of which.
+/// An arc of a choice by where it leads: from where, and of which side of which. One that is
+/// barred anyway is of no choice, [`NONE`].
 type Watched = (u32, u32, u8);
 
 /// There is no such order.
@@ -238,23 +257,26 @@ impl<'p> Search<'p> {
             rows.push(as_u32(words));
         }
         let mut starts = vec![0_u32; points + 1];
-        for (_, to) in &problem.sides {
+        for (_, to) in problem.sides.iter().chain(&problem.barred) {
             starts[*to as usize + 1] += 1;
         }
         for point in 0..points {
             starts[point + 1] += starts[point];
         }
         let mut next = starts.clone();
-        let mut watched = vec![(0, 0, 0); problem.sides.len()];
+        let mut watched = vec![(0, 0, 0); problem.sides.len() + problem.barred.len()];
+        let mut watch = |(from, to): &Arc, choice, side| {
+            let at = &mut next[*to as usize];
+            watched[*at as usize] = (*from, choice, side);
+            *at += 1;
+        };
         for choice in 0..as_u32(problem.choices.len()) {
             for side in [0, 1] {
-                for (from, to) in problem.side(choice, side) {
-                    let at = &mut next[*to as usize];
-                    watched[*at as usize] = (*from, choice, side);
-                    *at += 1;
-                }
+                let arcs = problem.side(choice, side);
+                arcs.iter().for_each(|arc| watch(arc, choice, side));
             }
         }
+        problem.barred.iter().for_each(|arc| watch(arc, NONE, 0));
         for bounds in starts.windows(2) {
             watched[bounds[0] as usize..bounds[1] as usize].sort_unstable();
         }
@@ -280,6 +302,11 @@ impl<'p> Search<'p> {
     }
 
     fn run(&mut self) -> Answer {
+        let mut barred = self.problem.barred.iter();
+        if let Some(arc) = barred.find(|(from, to)| self.reaches(*to, *from)) {
+            self.conflict = Some(*arc);
+            return Answer::Impossible;
+        }
         self.queue.extend(self.problem.arcs.iter().rev());
         if self.draw().is_err() {
             return Answer::Impossible;
@@ -381,7 +408,7 @@ impl<'p> Search<'p> {
             OPEN => {
                 self.taken[choice as usize] = side;
                 self.decided.push(choice);
-                self.queue.extend(self.problem.side(choice, side));
+                self.queue.extend(self.problem.drawn(choice, side));
                 Ok(())
             }
             taken if taken == side => Ok(()),
@@ -542,7 +569,7 @@ impl<'p> Search<'p> {
         at += self.watched[at..end].partition_point(|watched| watched.0 < from);
         while at < end && self.watched[at].0 == from {
             let (_, choice, side) = self.watched[at];
-            if self.taken[choice as usize] != side {
+            if choice != NONE && self.taken[choice as usize] != side {
                 self.take(choice, 1 - side)?;
             } else {
                 return Err(self.clash((from, to)));
@@ -555,7 +582,7 @@ impl<'p> Search<'p> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Answer, Arc, Problem};
+    use super::{Answer, Arc, Problem, Side};
 
     fn problem(spans: &[(u32, u32)], arcs: &[Arc], choices: &[[&[Arc]; 2]]) -> Problem {
         let mut problem = Problem {
@@ -565,7 +592,11 @@ mod tests {
             ..Problem::within(1 << 20)
         };
         for [first, second] in choices {
-            problem.choose(first.iter().copied(), second.iter().copied());
+            let [first, second] = [first, second].map(|arcs| Side {
+                arcs: arcs.to_vec(),
+                barred: Vec::new(),
+            });
+            problem.choose(first, second);
         }
         problem
     }
@@ -597,6 +628,44 @@ mod tests {
         let spans = [(0, 9), (1, 2), (3, 10)];
         assert_eq!(solve(&spans, &[(0, 1), (2, 0)], &[]), Answer::Impossible);
         assert_eq!(solve(&spans, &[(0, 1)], &[]), Answer::Possible);
+    }
+
+    /// What is barred leads nowhere, but nothing leads back.
+    #[test]
+    fn nothing_leads_back_from_what_is_barred() {
+        let at_once = [(0, 10), (1, 10), (2, 10)];
+        let asked = |arcs: &[Arc], barred: &[Arc], choices: &[[Side; 2]]| {
+            let mut problem = problem(&at_once, arcs, &[]);
+            problem.barred = barred.to_vec();
+            for [first, second] in choices {
+                let copy = |side: &Side| Side {
+                    arcs: side.arcs.clone(),
+                    barred: side.barred.clone(),
+                };
+                problem.choose(copy(first), copy(second));
+            }
+            problem.solve().answer
+        };
+        assert_eq!(asked(&[], &[(0, 1), (1, 0)], &[]), Answer::Possible);
+        assert_eq!(asked(&[(1, 2), (2, 0)], &[(0, 1)], &[]), Answer::Impossible);
+        let side = |arc, barred: &[Arc]| Side {
+            arcs: vec![arc],
+            barred: barred.to_vec(),
+        };
+        let choice = [side((0, 1), &[(2, 1)]), side((1, 0), &[(0, 2)])];
+        assert_eq!(asked(&[], &[], &[choice]), Answer::Possible);
+        let choice = [side((0, 1), &[(2, 1)]), side((1, 0), &[(0, 2)])];
+        let both = [(1, 2), (2, 0)];
+        assert_eq!(asked(&both, &[], &[choice]), Answer::Impossible);
+    }
+
+    #[test]
+    fn what_is_barred_cannot_go_back_in_time() {
+        let mut problem = problem(&[(0, 1), (2, 3)], &[], &[]);
+        problem.barred = vec![(1, 0)];
+        assert_eq!(problem.solve().answer, Answer::Impossible);
+        problem.barred = vec![(0, 1)];
+        assert_eq!(problem.solve().answer, Answer::Possible);
     }
 
     #[test]

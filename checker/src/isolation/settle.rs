@@ -13,6 +13,7 @@ pub(crate) fn open_questions(findings: &Findings) -> Vec<Anomaly> {
     let all = Order::ALL.into_iter().flat_map(|order| {
         Dependencies::ALL.map(|dependencies| Anomaly::Cycle(dependencies, order))
     });
+    let all = all.chain([Anomaly::FracturedRead, Anomaly::GUpdate]);
     all.filter(|anomaly| !findings.imply(*anomaly)).collect()
 }
 

@@ -142,6 +142,12 @@ impl<'h> Txns<'h> {
         &self.micro[self.txns[txn].first as usize..end]
     }
 
+    /// Whether a transaction wrote nothing.
+    pub(super) fn only_reads(&self, txn: u32) -> bool {
+        let mut micro = self.micro(txn).iter();
+        micro.all(|micro| matches!(micro.what, What::Read(_)))
+    }
+
     pub(super) fn operation(&self, txn: u32) -> &Operation<'h> {
         &self.operations[txn as usize]
     }

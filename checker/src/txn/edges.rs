@@ -221,6 +221,11 @@ impl Parties for Revisions<'_, '_> {
         (!is_attempt).then(|| self.txns.operation(known).process())
     }
 
+    fn only_reads(&self, txn: u32) -> bool {
+        let known = self.txn(txn);
+        known.is_some_and(|known| self.txns.txns[known].writes.is_empty())
+    }
+
     fn unreported(&self, txn: u32) -> String {
         let node = self.model.nodes[self.nodes[txn as usize] as usize];
         let revision = node.revision.unwrap_or_default();

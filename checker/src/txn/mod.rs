@@ -203,7 +203,6 @@ fn evidence(
         found: certain.into_vec(),
         unknown: open,
         reason,
-        finds_fractures: true,
     };
     Ok((evidence, likeliest))
 }

@@ -33,6 +33,8 @@ pub(super) enum Unseen {
     InAnyOrder,
     /// As their transactions returned.
     AsReturned,
+    /// Each before all others, which tells what may depend on it.
+    InACircle,
 }
 
 /// Whether the order of some appends is not known.
@@ -49,6 +51,26 @@ pub(super) fn is_order_open(txns: &Txns<'_>, versions: &Versions) -> bool {
             let other = std::mem::replace(&mut writer_of[value.key as usize], value.writer);
             other != NONE && other != value.writer
         })
+}
+
+/// By key: those whose appends nobody has seen, each once.
+pub(super) fn unseen(txns: &Txns<'_>, versions: &Versions) -> Vec<Vec<u32>> {
+    let mut unseen = unseen_writers(txns, versions, &happened(txns, versions));
+    for writers in &mut unseen {
+        writers.sort_unstable();
+        writers.dedup();
+    }
+    unseen
+}
+
+fn unseen_writers(txns: &Txns<'_>, versions: &Versions, happened: &[bool]) -> Vec<Vec<u32>> {
+    let mut writers = vec![Vec::new(); txns.keys.len()];
+    for (value, place) in txns.values.iter().zip(&versions.place) {
+        if *place == NONE && value.writer != NONE && happened[value.writer as usize] {
+            writers[value.key as usize].push(value.writer);
+        }
+    }
+    writers
 }
 
 struct Edges<'t, 'h> {
@@ -79,13 +101,14 @@ pub(super) fn happened(txns: &Txns<'_>, versions: &Versions) -> Vec<bool> {
 
 impl Edges<'_, '_> {
     fn find_unseen(&mut self, unseen: Unseen) {
-        let mut writers = vec![Vec::new(); self.txns.keys.len()];
-        for (value, place) in self.txns.values.iter().zip(&self.versions.place) {
-            if *place == NONE && value.writer != NONE && self.happened[value.writer as usize] {
-                writers[value.key as usize].push(value.writer);
-            }
-        }
+        let writers = unseen_writers(self.txns, self.versions, &self.happened);
         for (key, mut writers) in (0..).zip(writers) {
+            if unseen == Unseen::InACircle {
+                let nexts = writers.iter().cycle().skip(1);
+                for (one, next) in writers.iter().zip(nexts) {
+                    self.builder.edge(*one, *next, Why::Overwrote, key);
+                }
+            }
             if unseen == Unseen::AsReturned {
                 let spans = &self.txns.txns;
                 writers.sort_by_key(|writer| (spans[*writer as usize].returned, *writer));

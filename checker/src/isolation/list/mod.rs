@@ -27,8 +27,9 @@
 //! Appends that nobody read come after all that somebody did, in an order that nobody
 //! knows. For all models but those that have to do with snapshots this is enough: if there
 //! is no cycle, the transactions can be put in an order, and the unseen appends happen in
-//! that order. For the others the order of the returns is tried; if it does not serve either,
-//! the verdict is *unknown*.
+//! that order. For the others the order of the returns is tried, and for consistent views and
+//! update serializability then all orders (`unseen`); if none is found to serve either, the
+//! verdict is *unknown*.
 //!
 //! # Unknown outcomes
 //!
@@ -41,10 +42,13 @@
 //! text with the longest one.
 
 mod edges;
+mod fractures;
 mod local;
+mod unseen;
 mod versions;
 
-use super::anomaly::{Anomaly, Dependencies};
+use super::anomaly::{Anomaly, Dependencies, Order};
+use super::consistency::Consistency;
 use super::cycles;
 use super::explain::Parties as _;
 use super::findings::Findings;
@@ -55,6 +59,7 @@ use super::settle::{open_questions, settle};
 use super::txns::{Names, Txns};
 use crate::history::{History, HistoryError};
 use crate::linearization::Linearization;
+use crate::search::Budget;
 use crate::verdict::Verdict;
 
 use edges::{Lists, Unseen};
@@ -71,7 +76,7 @@ pub(super) fn check(history: &History, options: &Options) -> Result<Verdict, His
     let required = options.required(history)?;
     let mut txns = Txns::of(history, &NAMES)?;
     let versions = Versions::of(&mut txns);
-    let evidence = evidence(&txns, &versions);
+    let evidence = evidence(&txns, &versions, &required, options.budget.memory_bytes);
     Ok(judge::verdict(
         history,
         &txns.operations,
@@ -81,10 +86,13 @@ pub(super) fn check(history: &History, options: &Options) -> Result<Verdict, His
 }
 
 /// A serial order of the transactions, if there is one.
-pub(super) fn linearization(history: &History) -> Result<Linearization, HistoryError> {
+pub(super) fn linearization(
+    history: &History,
+    budget: &Budget,
+) -> Result<Linearization, HistoryError> {
     let mut txns = Txns::of(history, &NAMES)?;
     let versions = Versions::of(&mut txns);
-    let evidence = evidence(&txns, &versions);
+    let evidence = evidence(&txns, &versions, &[], budget.memory_bytes);
     let Some(order) = serial::promised(&evidence) else {
         return Ok(serial::none(&evidence));
     };
@@ -97,7 +105,12 @@ pub(super) fn linearization(history: &History) -> Result<Linearization, HistoryE
     ))
 }
 
-fn evidence(txns: &Txns<'_>, versions: &Versions) -> Evidence {
+fn evidence(
+    txns: &Txns<'_>,
+    versions: &Versions,
+    required: &[Consistency],
+    memory_bytes: usize,
+) -> Evidence {
     let mut findings = Findings::default();
     local::find(txns, versions, &mut findings);
     let graph = edges::graph(txns, versions, Unseen::InAnyOrder);
@@ -113,13 +126,25 @@ fn evidence(txns: &Txns<'_>, versions: &Versions) -> Evidence {
         if unknown.is_empty() {
             reason = "some appends were read by nobody, so nobody knows their order, and it matters; read all lists at the end";
         }
+        if !open.is_empty() {
+            let asked = unseen::Asked {
+                txns,
+                versions,
+                required,
+                memory_bytes,
+            };
+            asked.settle(&mut open, &mut findings);
+        }
         unknown.extend(open);
+    }
+    let skew = Anomaly::Cycle(Dependencies::GSingle, Order::Any);
+    if findings.imply(skew) || unknown.contains(&skew) {
+        fractures::find(txns, versions, &mut findings);
     }
     Evidence {
         found: findings.into_vec(),
         unknown,
         reason: reason.to_owned(),
-        finds_fractures: false,
     }
 }
 
@@ -131,6 +156,7 @@ fn depends_on_order(anomaly: Anomaly, findings: &Findings) -> bool {
         Anomaly::Cycle(Dependencies::GSingle | Dependencies::GNonadjacent, order) => {
             findings.imply(Anomaly::Cycle(Dependencies::G2Item, order))
         }
+        Anomaly::GUpdate => findings.imply(Anomaly::Cycle(Dependencies::G2Item, Order::Any)),
         _ => false,
     }
 }

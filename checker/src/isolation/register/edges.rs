@@ -213,13 +213,13 @@ impl Relations for Registers<'_, '_> {
 
     /// Evidence is of single steps, and what proves one may make another one needless.
     fn fewer(&self, anomaly: Anomaly, members: &[u32]) -> Option<(String, Vec<u32>)> {
-        let Anomaly::Cycle(dependencies, order) = anomaly else {
-            return None;
-        };
-        let ideal = match dependencies {
-            Dependencies::G0 | Dependencies::G1c => return None,
-            Dependencies::GSingle | Dependencies::GNonadjacent => Ideal::Snapshots,
-            Dependencies::G2Item => Ideal::Serial,
+        use Dependencies as D;
+        let (ideal, order) = match anomaly {
+            Anomaly::Cycle(D::GSingle, Order::Any) => (Ideal::View, Order::Any),
+            Anomaly::Cycle(D::GSingle | D::GNonadjacent, order) => (Ideal::Snapshots, order),
+            Anomaly::Cycle(D::G2Item, order) => (Ideal::Serial, order),
+            Anomaly::GUpdate => (Ideal::Updates, Order::Any),
+            _ => return None,
         };
         if self.keys != KeyOrders::default() {
             return None;

@@ -62,7 +62,7 @@ use super::cycles;
 use super::explain::{self, who};
 use super::findings::Findings;
 use super::graph::{Builder, Span, Why};
-use super::judge::{self, Evidence};
+use super::judge::{self, Evidence, UNASKED_MAX};
 use super::options::{KeyOrders, Options};
 use super::order::Answer;
 use super::serial;
@@ -92,6 +92,35 @@ const IDEALS: [(Ideal, Dependencies); 2] = [
     (Ideal::Snapshots, Dependencies::GNonadjacent),
 ];
 
+/// What the models ask for that allow write skew, or more.
+struct Weaker {
+    model: Consistency,
+    ideal: Ideal,
+    /// What there is if it does not exist.
+    anomaly: Anomaly,
+}
+
+const VIEW: Weaker = Weaker {
+    model: Consistency::ConsistentView,
+    ideal: Ideal::View,
+    anomaly: Anomaly::Cycle(Dependencies::GSingle, Order::Any),
+};
+
+/// What breaks the first breaks the second, and the third only if it breaks the first.
+const WEAKER: [Weaker; 3] = [
+    VIEW,
+    Weaker {
+        model: Consistency::UpdateSerializable,
+        ideal: Ideal::Updates,
+        anomaly: Anomaly::GUpdate,
+    },
+    Weaker {
+        model: Consistency::ReadAtomic,
+        ideal: Ideal::Atomic,
+        anomaly: Anomaly::FracturedRead,
+    },
+];
+
 const TOO_HARD: &str = "whether there is an order of the transactions that explains all reads is \
                         too hard to tell; keys that are read more often make it easier";
 
@@ -99,7 +128,7 @@ pub(super) fn check(history: &History, options: &Options) -> Result<Verdict, His
     let required = options.required(history)?;
     let keys = options.key_orders(history)?;
     let (txns, versions) = read(history, keys)?;
-    let evidence = evidence(&txns, &versions, keys, &options.budget);
+    let evidence = evidence(&txns, &versions, keys, &required, &options.budget);
     Ok(judge::verdict(
         history,
         &txns.operations,
@@ -115,7 +144,7 @@ pub(super) fn linearization(
 ) -> Result<Linearization, HistoryError> {
     let keys = Options::default().key_orders(history)?;
     let (txns, versions) = read(history, keys)?;
-    let evidence = evidence(&txns, &versions, keys, budget);
+    let evidence = evidence(&txns, &versions, keys, &[], budget);
     let Some(order) = serial::promised(&evidence) else {
         return Ok(serial::none(&evidence));
     };
@@ -134,8 +163,15 @@ fn read(history: &History, keys: KeyOrders) -> Result<(Txns<'_>, Versions), Hist
     Ok((txns, versions))
 }
 
-fn evidence(txns: &Txns<'_>, versions: &Versions, keys: KeyOrders, budget: &Budget) -> Evidence {
+fn evidence(
+    txns: &Txns<'_>,
+    versions: &Versions,
+    keys: KeyOrders,
+    required: &[Consistency],
+    budget: &Budget,
+) -> Evidence {
     let registry = Registry {
+        required,
         txns,
         versions,
         keys,
@@ -170,6 +206,7 @@ struct Registry<'t, 'h> {
     txns: &'t Txns<'h>,
     versions: &'t Versions,
     keys: KeyOrders,
+    required: &'t [Consistency],
     /// How many bytes a search for an order may take.
     memory_bytes: usize,
     findings: Findings,
@@ -195,7 +232,6 @@ impl<'t, 'h> Registry<'t, 'h> {
             found: self.findings.into_vec(),
             unknown,
             reason,
-            finds_fractures: false,
         }
     }
 
@@ -225,12 +261,41 @@ impl<'t, 'h> Registry<'t, 'h> {
             let reason = "there are too many cycles to tell whether one of them is of the kind that is forbidden";
             return (unknown, reason.to_owned());
         }
-        if self.is_hopeless() {
-            let mut open = open_questions(&self.findings);
-            open.retain(|anomaly| is_of_snapshots(*anomaly));
-            return (open, TOO_HARD.to_owned());
+        let mut open = match self.is_hopeless() {
+            // What else it asks for matters to no model any more.
+            true => WEAKER.map(|weaker| weaker.anomaly).to_vec(),
+            false => self.settle(&known),
+        };
+        let reason = self.settle_weaker(&known, &mut open);
+        (open, reason)
+    }
+
+    /// Looks for the orders that models ask for which allow write skew and more. Returns why
+    /// it is not known whether there are any.
+    fn settle_weaker(&mut self, known: &[Known], open: &mut Vec<Anomaly>) -> String {
+        let orders = self.orders(known);
+        for weaker in &WEAKER {
+            self.ask(&orders, weaker, open);
         }
-        self.settle(&known)
+        open.retain(|anomaly| !self.findings.imply(*anomaly));
+        too_hard(&orders)
+    }
+
+    fn ask(&mut self, orders: &Orders<'_, '_>, weaker: &Weaker, open: &mut Vec<Anomaly>) {
+        let breaks = |found: Anomaly| weaker.model.forbids(found);
+        let is_open = open.contains(&weaker.anomaly) && !self.findings.anomalies().any(breaks);
+        let is_asked = self.findings.leave_open(self.required, weaker.anomaly);
+        if !is_open || !is_asked && self.txns.len() > UNASKED_MAX {
+            return;
+        }
+        let (ideal, anomaly) = (weaker.ideal, weaker.anomaly);
+        match answer(orders, ideal, Order::Any, &mut None) {
+            Nearby::Possible => open.retain(|open| !open.implied().contains(&anomaly)),
+            Nearby::Impossible(txns) => {
+                self.add_unordered(orders, ideal, anomaly, Order::Any, txns);
+            }
+            Nearby::Unknown => {}
+        }
     }
 
     /// Whether no order can explain what was read, as is known already.
@@ -255,8 +320,8 @@ impl<'t, 'h> Registry<'t, 'h> {
     }
 
     /// Looks for orders that rule out what was not found. Where there is none, that is
-    /// an anomaly too. Returns what stays open, and why.
-    fn settle(&mut self, known: &[Known]) -> (Vec<Anomaly>, String) {
+    /// an anomaly too. Returns what stays open.
+    fn settle(&mut self, known: &[Known]) -> Vec<Anomaly> {
         let mut open = open_questions(&self.findings);
         open.retain(|anomaly| is_of_snapshots(*anomaly));
         // Where something worse was found in an order, no model that is open asks for more.
@@ -273,7 +338,8 @@ impl<'t, 'h> Registry<'t, 'h> {
                 }
                 match answer(&orders, ideal, order, &mut conflict) {
                     Nearby::Possible => {
-                        open.retain(|open| !is_ruled_out(*open, dependencies, order));
+                        let avoided = Anomaly::Cycle(dependencies, order);
+                        open.retain(|open| !open.implied().contains(&avoided));
                         break;
                     }
                     Nearby::Impossible(txns) => least = Some((order, txns)),
@@ -284,13 +350,16 @@ impl<'t, 'h> Registry<'t, 'h> {
         }
         // Who lacks snapshots lacks an order, too.
         for (ideal, dependencies, order, txns) in impossible.into_iter().rev() {
+            if (ideal, order) == (Ideal::Snapshots, Order::Any) {
+                self.ask(&orders, &VIEW, &mut open);
+            }
             let anomaly = Anomaly::Cycle(dependencies, order);
             if !self.findings.imply(anomaly) {
-                self.add_unordered(&orders, ideal, anomaly, txns);
+                self.add_unordered(&orders, ideal, anomaly, order, txns);
             }
         }
         open.retain(|anomaly| !self.findings.imply(*anomaly));
-        (open, too_hard(&orders))
+        open
     }
 
     /// Whether a cycle without a missed write, in this order or none, was found.
@@ -308,11 +377,9 @@ impl<'t, 'h> Registry<'t, 'h> {
         orders: &Orders<'_, '_>,
         ideal: Ideal,
         anomaly: Anomaly,
+        order: Order,
         txns: Vec<u32>,
     ) {
-        let Anomaly::Cycle(_, order) = anomaly else {
-            return;
-        };
         let core = orders.core(orders.question(ideal, order), txns);
         self.findings.add(self.txns, anomaly, || {
             let sentence = unordered(self.txns, ideal, order, &core);
@@ -459,6 +526,17 @@ fn unordered(txns: &Txns<'_>, ideal: Ideal, order: Order, core: &[u32]) -> Strin
     let what = match ideal {
         Ideal::Serial => "no order of these transactions explains what they read",
         Ideal::Snapshots => "no snapshots of what these transactions wrote explain what they read",
+        Ideal::Updates => {
+            "in each order of those of these transactions that wrote, one has read what it cannot have"
+        }
+        Ideal::View => {
+            "in whatever order these transactions overwrote each other, one has seen the effects of \
+             another and missed it"
+        }
+        Ideal::Atomic => {
+            "in whatever order these transactions overwrote each other, one has seen one write of \
+             another and missed a second one"
+        }
     };
     let kept = match order {
         Order::Any => "",
@@ -480,9 +558,4 @@ fn is_of_snapshots(anomaly: Anomaly) -> bool {
         anomaly,
         Anomaly::Cycle(Dependencies::G0 | Dependencies::G1c, _)
     )
-}
-
-/// Whether there is no such cycle if there is none of these dependencies in this order.
-fn is_ruled_out(anomaly: Anomaly, dependencies: Dependencies, order: Order) -> bool {
-    matches!(anomaly, Anomaly::Cycle(other, weaker) if other <= dependencies && weaker <= order)
 }

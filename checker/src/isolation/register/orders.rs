@@ -11,12 +11,21 @@
 //!
 //! That is a choice for each two writers of a key. Under snapshot isolation, too, one of
 //! the two must have written before the other read.
+//!
+//! Models that are weaker let transactions see different orders, but still there is one order
+//! of the versions of each key. So `ww` and `wr` are drawn, and a missed write is not: what it
+//! says is that the reader has seen nothing that came behind that write.
+//!
+//! - Consistent view: so it is for each missed write.
+//! - Update serializability: for those that are missed by a transaction that only reads.
+//! - Read atomicity asks least: who read a write of another has not missed a second one. From two
+//!   reads follows the order of two versions, and there is nothing to choose.
 
 use std::cell::Cell;
 
 use super::super::anomaly::Order;
-use super::super::order::{Answer, Problem};
-use super::super::txns::{NONE, Status, Txns};
+use super::super::order::{Answer, Arc, Problem, Side};
+use super::super::txns::{NONE, Status, Txns, What};
 use super::versions::Versions;
 use crate::search::Limit;
 
@@ -30,6 +39,12 @@ const ARCS_MAX: usize = 50_000_000;
 pub(super) enum Ideal {
     Serial,
     Snapshots,
+    /// Those that write are serial, and each of the others sees an order of them.
+    Updates,
+    /// Who has seen something has missed nothing that came before it.
+    View,
+    /// Who has seen a write has missed none of the same transaction.
+    Atomic,
 }
 
 /// An order of the versions that is known: of a key, the places of two.
@@ -141,7 +156,10 @@ impl<'t, 'h> Orders<'t, 'h> {
         asked.add_processes();
         asked.add_known();
         for key in asked.keys() {
-            asked.add_key(key);
+            match question.ideal {
+                Ideal::Atomic => asked.add_key_of_atoms(key),
+                _ => asked.add_key(key),
+            }
             if asked.problem.bytes() > self.memory_bytes {
                 self.is_short.set(true);
                 return None;
@@ -188,8 +206,8 @@ impl Ideal {
     /// How many points a transaction has.
     fn points(self) -> usize {
         match self {
-            Self::Serial => 1,
             Self::Snapshots => 2,
+            _ => 1,
         }
     }
 }
@@ -330,22 +348,53 @@ impl<'o, 't, 'h> Asked<'o, 't, 'h> {
         for (key, first, second) in self.orders.known {
             let versions = &self.orders.versions.keys[*key as usize];
             let (first, second) = (&versions[*first], &versions[*second]);
-            let is_in = |txn: &u32| *txn != NONE && *txn != second.writer && self.is_in(*txn);
+            let other = second.writer;
             if second.writer == NONE || !self.is_in(second.writer) {
                 continue;
             }
             let to = second.writer;
-            let mut arcs = Vec::new();
-            if is_in(&first.writer) {
-                arcs.push((self.writes(first.writer), self.writes(to)));
+            if first.writer != NONE && first.writer != other && self.is_in(first.writer) {
+                let arc = (self.writes(first.writer), self.writes(to));
+                self.problem.arcs.push(arc);
             }
-            let readers = first.readers.iter().filter(|reader| is_in(reader));
-            arcs.extend(readers.map(|reader| (self.reads(*reader), self.writes(to))));
-            self.problem.arcs.extend(arcs);
+            if self.question.ideal == Ideal::Atomic {
+                continue;
+            }
+            for reader in first.readers.iter().filter(|reader| **reader != other) {
+                if self.is_in(*reader) {
+                    let arc = (self.reads(*reader), self.writes(to));
+                    self.add_missed(*reader, arc);
+                }
+            }
+        }
+    }
+
+    /// Whether it is no more than a bar that this one missed a write.
+    fn is_barred(&self, reader: u32) -> bool {
+        match self.question.ideal {
+            Ideal::Serial | Ideal::Snapshots => false,
+            Ideal::Updates => self.orders.txns.only_reads(reader),
+            Ideal::View | Ideal::Atomic => true,
+        }
+    }
+
+    fn add_missed(&mut self, reader: u32, arc: Arc) {
+        match self.is_barred(reader) {
+            true => self.problem.barred.push(arc),
+            false => self.problem.arcs.push(arc),
         }
     }
 
     fn add_key(&mut self, key: usize) {
+        let mut writers = self.add_reads(key);
+        writers.sort_unstable();
+        self.add_before_all(key, &writers);
+        self.add_behind(key, &writers);
+        self.add_choices(key, &writers);
+    }
+
+    /// Who read a version comes after its writer. Returns the writers, and their places.
+    fn add_reads(&mut self, key: usize) -> Vec<(u32, u32)> {
         let versions = &self.orders.versions.keys[key];
         let is_in = |txn: &u32| self.is_in(*txn);
         let (mut writers, mut arcs) = (Vec::new(), Vec::new());
@@ -358,10 +407,56 @@ impl<'o, 't, 'h> Asked<'o, 't, 'h> {
             }
         }
         self.problem.arcs.append(&mut arcs);
+        writers
+    }
+
+    /// Of who read the key from one transaction, and another key from a second one that wrote
+    /// both, this write of the second is the earlier one.
+    fn add_key_of_atoms(&mut self, key: usize) {
+        self.add_reads(key);
+        let versions = &self.orders.versions.keys[key];
+        let of_key = u32::try_from(key).unwrap_or(NONE);
+        for (place, version) in versions.iter().enumerate() {
+            let is_first = place == 0;
+            if !is_first && (version.writer == NONE || !self.is_in(version.writer)) {
+                continue;
+            }
+            for reader in &version.readers {
+                if !self.is_in(*reader) {
+                    continue;
+                }
+                for other in self.seen_writers(*reader, of_key) {
+                    let (wrote, read) = (self.writes(other), self.reads(*reader));
+                    if is_first {
+                        self.problem.barred.push((read, wrote));
+                    } else if other != version.writer {
+                        let arc = (wrote, self.writes(version.writer));
+                        self.problem.arcs.push(arc);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The others that a transaction has read from that wrote a key, too.
+    fn seen_writers(&self, reader: u32, key: u32) -> Vec<u32> {
+        let (txns, versions) = (self.orders.txns, self.orders.versions);
+        let micro = txns.micro(reader).iter();
+        let writer = |micro: &super::super::txns::MicroOp| {
+            let What::Read(seen) = micro.what else {
+                return None;
+            };
+            let place = versions.version_read(txns, seen)?;
+            Some(versions.keys[micro.key as usize][place].writer)
+        };
+        let mut writers: Vec<u32> = micro
+            .filter_map(writer)
+            .filter(|writer| *writer != NONE && *writer != reader && self.is_in(*writer))
+            .filter(|writer| versions.version_written(txns, *writer, key).is_some())
+            .collect();
         writers.sort_unstable();
-        self.add_before_all(key, &writers);
-        self.add_behind(key, &writers);
-        self.add_choices(key, &writers);
+        writers.dedup();
+        writers
     }
 
     fn span(&self, txn: u32) -> (u32, u32) {
@@ -390,7 +485,7 @@ impl<'o, 't, 'h> Asked<'o, 't, 'h> {
             if *writer != reader {
                 let arc = (self.reads(reader), self.writes(*writer));
                 let is_hopeless = self.span(*writer).1 < self.span(reader).0;
-                self.problem.arcs.push(arc);
+                self.add_missed(reader, arc);
                 if is_hopeless {
                     return;
                 }
@@ -438,29 +533,35 @@ impl<'o, 't, 'h> Asked<'o, 't, 'h> {
     }
 
     /// What follows if one writer of a key comes before another.
-    fn arcs(&self, key: usize, one: u32, place: u32, other: u32) -> Vec<(u32, u32)> {
+    fn arcs(&self, key: usize, one: u32, place: u32, other: u32) -> Side {
         let readers = &self.orders.versions.keys[key][place as usize].readers;
         let others = readers
             .iter()
             .filter(|reader| **reader != other && self.is_in(**reader));
         let behind = match self.question.ideal {
-            Ideal::Serial => self.writes(other),
             Ideal::Snapshots => self.reads(other),
+            _ => self.writes(other),
         };
-        let first = (self.writes(one), behind);
         let (_, end) = self.span(other);
-        let mut arcs = vec![first];
+        let mut side = Side {
+            arcs: vec![(self.writes(one), behind)],
+            barred: Vec::new(),
+        };
         for reader in others {
             // Who returned before the other began comes before it anyway.
             let (invoked, returned) = self.span(*reader);
             if returned < self.span(other).0 {
                 continue;
             }
-            arcs.push((self.reads(*reader), self.writes(other)));
+            let arc = (self.reads(*reader), self.writes(other));
+            match self.is_barred(*reader) {
+                true => side.barred.push(arc),
+                false => side.arcs.push(arc),
+            }
             if invoked > end {
                 break;
             }
         }
-        arcs
+        side
     }
 }
