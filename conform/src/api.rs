@@ -20,6 +20,7 @@ use tonic_prost::ProstCodec;
 use crate::listen::Streams;
 use crate::outcome::{Even, NestedTxnResponse, Outcome, even_header};
 use crate::real::wipe;
+use crate::show::count;
 use crate::step::{Step, each_lease, nth_chosen};
 
 /// An id that no lease has: the nth that the server has chosen, when it has chosen
@@ -200,7 +201,8 @@ where
         };
         match size {
             Ok((keys, revision)) => {
-                Outcome::Answer(format!("{keys} keys are left, at revision {revision}"))
+                let keys = count(keys, "key");
+                Outcome::Answer(format!("left: {keys}, at revision {revision}"))
             }
             Err(status) => Outcome::refusal(&status),
         }

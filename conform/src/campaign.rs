@@ -86,6 +86,8 @@ pub struct Report {
     pub requests: u64,
     /// In how many sequences, each on an empty etcd.
     pub sequences: u64,
+    /// How many of them were scenarios, which are not drawn.
+    pub scenarios: u64,
     /// How many of each kind.
     pub kinds: BTreeMap<&'static str, u64>,
     /// How many were refused, by code and text.
@@ -93,7 +95,7 @@ pub struct Report {
     /// A sequence that both answer differently, time and again.
     pub difference: Option<Difference>,
     /// Sequences that differed once, and never again, neither alone nor after the
-    /// same sequences as then; and scenarios in which the etcd ended once.
+    /// same sequences as then; and scenarios in which the etcd crashed once.
     pub unrepeated: Vec<Difference>,
 }
 
@@ -124,7 +126,7 @@ impl fmt::Display for Difference {
             writeln!(f, "  {:>2}. {step}", number + 1)?;
         }
         match self.at < self.steps.len() {
-            true => writeln!(f, "  answer {}, - simulated, + real:", self.at + 1)?,
+            true => writeln!(f, "  answer {} differs, - simulated, + real:", self.at + 1)?,
             false => writeln!(f, "  what comes to light then, - simulated, + real:")?,
         }
         f.write_str(self.diff.trim_end())
@@ -181,6 +183,7 @@ impl Campaign {
             seed: self.seed,
             requests: 0,
             sequences: 0,
+            scenarios: 0,
             kinds: BTreeMap::new(),
             refusals: BTreeMap::new(),
             difference: None,
@@ -206,7 +209,7 @@ impl Run<'_> {
             let Some(difference) = self.run_scenario(scenario)? else {
                 continue;
             };
-            // Somebody else may have killed it: then it lives the next time.
+            // If chance has ended it, it lives the next time.
             let has_ended = self.pair.has_ended();
             if has_ended {
                 self.renew(0)?;
@@ -224,11 +227,13 @@ impl Run<'_> {
         let steps = (scenario.steps)();
         let compared = self.pair.compare(&steps)?;
         self.report.count(&compared);
+        self.report.scenarios += 1;
         Ok(compared.differs.map(|differs| Difference {
             sequence: None,
             together_from: None,
             scenario: Some(scenario.name),
-            steps: texts(&steps),
+            // What comes after the answer that differs has nothing to do with it.
+            steps: texts(&steps[..steps.len().min(differs.at + 1)]),
             at: differs.at,
             diff: differs.diff,
         }))

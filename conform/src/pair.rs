@@ -229,7 +229,17 @@ async fn end(
         None => format!("no answer within {} s", DEADLINE.as_secs()),
     };
     match (process, target) {
-        (Some(process), _) => Ok(process.ends().await),
+        (Some(process), _) => {
+            let end = process.ends().await;
+            match process.killed() {
+                Some(how) => Err(ConformError::Killed {
+                    program: process.program.clone(),
+                    how,
+                    step: step.to_string(),
+                }),
+                None => Ok(end),
+            }
+        }
         (None, Target::Start { .. }) => Ok(None),
         (None, Target::Running { endpoint, .. }) => Err(ConformError::Lost {
             endpoint: endpoint.clone(),
@@ -285,7 +295,7 @@ async fn reach(target: &Target) -> Result<(Option<Process>, Api<Channel>), Confo
                 reason: status.message().to_owned(),
             };
             let (keys, _) = api.size().await.map_err(unreachable)?;
-            let leases = api.leases().await.map_err(unreachable)?.len();
+            let leases = api.leases().await.map_err(unreachable)?.len() as i64;
             if !destroy_data && (keys > 0 || leases > 0) {
                 return Err(ConformError::InUse {
                     endpoint: endpoint.clone(),

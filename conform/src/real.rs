@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use etcd_client::proto::{PbDeleteRequest, PbDeleteResponse};
@@ -14,6 +14,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 
 use crate::api::Api;
+use crate::show::count;
 
 /// How often a new etcd is asked whether it is ready, 50 ms apart.
 const ATTEMPTS: u32 = 600;
@@ -78,14 +79,17 @@ pub enum ConformError {
         step: String,
     },
     /// The cluster that was given is in use.
-    #[error("the etcd at {endpoint} holds {keys} keys and {leases} leases, which would be lost")]
+    #[error(
+        "the etcd at {endpoint} holds {} and {}, which would be lost",
+        count(*keys, "key"), count(*leases, "lease")
+    )]
     InUse {
         /// Where it is.
         endpoint: String,
         /// How many keys it holds.
         keys: i64,
         /// How many leases it has granted.
-        leases: usize,
+        leases: i64,
     },
     /// It does not say which release it is.
     #[error("etcd does not say which release it is: {0}")]
@@ -101,6 +105,17 @@ pub enum ConformError {
         program: String,
         /// How it ended, and what it said last.
         how: String,
+    },
+    /// The etcd that was started was killed from outside: by somebody, or by the operating
+    /// system. No request of a client does that to it.
+    #[error("{program} was killed ({how}) while it was sent:\n  {step}")]
+    Killed {
+        /// What was started.
+        program: String,
+        /// Which signal it was.
+        how: String,
+        /// What it was sent last.
+        step: String,
     },
     /// The simulated etcd panicked. A bug of it.
     #[error(transparent)]
@@ -236,6 +251,13 @@ impl Process {
         Some(format!("etcd has ended ({status}):\n{}", lines.join("\n")))
     }
 
+    /// By which signal from outside it was killed, if it was. etcd's own mistakes end it
+    /// with an exit code, or with a signal that a process gives to itself.
+    pub(crate) fn killed(&mut self) -> Option<String> {
+        let status = self.child.try_wait().ok()??;
+        is_from_outside(status).then(|| status.to_string())
+    }
+
     /// Kills it at once, as a machine that fails.
     pub(crate) fn kill(&mut self) {
         self.child.kill().ok();
@@ -247,6 +269,22 @@ impl Drop for Process {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+#[cfg(unix)]
+fn is_from_outside(status: ExitStatus) -> bool {
+    use std::os::unix::process::ExitStatusExt as _;
+    const HANG_UP: i32 = 1;
+    const INTERRUPT: i32 = 2;
+    const KILL: i32 = 9;
+    const TERMINATE: i32 = 15;
+    let signal = status.signal();
+    signal.is_some_and(|signal| [HANG_UP, INTERRUPT, KILL, TERMINATE].contains(&signal))
+}
+
+#[cfg(not(unix))]
+fn is_from_outside(_: ExitStatus) -> bool {
+    false
 }
 
 /// A connection, which is made when it is first needed.

@@ -58,6 +58,12 @@ impl Display for Step {
     }
 }
 
+/// A number with its noun: `1 key`, `2 keys`.
+pub(crate) fn count(number: i64, noun: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {noun}{plural}")
+}
+
 fn flag(f: &mut Formatter<'_>, name: &str, is_set: bool) -> fmt::Result {
     match is_set {
         true => write!(f, ", {name}"),

@@ -121,7 +121,7 @@ pub enum WrongPlan {
         name: String,
     },
     /// A fault strikes a client that the run does not have.
-    #[error("a fault at {at_ms} ms strikes client {client}, but the run has {clients} clients")]
+    #[error("a fault at {at_ms} ms strikes client {client}, but the run has {}", counted(*clients, "client"))]
     Client {
         /// When it strikes.
         at_ms: u64,
@@ -131,7 +131,9 @@ pub enum WrongPlan {
         clients: u32,
     },
     /// A fault strikes a member that the cluster does not have.
-    #[error("a fault at {at_ms} ms strikes member {member}, but the cluster has {members}")]
+    #[error(
+        "a fault at {at_ms} ms strikes member {member}, but the cluster has {members}, counted from 0"
+    )]
     Member {
         /// When it strikes.
         at_ms: u64,
@@ -371,6 +373,12 @@ impl fmt::Debug for RunPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.to_json())
     }
+}
+
+/// A number with its noun.
+fn counted(number: u32, noun: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {noun}{plural}, counted from 0")
 }
 
 fn find_workload(name: &str) -> Result<&'static dyn Workload, WrongPlan> {

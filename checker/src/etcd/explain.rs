@@ -293,7 +293,10 @@ impl Explainer<'_, '_> {
         let (kind, sentence) = match &joint.what {
             JointFact::Count(_, count) => (
                 WRONG_COUNT,
-                format!("{count} keys were counted at revision {revision}, but there were others"),
+                format!(
+                    "the number of keys that was counted at revision {revision} is {count}, but \
+                     there were others"
+                ),
             ),
             JointFact::Holds(_, true) => (
                 TXN_CONDITION,

@@ -4,8 +4,10 @@ use std::str::FromStr;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use etcd_recipes::workload::{self, Bug, Parameters, Value, Workload, WrongParameter};
+use etcd_sim::bug::EtcdBug;
 
 use crate::failure::Failure;
+use crate::report::count;
 
 /// A workload.
 pub(crate) type Chosen = &'static dyn Workload;
@@ -25,6 +27,20 @@ pub(crate) fn bug_parser() -> impl TypedValueParser<Value = (Chosen, Bug)> {
         .map(|bug| PossibleValue::new(bug.name).help(bug.about));
     PossibleValuesParser::new(bugs)
         .map(|name| workload::find_bug(&name).expect("only these names are possible"))
+}
+
+/// Some bugs of etcd show only in clusters of some sizes.
+pub(crate) fn check_members(bug: EtcdBug, members: usize, hint: &str) -> Result<(), Failure> {
+    let (least, most) = bug.members();
+    if (least..=most).contains(&members) {
+        return Ok(());
+    }
+    let sizes = match least == most {
+        true => count(least as u64, "member"),
+        false => format!("{least} to {}", count(most as u64, "member")),
+    };
+    let text = format!("{bug} shows only in clusters of {sizes}, not of {members}");
+    Err(Failure::usage(text).hint(hint))
 }
 
 /// The workloads that were named, each once; all when none was.

@@ -13,10 +13,11 @@ use etcd_sim::bug::EtcdBug;
 use indicatif::ProgressBar;
 use serde::Serialize;
 
+use crate::command::choice;
 use crate::exit_code::{self, Status};
 use crate::failure::Failure;
 use crate::output::{self, BAD, DOUBT, FAINT, GOOD, Output};
-use crate::report::{grouped, progress, reproduce};
+use crate::report::{count, progress, reproduce};
 use crate::stopwatch::Stopwatch;
 
 const EXAMPLES: &str = "\
@@ -43,7 +44,8 @@ compacted again and again: it is refused if it holds keys or leases, unless
 #[derive(Args)]
 #[command(after_help = format!("{EXAMPLES}{}", exit_code::HELP))]
 pub(crate) struct Conform {
-    /// Send at least this many requests to each of both
+    /// Send at least this many random requests to each of both, beside those of the
+    /// scenarios; 0 plays the scenarios alone
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     requests: u64,
 
@@ -107,6 +109,10 @@ impl Conform {
         };
         if self.timing {
             return self.measure(output);
+        }
+        if let Some(bug) = self.bug {
+            let hint = "Here there is one; `sim --bug` draws a cluster that fits.";
+            choice::check_members(bug, 1, hint)?;
         }
         let target = self.target()?;
         let etcd = shown(&target);
@@ -244,7 +250,8 @@ fn show(bar: &ProgressBar, requests: u64, progress: Progress) {
     match progress {
         Progress::Requests(sent) => bar.set_position(sent.min(requests)),
         Progress::Shrinking { trials } => {
-            bar.set_message(format!("a difference; {trials} shorter sequences tried"));
+            let tried = count(trials, "shorter sequence");
+            bar.set_message(format!("a difference; {tried} tried"));
         }
         _ => {}
     }
@@ -260,13 +267,23 @@ fn status(report: &Report) -> Status {
     }
 }
 
-fn text(report: &Report, took: Duration) -> String {
-    let sent = format!(
-        "{} requests in {} sequences, seed {}",
-        grouped(report.requests),
-        grouped(report.sequences),
+/// How much was sent, and what of it nobody has drawn.
+fn sent(report: &Report) -> String {
+    let drawn = match report.sequences - report.scenarios {
+        0 => ", the scenarios alone".to_owned(),
+        _ if report.scenarios == 0 => String::new(),
+        _ => format!(", {} of them", count(report.scenarios, "scenario")),
+    };
+    format!(
+        "{} in {}{drawn}, seed {}",
+        count(report.requests, "request"),
+        count(report.sequences, "sequence"),
         report.seed
-    );
+    )
+}
+
+fn text(report: &Report, took: Duration) -> String {
+    let sent = sent(report);
     let version = &report.version;
     let mut text = match &report.difference {
         None => format!(
@@ -303,6 +320,9 @@ pub(super) fn unusable(error: ConformError) -> Failure {
         ),
         ConformError::InUse { .. } => {
             Some("Give an empty cluster, or say --destroy-data if nobody needs what is there.")
+        }
+        ConformError::Killed { .. } => {
+            Some("Run it again; if it is for want of memory, give the machine more.")
         }
         ConformError::Unreachable { .. } => Some("Is etcd running there, without TLS and users?"),
         _ => None,

@@ -24,7 +24,7 @@ use crate::files::{DEFAULT_OUT, HistoryTarget, Pages};
 use crate::interrupt;
 use crate::output::{self, FAINT, HEADING, Output};
 use crate::report::html::Page;
-use crate::report::{json, progress, verdict};
+use crate::report::{count, json, progress, verdict};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -263,9 +263,9 @@ impl Campaign {
         for workload in &self.workloads {
             let parameters = self.parameters(*workload);
             text += &format!(
-                "\nwould run {HEADING}{}{HEADING:#} with {} clients: {}",
+                "\nwould run {HEADING}{}{HEADING:#} with {}: {}",
                 workload.name(),
-                workload.clients(&parameters),
+                count(workload.clients(&parameters).into(), "client"),
                 parameters.shown(*workload)
             );
         }

@@ -19,10 +19,12 @@ use etcd_sim::serve::{self, Options, STRANGERS, ServeError, Served, Tls, TlsErro
 use etcd_sim::version::{NoVersion, Version};
 use serde::Deserialize;
 
+use crate::command::choice;
 use crate::exit_code::Status;
 use crate::failure::Failure;
 use crate::interrupt::Signals;
 use crate::output::{self, FAINT, FAULT, Output};
+use crate::report::count;
 
 const EXAMPLES: &str = r#"Examples:
   etcd-recipes serve                                one member at 127.0.0.1:2379
@@ -125,6 +127,7 @@ fn bug_parser() -> impl clap::builder::TypedValueParser<Value = EtcdBug> {
 impl Serve {
     pub(crate) fn run(self) -> anyhow::Result<Status> {
         let plan = self.plan()?;
+        self.check_bug(plan.members)?;
         note_of_version(self.etcd_version);
         let options = Options {
             plan,
@@ -151,6 +154,21 @@ impl Serve {
             Some(trusted) => Tls::with_client_certificates(certificate, key, trusted),
         };
         Ok(Some(tls.map_err(|error| no_tls(&error))?))
+    }
+
+    fn check_bug(&self, members: usize) -> Result<(), Failure> {
+        let Some(bug) = self.bug else {
+            return Ok(());
+        };
+        let (least, most) = bug.members();
+        let fitting = members.clamp(least, most);
+        let hint = match self.members {
+            None if self.fault.is_some() => {
+                format!("Say --members {fitting}, or write it into the plan.")
+            }
+            _ => format!("Say --members {fitting}."),
+        };
+        choice::check_members(bug, members, &hint)
     }
 
     fn plan(&self) -> anyhow::Result<Plan> {
@@ -267,8 +285,9 @@ fn warn_of_idle_faults(
     names.sort_unstable();
     names.dedup();
     output::warning(format!(
-        "{} of {planned} faults cannot strike here ({}): {why}",
+        "{} of {} cannot strike here ({}): {why}",
         idle.len(),
+        count(planned as u64, "fault"),
         names.join(", ")
     ));
 }
@@ -307,7 +326,7 @@ fn tell(event: &FaultEvent) {
 }
 
 fn summary(report: &NetworkReport) -> String {
-    let mut text = format!("served {} calls", report.calls);
+    let mut text = format!("served {}", count(report.calls, "call"));
     for (kind, times) in &report.faults {
         text += &format!("\n   {kind}  {times}");
     }

@@ -214,21 +214,18 @@ impl Sim {
         })
     }
 
-    /// Some bugs of etcd show only in clusters of some sizes.
     fn check_members(&self) -> Result<(), Failure> {
         let (Some(members), Some((_, bug))) = (self.members, self.bug) else {
             return Ok(());
         };
-        let (least, most) = EtcdBug::find(bug.name).map_or((1, 5), EtcdBug::members);
-        if (least..=most).contains(&usize::from(members)) {
-            return Ok(());
+        match EtcdBug::find(bug.name) {
+            Some(bug) => choice::check_members(
+                bug,
+                members.into(),
+                "Leave --members out: a cluster that fits is drawn.",
+            ),
+            None => Ok(()),
         }
-        let sizes = match least == most {
-            true => format!("{least}"),
-            false => format!("{least} to {most}"),
-        };
-        let text = format!("{bug} shows only in clusters of {sizes} members, not of {members}");
-        Err(Failure::usage(text).hint("Leave --members out: a cluster that fits is drawn."))
     }
 
     /// A bug selects the workload that has it.
@@ -253,8 +250,12 @@ impl Sim {
 }
 
 fn after(seed: u64) -> Result<u64, Failure> {
-    seed.checked_add(1)
-        .ok_or_else(|| Failure::usage(format!("--seed {seed} is too large by one")))
+    // A range of seeds ends with one past the last.
+    seed.checked_add(1).ok_or_else(|| {
+        let greatest = u64::MAX - 1;
+        Failure::usage(format!("--seed {seed} is too great"))
+            .hint(format!("The greatest is {greatest}."))
+    })
 }
 
 fn cpus() -> usize {

@@ -63,6 +63,7 @@ fn wrong_usage_of_serve_is_exit_2_and_says_what_to_do() {
         r#"{"members": 2, "faults": [{"at_ms": 1, "kind": {"cut": {"from": [{"member": 0}],
             "to": [{"member": 1}, {"member": 2}], "one_way": false, "for_ms": 1}}}]}"#,
     );
+    folder.write("three.json", r#"{"members": 3, "faults": []}"#);
     folder.write(
         "late.json",
         r#"{"faults": [{"at_ms": 99999999999999, "kind": "compact"}]}"#,
@@ -101,6 +102,18 @@ fn wrong_usage_of_serve_is_exit_2_and_says_what_to_do() {
         ),
         ("serve --etcd-version new", "write it as 3.5.16"),
         ("serve --bug none", "etcd-15220"),
+        (
+            "serve --bug etcd-20418",
+            "etcd-20418 shows only in clusters of 3 to 5 members, not of 1\n  Say --members 3.",
+        ),
+        (
+            "serve --bug etcd-14370 --members 3",
+            "etcd-14370 shows only in clusters of 1 member, not of 3\n  Say --members 1.",
+        ),
+        (
+            "serve --bug etcd-14370 --fault three.json",
+            "Say --members 1, or write it into the plan.",
+        ),
         (&taken, "port 0 for any"),
     ] {
         folder.run(arguments).exits_with(2).notes(hint);

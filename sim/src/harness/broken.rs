@@ -61,7 +61,7 @@ impl fmt::Display for Broken {
             self.test.path()
         )?;
         if self.passed > 0 {
-            let plural = if self.passed == 1 { "" } else { "s" };
+            let plural = plural(self.passed);
             writeln!(f, "  {} seed{plural} before it passed", self.passed)?;
         }
         for line in self.failure.to_string().lines() {
@@ -75,7 +75,9 @@ impl fmt::Display for Broken {
                 let (before, after) = (self.plan.faults.len(), shrunk.faults.len());
                 writeln!(
                     f,
-                    "of {before} faults it needs {after} (found in {runs} runs):"
+                    "of {before} fault{} it needs {after} (found in {runs} run{}):",
+                    plural(before as u64),
+                    plural(runs.into())
                 )?;
                 write_plan(f, shrunk)?;
             }
@@ -114,6 +116,10 @@ fn quoted(path: &std::path::Path) -> String {
     } else {
         format!("'{}'", text.replace('\'', r"'\''"))
     }
+}
+
+fn plural(number: u64) -> &'static str {
+    if number == 1 { "" } else { "s" }
 }
 
 fn write_plan(f: &mut fmt::Formatter<'_>, plan: &Plan) -> fmt::Result {

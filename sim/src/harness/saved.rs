@@ -195,8 +195,9 @@ pub(super) fn wrong_members(plan: &Plan) -> Option<String> {
         let unknown = |party: &Party| matches!(*party, Party::Member(member) if member >= members);
         let party = fault.kind.parties().into_iter().find(unknown)?;
         Some(format!(
-            "the fault at {} ms strikes {party:?}, but the cluster has {members} members, counted from 0",
-            fault.at_ms
+            "the fault at {} ms strikes {party:?}, but the cluster has {members} member{}, counted from 0",
+            fault.at_ms,
+            if members == 1 { "" } else { "s" }
         ))
     })
 }
