@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use etcd_client::proto::{
-    PbAlarmMember, PbAlarmRequest, PbPutRequest, PbTxnOpRequest, PbTxnRequest, PbTxnRequestOp,
+    PbAlarmMember, PbAlarmRequest, PbDeleteRequest, PbPutRequest, PbTxnOpRequest, PbTxnRequest,
+    PbTxnRequestOp,
 };
 
 use super::command::{Command, Done, Executed, Outcome, Refused, Request};
@@ -78,17 +79,7 @@ impl State {
     ) -> Result<(), AuthError> {
         match command {
             Command::Put(put) => self.permits_put(put, caller, now),
-            Command::Delete(delete) => {
-                let permits = |access| {
-                    self.auth
-                        .permits(caller, access, &delete.key, &delete.range_end)
-                };
-                permits(Access::Write)?;
-                match delete.prev_kv {
-                    true => permits(Access::Read),
-                    false => Ok(()),
-                }
-            }
+            Command::Delete(delete) => self.permits_delete(delete, caller),
             Command::Txn(txn) => self.permits_txn(txn, caller, now),
             Command::Revoke(id) => self.permits_lease(*id, caller, now),
             Command::Auth(command) => self.auth.permits_command(caller, command),
@@ -111,6 +102,20 @@ impl State {
         self.permits_lease(LeaseId(put.lease), caller, now)?;
         match put.prev_kv {
             true => self.auth.permits(caller, Access::Read, &put.key, b""),
+            false => Ok(()),
+        }
+    }
+
+    /// The previous values are read.
+    fn permits_delete(
+        &self,
+        delete: &PbDeleteRequest,
+        caller: Option<&Caller>,
+    ) -> Result<(), AuthError> {
+        let (key, end) = (&delete.key, &delete.range_end);
+        self.auth.permits(caller, Access::Write, key, end)?;
+        match delete.prev_kv {
+            true => self.auth.permits(caller, Access::Read, key, end),
             false => Ok(()),
         }
     }
@@ -175,12 +180,7 @@ impl State {
                 self.permits_put(put, caller, now)
             }
             Some(PbTxnOpRequest::RequestPut(put)) => permits(Access::Write, &put.key, b""),
-            Some(PbTxnOpRequest::RequestDeleteRange(delete)) => {
-                if delete.prev_kv {
-                    permits(Access::Read, &delete.key, &delete.range_end)?;
-                }
-                permits(Access::Write, &delete.key, &delete.range_end)
-            }
+            Some(PbTxnOpRequest::RequestDeleteRange(delete)) => self.permits_delete(delete, caller),
             Some(PbTxnOpRequest::RequestTxn(txn)) if self.checks().guards_all => {
                 self.permits_txn(txn, caller, now)
             }
