@@ -249,18 +249,14 @@ impl State {
     /// members that count as disagreeing, for a while.
     pub(crate) fn alarms_of(&self, alarm: i32, now: SimTime) -> Vec<PbAlarmMember> {
         let mut alarms = self.alarms.of(alarm);
-        let passing = [
-            (NO_SPACE, self.is_full(now)),
-            (CORRUPT, self.is_corrupt(now)),
-        ];
-        let passing = passing.into_iter().filter(|(_, is_raised)| *is_raised);
-        for (raised, _) in passing.filter(|(raised, _)| alarm == NONE || alarm == *raised) {
-            for progress in &self.members {
-                let of_member = (raised, progress.identity.member_id);
-                let is_disarmed = self.disarmed.contains(&of_member);
-                if !is_disarmed && !alarms.contains(&message(of_member)) {
-                    alarms.push(message(of_member));
-                }
+        for raised in self.passing_alarms.iter().copied().map(message) {
+            let lasts = match raised.alarm {
+                NO_SPACE => self.is_full(now),
+                _ => self.is_corrupt(now),
+            };
+            let is_asked = alarm == NONE || alarm == raised.alarm;
+            if lasts && is_asked && !alarms.contains(&raised) {
+                alarms.push(raised);
             }
         }
         alarms
@@ -269,21 +265,30 @@ impl State {
     /// Whether members count as disagreeing: not once the alarm was disarmed for all of
     /// them, for nobody compares them again.
     pub(super) fn is_corrupt(&self, now: SimTime) -> bool {
-        let mut members = self.members.iter();
-        let is_raised = |id| !self.disarmed.contains(&(CORRUPT, id));
-        now < self.corrupt_until && members.any(|member| is_raised(member.identity.member_id))
+        let mut raised = self.passing_alarms.iter();
+        now < self.corrupt_until && raised.any(|(alarm, _)| *alarm == CORRUPT)
     }
 
-    /// A member whose database counts as full raises the alarm, for somebody has asked it
-    /// for room (`quotaAlarmer` in etcd's `server/etcdserver/api/v3rpc/quota.go`).
+    /// A member whose database counts as full raises its own alarm, for somebody has asked
+    /// it for room (`quotaAlarmer` in etcd's `server/etcdserver/api/v3rpc/quota.go`).
     pub(super) fn raise_no_space(&mut self, member: MemberId) {
         let id = self.members[member].identity.member_id;
-        self.disarmed.remove(&(NO_SPACE, id));
+        self.passing_alarms.insert((NO_SPACE, id));
+    }
+
+    /// What was carried out has found the databases full. Each member sees that by itself,
+    /// and raises its alarm unless there is one (`applyEntryNormal` in etcd's
+    /// `server/etcdserver/server.go`).
+    pub(super) fn overflow(&mut self, now: SimTime) {
+        if self.alarms_of(NO_SPACE, now).is_empty() {
+            self.raise(NO_SPACE);
+        }
     }
 
     /// Raises an alarm for all members, whoever has disarmed it before.
-    pub(super) fn arm(&mut self, alarm: i32) {
-        self.disarmed.retain(|(disarmed, _)| *disarmed != alarm);
+    pub(super) fn raise(&mut self, alarm: i32) {
+        let ids = self.members.iter().map(|member| member.identity.member_id);
+        self.passing_alarms.extend(ids.map(|id| (alarm, id)));
     }
 
     pub(super) fn execute_alarm(&mut self, request: &PbAlarmRequest, now: SimTime) -> Executed {
@@ -306,9 +311,7 @@ impl State {
         let (of, _) = alarm;
         let is_there = self.alarms_of(of, now).contains(&message(alarm));
         self.alarms.0.remove(&alarm);
-        if is_there && (self.is_full(now) || self.is_corrupt(now)) {
-            self.disarmed.insert(alarm);
-        }
+        self.passing_alarms.remove(&alarm);
         is_there
     }
 

@@ -255,10 +255,11 @@ impl Cluster {
         })
     }
 
-    /// The database counts as full until `until`: puts and new leases are refused. The alarm
-    /// can be disarmed; the next such request raises it again.
+    /// The database counts as full until `until`: puts and new leases are refused, and each
+    /// member that is asked for one raises its alarm. That can be disarmed; the next such
+    /// request raises it again.
     pub fn fill_up(&self, until: SimTime) {
-        self.at_present(|state, _| state.fill_up(until));
+        self.at_present(|state, now| state.fill_up(until, now));
     }
 
     /// The alarm is raised until `until` that members disagree: nothing is changed any
@@ -267,14 +268,14 @@ impl Cluster {
         self.at_present(|state, _| state.corrupt(until));
     }
 
-    /// Which alarms somebody has disarmed although what has raised them lasts.
-    pub(crate) fn disarmed(&self) -> BTreeSet<(i32, u64)> {
-        self.lock().disarmed.clone()
+    /// Which alarms are raised, and of which member, as long as what has raised them lasts.
+    pub(crate) fn passing_alarms(&self) -> BTreeSet<(i32, u64)> {
+        self.lock().passing_alarms.clone()
     }
 
-    /// Sets [`disarmed`](Self::disarmed).
-    pub(crate) fn disarm(&self, alarms: BTreeSet<(i32, u64)>) {
-        self.at_present(|state, _| state.disarmed = alarms);
+    /// Sets [`passing_alarms`](Self::passing_alarms).
+    pub(crate) fn set_passing_alarms(&self, alarms: BTreeSet<(i32, u64)>) {
+        self.at_present(|state, _| state.passing_alarms = alarms);
     }
 
     /// Until `until` leases end the moment their time is over.

@@ -106,9 +106,9 @@ pub(crate) struct State {
     no_space_until: SimTime,
     /// Members count as disagreeing before.
     pub(super) corrupt_until: SimTime,
-    /// Alarms of a full database or of members that disagree that somebody has disarmed, for
-    /// which member.
-    pub(super) disarmed: BTreeSet<(i32, u64)>,
+    /// Alarms of a full database or of members that disagree, and of which member: raised
+    /// while what has raised them lasts.
+    pub(super) passing_alarms: BTreeSet<(i32, u64)>,
     /// Until when leases are looked at as soon as they expire, and until when
     /// they are not looked at.
     pub(super) expires_at_once_until: SimTime,
@@ -159,7 +159,7 @@ impl State {
             discards: false,
             no_space_until: SimTime::ZERO,
             corrupt_until: SimTime::ZERO,
-            disarmed: BTreeSet::new(),
+            passing_alarms: BTreeSet::new(),
             expires_at_once_until: SimTime::ZERO,
             expires_late_until: SimTime::ZERO,
         }
@@ -434,6 +434,9 @@ impl State {
         // What finds the database full only when it is carried out is carried out all
         // the same (`quotaApplierV3` in etcd's `server/etcdserver/apply`).
         let overflows = command.command.needs_space() && self.is_full(now);
+        if overflows {
+            self.overflow(now);
+        }
         let executed = self.execute(command, now);
         if overflows {
             self.tickets.finish(ticket, Err(ClusterError::NoSpace));
@@ -804,14 +807,16 @@ impl State {
     }
 
     /// The database counts as full until `until`.
-    pub(super) fn fill_up(&mut self, until: SimTime) {
-        self.arm(NO_SPACE);
+    pub(super) fn fill_up(&mut self, until: SimTime, now: SimTime) {
+        if !self.is_full(now) {
+            self.passing_alarms.retain(|(alarm, _)| *alarm != NO_SPACE);
+        }
         self.no_space_until = self.no_space_until.max(until);
     }
 
     /// Members count as disagreeing until `until`.
     pub(super) fn corrupt(&mut self, until: SimTime) {
-        self.arm(CORRUPT);
+        self.raise(CORRUPT);
         self.corrupt_until = self.corrupt_until.max(until);
     }
 

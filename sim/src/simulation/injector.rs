@@ -64,14 +64,14 @@ fn is_down(kind: &FaultKind, member: MemberId) -> bool {
 fn relax(simulation: &Simulation) {
     let cluster = simulation.cluster();
     simulation.shared.network.relax();
-    let disarmed = cluster.disarmed();
+    let alarms = cluster.passing_alarms();
     cluster.heal();
     for (kind, until) in simulation.in_force().all() {
         simulation.shared.network.impose(&kind, until);
         impose(simulation, &kind, until);
     }
-    // Nothing has struck anew.
-    cluster.disarm(disarmed);
+    // Nothing has struck anew: who has raised or disarmed an alarm has done so.
+    cluster.set_passing_alarms(alarms);
     cluster.look_again();
 }
 

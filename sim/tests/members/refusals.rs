@@ -35,6 +35,39 @@ fn an_overloaded_member_and_a_full_database_refuse_in_the_words_of_etcd() {
     });
 }
 
+/// So did three members of 3.4.23 with a small `--quota-backend-bytes`.
+#[test]
+fn each_member_that_is_asked_for_room_raises_an_alarm_of_its_own() {
+    on_each(&plan(3, vec![]), |simulation| async move {
+        simulation.healed().await;
+        simulation.cluster().fill_up(now() + ms(60_000));
+        let (mut clients, mut ids) = (Vec::new(), Vec::new());
+        for (number, member) in [(0, 0), (1, 1), (2, 2)] {
+            let mut client = at(&simulation, number, member).await;
+            let status = client.status().await.unwrap();
+            assert_eq!(status.errors(), [""; 0], "nobody has asked for room");
+            ids.push(status.header().unwrap().member_id());
+            clients.push(client);
+        }
+        let mut raised = Vec::new();
+        for asked in [1, 0] {
+            let text = "etcdserver: mvcc: database space exceeded".to_owned();
+            let answer = refusal(clients[asked].put("key", "value", None).await);
+            assert_eq!(answer, (Code::ResourceExhausted, text));
+            raised.push(ids[asked]);
+            for client in &mut clients {
+                let answer = client.alarm(AlarmAction::Get, AlarmType::Nospace, None);
+                let answer = answer.await.unwrap();
+                let mut told: Vec<u64> = answer.alarms().iter().map(|a| a.member_id()).collect();
+                told.sort_unstable();
+                let mut expected = raised.clone();
+                expected.sort_unstable();
+                assert_eq!(told, expected);
+            }
+        }
+    });
+}
+
 #[test]
 fn members_that_disagree_change_nothing_and_end_no_lease() {
     on_each(&plan(3, vec![]), |simulation| async move {
