@@ -51,6 +51,11 @@ impl Version {
         self.major == 3 && 4 <= self.minor && self.minor <= 7
     }
 
+    /// Whether the next line of releases after that of this one is that of the other.
+    pub(crate) const fn is_just_before(self, other: Version) -> bool {
+        self.major == other.major && self.minor + 1 == other.minor
+    }
+
     /// The release `major.minor.patch`.
     pub const fn new(major: u16, minor: u16, patch: u16) -> Self {
         Version {
@@ -126,6 +131,8 @@ impl Version {
                 skips_tokens: self.has([28, 10, 0]),
                 guards_all: self.has([42, 28, 9]),
                 users_look: self.has([43, 29, 10]),
+                ends_of_watches: self.has([NEVER, 33, 14])
+                    && !matches!((self.major, self.minor, self.patch), (3, 7, 0)),
                 puts_in_transactions: self.has([44, 30, 11]),
             },
         }
@@ -243,8 +250,8 @@ pub struct Checks {
     /// Whether who asks for the keys of a lease must be permitted to read them; since 3.4.26,
     /// 3.5.9 and 3.6.0.
     pub keys_of_leases: bool,
-    /// Whether `Maintenance.Status` and `MoveLeader` are the root user's alone; since
-    /// 3.4.42, 3.5.28 and 3.6.0.
+    /// Whether `Maintenance.Status`, `MoveLeader` and `Downgrade` are the root user's alone;
+    /// since 3.4.42, 3.5.28 and 3.6.0.
     pub status: bool,
     /// Whether everybody who has logged in is told `Maintenance.Status`; since 3.5.32
     /// and 3.6.12.
@@ -259,6 +266,10 @@ pub struct Checks {
     /// Whether everybody who has logged in may look at the list of members and at alarms;
     /// since 3.4.43, 3.5.29 and 3.6.10.
     pub users_look: bool,
+    /// Whether a watch of all keys from one on needs the permission for all of them; since
+    /// 3.5.33, 3.6.14 and 3.7.1. Before, that for the first key is enough
+    /// ([GHSA-xg4h-6gfc-h4m8](https://github.com/etcd-io/etcd/security/advisories/GHSA-xg4h-6gfc-h4m8)).
+    pub ends_of_watches: bool,
     /// Whether the leases and previous values of puts in transactions are checked; since
     /// 3.4.44, 3.5.30 and 3.6.11.
     pub puts_in_transactions: bool,
@@ -434,9 +445,20 @@ mod tests {
                 skips_tokens: permissions,
                 guards_all: all,
                 users_look: puts,
+                ends_of_watches: false,
                 puts_in_transactions: puts,
             };
             assert_eq!(told, expected, "{version}");
+        }
+        for (version, expected) in [
+            ("3.4.45", false),
+            ("3.5.32", false),
+            ("3.5.33", true),
+            ("3.6.13", false),
+            ("3.6.14", true),
+            ("3.7.1", true),
+        ] {
+            assert_eq!(checks(version).ends_of_watches, expected, "{version}");
         }
         let sort = |version: Version| version.profile().unknown_sort;
         assert_eq!(sort(Version::V3_5_30), UnknownSort::Unsorted);

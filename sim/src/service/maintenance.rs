@@ -20,6 +20,11 @@ use crate::version::Version;
 /// Looking at alarms, `GET` in etcd's `rpc.proto`.
 const ALARM_GET: i32 = 0;
 
+/// What can be done about a downgrade.
+const VALIDATE: i32 = 0;
+const ENABLE: i32 = 1;
+const CANCEL: i32 = 2;
+
 const NAME: &str = "etcdserverpb.Maintenance";
 
 /// How many bytes of a snapshot are sent at a time (`snapshotSendBufferSize` in etcd's
@@ -59,6 +64,22 @@ impl MaintenanceService {
                 Status::unknown(refused.internal())
             }
         })
+    }
+
+    /// Whether all members could become of this release, if they could: the release before
+    /// (`downgradeValidate` in etcd's `server/etcdserver/v3_server.go`). What the cluster
+    /// is now.
+    async fn validate_downgrade(&self, target: &str) -> Result<String, Status> {
+        let parsed = target.parse().or_else(|_| format!("{target}.0").parse());
+        let target: Version = parsed.map_err(|_| {
+            Status::invalid_argument("etcdserver: wrong downgrade target version format")
+        })?;
+        self.member.confirm_read().await?;
+        if !target.is_just_before(self.member.version()) {
+            let text = "etcdserver: invalid downgrade target version";
+            return Err(Status::invalid_argument(text));
+        }
+        Ok(self.member.options().minor_version())
     }
 
     /// All keys as they are now, and the hash of that.
@@ -258,11 +279,30 @@ impl PbMaintenanceService for MaintenanceService {
 
     async fn downgrade(
         &self,
-        _: Request<PbDowngradeRequest>,
+        request: Request<PbDowngradeRequest>,
     ) -> Result<Response<PbDowngradeResponse>, Status> {
         if self.member.options().version < Version::new(3, 5, 0) {
             return Err(unknown_method(NAME, "Downgrade"));
         }
-        Err(left_out(NAME, "Downgrade"))
+        if self.member.checks().status {
+            self.member.permits_admin(request.metadata()).await?;
+        }
+        let request = request.into_inner();
+        match request.action {
+            VALIDATE => Ok(Response::new(PbDowngradeResponse {
+                version: self.validate_downgrade(&request.version).await?,
+                header: Some(self.member.lock().header()),
+            })),
+            ENABLE => {
+                self.validate_downgrade(&request.version).await?;
+                Err(left_out(NAME, "Downgrade"))
+            }
+            CANCEL => {
+                self.member.confirm_read().await?;
+                let text = "etcdserver: no inflight downgrade job";
+                Err(Status::failed_precondition(text))
+            }
+            _ => Err(Status::unknown("etcdserver: unknown method")),
+        }
     }
 }

@@ -72,6 +72,12 @@ async fn permits(
 ) -> Result<(), AuthError> {
     let caller = member.caller(metadata).await?;
     let key = if key.is_empty() { b"\0" } else { key };
+    // Older releases write the end of all keys as they do that of a single key, and check
+    // that.
+    let range_end = match range_end {
+        [0] if !member.checks().ends_of_watches => b"",
+        end => end,
+    };
     let guard = member.lock();
     guard.permits_range(caller.as_ref(), key, range_end)
 }

@@ -1,10 +1,10 @@
 //! One session, on a real etcd and on a simulated one.
 
 use etcd_client::{
-    AlarmAction, AlarmType, Client, Compare, CompareOp, DeleteOptions, GetOptions,
-    LeaseGrantOptions, LeaseTimeToLiveOptions, LockOptions, Permission, ProclaimOptions,
-    PutOptions, ResignOptions, RoleRevokePermissionOptions, Txn, TxnOp, UserAddOptions,
-    WatchOptions,
+    AlarmAction, AlarmType, Client, Compare, CompareOp, DeleteOptions, DowngradeOptions,
+    GetOptions, LeaseGrantOptions, LeaseTimeToLiveOptions, LockOptions, Permission,
+    ProclaimOptions, PutOptions, ResignOptions, RoleRevokePermissionOptions, Txn, TxnOp,
+    UserAddOptions, WatchOptions,
 };
 use etcd_sim::version::Version;
 use futures_util::future::join;
@@ -112,6 +112,7 @@ async fn manage_roles(any: &mut Client, said: &mut Transcript) {
         Permission::read("c").with_range_end("e"),
         Permission::read_write("x").with_from_key(),
         Permission::read("p").with_prefix(),
+        Permission::read("n"),
     ];
     for permission in permissions {
         let granted = any.role_grant_permission("r", permission).await;
@@ -198,6 +199,8 @@ async fn as_nobody(any: &mut Client, said: &mut Transcript) {
         any.member_list().await.map(|list| list.members().len()),
     );
     said.note("snapshot", first_of_snapshot(any).await);
+    said.note("move the lead", any.move_leader(5).await);
+    downgrade(any, said).await;
     said.note(
         "lock",
         any.lock("lock", Some(LockOptions::new().with_lease(7)))
@@ -206,6 +209,20 @@ async fn as_nobody(any: &mut Client, said: &mut Transcript) {
     said.note("leader", any.leader("election").await);
     watch(any, "a", None, said).await;
     watch(any, "", Some(WatchOptions::new().with_all_keys()), said).await;
+}
+
+/// What is asked and answered about a downgrade. None is begun.
+async fn downgrade(client: &mut Client, said: &mut Transcript) {
+    let mut client = client.maintenance_client();
+    for target in ["3.3", "3.4.7", "3.5.0", "3", "none", ""] {
+        let asked = DowngradeOptions::Validate(target.to_owned());
+        let answer = client.downgrade(asked).await;
+        said.note(&format!("a downgrade to {target:?}"), answer);
+    }
+    let upgrade = DowngradeOptions::Enable("3.7".to_owned());
+    said.note("an upgrade", client.downgrade(upgrade).await);
+    let answer = client.downgrade(DowngradeOptions::Cancel).await;
+    said.note("no downgrade", answer);
 }
 
 async fn first_of_snapshot(any: &mut Client) -> Result<bool, etcd_client::Error> {
@@ -273,6 +290,23 @@ async fn as_alice(alice: &mut Client, said: &mut Transcript) {
     said.note("nested", alice.txn(Txn::new().and_then([nested])).await);
     let put = TxnOp::put("b", "1", with(7));
     said.note("put of a txn", alice.txn(Txn::new().and_then([put])).await);
+    for key in ["b", "e", "c"] {
+        let previous = Some(PutOptions::new().with_prev_key());
+        let put = TxnOp::put(key, "1", previous);
+        let request = format!("put {key:?} and see in a txn");
+        said.note(
+            &request,
+            alice.txn(Txn::new().and_then([put.clone()])).await,
+        );
+        let otherwise = Txn::new().and_then([TxnOp::txn(Txn::new().or_else([put]))]);
+        said.note(&request, alice.txn(otherwise).await);
+        let previous = Some(DeleteOptions::new().with_prev_key());
+        let delete = TxnOp::delete(key, previous);
+        let request = format!("delete {key:?} and see in a txn");
+        said.note(&request, alice.txn(Txn::new().and_then([delete])).await);
+    }
+    said.note("move the lead", alice.move_leader(5).await);
+    downgrade(alice, said).await;
     let keys = Some(LeaseTimeToLiveOptions::new().with_keys());
     let roots = alice.lease_time_to_live(7, keys.clone()).await;
     said.note("root's lease", roots.map(|left| left.keys().len()));
@@ -311,6 +345,8 @@ async fn as_alice(alice: &mut Client, said: &mut Transcript) {
     watch(alice, "a", Some(WatchOptions::new().with_range("e")), said).await;
     watch(alice, "a", Some(WatchOptions::new().with_range("f")), said).await;
     watch(alice, "x", Some(WatchOptions::new().with_from_key()), said).await;
+    watch(alice, "n", Some(WatchOptions::new().with_from_key()), said).await;
+    watch(alice, "m", Some(WatchOptions::new().with_from_key()), said).await;
     said.note("revoke root's lease", alice.lease_revoke(7).await);
     said.note("revoke her lease", alice.lease_revoke(9).await);
     said.note("compact", alice.compact(3, None).await);
@@ -543,6 +579,7 @@ async fn maintenance(client: &mut Client, said: &mut Transcript) {
     said.say("compacted", compacted.compact_version());
     said.note("move to itself", client.move_leader(own.id()).await);
     said.note("move to nobody", client.move_leader(5).await);
+    downgrade(client, said).await;
     snapshot(client, said).await;
     alarms(client, said).await;
 }

@@ -31,7 +31,8 @@ where
     }
 }
 
-/// Users `root` and `worker`; the latter may use what begins with `work/`.
+/// Users `root` and `worker`; the latter may use what begins with `work/`, and read the key
+/// `single`.
 async fn with_users(simulation: &Simulation) {
     let mut client = simulation.client(99).await.unwrap();
     client.user_add("root", "secret", None).await.unwrap();
@@ -39,10 +40,10 @@ async fn with_users(simulation: &Simulation) {
     client.user_add("worker", "secret", None).await.unwrap();
     client.role_add("workers").await.unwrap();
     let prefix = Permission::read_write("work/").with_prefix();
-    client
-        .role_grant_permission("workers", prefix)
-        .await
-        .unwrap();
+    for permission in [prefix, Permission::read("single")] {
+        let granted = client.role_grant_permission("workers", permission).await;
+        granted.unwrap();
+    }
     client.user_grant_role("worker", "workers").await.unwrap();
     client.auth_enable().await.unwrap();
 }
@@ -381,6 +382,27 @@ fn who_asks_for_the_keys_of_a_lease_must_be_permitted_to_read_them() {
         let told = worker.lease_time_to_live(lease, keys).await;
         assert_eq!(short(told), expected);
         assert_eq!(short(worker.lease_time_to_live(lease, None).await), "ok");
+    });
+}
+
+/// Before, the permission for the first key was enough: GHSA-xg4h-6gfc-h4m8.
+#[test]
+fn newer_releases_check_a_watch_to_the_end_of_all_keys_for_all_of_them() {
+    let releases = [
+        (Version::V3_4_23, false),
+        (Version::V3_5_30, false),
+        (Version::new(3, 5, 33), true),
+        (Version::new(3, 6, 14), true),
+        (Version::new(3, 7, 0), false),
+        (Version::new(3, 7, 1), true),
+    ];
+    on_releases(&releases, |simulation, is_refused| async move {
+        with_users(&simulation).await;
+        let mut worker = worker(&simulation, 1, false).await;
+        let options = etcd_client::WatchOptions::new().with_from_key();
+        let mut stream = worker.watch("single", Some(options)).await.unwrap();
+        let told = stream.message().await.unwrap().unwrap();
+        assert_eq!(told.canceled(), is_refused);
     });
 }
 
