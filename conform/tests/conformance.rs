@@ -118,8 +118,9 @@ fn an_etcd_that_somebody_kills_is_no_cluster_to_compare_with() {
 #[cfg(unix)]
 #[test]
 fn an_etcd_that_does_not_survive_is_reported_with_its_last_words() {
-    let first = "(until [ -e ${0}-dies ]; do sleep 0.05; done; \
-                 echo 'panic: it broke' >&2; kill -ABRT $$) &";
+    let first = "${ETCD:-etcd} \"$@\" & \
+                 until [ -e ${0}-dies ]; do sleep 0.05; done; \
+                 kill -9 $!; echo 'panic: it broke' >&2; exit 2";
     let (_folder, program) = ailing(first);
     let dies = program.with_file_name("etcd-dies");
     let campaign = Campaign::new(Target::Start { program }, SEED)
