@@ -23,6 +23,7 @@
 //! - `connection`: a TCP connection that can be cut.
 //! - `authority`: authorities that are URLs, which HTTP/2 does not know.
 //! - `gate`: from a request over TCP to the simulated network.
+//! - `metrics`: what they say about themselves.
 //! - `plain`: what members answer to plain HTTP, `/health` above all.
 //! - `tls`: connections with TLS; feature `tls`.
 
@@ -30,6 +31,7 @@ mod authority;
 mod connection;
 mod door;
 mod gate;
+mod metrics;
 mod plain;
 #[cfg(feature = "tls")]
 mod tls;

@@ -1,6 +1,6 @@
-//! What members answer to plain HTTP beside gRPC: `/health`, `/livez`, `/readyz` and
-//! `/version` (`server/etcdserver/api/etcdhttp` in etcd's source). There is no JSON
-//! gateway, and there are no metrics.
+//! What members answer to plain HTTP beside gRPC: `/health`, `/livez`, `/readyz`,
+//! `/metrics` and `/version` (`server/etcdserver/api/etcdhttp` in etcd's source). There is
+//! no JSON gateway.
 
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use http::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{Method, Response, StatusCode, Uri};
 use tonic::body::Body;
 
+use super::metrics;
 use crate::cluster::{CORRUPT, ClusterError, Member, NO_SPACE};
 use crate::executor::{now, sleep, sleep_until};
 use crate::network::HELD;
@@ -33,6 +34,11 @@ pub(super) async fn answer(etcd: &Member, method: &Method, uri: &Uri) -> Respons
     let query = Query(uri.query().unwrap_or_default());
     if method == Method::OPTIONS {
         return with_cors(Response::new(Body::empty()));
+    }
+    // Whatever the method is.
+    if uri.path() == "/metrics" {
+        let kind = HeaderValue::from_static(metrics::CONTENT_TYPE);
+        return respond(StatusCode::OK, kind, metrics::text(etcd));
     }
     let checks = match uri.path() {
         "/health" | "/version" => None,

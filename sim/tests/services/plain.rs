@@ -1,6 +1,6 @@
 //! Plain HTTP beside gRPC: whether a member is well, and which version it is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
@@ -139,6 +139,58 @@ fn a_real_etcd_and_a_served_one_answer_plain_http_alike() {
         let full = serving(version, 1, &[FaultKind::FillUp { for_ms: FOR_MS }]);
         ask_for_room(&full).await;
         compare(&full);
+    });
+}
+
+/// The names of what is measured, with their types.
+fn types(metrics: &str) -> BTreeSet<&str> {
+    let types = metrics.lines();
+    types
+        .filter_map(|line| line.strip_prefix("# TYPE "))
+        .collect()
+}
+
+#[test]
+fn what_a_member_measures_has_the_names_and_the_format_of_a_real_etcd() {
+    with_runtime(async {
+        let etcd = Etcd::start().await;
+        let mut client = etcd.client().await;
+        let version = client.status().await.unwrap().version().parse().unwrap();
+        let simulated = serving(version, 1, &[]);
+        for mut client in [client, simulated.client().await] {
+            soon(client.put("a", "", None)).await.unwrap();
+            soon(client.put("b", "", None)).await.unwrap();
+            soon(client.compact(2, None)).await.unwrap();
+        }
+        let real = ask(&etcd.endpoint(), "GET", "/metrics");
+        let own = ask(&simulated.endpoint(), "GET", "/metrics");
+        assert_eq!(own.status, real.status);
+        // Newer ones say besides how they escape names, of which none here needs it.
+        let (real_type, own_type) = (&real.headers["content-type"], &own.headers["content-type"]);
+        assert!(real_type.starts_with(own_type.as_str()), "{real_type}");
+        let (real_types, own_types) = (types(&real.body), types(&own.body));
+        let others: Vec<_> = own_types.difference(&real_types).collect();
+        assert!(others.is_empty(), "a real etcd has no {others:?}");
+        for same in [
+            "etcd_cluster_version",
+            "etcd_debugging_mvcc_compact_revision",
+            "etcd_debugging_mvcc_current_revision",
+            "etcd_server_has_leader",
+            "etcd_server_is_leader",
+            "etcd_server_is_learner",
+            "etcd_server_version",
+        ] {
+            let line = |text: &str| {
+                let mut lines = text.lines();
+                let line = lines.find(|line| line.starts_with(same));
+                line.map(str::to_owned)
+            };
+            assert_eq!(line(&own.body), line(&real.body), "{same}");
+        }
+        #[cfg(target_os = "linux")]
+        for known in ["process_resident_memory_bytes", "process_cpu_seconds_total"] {
+            assert!(own.body.contains(&format!("\n{known} ")), "{known}");
+        }
     });
 }
 

@@ -50,6 +50,42 @@ fn a_session_of_etcdctl_is_that_on_a_real_etcd() {
     });
 }
 
+/// It asks for the memory of the process beside gRPC.
+#[test]
+fn etcdctl_measures_what_a_served_etcd_needs_for_its_keys() {
+    let served = Served::start(&[]);
+    let side = Side::new(served.endpoints());
+    let checked = side.command(&["check", "datascale"]).output();
+    let checked = checked.expect("it runs");
+    let told = String::from_utf8_lossy(&checked.stdout).into_owned();
+    assert!(checked.status.success(), "{told}");
+    assert!(
+        told.contains("PASS: Approximate system memory used"),
+        "{told}"
+    );
+}
+
+#[test]
+fn what_etcdctl_saves_of_a_served_etcd_is_no_database() {
+    let served = Served::start(&[]);
+    let side = Side::new(served.endpoints());
+    for (value, says) in [(1, "file size too small"), (9_000, "invalid database")] {
+        for arguments in [
+            ["put", "key", &"x".repeat(value)],
+            ["snapshot", "save", "snapshot.db"],
+        ] {
+            let done = side.command(&arguments).output().expect("it runs");
+            assert!(done.status.success(), "{arguments:?}");
+        }
+        let status = side
+            .command(&["snapshot", "status", "snapshot.db"])
+            .output();
+        let status = status.expect("it runs");
+        let told = String::from_utf8_lossy(&status.stderr).into_owned();
+        assert!(!status.status.success() && told.contains(says), "{told}");
+    }
+}
+
 fn keys(side: &mut Side) {
     for line in [
         "put a 1",
