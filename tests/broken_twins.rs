@@ -38,6 +38,19 @@ fn every_twin_is_caught_within_100_seeds_and_every_bug_of_etcd_within_200_on_bot
     }
 }
 
+/// Chance alone would draw a pause of the member that leads once in a hundred seeds.
+#[test]
+fn a_read_that_a_pause_makes_stale_is_found_wherever_the_seeds_start() {
+    let (workload, bug) = workload::find_bug("etcd-20418").unwrap();
+    for start in (0..2_000).step_by(100) {
+        let plans = (start..start + 50).map(|seed| RunPlan::draw(workload, seed));
+        let found = plans
+            .map(|plan| simulate(&plan.with_bug(Some(bug))).unwrap())
+            .any(|report| report.verdict.violation().is_some());
+        assert!(found, "from seed {start}");
+    }
+}
+
 #[test]
 fn the_same_seeds_without_a_bug_are_valid() {
     for workload in workload::all() {

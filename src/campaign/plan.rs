@@ -189,7 +189,7 @@ impl RunPlan {
         let parameters = adjust(Parameters::draw(workload.parameters(), &mut rng));
         let profile = profile(workload, &parameters, members);
         RunPlan {
-            environment: swarm(workload, seed, &profile).plan(seed, &profile),
+            environment: swarm(workload, None, seed, &profile).plan(seed, &profile),
             workload,
             parameters,
             bug: None,
@@ -203,10 +203,10 @@ impl RunPlan {
     pub fn with_bug(mut self, bug: Option<Bug>) -> Self {
         self.bug = bug;
         let members = members_for(bug, self.environment.members);
-        if members != self.environment.members {
+        if members != self.environment.members || telling(bug).is_some() {
             let profile = profile(self.workload, &self.parameters, Some(members));
             let seed = self.environment.seed;
-            self.environment = swarm(self.workload, seed, &profile).plan(seed, &profile);
+            self.environment = swarm(self.workload, bug, seed, &profile).plan(seed, &profile);
         }
         self
     }
@@ -330,7 +330,7 @@ impl RunPlan {
         let seed = self.environment.seed;
         let draw = |members| {
             let profile = profile(self.workload, &self.parameters, members);
-            swarm(self.workload, seed, &profile)
+            swarm(self.workload, self.bug, seed, &profile)
         };
         let drawn = draw(members);
         match members_for(self.bug, drawn.members()) {
@@ -353,19 +353,40 @@ fn profile(workload: &dyn Workload, parameters: &Parameters, members: Option<usi
     }
 }
 
-/// What a seed draws: no fault that finds nobody to strike.
-fn swarm(workload: &dyn Workload, seed: u64, profile: &Profile) -> Swarm {
-    let drawn = Swarm::draw(seed, profile);
+/// What a seed draws: no fault that finds nobody to strike, and many of those that a bug
+/// needs to show.
+fn swarm(workload: &dyn Workload, bug: Option<Bug>, seed: u64, profile: &Profile) -> Swarm {
+    let mut drawn = Swarm::draw(seed, profile);
+    if let Some(kind) = telling(bug) {
+        drawn = drawn.with_many(kind);
+    }
     if workload.has_watches() {
         return drawn;
     }
     drawn.without(FaultKind::BreakWatches { client: 0 }.name())
 }
 
+/// The kind of fault without which a bug does not show, where chance would seldom draw it:
+/// of the members that stand still only one that has led knows too little afterwards, and
+/// for no longer than a heartbeat.
+fn telling(bug: Option<Bug>) -> Option<&'static str> {
+    let pause = FaultKind::PauseMember {
+        member: 0,
+        for_ms: 0,
+    };
+    match etcd_bug(bug)? {
+        EtcdBug::StaleReadAfterPause => Some(pause.name()),
+        _ => None,
+    }
+}
+
+fn etcd_bug(bug: Option<Bug>) -> Option<EtcdBug> {
+    bug.and_then(|bug| EtcdBug::find(bug.name))
+}
+
 /// How many members a run has in which a bug is to show.
 fn members_for(bug: Option<Bug>, members: usize) -> usize {
-    let etcd_bug = bug.and_then(|bug| EtcdBug::find(bug.name));
-    let (least, most) = etcd_bug.map_or((1, 5), EtcdBug::members);
+    let (least, most) = etcd_bug(bug).map_or((1, 5), EtcdBug::members);
     members.clamp(least, most)
 }
 
@@ -375,7 +396,7 @@ impl fmt::Debug for RunPlan {
     }
 }
 
-/// A number with its noun.
+/// How many there are of those whose numbers begin with 0.
 fn counted(number: u32, noun: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{number} {noun}{plural}, counted from 0")
@@ -426,6 +447,26 @@ mod tests {
                 let loaded = RunPlan::from_json(&plan.to_json()).unwrap();
                 assert_eq!(loaded.to_json(), plan.to_json());
             }
+        }
+    }
+
+    #[test]
+    fn a_bug_that_a_pause_tells_is_given_many_and_others_change_no_plan() {
+        let kv = workload::find("kv").unwrap();
+        let bug = |name: &str| kv.bugs().iter().copied().find(|bug| bug.name == name);
+        for seed in 0..40 {
+            let swarm = RunPlan::draw(kv, seed)
+                .with_bug(bug("etcd-20418"))
+                .swarm(None);
+            let of = |pauses: bool| {
+                let kinds = swarm.kinds();
+                let these = kinds.filter(|(name, _)| (*name == "member pause") == pauses);
+                these.map(|(_, weight)| weight).sum::<u32>()
+            };
+            assert!(of(true) >= of(false), "{swarm}");
+            let drawn = RunPlan::draw(kv, seed);
+            let with = drawn.clone().with_bug(bug("etcd-torn-txn"));
+            assert_eq!(with.environment, drawn.environment);
         }
     }
 

@@ -126,7 +126,7 @@ impl Swarm {
         self.members
     }
 
-    /// The kinds of fault that are on, and how often each is drawn, of 100.
+    /// The kinds of fault that are on, and how often each is drawn beside the others.
     pub fn kinds(&self) -> impl Iterator<Item = (&'static str, u32)> {
         let kinds = FaultKind::NAMES.into_iter().zip(self.weights);
         kinds.filter(|(_, weight)| *weight > 0)
@@ -136,6 +136,18 @@ impl Swarm {
     #[must_use]
     pub fn without(self, kind: &str) -> Self {
         self.only(|number| FaultKind::NAMES[number] != kind)
+    }
+
+    /// The same with this kind of fault as often as all others together, at least.
+    #[must_use]
+    pub fn with_many(mut self, kind: &str) -> Self {
+        let all = FaultKind::NAMES.into_iter().zip(&mut self.weights);
+        let (these, others): (Vec<_>, Vec<_>) = all.partition(|(name, _)| *name == kind);
+        let others: u32 = others.into_iter().map(|(_, weight)| *weight).sum();
+        for (_, weight) in these {
+            *weight = others.max(*weight);
+        }
+        self
     }
 
     /// The same without the kinds that `has` has not, by their place in
