@@ -221,15 +221,9 @@ impl Network {
         Some(stop)
     }
 
-    /// Whether a member is still about to stop since [`Network::member_closes`] gave this
-    /// number.
-    pub(crate) fn is_closing(&self, member: MemberId, stop: u64) -> bool {
-        self.lock().closing[member] == Some(stop)
-    }
-
-    /// Whether a member is about to stop.
-    pub(crate) fn is_about_to_stop(&self, member: MemberId) -> bool {
-        self.lock().closing[member].is_some()
+    /// The number that [`Network::member_closes`] gave, if a member is about to stop.
+    pub(crate) fn stop_of(&self, member: MemberId) -> Option<u64> {
+        self.lock().closing[member]
     }
 
     /// Whether a member has calls that are not answered.

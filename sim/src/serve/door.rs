@@ -75,7 +75,7 @@ impl Door {
     async fn is_open(&self) -> Option<u64> {
         loop {
             let changed = self.network.changed();
-            let stops = self.network.is_about_to_stop(self.member);
+            let stops = self.network.stop_of(self.member).is_some();
             let refused_until = self.network.refused_until(STRANGERS, self.member);
             match refused_until.filter(|_| !stops) {
                 Some(at) if at <= now() => return self.network.life(self.member),
@@ -91,7 +91,7 @@ impl Door {
     async fn is_closed(&self) {
         loop {
             let changed = self.network.changed();
-            if self.network.is_about_to_stop(self.member) {
+            if self.network.stop_of(self.member).is_some() {
                 return;
             }
             changed.await;

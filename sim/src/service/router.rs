@@ -86,25 +86,23 @@ impl Router {
         message: Bytes,
     ) -> Call {
         match self.check_leader(&headers) {
-            Ok(()) => method.call(&self.services.kv, headers, message),
+            Ok(_) => method.call(&self.services.kv, headers, message),
             Err(refused) => Call::Answered(Err(refused)),
         }
     }
 
     /// Refuses a call that requires a leader while the member knows none
     /// (`newUnaryInterceptor` in etcd's `server/etcdserver/api/v3rpc/interceptor.go`).
-    fn check_leader(&self, headers: &http::HeaderMap) -> Result<(), Status> {
-        if requires_leader(headers) && !self.services.member.has_leader() {
+    /// Whether it requires one.
+    fn check_leader(&self, headers: &http::HeaderMap) -> Result<bool, Status> {
+        static HAS_LEADER: HeaderName = HeaderName::from_static("hasleader");
+        let value = headers.get(&HAS_LEADER);
+        let requires_leader = value.is_some_and(|value| value == "true");
+        if requires_leader && !self.services.member.has_leader() {
             return Err(ClusterError::NoLeader.into());
         }
-        Ok(())
+        Ok(requires_leader)
     }
-}
-
-fn requires_leader(headers: &http::HeaderMap) -> bool {
-    static HAS_LEADER: HeaderName = HeaderName::from_static("hasleader");
-    let value = headers.get(&HAS_LEADER);
-    value.is_some_and(|value| value == "true")
 }
 
 /// An answer that cannot fail, for whoever expects that it could.
@@ -125,10 +123,10 @@ impl Service<http::Request<Body>> for Router {
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         let services = &self.services;
-        if let Err(refused) = self.check_leader(request.headers()) {
-            return Box::pin(std::future::ready(Ok(refused.into_http())));
-        }
-        let requires_leader = requires_leader(request.headers());
+        let requires_leader = match self.check_leader(request.headers()) {
+            Ok(requires_leader) => requires_leader,
+            Err(refused) => return Box::pin(std::future::ready(Ok(refused.into_http()))),
+        };
         let path = request.uri().path();
         if path == "/etcdserverpb.KV/Txn" {
             let txn = TxnMethod(Arc::clone(&services.kv));

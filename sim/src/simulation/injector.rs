@@ -43,7 +43,7 @@ fn heal(simulation: &Simulation) {
     relax(simulation);
     for member in 0..simulation.cluster().len() {
         let starts_at = simulation.in_force().until(|kind| is_down(kind, member));
-        if starts_at < HELD && simulation.shared.network.is_about_to_stop(member) {
+        if starts_at < HELD && simulation.shared.network.stop_of(member).is_some() {
             stop::end(simulation, member, now());
         }
         simulation.servers()[member].starts_at = starts_at;

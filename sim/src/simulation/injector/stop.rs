@@ -56,10 +56,10 @@ pub(super) fn begin(
 async fn answers_what_is_open(simulation: &Simulation, member: MemberId, stop: u64) -> bool {
     let network = &simulation.shared.network;
     let until = now() + simulation.cluster().member(member).request_timeout();
-    while now() < until && network.is_closing(member, stop) && network.has_calls(member) {
+    while now() < until && network.stop_of(member) == Some(stop) && network.has_calls(member) {
         sleep(LOOK.min(until.saturating_sub(now()))).await;
     }
-    network.is_closing(member, stop)
+    network.stop_of(member) == Some(stop)
 }
 
 /// The lead goes to another one, and the process is gone until `starts_at`.
