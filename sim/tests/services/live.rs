@@ -40,12 +40,12 @@ pub(crate) async fn version_of(etcd: &Etcd) -> Version {
 
 #[test]
 fn users_and_roles_are_those_of_a_real_etcd() {
-    compare!(users, 352);
+    compare!(users, 383);
 }
 
 #[test]
 fn locks_elections_and_maintenance_are_those_of_a_real_etcd() {
-    compare!(recipes, 60);
+    compare!(recipes, 68);
 }
 
 fn lease(id: i64) -> Option<LeaseGrantOptions> {
