@@ -1,6 +1,6 @@
 //! What members refuse, in the words of etcd.
 
-use etcd_client::{AlarmAction, AlarmOptions, AlarmType, ConnectOptions};
+use etcd_client::{AlarmAction, AlarmMember, AlarmOptions, AlarmType, ConnectOptions};
 use futures_util::future::join;
 
 use super::*;
@@ -58,7 +58,8 @@ fn each_member_that_is_asked_for_room_raises_an_alarm_of_its_own() {
             for client in &mut clients {
                 let answer = client.alarm(AlarmAction::Get, AlarmType::Nospace, None);
                 let answer = answer.await.unwrap();
-                let mut told: Vec<u64> = answer.alarms().iter().map(|a| a.member_id()).collect();
+                let alarms = answer.alarms().iter();
+                let mut told: Vec<u64> = alarms.map(AlarmMember::member_id).collect();
                 told.sort_unstable();
                 let mut expected = raised.clone();
                 expected.sort_unstable();
