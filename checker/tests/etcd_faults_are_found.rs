@@ -564,6 +564,46 @@ fn watched(notices: &str) -> String {
     format!("{writes}{notices}")
 }
 
+/// What was acknowledged and a watch never heard of is lost, whatever else a write of unknown
+/// outcome may explain.
+#[test]
+fn what_a_watch_lost_for_certain_needs_no_write_of_unknown_outcome() {
+    let before = r#"
+        0-1 put {"key":"a","value":"1"} => {} @2
+        2-20 delete {"key":"a"} => info
+        4-5 put {"key":"a","value":"2"} => {} @4
+        6-7 range {"key":"a"} => {"kvs":[["a","2",4,4,1,0]],"count":1} @4"#;
+    let written = r#"
+        8-9 put {"key":"a","value":"3"} => {} @5
+        12-13 watch {"watch":1,"key":"a","start":5} => null @5
+        14-15 notice {} => {"watch":1} @5"#;
+    breaks(
+        "watch-lost-event",
+        &[4, 5, 6],
+        &format!("{before}{written}"),
+    );
+    let deleted = r#"
+        8-9 delete {"key":"a"} => {"deleted":1} @5
+        10-11 put {"key":"a","value":"3"} => {} @6
+        12-13 watch {"watch":1,"key":"a","start":5} => null @6
+        14-15 notice {} => {"watch":1,"events":[{"put":[["a","3",6,6,1,0],null]}]} @6"#;
+    let all = ops(&format!("{before}{deleted}"));
+    let violation = violation(&all);
+    assert_eq!(violation.kind.name, "watch-lost-event", "{violation}");
+    let invoked = violation.witness.iter().map(|op| op.invoked.time_ns);
+    let proof = [4, 6, 7].map(|index: usize| all[index].invoked);
+    assert!(invoked.eq(proof), "{violation}");
+    // Who has only read it knows it as well.
+    let seen = r#"
+        0-20 put {"key":"a","value":"1"} => info
+        4-5 range {"key":"a"} => {"kvs":[["a","1",2,2,1,0]],"count":1} @2
+        12-13 watch {"watch":1,"key":"a","start":2} => null @2
+        14-15 notice {} => {"watch":1} @2"#;
+    let violation = self::violation(&ops(seen));
+    assert_eq!(violation.kind.name, "watch-lost-event", "{violation}");
+    assert_eq!(violation.witness.len(), 3, "{violation}");
+}
+
 #[test]
 fn a_watch_hears_of_everything_in_order_once_and_as_a_whole() {
     breaks(

@@ -4,6 +4,7 @@ use super::facts::{By, Fact, Facts, How, Joint, JointFact, Seen};
 use super::kinds::*;
 use super::lease::Lives;
 use super::log::{Call, Log, Reply, puts};
+use super::lost;
 use super::message::KeyValue;
 use super::solve::Contradiction;
 use super::timeline::{Difference, State, Version, Wrong};
@@ -118,17 +119,8 @@ impl Explainer<'_, '_> {
         match &difference.what {
             Wrong::Seen(fact, state) => self.seen(key, fact, state),
             Wrong::Unheard { watch, state } => {
-                let name = &self.log.keys[key];
-                let what = if state.version.is_some() {
-                    "written"
-                } else {
-                    "deleted"
-                };
-                let sentence = format!(
-                    "`{name}` was {what} at revision {}, but a watch of it that heard of later \
-                     revisions never heard of that",
-                    state.since
-                );
+                let is_put = state.version.is_some();
+                let sentence = lost::sentence(self.log, key, state.since, is_put);
                 let makers = maker(state.by);
                 let entries = makers.into_iter().chain(self.coverage.witness(*watch));
                 self.violation(WATCH_LOST, sentence, entries)

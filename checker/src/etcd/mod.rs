@@ -106,6 +106,7 @@ mod kinds;
 mod lease;
 mod linearization;
 mod log;
+mod lost;
 pub mod message;
 mod order;
 mod solve;
@@ -178,10 +179,13 @@ fn explanation(log: &Log<'_>) -> Result<Result<Vec<Placed>, Box<Verdict>>, Histo
         (None, Ok(placed)) => return Ok(Ok(placed)),
         (wrong_watch, all) => (wrong_watch, all.err()),
     };
+    let lost = lost::find(log, &facts, &coverage);
     // Reads and writes alone, so that a watch is not to blame for what they show.
     let nothing = Coverage::default();
     let alone = judge(log, &order, &lives, facts, &nothing).err();
-    let of_watch = wrong_watch.map(Verdict::Violation).map(Box::new);
+    // Where these are right by themselves, what a watch lost for certain comes before what the
+    // search says, which begins with what writes of unknown outcome may explain.
+    let of_watch = wrong_watch.or(lost).map(Verdict::Violation).map(Box::new);
     let found: Vec<Box<Verdict>> = [alone, of_watch, all].into_iter().flatten().collect();
     let mut each = found.iter();
     let first = each.position(|verdict| verdict.violation().is_some());
