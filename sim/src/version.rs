@@ -134,6 +134,7 @@ impl Version {
                 ends_of_watches: self.has([NEVER, 33, 14])
                     && !matches!((self.major, self.minor, self.patch), (3, 7, 0)),
                 puts_in_transactions: self.has([44, 30, 11]),
+                refuses_long_passwords: self.has([28, 10, 0]),
             },
         }
     }
@@ -273,6 +274,9 @@ pub struct Checks {
     /// Whether the leases and previous values of puts in transactions are checked; since
     /// 3.4.44, 3.5.30 and 3.6.11.
     pub puts_in_transactions: bool,
+    /// Whether passwords of more than 72 bytes are refused, of which only so many count;
+    /// since 3.4.28, 3.5.10 and 3.6.0.
+    pub refuses_long_passwords: bool,
 }
 
 /// What a member answers to whoever asks whether it is well, over plain HTTP.
@@ -447,6 +451,7 @@ mod tests {
                 users_look: puts,
                 ends_of_watches: false,
                 puts_in_transactions: puts,
+                refuses_long_passwords: permissions,
             };
             assert_eq!(told, expected, "{version}");
         }

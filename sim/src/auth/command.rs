@@ -1,6 +1,6 @@
 //! What changes users and roles.
 
-use super::{AuthError, AuthStore, Caller, Password, Permission, ROOT, Role, User};
+use super::{AuthError, AuthStore, Caller, Login, Password, Permission, ROOT, Role, User};
 
 /// A request about users and roles. All of them take their place in the history,
 /// also those that only look.
@@ -28,7 +28,11 @@ pub enum AuthCommand {
     /// A user is gone.
     UserDelete { name: String },
     /// A user has another password, and has to log in anew.
-    UserChangePassword { name: String, password: String },
+    UserChangePassword {
+        name: String,
+        /// None: no password is right any more.
+        password: Option<String>,
+    },
     /// A user has one more role.
     UserGrantRole { user: String, role: String },
     /// A user has one role less.
@@ -103,6 +107,17 @@ impl AuthCommand {
         }
     }
 
+    /// Whether it gives a user a password of which bcrypt would not see all.
+    pub(crate) fn has_long_password(&self) -> bool {
+        match self {
+            AuthCommand::UserAdd { password, .. }
+            | AuthCommand::UserChangePassword { password, .. } => password
+                .as_ref()
+                .is_some_and(|password| password.len() > Password::BYTES),
+            _ => false,
+        }
+    }
+
     /// Whether only the root user may do it (`needAdminPermission` in etcd's
     /// `server/etcdserver/apply_auth.go`).
     fn needs_admin(&self) -> bool {
@@ -162,10 +177,7 @@ impl AuthStore {
             AuthCommand::UserList => Ok(AuthOutcome::Names(self.users.keys().cloned().collect())),
             AuthCommand::UserDelete { name } => self.user_delete(name),
             AuthCommand::UserChangePassword { name, password } => {
-                let hash = Password::of(&name, &password);
-                self.user(&name)?;
-                self.change_user(&name, |user| user.password = Some(hash));
-                Ok(AuthOutcome::LoggedOut(name))
+                self.change_password(name, password.as_deref())
             }
             AuthCommand::UserGrantRole { user, role } => self.user_grant_role(&user, role),
             AuthCommand::UserRevokeRole { name, role } => self.user_revoke_role(&name, &role),
@@ -213,7 +225,7 @@ impl AuthStore {
             return Err(AuthError::NotEnabled);
         }
         let user = self.users.get(&name).ok_or(AuthError::AuthFailed)?;
-        if user.password.is_none() {
+        if matches!(user.login, Login::Otherwise) {
             return Err(AuthError::AuthFailed);
         }
         Ok(AuthOutcome::LoggedIn { user: name, prefix })
@@ -230,13 +242,28 @@ impl AuthStore {
         if self.users.contains_key(&name) {
             return Err(AuthError::UserExists);
         }
+        let by = |password: String| Login::Password(Password::of(&name, &password));
         let user = User {
-            password: password.map(|password| Password::of(&name, &password)),
+            login: password.map_or(Login::Otherwise, by),
             roles: Vec::new(),
         };
         self.users.insert(name, user);
         self.commit();
         Ok(AuthOutcome::Done)
+    }
+
+    fn change_password(
+        &mut self,
+        name: String,
+        password: Option<&str>,
+    ) -> Result<AuthOutcome, AuthError> {
+        let login = match (&self.user(&name)?.login, password) {
+            (Login::Otherwise, _) => Login::Otherwise,
+            (_, Some(password)) => Login::Password(Password::of(&name, password)),
+            (_, None) => Login::NoneIsRight,
+        };
+        self.change_user(&name, |user| user.login = login);
+        Ok(AuthOutcome::LoggedOut(name))
     }
 
     fn user_delete(&mut self, name: String) -> Result<AuthOutcome, AuthError> {
@@ -307,7 +334,8 @@ impl AuthStore {
         let role = self.roles.get_mut(name).ok_or(AuthError::RoleNotFound)?;
         let all = &mut role.permissions;
         // etcd looks only at the first permission of that key, and so may have the
-        // same keys twice.
+        // same keys twice. Those keep their order here; Go's sorting keeps it as long as
+        // there are no more than twelve permissions.
         let first = all.partition_point(|other| other.key < permission.key);
         match all.get_mut(first) {
             Some(other)

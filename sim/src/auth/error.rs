@@ -40,6 +40,9 @@ pub enum AuthError {
     /// The user has no password, and so cannot log in by one.
     #[error("auth: authentication failed, password was given for no password user")]
     NoPasswordUser,
+    /// A password is longer than bcrypt can tell apart.
+    #[error("bcrypt: password length exceeds 72 bytes")]
+    PasswordTooLong,
     /// The user may not do that.
     #[error("etcdserver: permission denied")]
     PermissionDenied,
@@ -79,7 +82,7 @@ impl AuthError {
             AuthError::PermissionDenied => Code::PermissionDenied,
             AuthError::InvalidToken => Code::Unauthenticated,
             // Not in etcd's map of errors.
-            AuthError::NoPasswordUser => Code::Unknown,
+            AuthError::NoPasswordUser | AuthError::PasswordTooLong => Code::Unknown,
             AuthError::RootUserNotExist
             | AuthError::RootRoleNotExist
             | AuthError::UserExists
@@ -108,6 +111,7 @@ impl AuthError {
             AuthError::NoPasswordUser => {
                 "auth: authentication failed, password was given for no password user"
             }
+            AuthError::PasswordTooLong => "bcrypt: password length exceeds 72 bytes",
             AuthError::PermissionDenied => "auth: permission denied",
             AuthError::RoleNotGranted => "auth: role is not granted to the user",
             AuthError::PermissionNotGranted => "auth: permission is not granted to the role",

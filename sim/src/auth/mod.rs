@@ -6,7 +6,8 @@
 //! compares both.
 //!
 //! - `error`: what etcd refuses.
-//! - `permission`: ranges of keys, and what they cover.
+//! - `interval`: ranges of keys, and a tree of them.
+//! - `permission`: what roles allow, and which keys that covers.
 //! - `command`: what changes users and roles.
 //! - `token`: the simple tokens of one member.
 //!
@@ -15,6 +16,7 @@
 
 mod command;
 mod error;
+mod interval;
 mod permission;
 mod token;
 
@@ -59,8 +61,7 @@ pub struct AuthStore {
 
 #[derive(Debug)]
 struct User {
-    /// None: it has none, and cannot log in by one.
-    password: Option<Password>,
+    login: Login,
     roles: Vec<String>,
 }
 
@@ -68,6 +69,17 @@ impl User {
     fn has(&self, role: &str) -> bool {
         self.roles.iter().any(|has| has == role)
     }
+}
+
+/// How a user logs in.
+#[derive(Debug)]
+enum Login {
+    /// By a password.
+    Password(Password),
+    /// By a password that was changed to none: no other one is that.
+    NoneIsRight,
+    /// Not by a password; also not when it is given one later.
+    Otherwise,
 }
 
 #[derive(Debug, Default)]
@@ -80,11 +92,18 @@ struct Role {
 struct Password([u8; 32]);
 
 impl Password {
+    /// How many bytes of a password bcrypt looks at.
+    const BYTES: usize = 72;
+
+    /// Two passwords are the same where they are for bcrypt: it reads a password and a
+    /// zero byte behind it over and over, until it has had enough.
     fn of(user: &str, password: &str) -> Password {
+        let over_and_over = password.bytes().chain([0]).cycle();
+        let read: Vec<u8> = over_and_over.take(Self::BYTES).collect();
         let mut hash = Sha256::new();
         hash.update(user.len().to_le_bytes());
         hash.update(user);
-        hash.update(password);
+        hash.update(read);
         Password(hash.finalize().into())
     }
 }
@@ -200,11 +219,10 @@ impl AuthStore {
             return Err(AuthError::NotEnabled);
         }
         let user = self.users.get(name).ok_or(AuthError::AuthFailed)?;
-        let known = user.password.as_ref().ok_or(AuthError::NoPasswordUser)?;
-        if known.0 == Password::of(name, password).0 {
-            Ok(())
-        } else {
-            Err(AuthError::AuthFailed)
+        match &user.login {
+            Login::Otherwise => Err(AuthError::NoPasswordUser),
+            Login::Password(known) if known.0 == Password::of(name, password).0 => Ok(()),
+            Login::Password(_) | Login::NoneIsRight => Err(AuthError::AuthFailed),
         }
     }
 
@@ -219,7 +237,8 @@ impl AuthStore {
         self.revision += 1;
         let of = |user: &User| {
             let roles = user.roles.iter().filter_map(|role| self.roles.get(role));
-            Permissions::of(roles.flat_map(|role| &role.permissions))
+            let all: Vec<_> = roles.flat_map(|role| &role.permissions).collect();
+            Permissions::of(&all)
         };
         let users = self.users.iter();
         self.permissions = users.map(|(name, user)| (name.clone(), of(user))).collect();

@@ -1,6 +1,6 @@
-//! Ranges of keys, and what they cover.
+//! What roles allow, and which keys that covers.
 
-use std::cmp::Ordering;
+use super::interval::{Interval, IntervalTree, affine};
 
 /// What is to be done with keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,9 +32,12 @@ impl Permission {
     /// Whether there is no key that it is about: none to begin with, or an end that is not
     /// behind it.
     pub(super) fn is_empty(&self) -> bool {
-        let Permission { key, range_end, .. } = self;
-        let ends_in_time = || affine(&Interval::new(key, range_end).end, key).is_le();
-        key.is_empty() || ends_in_time()
+        let Interval { begin, end } = self.interval();
+        begin.is_empty() || affine(&end, &begin).is_le()
+    }
+
+    fn interval(&self) -> Interval {
+        Interval::new(&self.key, &self.range_end)
     }
 
     fn allows(&self, access: Access) -> bool {
@@ -49,48 +52,39 @@ impl Permission {
 /// What the roles of a user allow together (`server/auth/range_perm_cache.go`).
 #[derive(Debug, Default)]
 pub(super) struct Permissions {
-    read: Vec<Interval>,
-    write: Vec<Interval>,
+    read: IntervalTree,
+    write: IntervalTree,
 }
 
 impl Permissions {
-    pub(super) fn of<'a>(all: impl Iterator<Item = &'a Permission>) -> Permissions {
-        let mut permissions = Permissions::default();
-        for permission in all {
-            let interval = Interval::new(&permission.key, &permission.range_end);
-            if permission.allows(Access::Read) {
-                permissions.read.push(interval.clone());
-            }
-            if permission.allows(Access::Write) {
-                permissions.write.push(interval);
-            }
+    pub(super) fn of(all: &[&Permission]) -> Permissions {
+        let tree = |access| {
+            let allowed = all.iter().filter(|permission| permission.allows(access));
+            IntervalTree::of(allowed.map(|permission| permission.interval()))
+        };
+        Permissions {
+            read: tree(Access::Read),
+            write: tree(Access::Write),
         }
-        for intervals in [&mut permissions.read, &mut permissions.write] {
-            intervals.sort_by(|a, b| affine(&a.begin, &b.begin));
-        }
-        permissions
     }
 
-    /// Whether the key, or all keys of the range, are among them. A range that ends
-    /// before it begins is not; in etcd that depends on the shape of its tree.
+    /// Whether the key, or all keys of the range, are among them. Whether a range that
+    /// ends before it begins is, depends on the shape of the tree.
     pub(super) fn cover(&self, access: Access, key: &[u8], range_end: &[u8]) -> bool {
-        let intervals = match access {
+        let tree = match access {
             Access::Read => &self.read,
             Access::Write => &self.write,
         };
         let asked = Interval::new(key, range_end);
-        if affine(&asked.end, &asked.begin).is_lt() {
-            return false;
+        if range_end.is_empty() {
+            return tree.meets(&asked);
         }
-        let mut meeting = intervals.iter().filter(|interval| asked.meets(interval));
-        let Some(first) = meeting.next() else {
+        let meeting = tree.meeting(&asked);
+        let Some((first, others)) = meeting.split_first() else {
             return false;
         };
-        if range_end.is_empty() {
-            return true;
-        }
         let mut end = &first.end;
-        for next in meeting {
+        for next in others {
             if affine(end, &next.begin).is_lt() {
                 return false;
             }
@@ -99,46 +93,6 @@ impl Permissions {
             }
         }
         affine(end, &asked.end).is_ge() && affine(&first.begin, &asked.begin).is_le()
-    }
-}
-
-/// The keys from one on and before another; an empty end is behind all keys.
-#[derive(Clone, Debug)]
-struct Interval {
-    begin: Vec<u8>,
-    end: Vec<u8>,
-}
-
-impl Interval {
-    fn new(key: &[u8], range_end: &[u8]) -> Interval {
-        let end = match range_end {
-            [] => [key, b"\0"].concat(),
-            b"\0" => Vec::new(),
-            end => end.to_vec(),
-        };
-        Interval {
-            begin: key.to_vec(),
-            end,
-        }
-    }
-
-    /// Whether they have a key in common (`Interval.Compare` in `pkg/adt`).
-    fn meets(&self, other: &Interval) -> bool {
-        let is_left =
-            affine(&self.begin, &other.begin).is_lt() && affine(&self.end, &other.begin).is_le();
-        let is_right = affine(&self.begin, &other.end).is_ge();
-        !is_left && !is_right
-    }
-}
-
-/// Compares bounds: an empty one is greater than all others
-/// (`BytesAffineComparable`).
-fn affine(a: &[u8], b: &[u8]) -> Ordering {
-    match (a, b) {
-        ([], []) => Ordering::Equal,
-        ([], _) => Ordering::Greater,
-        (_, []) => Ordering::Less,
-        (a, b) => a.cmp(b),
     }
 }
 
@@ -155,7 +109,7 @@ mod tests {
                 range_end: range_end.as_bytes().to_vec(),
             })
             .collect();
-        Permissions::of(all.iter())
+        Permissions::of(&all.iter().collect::<Vec<_>>())
     }
 
     #[test]
@@ -192,6 +146,18 @@ mod tests {
         for (key, range_end) in [("a", "z"), ("a", ""), ("a", "\0"), ("\0", "\0")] {
             assert!(!is_empty(key, range_end), "{key:?} {range_end:?}");
         }
+    }
+
+    #[test]
+    fn a_range_that_ends_before_it_begins_is_covered_by_what_lies_around_it() {
+        let all = permissions(&[(0, "x", ""), (2, "c", "e"), (0, "m", "\0")]);
+        let covers =
+            |access, key: &str, end: &str| all.cover(access, key.as_bytes(), end.as_bytes());
+        assert!(covers(Access::Read, "d", "c"));
+        assert!(covers(Access::Write, "d", "c"));
+        assert!(covers(Access::Read, "x", "a"));
+        assert!(!covers(Access::Write, "x", "a"));
+        assert!(!covers(Access::Read, "b", "a"));
     }
 
     #[test]

@@ -16,11 +16,11 @@ use crate::auth::{Access, AuthCommand, AuthError, AuthOutcome, Caller};
 use crate::executor::SimTime;
 use crate::seed::mix;
 use crate::store::LeaseId;
-use crate::version::Checks;
+use crate::version::{Checks, Version};
 
 /// The alarms of etcd's `rpc.proto`: none in particular, a full database, members
 /// that disagree.
-const NONE: i32 = 0;
+pub(crate) const NONE: i32 = 0;
 pub(crate) const NO_SPACE: i32 = 1;
 pub(crate) const CORRUPT: i32 = 2;
 
@@ -194,6 +194,10 @@ impl State {
             let refused = AuthError::InvalidManagement;
             return Executed::refused(refused, self.store.revision());
         }
+        if command.has_long_password() && self.checks().refuses_long_passwords {
+            let refused = AuthError::PasswordTooLong;
+            return Executed::refused(refused, self.store.revision());
+        }
         let outcome = match self.auth.execute(command) {
             Ok(outcome) => outcome,
             Err(refused) => return Executed::refused(refused, self.store.revision()),
@@ -295,6 +299,9 @@ impl State {
         let asked = (request.alarm, request.member_id);
         let (alarms, changed) = match request.action {
             GET => (self.alarms_of(request.alarm, now), false),
+            // 3.4 keeps also an alarm of no kind, and of no member it crashes.
+            ACTIVATE if asked == (NONE, 0) => (Vec::new(), false),
+            ACTIVATE if request.alarm == NONE && self.is_at_least_3_5() => (Vec::new(), false),
             ACTIVATE => (vec![message(asked)], self.alarms.0.insert(asked)),
             DEACTIVATE if self.disarm(asked, now) => (vec![message(asked)], true),
             _ => (Vec::new(), false),
@@ -304,6 +311,10 @@ impl State {
             applied: changed.then_some(self.store.revision()),
             revision: self.store.revision(),
         }
+    }
+
+    fn is_at_least_3_5(&self) -> bool {
+        self.store.options().version >= Version::new(3, 5, 0)
     }
 
     /// Whether there was such an alarm.

@@ -50,7 +50,7 @@ mod waiting;
 mod watch;
 
 pub use crate::service::Router;
-pub(crate) use access::{CORRUPT, NO_SPACE};
+pub(crate) use access::{CORRUPT, NO_SPACE, NONE};
 pub use cluster::{Cluster, ClusterOptions};
 pub(crate) use command::{Command, Done, Executed, Outcome};
 pub(crate) use consensus::MEMBERS_MAX;

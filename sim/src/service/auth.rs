@@ -20,7 +20,7 @@ use tonic::{Request, Response, Status};
 
 use super::answer;
 use super::method::{Answered, unary, unknown};
-use crate::auth::{AuthCommand, Permission};
+use crate::auth::{AuthCommand, AuthError, Permission};
 use crate::cluster::{Command, Done, Executed, Member, Outcome};
 
 /// The service `etcdserverpb.Auth`. Its trait has a method of which `etcd-client`
@@ -105,7 +105,7 @@ impl AuthService {
         metadata: &MetadataMap,
         command: AuthCommand,
     ) -> Result<(Done, Option<i64>), Status> {
-        let command = Command::Auth(command);
+        let command = Command::Auth(self.with_hashed_password(command)?);
         let Executed {
             outcome, applied, ..
         } = self.member.propose_for(metadata, command).await?;
@@ -113,6 +113,20 @@ impl AuthService {
             Outcome::Auth(done) => Ok((done, applied)),
             _ => Err(Status::internal("another kind of outcome")),
         }
+    }
+
+    /// Since 3.5.0 passwords are hashed before a request is passed on, and so those that are
+    /// too long are refused whoever asks; an empty one that a user is to have is not hashed.
+    fn with_hashed_password(&self, mut command: AuthCommand) -> Result<AuthCommand, AuthError> {
+        if self.member.options().is_at_least(3, 5) {
+            if command.has_long_password() && self.member.checks().refuses_long_passwords {
+                return Err(AuthError::PasswordTooLong);
+            }
+            if let AuthCommand::UserChangePassword { password, .. } = &mut command {
+                password.take_if(|password| password.is_empty());
+            }
+        }
+        Ok(command)
     }
 
     /// Checks the password here, and has all members remember the token. The password
@@ -173,7 +187,7 @@ done!(PbAuthUserAddRequest -> PbAuthUserAddResponse, request => {
 done!(PbAuthUserDeleteRequest -> PbAuthUserDeleteResponse, PbAuthUserDeleteRequest { name } =>
     AuthCommand::UserDelete { name });
 done!(PbAuthUserChangePasswordRequest -> PbAuthUserChangePasswordResponse, request =>
-    AuthCommand::UserChangePassword { name: request.name, password: request.password });
+    AuthCommand::UserChangePassword { name: request.name, password: Some(request.password) });
 done!(PbAuthUserGrantRoleRequest -> PbAuthUserGrantRoleResponse,
     PbAuthUserGrantRoleRequest { user, role } => AuthCommand::UserGrantRole { user, role });
 done!(PbAuthUserRevokeRoleRequest -> PbAuthUserRevokeRoleResponse,

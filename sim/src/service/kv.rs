@@ -46,6 +46,18 @@ impl KvService {
         Ok(self.member.begin_change(change.command())?)
     }
 
+    /// Whether somebody without a token may compact.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthError::UserEmpty`].
+    pub(super) fn permits_compaction(&self) -> Result<(), AuthError> {
+        match self.member.checks().guards_all {
+            true => self.member.lock().auth().permits_admin(None),
+            false => Ok(()),
+        }
+    }
+
     /// Has the cluster carry out a request.
     async fn change<C: Change>(&self, request: Request<C>) -> Result<Response<C::Answer>, Status> {
         let (metadata, _, change) = request.into_parts();

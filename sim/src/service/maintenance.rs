@@ -13,7 +13,7 @@ use tonic::{Request, Response, Status};
 
 use super::{answer, left_out, unknown_method};
 use crate::auth::AuthError;
-use crate::cluster::{ClusterError, Command, Executed, Member, NO_SPACE, Outcome};
+use crate::cluster::{ClusterError, Command, Executed, Member, NO_SPACE, NONE, Outcome};
 use crate::store::Store;
 use crate::version::Version;
 
@@ -121,17 +121,19 @@ impl MaintenanceService {
     }
 }
 
-/// An alarm as Go prints it.
+/// An alarm as Go prints it: a field that is 0 is not written (`String` of etcd's
+/// messages).
 fn shown(alarm: &PbAlarmMember) -> String {
-    let name = match alarm.alarm {
-        NO_SPACE => "NOSPACE",
-        _ => "CORRUPT",
+    let member = match alarm.member_id {
+        0 => String::new(),
+        id => format!("memberID:{id} "),
     };
-    // A field that is 0 is not written (`String` of etcd's messages).
-    match alarm.member_id {
-        0 => format!("alarm:{name} "),
-        id => format!("memberID:{id} alarm:{name} "),
-    }
+    let name = match alarm.alarm {
+        NONE => "",
+        NO_SPACE => "alarm:NOSPACE ",
+        _ => "alarm:CORRUPT ",
+    };
+    member + name
 }
 
 #[tonic::async_trait]
@@ -145,6 +147,11 @@ impl PbMaintenanceService for MaintenanceService {
         if checks.guards_all {
             let by_users = checks.users_look && request.action == ALARM_GET;
             self.member.permits_look(&metadata, by_users).await?;
+        }
+        if !self.member.options().is_at_least(3, 5) {
+            // What is refused comes as etcd has it inside, without a code of its own.
+            let caller = self.member.caller(&metadata).await;
+            caller.map_err(|refused| Status::unknown(refused.internal()))?;
         }
         let command = Command::Alarm(request);
         let Executed {

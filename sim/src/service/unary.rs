@@ -77,8 +77,7 @@ impl Method {
             Method::DeleteRange => decode(bytes, decode_message)
                 .and_then(|q: PbDeleteRequest| change(kv, headers, q, |kv, q| kv.delete_range(q))),
             Method::Txn => decode(bytes, decode_txn).and_then(|q| txn(kv, headers, q)),
-            Method::Compact => decode(bytes, decode_message)
-                .and_then(|q: PbCompactionRequest| change(kv, headers, q, |kv, q| kv.compact(q))),
+            Method::Compact => decode(bytes, decode_message).and_then(|q| compact(kv, headers, q)),
         };
         begun.unwrap_or_else(|refused| Call::Answered(Err(refused)))
     }
@@ -119,6 +118,17 @@ fn txn(
         }));
     }
     change(kv, headers, request, |kv, request| kv.txn(request))
+}
+
+fn compact(
+    kv: &Arc<KvService>,
+    headers: http::HeaderMap,
+    request: PbCompactionRequest,
+) -> Result<Call, Status> {
+    if token(&headers).is_none() {
+        kv.permits_compaction()?;
+    }
+    change(kv, headers, request, |kv, request| kv.compact(request))
 }
 
 fn change<C: Change>(

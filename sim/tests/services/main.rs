@@ -1,6 +1,7 @@
 //! The services beside keys, watches and leases: users, locks, elections,
 //! maintenance; and the cluster over TCP.
 //!
+//! - `edges`: users and permissions at their edges, on both.
 //! - `live`: the same session, on a real etcd and on a simulated one, has the same
 //!   answers. The real one is `$ETCD`, or `etcd` on the `PATH`.
 //! - `membership`: members that are added and removed, on both, and in simulated time.
@@ -8,6 +9,7 @@
 //! - `simulated`: what is promised in simulated time and under faults.
 //! - `served`: what a client over TCP sees of faults.
 
+mod edges;
 mod live;
 mod membership;
 mod plain;
