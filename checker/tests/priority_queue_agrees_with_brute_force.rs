@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use etcd_checker::history::{Json, Outcome};
 use etcd_checker::search::Budget;
 use etcd_checker::{History, Verdict, Violation, priority_queue};
-use support::queues::{Order, agree};
-use support::{Op, Random, history, intervals, witness_ops};
+use support::queues::{Order, agree, is_minimal};
+use support::{Op, Random, history, intervals};
 
 type Item = (i64, String);
 
@@ -92,20 +92,12 @@ impl Order for AnyTies {
     }
 }
 
-/// The witness alone breaks the promise.
+/// The witness breaks the promise, and nothing in it is superfluous, but where several values
+/// were inside one after the other: then two of them may contradict each other besides.
 fn check_witness<Q: Order>(whole: &History, ops: &[Op], violation: &Violation) {
-    let lines = violation.witness.iter().map(|op| op.invoked.line);
-    let witness = witness_ops(whole, ops, lines);
-    let verdict = priority_queue::check(
-        &history("priority-queue", Q::PARAMETERS, &witness),
-        &Budget::default(),
-    )
-    .unwrap();
-    let kind = verdict.violation().map(|violation| violation.kind.name);
-    assert!(kind.is_some(), "{violation}\n{witness:#?}\n{ops:#?}");
-    if witness.iter().all(|op| op.outcome == Outcome::Ok) {
-        assert_eq!(kind, Some(violation.kind.name), "{violation}\n{ops:#?}");
-    }
+    let is_minimal = is_minimal::<Q>(whole, ops, violation);
+    let may_be_more = violation.sentence.contains("at each instant");
+    assert!(is_minimal || may_be_more, "{violation}\n{ops:#?}");
 }
 
 /// The checker agrees with the search through all orders, valid and violating histories
@@ -154,38 +146,169 @@ fn the_verdict_is_that_of_a_search_through_all_orders() {
     ]);
 }
 
-/// A busy queue of many priorities.
-fn busy(random: &mut Random, operations: usize) -> Vec<Op> {
+/// A busy queue of many priorities. Of one in so many operations the outcome is not known.
+fn busy(random: &mut Random, operations: usize, unknown: usize) -> Vec<Op> {
     let mut queue = Vec::new();
     let mut values = 0_u64;
     let mut ops = Vec::new();
     for (invoked, _, returned) in intervals(random, operations, 10) {
         let mut op = Op::dequeue(Outcome::Ok, invoked, returned);
+        if random.one_in(unknown) {
+            op.outcome = Outcome::Info;
+        }
         if queue.len() < 8 || random.one_in(2) && queue.len() < 200 {
             values += 1;
             let item = (random.below(10) as i64, values.to_string());
             (op.f, op.invoke) = ("enqueue", Priorities::json(Some(&item)));
             queue.push(item);
-        } else if random.one_in(500) {
-            op.outcome = Outcome::Info;
-            Priorities::take(&mut queue);
         } else {
-            op.result = Priorities::json(Priorities::take(&mut queue).as_ref());
+            let item = Priorities::take(&mut queue);
+            if op.outcome == Outcome::Ok {
+                op.result = Priorities::json(item.as_ref());
+            }
         }
         ops.push(op);
     }
     ops
 }
 
+/// Nothing is left for a search.
+const NO_SEARCH: Budget = Budget {
+    time: None,
+    memory_bytes: 0,
+};
+
+fn verdict(ops: &[Op], budget: &Budget) -> Verdict {
+    priority_queue::check(&history("priority-queue", "{}", ops), budget).unwrap()
+}
+
 #[test]
-fn a_long_history_with_dequeues_of_unknown_outcome_is_decided() {
+fn a_long_history_with_operations_of_unknown_outcome_is_decided_without_a_search() {
     let mut random = Random(3);
-    for _ in 0..3 {
-        let ops = busy(&mut random, 20_000);
-        let history = history("priority-queue", "{}", &ops);
-        let verdict = priority_queue::check(&history, &Budget::default()).unwrap();
-        assert!(verdict.is_valid(), "{verdict}");
+    for unknown in [500, 50, 20, 5] {
+        let ops = busy(&mut random, 20_000, unknown);
+        let verdict = verdict(&ops, &NO_SEARCH);
+        assert!(verdict.is_valid(), "one in {unknown} unknown: {verdict}");
     }
+}
+
+/// The dequeues that got something, in the order in which they happened.
+fn got(ops: &[Op]) -> Vec<usize> {
+    let got = (0..ops.len()).filter(|index| ops[*index].f == "dequeue");
+    got.filter(|index| !ops[*index].result.is_null()).collect()
+}
+
+/// A fault that no dequeue of unknown outcome explains, in the middle of a history, and what
+/// it may be called.
+fn plant(ops: &mut [Op], fault: usize) -> &'static [&'static str] {
+    let enqueue = |ops: &[Op], value: &Json| {
+        let mut all = ops.iter();
+        all.find(|op| op.f == "enqueue" && op.invoke == *value)
+            .cloned()
+    };
+    let got = got(ops);
+    let middle = &got[got.len() / 2..];
+    match fault {
+        0 => {
+            ops[middle[0]].result = Json::NULL;
+            &["VWit"]
+        }
+        1 => {
+            ops[middle[0]].result = ops[middle[30]].result.clone();
+            &["VRepeat", "VFresh"]
+        }
+        2 => {
+            ops[middle[0]].result = Priorities::json(Some(&(3, "1000000".to_owned())));
+            &["VFresh"]
+        }
+        _ => {
+            // The worse one of two leaves first, though both are there.
+            let priority = |op: &Op| Priorities::parse(&op.result).map(|(priority, _)| priority);
+            let swapped = middle.iter().enumerate().find_map(|(place, first)| {
+                let mut later = middle[place + 1..].iter().take(40);
+                later.find_map(|second| {
+                    let both = [&ops[*first], &ops[*second]];
+                    let is_later = both[0].returned < both[1].invoked;
+                    let are_there = both.iter().all(|op| {
+                        let came = enqueue(ops, &op.result);
+                        came.is_some_and(|came| {
+                            came.outcome == Outcome::Ok && came.returned < both[0].invoked
+                        })
+                    });
+                    let is_worse = priority(both[0]) < priority(both[1]);
+                    (is_later && are_there && is_worse).then_some((*first, *second))
+                })
+            });
+            let (first, second) = swapped.expect("there are many values");
+            let result = ops[first].result.clone();
+            ops[first].result = std::mem::replace(&mut ops[second].result, result);
+            &["PQ-order"]
+        }
+    }
+}
+
+#[test]
+fn planted_faults_are_found_whatever_dequeues_of_unknown_outcome_took() {
+    for seed in 0..4 {
+        for fault in 0..4 {
+            let mut ops = busy(&mut Random(seed), 20_000, 20);
+            let kinds = plant(&mut ops, fault);
+            let verdict = verdict(&ops, &NO_SEARCH);
+            let violation = verdict.violation().unwrap_or_else(|| panic!("{verdict}"));
+            assert!(kinds.contains(&violation.kind.name), "{violation}");
+            assert!(violation.witness.len() <= 3, "{violation}");
+        }
+    }
+}
+
+/// More values were lost than there are dequeues of unknown outcome.
+#[test]
+fn values_that_dequeues_of_unknown_outcome_cannot_have_taken_are_missed() {
+    let enqueue = |number: u64, priority: i64| {
+        let mut op = Op::dequeue(Outcome::Ok, 10 * number, 10 * number + 5);
+        let item = (priority, number.to_string());
+        (op.f, op.invoke) = ("enqueue", Priorities::json(Some(&item)));
+        op
+    };
+    let mut ops = vec![
+        enqueue(1, 0),
+        enqueue(2, 0),
+        enqueue(3, 1),
+        Op::dequeue(Outcome::Info, 40, 45),
+        Op::dequeue(Outcome::Info, 46, 49),
+        Op::dequeue(Outcome::Ok, 50, 55),
+    ];
+    let all = verdict(&ops, &NO_SEARCH);
+    assert_eq!(
+        all.violation().unwrap().sentence,
+        "the dequeue by process 5 found the queue empty, but one of `1` (priority 0), `2` \
+         (priority 0) and `3` (priority 1) was inside all the time; nobody ever got them; the 2 \
+         dequeues of unknown outcome can have taken but 2 of them"
+    );
+    ops[5].result = Priorities::json(Some(&(1, "3".to_owned())));
+    let two = verdict(&ops, &NO_SEARCH);
+    assert!(two.is_valid(), "{two}");
+    ops.remove(4);
+    let one = verdict(&ops, &NO_SEARCH);
+    assert_eq!(
+        one.violation().unwrap().sentence,
+        "`3` (priority 1) left although one of `1` (priority 0) and `2` (priority 0) was inside \
+         all the time; nobody ever got them; the only dequeue of unknown outcome can have taken \
+         but one of them"
+    );
+    for (place, op) in ops.iter_mut().take(3).enumerate() {
+        *op = enqueue(place as u64 + 1, 0);
+    }
+    ops[4].result = Priorities::json(Some(&(0, "3".to_owned())));
+    let ties = verdict(&ops, &NO_SEARCH);
+    let ties = ties.violation().unwrap();
+    assert_eq!(ties.kind.name, "PQ-tie-lost");
+    assert_eq!(
+        ties.sentence,
+        "`3` (priority 0) was enqueued only after `1` (priority 0) and `2` (priority 0) were \
+         acknowledged, yet left first; nobody ever got them; the only dequeue of unknown outcome \
+         can have taken but one of them"
+    );
 }
 
 #[test]
@@ -193,7 +316,7 @@ fn a_fault_in_a_long_history_is_found_with_a_small_witness() {
     let mut random = Random(4);
     let mut found = 0;
     for _ in 0..10 {
-        let mut ops = busy(&mut random, 4_000);
+        let mut ops = busy(&mut random, 4_000, 500);
         ops.retain(|op| op.outcome == Outcome::Ok);
         // Two answers that are far apart are exchanged.
         let dequeues: Vec<usize> = (0..ops.len())
@@ -211,20 +334,18 @@ fn a_fault_in_a_long_history_is_found_with_a_small_witness() {
     assert_eq!(found, 10);
 }
 
-/// More values are gone than dequeues of unknown outcome can have taken, and there are more
-/// ways to have taken some than can be tried.
+/// More values are gone than dequeues of unknown outcome can have taken; that shows only if it
+/// is seen that the first of these began too late for a time at which fewer would do.
 fn undecidable() -> History {
-    let mut ops = Vec::new();
-    for number in 0..24_u64 {
-        let mut enqueue = Op::dequeue(Outcome::Ok, 10 * number, 10 * number + 5);
+    let enqueue = |number: u64| {
+        let mut op = Op::dequeue(Outcome::Ok, 10 * number, 10 * number + 5);
         let item = (number as i64 % 5, number.to_string());
-        (enqueue.f, enqueue.invoke) = ("enqueue", Priorities::json(Some(&item)));
-        ops.push(enqueue);
-        if number > 0 {
-            ops.push(Op::dequeue(Outcome::Info, 10 * number + 1, 1_000 + number));
-        }
-    }
-    ops.push(Op::dequeue(Outcome::Ok, 2_000, 2_001));
+        (op.f, op.invoke) = ("enqueue", Priorities::json(Some(&item)));
+        op
+    };
+    let mut ops = vec![enqueue(1), Op::dequeue(Outcome::Ok, 17, 2_000)];
+    ops.extend((2..=24).map(enqueue));
+    ops.extend((1..24).map(|number| Op::dequeue(Outcome::Info, 1_000 + number, 3_000 + number)));
     history("priority-queue", "{}", &ops)
 }
 

@@ -5,10 +5,10 @@ mod support;
 
 use std::collections::BTreeSet;
 
-use etcd_checker::history::{Json, Outcome};
+use etcd_checker::history::Json;
 use etcd_checker::{History, Violation, queue};
-use support::queues::{Order, agree};
-use support::{Op, Random, history, witness_ops};
+use support::queues::{Order, agree, is_minimal};
+use support::{Op, Random};
 
 struct Fifo;
 
@@ -37,58 +37,10 @@ impl Order for Fifo {
     }
 }
 
-/// The witness alone breaks the promise in the same way, and without any one of its
-/// values, or of its answers, it does not.
+/// The witness breaks the promise, and nothing in it is superfluous.
 fn check_witness(whole: &History, ops: &[Op], violation: &Violation) {
-    let witness = witness_ops(
-        whole,
-        ops,
-        violation.witness.iter().map(|op| op.invoked.line),
-    );
-    // Dequeues of unknown outcome that explain nothing are not named.
-    let is_pending =
-        |op: &Op| op.f == "dequeue" && matches!(op.outcome, Outcome::Info | Outcome::Open);
-    let unnamed = ops
-        .iter()
-        .filter(|op| is_pending(op) && !witness.contains(op));
-    let unnamed: Vec<Op> = unnamed.cloned().collect();
-    let kind = |ops: &[Op]| {
-        let ops = &[ops, &unnamed].concat();
-        let verdict = queue::check(&history("fifo-queue", "{}", ops)).unwrap();
-        verdict.violation().map(|violation| violation.kind.name)
-    };
-    assert_eq!(
-        kind(&witness),
-        Some(violation.kind.name),
-        "{violation}\n{ops:#?}"
-    );
-    for spared in &witness {
-        let is_pending_dequeue = spared.f == "dequeue" && spared.outcome != Outcome::Ok;
-        // It is named because it explains less than it would have to.
-        if is_pending_dequeue || spared.outcome == Outcome::Fail {
-            continue;
-        }
-        let value = |op: &Op| {
-            if op.f == "enqueue" {
-                op.invoke.clone()
-            } else {
-                op.result.clone()
-            }
-        };
-        let same = |op: &Op| {
-            let is_value = !value(op).is_null() && value(op) == value(spared);
-            op == spared || (is_value && violation.kind.name != "VRepeat")
-        };
-        if violation.kind.name == "VRepeat" && spared.f == "enqueue" {
-            continue;
-        }
-        let rest: Vec<Op> = witness.iter().filter(|op| !same(op)).cloned().collect();
-        assert_eq!(
-            kind(&rest),
-            None,
-            "{violation}\nwithout {spared:?}\n{ops:#?}"
-        );
-    }
+    let is_minimal = is_minimal::<Fifo>(whole, ops, violation);
+    assert!(is_minimal, "{violation}\n{ops:#?}");
 }
 
 #[test]

@@ -51,20 +51,34 @@
 //!
 //! A dequeue of unknown outcome may have taken any one value that nobody got (a
 //! *lost* one), or none. Which one decides how long that value was inside, and so
-//! what may happen below it. The check starts with none. Each violation that then
-//! shows rests on a few values that are certainly inside, and any explanation must
+//! what may happen below it. In this order it is asked:
+//!
+//! 1. Is there an order if they took nothing? Then the history is valid.
+//! 2. Is there one if no lost value was in anybody's way? If not, no dequeue of unknown
+//!    outcome explains it: somebody else got what was inside.
+//! 3. What must be gone, and when (`demand`)? If that is more than dequeues of unknown
+//!    outcome can have taken that had begun by then, there is no order: **PQ-order-lost**,
+//!    **PQ-tie-lost**, **VWit-lost**.
+//! 4. Is there an order if each of them takes what must be gone next (`grant`)? That is
+//!    a guess, and a good one.
+//!
+//! So far all is O(n log n). What is left is rare, and searched: each violation that shows rests
+//! on a few values that are certainly inside, and any explanation must
 //! have one of the lost ones among them taken, by a dequeue that was invoked in
-//! time. All ways to do that are tried, with the check repeated each time: exact,
-//! and quick, since few dequeues lose their answer. Where there are more ways than
-//! the budget of time and memory allows, the verdict is unknown.
+//! time. All ways to do that are tried, with the check repeated each time. Where there are more
+//! ways than the budget of time and memory allows, the verdict is unknown.
 //!
 //! The twin in `tests/`, which tries all orders, agrees on hundreds of thousands of
 //! small random histories.
 
+mod demand;
+mod explain;
 mod extract;
 mod free;
+mod grant;
 mod order;
 mod search;
+mod tree;
 
 use crate::history::{History, HistoryError};
 use crate::liveness::{Deadline, STUCK};
@@ -72,9 +86,9 @@ use crate::queue::{Interval, Value, linearize};
 use crate::search::Budget;
 use crate::verdict::{Class, Kind, Verdict, Violation, count};
 
+use explain::violation;
 use extract::{Item, Queue};
-use order::{Fault, What};
-use search::{Explained, Proof};
+use search::Explained;
 
 const ORDER: Kind = Kind {
     name: "PQ-order",
@@ -117,7 +131,7 @@ pub fn check(history: &History, budget: &Budget) -> Result<Verdict, HistoryError
     }
     let violation = match search::explain(&mut queue, budget) {
         Explained::Yes(_) => find_stuck(&queue, history),
-        Explained::No(fault, proof) => Some(violation(&queue, &fault, &proof)),
+        Explained::No(why) => Some(violation(&queue, &why)),
         Explained::Unknown { limit, tried } => {
             let reason = format!(
                 "{} of unknown outcome may have taken values in too many ways: {tried} were \
@@ -166,66 +180,6 @@ pub fn linearization(
     let empties = queue.values.empties.iter();
     let empties: Vec<Interval> = empties.map(|empty| interval(empty.invoked())).collect();
     Ok(linearize(&values, &empties, queue.ties, queue.events()))
-}
-
-fn violation(queue: &Queue<'_>, fault: &Fault, proof: &Proof) -> Violation {
-    let names = |items: &[usize]| {
-        let names: Vec<String> = items.iter().map(|item| queue.values.show(*item)).collect();
-        crate::queue::list(&names)
-    };
-    let lost: Vec<usize> = fault.lost(queue).collect();
-    let inside = match fault.cover.as_slice() {
-        [] => String::new(),
-        [one] => format!("{} was inside all the time", names(&[*one])),
-        many => format!("at each instant one of {} was inside", names(many)),
-    };
-    let (kinds, mut sentence) = match fault.what {
-        What::Worse(item) => (
-            [ORDER, ORDER_LOST],
-            format!("{} left although {inside}", queue.values.show(item)),
-        ),
-        What::Overtaken(first, second) => {
-            let mut text = format!(
-                "{} was enqueued only after {} was acknowledged, yet left first",
-                queue.values.show(second),
-                queue.values.show(first)
-            );
-            if !inside.is_empty() {
-                text += &format!(": the other could not leave before, because {inside}");
-            }
-            ([TIE, TIE_LOST], text)
-        }
-        What::Empty(empty) => (
-            [WITNESS, WITNESS_LOST],
-            format!(
-                "the dequeue by process {} found the queue empty, but {inside}",
-                queue
-                    .values
-                    .operation(queue.values.empties[empty].invoked())
-                    .process()
-            ),
-        ),
-    };
-    if !lost.is_empty() {
-        sentence += &format!("; nobody ever got {}", names(&lost));
-    }
-    let pending = if lost.is_empty() {
-        &[][..]
-    } else {
-        &queue.values.pending
-    };
-    if !pending.is_empty() {
-        let all = count(pending.len() as u64, "dequeue");
-        sentence += &format!(", and the {all} of unknown outcome cannot explain it");
-    }
-    let items = (proof.items.iter()).flat_map(|item| queue.values.items[*item].begun());
-    let empties = proof.empties.iter();
-    let empties = empties.map(|empty| queue.values.empties[*empty].invoked());
-    let begun = items.chain(pending.iter().copied()).chain(empties);
-    let witness = begun.map(|invoked| queue.values.operation(invoked));
-    let [kind, kind_lost] = kinds;
-    let kind = if lost.is_empty() { kind } else { kind_lost };
-    Violation::new(Class::Safety, kind, sentence, witness)
 }
 
 /// An operation that had to finish and did not. A dequeue may wait for as long as

@@ -73,9 +73,64 @@ pub(super) enum What {
     Empty(usize),
 }
 
+/// What becomes of the values that nobody got.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lost {
+    /// They are inside for good.
+    Stay,
+    /// They are in nobody's way. What is wrong even so no dequeue of unknown outcome explains.
+    Ignored,
+}
+
+/// A dequeue that returned, and when it can have happened if lost values are in nobody's way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Window {
+    /// The last gap. Those between the first one and this one need not all be free.
+    pub(super) last: Gap,
+    pub(super) first: Gap,
+    /// How many values there are of better priorities.
+    pub(super) better: usize,
+    pub(super) who: Who,
+}
+
+impl Window {
+    /// Whether it sees this value when that is inside.
+    pub(super) fn is_worse_than(&self, queue: &Queue<'_>, item: &Item) -> bool {
+        match self.who {
+            Who::Value(own) => item.priority < queue.values.items[own].priority,
+            Who::Empty(_) => true,
+        }
+    }
+}
+
+/// Whose dequeue it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Who {
+    /// It got this value.
+    Value(usize),
+    /// It found nothing; the number counts the empties.
+    Empty(usize),
+}
+
 /// Whether there is an order of the operations, and if not, why: of all faults the one that
 /// ends first.
-pub(super) fn find_fault(queue: &Queue<'_>) -> Option<Fault> {
+pub(super) fn find_fault(queue: &Queue<'_>, lost: Lost) -> Option<Fault> {
+    sweep(queue, lost, |_| {})
+}
+
+/// The dequeues that returned, from the best class to the worst, those that found nothing last.
+///
+/// # Errors
+/// When there is no order, even with the lost values in nobody's way.
+pub(super) fn windows(queue: &Queue<'_>) -> Result<Vec<Window>, Fault> {
+    let mut windows = Vec::with_capacity(queue.values.items.len());
+    match sweep(queue, Lost::Ignored, |window| windows.push(window)) {
+        Some(fault) => Err(fault),
+        None => Ok(windows),
+    }
+}
+
+fn sweep(queue: &Queue<'_>, lost: Lost, mut tell: impl FnMut(Window)) -> Option<Fault> {
     let gaps = gap(queue.events());
     let mut free = Free::new(gaps);
     let mut first: Option<(Gap, What)> = None;
@@ -86,9 +141,14 @@ pub(super) fn find_fault(queue: &Queue<'_>) -> Option<Fault> {
     };
     let mut begin = 0;
     for class in queue.values.items.chunk_by(|a, b| a.priority == b.priority) {
-        find_in_class(queue, begin, class, &free, &mut found);
-        begin += class.len();
-        for item in class {
+        let class = Class {
+            begin,
+            items: class,
+            lost,
+        };
+        class.look(queue, &free, &mut found, &mut tell);
+        begin += class.items.len();
+        for item in class.items.iter().filter(|item| lost.counts(item)) {
             if let Some((from, until)) = Span::of(queue, item).inside() {
                 free.cover(from, until.min(gaps));
             }
@@ -96,68 +156,125 @@ pub(super) fn find_fault(queue: &Queue<'_>) -> Option<Fault> {
     }
     for (index, empty) in queue.values.empties.iter().enumerate() {
         let (first, last) = gaps_of(*empty);
-        if free.next(first).is_none_or(|next| next > last) {
-            found(last, What::Empty(index));
+        match (free.next(first), free.previous(last)) {
+            (Some(next), Some(previous)) if next <= last => tell(Window {
+                who: Who::Empty(index),
+                better: queue.values.items.len(),
+                first: next,
+                last: previous,
+            }),
+            _ => found(last, What::Empty(index)),
         }
     }
-    first.map(|(_, what)| explained(what, queue))
+    first.map(|(_, what)| explained(what, queue, lost))
+}
+
+impl Lost {
+    /// Whether this value is in anybody's way.
+    fn counts(self, item: &Item) -> bool {
+        self == Self::Stay || item.is_dequeued()
+    }
 }
 
 /// The first and the last gap at which a dequeue can have found nothing.
-fn gaps_of(empty: Call) -> (Gap, Gap) {
+pub(super) fn gaps_of(empty: Call) -> (Gap, Gap) {
     (gap(empty.invoked()), gap(empty.returned() - 1))
 }
 
-/// What is wrong with values of one priority, in the order of their invocations: they cannot
-/// leave, because `free` are the only gaps at which nothing better is certainly inside, or
-/// they left in another order than they came. `begin` is the index of the first.
-fn find_in_class(
-    queue: &Queue<'_>,
+/// The first and the last gap at which this value can have left.
+pub(super) fn gaps_to_leave(queue: &Queue<'_>, item: usize) -> (Gap, Gap) {
+    let span = Span::of(queue, &queue.values.items[item]);
+    (span.leave_first, span.leave_last)
+}
+
+/// The gaps at which this value certainly is inside: from the first until before the last.
+pub(super) fn gaps_inside(queue: &Queue<'_>, item: &Item) -> Option<(Gap, Gap)> {
+    Span::of(queue, item).inside()
+}
+
+/// The first gap from which on this value certainly has been enqueued.
+pub(super) fn enqueued(queue: &Queue<'_>, item: usize) -> Gap {
+    gap(queue.values.items[item].enqueue_returned())
+}
+
+/// The values of one priority, in the order of their invocations.
+struct Class<'q> {
+    /// The index of the first.
     begin: usize,
-    class: &[Item],
-    free: &Free,
-    found: &mut impl FnMut(Gap, What),
-) {
-    let mut leaves = Vec::with_capacity(class.len());
-    for (index, item) in (begin..).zip(class) {
-        let span = Span::of(queue, item);
-        leaves.push(span.leaves(free).unwrap_or_else(|| {
-            found(span.leave_last, What::Worse(index));
-            (span.leave_first, span.leave_last)
-        }));
-    }
-    if queue.ties == Ties::Fifo {
-        find_overtaken(class, &leaves, |first, second| {
-            let last = Span::of(queue, &class[second]).leave_last;
-            found(last, What::Overtaken(begin + first, begin + second));
+    items: &'q [Item],
+    lost: Lost,
+}
+
+impl Class<'_> {
+    /// What is wrong with them: they cannot leave, because `free` are the only gaps at which
+    /// nothing better is certainly inside, or they left in another order than they came.
+    fn look(
+        &self,
+        queue: &Queue<'_>,
+        free: &Free,
+        found: &mut impl FnMut(Gap, What),
+        tell: &mut impl FnMut(Window),
+    ) {
+        let mut leaves = Vec::with_capacity(self.items.len());
+        for (index, item) in (self.begin..).zip(self.items) {
+            let span = Span::of(queue, item);
+            if !self.lost.counts(item) {
+                leaves.push((0, NEVER));
+                continue;
+            }
+            leaves.push(span.leaves(free).unwrap_or_else(|| {
+                found(span.leave_last, What::Worse(index));
+                (span.leave_first, span.leave_last)
+            }));
+        }
+        let mut tell = |index: usize, first: Gap| {
+            if self.items[index].is_dequeued() {
+                tell(Window {
+                    who: Who::Value(self.begin + index),
+                    better: self.begin,
+                    first,
+                    last: leaves[index].1,
+                });
+            }
+        };
+        if queue.ties == Ties::Any {
+            (0..self.items.len()).for_each(|index| tell(index, leaves[index].0));
+            return;
+        }
+        self.go_by_arrival(&leaves, |index, latest| {
+            tell(index, leaves[index].0.max(latest.0));
+            if latest.0 > leaves[index].1 {
+                let last = Span::of(queue, &self.items[index]).leave_last;
+                let (first, second) = (self.begin + latest.1, self.begin + index);
+                found(last, What::Overtaken(first, second));
+            }
         });
     }
-}
 
-/// Values of one class that left in another order than they came. `leaves` are the first and
-/// the last gap at which each can leave.
-fn find_overtaken(class: &[Item], leaves: &[(Gap, Gap)], mut found: impl FnMut(usize, usize)) {
-    let enqueued = class.iter().map(|item| gap(item.enqueue_returned()));
-    let mut acknowledged: Vec<(Gap, u32)> = enqueued.zip(0..).collect();
-    acknowledged.sort_unstable();
-    let mut acknowledged = acknowledged.into_iter().peekable();
-    // Of those that were acknowledged before, the one that leaves last.
-    let mut latest = (0, 0);
-    for (index, item) in class.iter().enumerate() {
-        let invoked = gap(item.enqueue_invoked());
-        while let Some((_, before)) = acknowledged.next_if(|(enqueued, _)| *enqueued < invoked) {
-            let before = before as usize;
-            if leaves[before].0 >= latest.0 {
-                latest = (leaves[before].0, before);
+    /// For each value, of those that were acknowledged before its enqueue began, when the one
+    /// leaves that leaves last, and which it is. `leaves` are the first and the last gap at
+    /// which each can leave.
+    fn go_by_arrival(&self, leaves: &[(Gap, Gap)], mut tell: impl FnMut(usize, (Gap, usize))) {
+        let enqueued = self.items.iter().map(|item| gap(item.enqueue_returned()));
+        let mut acknowledged: Vec<(Gap, u32)> = enqueued.zip(0..).collect();
+        acknowledged.sort_unstable();
+        let mut acknowledged = acknowledged.into_iter().peekable();
+        let mut latest = (0, 0);
+        for (index, item) in self.items.iter().enumerate() {
+            let invoked = gap(item.enqueue_invoked());
+            while let Some((_, before)) = acknowledged.next_if(|(enqueued, _)| *enqueued < invoked)
+            {
+                let before = before as usize;
+                if leaves[before].0 >= latest.0 {
+                    latest = (leaves[before].0, before);
+                }
             }
-        }
-        if latest.0 > leaves[index].1 {
-            found(latest.1, index);
+            tell(index, latest);
         }
     }
 }
 
-fn explained(what: What, queue: &Queue<'_>) -> Fault {
+fn explained(what: What, queue: &Queue<'_>, lost: Lost) -> Fault {
     let span = |item: usize| Span::of(queue, &queue.values.items[item]);
     let (window, better_than) = match what {
         What::Worse(item) => {
@@ -170,16 +287,23 @@ fn explained(what: What, queue: &Queue<'_>) -> Fault {
         }
         What::Empty(empty) => (gaps_of(queue.values.empties[empty]), None),
     };
-    let counts = |item: &Item| better_than.is_none_or(|than| item.priority < than);
+    let is_better = |item: &Item| better_than.is_none_or(|than| item.priority < than);
+    let counts = |item: &Item| is_better(item) && lost.counts(item);
     Fault {
         what,
         window,
-        cover: cover(queue, window, counts),
+        // Where the two ends of the window cross, none is needed.
+        cover: cover(queue, window, counts).0,
     }
 }
 
-/// The fewest values of which one is inside at each gap of the window.
-fn cover(queue: &Queue<'_>, window: (Gap, Gap), counts: impl Fn(&Item) -> bool) -> Vec<usize> {
+/// The fewest values of which one is inside at each gap of the window, from its beginning
+/// until this gap, at which that is not so or the window is over.
+pub(super) fn cover(
+    queue: &Queue<'_>,
+    window: (Gap, Gap),
+    counts: impl Fn(&Item) -> bool,
+) -> (Vec<usize>, Gap) {
     let counted = queue.values.items.iter().enumerate();
     let counted = counted.filter(|(_, item)| counts(item));
     let mut inside: Vec<(Gap, Gap, usize)> = counted
@@ -197,11 +321,10 @@ fn cover(queue: &Queue<'_>, window: (Gap, Gap), counts: impl Fn(&Item) -> bool) 
             best = best.max((until, item));
         }
         if best.0 <= gap {
-            // Not covered: the fault needs no cover here.
             break;
         }
         cover.push(best.1);
         gap = best.0;
     }
-    cover
+    (cover, gap)
 }

@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 
 use rustc_hash::FxHashSet;
 
+use super::demand::{LostValues, TooMany};
 use super::extract::Queue;
-use super::order::{Fault, Gap, NEVER, What, find_fault};
+use super::grant::grant;
+use super::order::{Fault, Gap, Lost, NEVER, What, find_fault};
 use crate::search::{Budget, Clock, Limit};
 
 /// What the search came to.
@@ -13,28 +15,51 @@ pub(super) enum Explained {
     /// There is an order of the operations, if these values were taken by the dequeues of
     /// unknown outcome.
     Yes(Vec<Option<usize>>),
-    /// There is none; the fault that shows if nothing is assumed, and all that
-    /// show whatever is assumed.
-    No(Fault, Proof),
+    /// There is none.
+    No(Why),
     /// There are too many ways: so many were tried.
     Unknown { limit: Limit, tried: usize },
 }
 
-/// What the faults of all assumptions rest on.
+/// Why there is no order of the operations.
+pub(super) enum Why {
+    /// This fault shows whatever the dequeues of unknown outcome took.
+    Certain(Fault),
+    /// They cannot have taken all that must be gone.
+    TooMany(TooMany),
+    /// The fault that shows if nothing is assumed, and all that show whatever is assumed.
+    Tried(Fault, Proof),
+}
+
+/// What faults rest on.
 #[derive(Default)]
 pub(super) struct Proof {
+    /// Values with all operations on them.
     pub(super) items: BTreeSet<usize>,
+    /// Values of which it only matters that they left then.
+    pub(super) left: BTreeSet<usize>,
     /// Dequeues that found nothing.
     pub(super) empties: BTreeSet<usize>,
 }
 
 impl Proof {
-    fn add(&mut self, fault: &Fault) {
+    pub(super) fn add(&mut self, queue: &Queue<'_>, fault: &Fault) {
         self.items.extend(&fault.cover);
         match fault.what {
-            What::Worse(item) => self.items.extend([item]),
+            What::Worse(item) => self.add_left(queue, item),
             What::Overtaken(first, second) => self.items.extend([first, second]),
             What::Empty(empty) => self.empties.extend([empty]),
+        }
+    }
+
+    /// Adds that a value left. That it was enqueued before goes without saying, except that it
+    /// cannot have left before that began.
+    pub(super) fn add_left(&mut self, queue: &Queue<'_>, item: usize) {
+        let value = &queue.values.items[item];
+        if value.enqueue_invoked() > value.dequeue_invoked() {
+            self.items.insert(item);
+        } else {
+            self.left.insert(item);
         }
     }
 }
@@ -70,10 +95,47 @@ struct Search<'q, 'h> {
 type Way = Box<[u32]>;
 
 /// Whether the dequeues of unknown outcome can explain the history.
+///
+/// All ways are tried only where nothing simpler tells.
 pub(super) fn explain(queue: &mut Queue<'_>, budget: &Budget) -> Explained {
-    let Some(fault) = find_fault(queue) else {
+    let Some(fault) = find_fault(queue, Lost::Stay) else {
         return Explained::Yes(Vec::new());
     };
+    if queue.values.pending.is_empty() {
+        return Explained::No(Why::Certain(fault));
+    }
+    let lost = match LostValues::of(queue) {
+        Ok(lost) => lost,
+        Err(fault) => return Explained::No(Why::Certain(fault)),
+    };
+    if let Some(too_many) = lost.too_many(&queue.values.pending) {
+        return Explained::No(Why::TooMany(too_many));
+    }
+    if let Some(taken) = grant(queue, &lost)
+        && is_explained(queue, &taken)
+    {
+        return Explained::Yes(taken);
+    }
+    try_all(queue, fault, budget)
+}
+
+/// Whether there is an order of the operations if these values were taken by the dequeues of
+/// unknown outcome.
+fn is_explained(queue: &mut Queue<'_>, taken: &[Option<usize>]) -> bool {
+    let values = &mut queue.values;
+    for (invoked, item) in values.pending.iter().zip(taken) {
+        if let Some(item) = item {
+            values.items[*item].take(*invoked, None);
+        }
+    }
+    let fault = find_fault(queue, Lost::Stay);
+    for item in taken.iter().flatten() {
+        queue.values.items[*item].put_back();
+    }
+    fault.is_none()
+}
+
+fn try_all(queue: &mut Queue<'_>, fault: Fault, budget: &Budget) -> Explained {
     let mut search = Search {
         taken: vec![None; queue.values.pending.len()],
         seen: FxHashSet::default(),
@@ -85,7 +147,7 @@ pub(super) fn explain(queue: &mut Queue<'_>, budget: &Budget) -> Explained {
     };
     match search.repair(&fault) {
         Ok(true) => Explained::Yes(search.taken),
-        Ok(false) => Explained::No(fault, search.proof),
+        Ok(false) => Explained::No(Why::Tried(fault, search.proof)),
         Err(limit) => Explained::Unknown {
             limit,
             tried: search.tried,
@@ -99,7 +161,7 @@ impl Search<'_, '_> {
     /// # Errors
     /// When the budget is spent.
     fn repair(&mut self, fault: &Fault) -> Result<bool, Limit> {
-        self.proof.add(fault);
+        self.proof.add(self.queue, fault);
         let lost: Vec<usize> = fault.lost(self.queue).collect();
         // Taken later than this, a value would still be in the way.
         let until = fault.window.1 as usize;
@@ -114,7 +176,7 @@ impl Search<'_, '_> {
                     self.stay_within_budget()?;
                     self.tried += 1;
                     self.queue.values.items[item].take(invoked, None);
-                    let explained = match find_fault(self.queue) {
+                    let explained = match find_fault(self.queue, Lost::Stay) {
                         None => Ok(true),
                         Some(next) => self.repair(&next),
                     };

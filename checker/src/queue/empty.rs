@@ -138,17 +138,11 @@ pub(super) fn wrong_empty(queue: &Queue<'_>, empty: usize) -> Violation {
         })
         .flatten();
     let lost = lost.iter().map(|item| queue.values.enqueue(*item));
-    let pending = queue
-        .values
-        .pending
-        .iter()
-        .take(cover.pending)
-        .map(|invoked| queue.values.operation(*invoked));
     Violation::new(
         Class::Safety,
         kind,
         sentence,
-        present.chain(lost).chain(pending).chain([operation]),
+        present.chain(lost).chain([operation]),
     )
 }
 
@@ -159,8 +153,7 @@ struct Cover {
     present: Vec<usize>,
     /// How many of the values that nobody gets are needed, the first ones.
     lost: usize,
-    /// How many of the dequeues of unknown outcome have to be named, the first
-    /// ones.
+    /// How many dequeues of unknown outcome there are until then.
     pending: usize,
 }
 

@@ -85,7 +85,7 @@ use crate::verdict::{Class, Verdict, Violation, count};
 use extract::Queue;
 pub(crate) use item::Item;
 pub(crate) use linearization::{Interval, Ties, Value, linearize};
-pub(crate) use order::list;
+pub(crate) use order::{excuse, list};
 pub(crate) use values::{Call, Shape, Values};
 
 /// Decides whether the history is that of a FIFO queue.
@@ -145,7 +145,7 @@ fn find_fault(queue: &Queue<'_>) -> Option<Violation> {
         if let Some((first, second)) = overtaken.step(queue, role) {
             return Some(order::overtaken(queue, first, second));
         }
-        overtaker = overtaker.or_else(|| lost.step(queue, index, role));
+        overtaker = overtaker.or_else(|| lost.step(queue, role));
         empty = empty.or_else(|| wrong_empty.step(queue, index, role));
     }
     let lost = overtaker.map(|overtaker| order::lost_values(queue, overtaker));

@@ -67,8 +67,6 @@ pub(super) struct Lost {
 #[derive(Clone, Copy)]
 pub(super) struct Overtaker {
     item: usize,
-    /// The event at which it has left.
-    left: usize,
     /// How many dequeues of unknown outcome there were by then.
     pending: usize,
 }
@@ -84,12 +82,7 @@ impl Lost {
     }
 
     /// Goes on by an event; who overtook them, if it shows here.
-    pub(super) fn step(
-        &mut self,
-        queue: &Queue<'_>,
-        index: usize,
-        role: Role,
-    ) -> Option<Overtaker> {
+    pub(super) fn step(&mut self, queue: &Queue<'_>, role: Role) -> Option<Overtaker> {
         match role {
             Role::EnqueueReturned(item) if !queue.values.items[item].is_dequeued() => {
                 self.lost += 1;
@@ -103,7 +96,6 @@ impl Lost {
                 self.overtaken = self.overtaken.max(before);
                 return (self.overtaken > self.pending).then_some(Overtaker {
                     item,
-                    left: index,
                     pending: self.pending as usize,
                 });
             }
@@ -116,7 +108,6 @@ impl Lost {
 pub(super) fn lost_values(queue: &Queue<'_>, overtaker: Overtaker) -> Violation {
     let Overtaker {
         item: overtaker,
-        left: index,
         pending,
     } = overtaker;
     let lost = first_lost(queue, pending + 1);
@@ -134,14 +125,7 @@ pub(super) fn lost_values(queue: &Queue<'_>, overtaker: Overtaker) -> Violation 
     );
     sentence += &excuse(pending);
     let enqueues = lost.iter().map(|item| queue.values.enqueue(*item));
-    let unknown = queue
-        .values
-        .pending
-        .iter()
-        .map(|invoked| queue.values.operation(*invoked));
-    let unknown = unknown.filter(|operation| operation.invoked < index);
     let witness = enqueues
-        .chain(unknown)
         .chain([queue.values.enqueue(overtaker)])
         .chain(queue.values.dequeue(overtaker));
     Violation::new(Class::Safety, LOST, sentence, witness)
@@ -158,7 +142,7 @@ pub(super) fn first_lost(queue: &Queue<'_>, number: usize) -> Vec<usize> {
 }
 
 /// What the dequeues of unknown outcome can explain.
-pub(super) fn excuse(pending: usize) -> String {
+pub(crate) fn excuse(pending: usize) -> String {
     match pending {
         0 => String::new(),
         1 => "; the only dequeue of unknown outcome can have taken but one of them".to_owned(),

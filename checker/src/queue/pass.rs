@@ -229,10 +229,12 @@ impl<'h, S: Shape> Pass<'h, S> {
         }
         let (values, shown) = (&self.values, self.values.show(item));
         let dequeue = values.operation(call.invoked());
-        let enqueue = values.enqueue(item);
         if known.priority != priority {
-            let text = format!("{shown} was dequeued with priority {priority:?}");
-            return Some(fault(PRIORITY, text, &[enqueue, dequeue]));
+            let line = values.enqueued(item).line();
+            let text = format!(
+                "{shown}, enqueued in line {line}, was dequeued with priority {priority:?}"
+            );
+            return Some(fault(PRIORITY, text, &[dequeue]));
         }
         let other = values.dequeue(item)?;
         let [first, second] = if dequeue.invoked < other.invoked {
@@ -247,7 +249,7 @@ impl<'h, S: Shape> Pass<'h, S> {
         );
         // The first was right.
         self.values.items[item].take(first.invoked, Some(first.completed));
-        Some(fault(REPEAT, text, &[enqueue, first, second]))
+        Some(fault(REPEAT, text, &[first, second]))
     }
 
     /// A value was dequeued that nobody had begun to enqueue.
@@ -258,25 +260,27 @@ impl<'h, S: Shape> Pass<'h, S> {
         let dequeue = values.operation(call.invoked());
         let is_it = |item: u32| values.value(item as usize) == value;
         if let Some(item) = self.by_value.find(&value, is_it) {
-            let enqueue = values.enqueue(item as usize);
-            let text = format!("{shown} had been dequeued before its enqueue began");
-            return Ok(fault(FRESH, text, &[enqueue, dequeue]));
+            let line = values.enqueued(item as usize).line();
+            let text = format!("{shown} had been dequeued before its enqueue began in line {line}");
+            return Ok(fault(FRESH, text, &[dequeue]));
         }
         let is_it = |enqueue: &Operation<'h>| {
-            S::read(enqueue.invoke).is_ok_and(|(enqueued, _)| enqueued == value)
+            S::read(enqueue.invoke).is_ok_and(|enqueued| enqueued == (value.clone(), priority))
         };
-        Ok(match values.failed_enqueues().find(is_it) {
-            Some(enqueue) => {
-                let text = format!(
-                    "{shown} was dequeued, but its enqueue had failed and so did not happen"
-                );
-                fault(FRESH, text, &[enqueue, dequeue])
+        // Of these, only one that began in time would explain it, had it happened.
+        let failed = values.failed_enqueues().filter(is_it);
+        let mut of: Vec<Operation<'h>> = failed
+            .filter(|enqueue| enqueue.invoked < call.returned())
+            .collect();
+        let text = match of.as_slice() {
+            [] => format!("{shown} was dequeued, but nobody ever enqueued it"),
+            [_] => {
+                format!("{shown} was dequeued, but its enqueue had failed and so did not happen")
             }
-            None => {
-                let text = format!("{shown} was dequeued, but nobody ever enqueued it");
-                fault(FRESH, text, &[dequeue])
-            }
-        })
+            _ => format!("{shown} was dequeued, but its enqueues had failed and so did not happen"),
+        };
+        of.push(dequeue);
+        Ok(fault(FRESH, text, &of))
     }
 
     /// What has not ended is of unknown outcome.
