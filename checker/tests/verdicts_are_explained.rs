@@ -88,7 +88,6 @@ fn an_overtaken_value_that_a_lost_dequeue_cannot_have_taken() {
             `a` and `b` were acknowledged before `c` was enqueued, which has been dequeued, but nobody ever got them; the only dequeue of unknown outcome can have taken but one of them
               lines 2-3  1.000000 s - 2.000000 s  process 0  enqueue "a" -> ok
               lines 4-5  3.000000 s - 4.000000 s  process 0  enqueue "b" -> ok
-              lines 6-end  5.000000 s - ...  process 1  dequeue -> still open at the end
               lines 7-8  6.000000 s - 7.000000 s  process 0  enqueue "c" -> ok
               lines 9-10  8.000000 s - 9.000000 s  process 0  dequeue -> ok "c""#]],
     );
