@@ -29,13 +29,15 @@ pub(crate) enum HistoryTarget {
 
 impl HistoryTarget {
     /// What `--history` means for this number of runs, where it was given;
-    /// with `--json` standard output is taken.
+    /// with `--json` standard output is taken. `one_run` says how there would be one run.
     pub(crate) fn of_options(
         history: Option<&Path>,
         runs: u64,
+        one_run: &str,
         json: bool,
     ) -> Result<Option<Self>, Failure> {
-        let target = history.map(|path| Self::new(path, runs)).transpose()?;
+        let target = history.map(|path| Self::new(path, runs, one_run));
+        let target = target.transpose()?;
         if json && target.as_ref().is_some_and(Self::is_stdout) {
             return Err(
                 Failure::usage("--json and --history - both want standard output")
@@ -46,7 +48,7 @@ impl HistoryTarget {
     }
 
     /// What `--history` means for this number of runs.
-    fn new(path: &Path, runs: u64) -> Result<Self, Failure> {
+    fn new(path: &Path, runs: u64, one_run: &str) -> Result<Self, Failure> {
         let is_stdout = path == Path::new("-");
         let names_file = path.is_file()
             || !path.exists()
@@ -58,8 +60,7 @@ impl HistoryTarget {
                 "--history {} is one place for the histories of {runs} runs",
                 path.display()
             );
-            return Err(Failure::usage(what)
-                .hint("Give a folder, or run one workload with one seed: sim queue --seed 7"));
+            return Err(Failure::usage(what).hint(format!("Give a folder, or run {one_run}")));
         }
         Ok(if is_stdout {
             HistoryTarget::Stdout

@@ -5,8 +5,8 @@ use std::pin::pin;
 use std::time::Duration;
 
 use etcd_client::proto::{
-    PbCompactionRequest, PbCompactionResponse, PbDeleteRequest, PbDeleteResponse, PbPutRequest,
-    PbPutResponse,
+    PbCompactionRequest, PbCompactionResponse, PbDeleteRequest, PbDeleteResponse, PbHashKvRequest,
+    PbHashKvResponse, PbPutRequest, PbPutResponse,
 };
 use etcd_sim::bug::EtcdBug;
 use etcd_sim::version::Version;
@@ -311,6 +311,26 @@ async fn reach(target: &Target) -> Result<(Option<Process>, Api<Channel>), Confo
 /// Empties an etcd and compacts all of its past; its revision.
 async fn empty(api: &mut Api<Channel>) -> Result<i64, Status> {
     real::wipe(api).await?;
+    let mut revision = compact(api).await?;
+    // What it remembers of a compaction at revision 0 it answers for all keys, until it has
+    // compacted often enough.
+    for _ in 0..REMEMBERED_MAX {
+        let question = PbHashKvRequest { revision: 0 };
+        let hash: PbHashKvResponse = api.call("Maintenance/HashKV", question).await?;
+        if hash.compact_revision == revision {
+            break;
+        }
+        revision = compact(api).await?;
+    }
+    Ok(revision)
+}
+
+/// How many hashes are remembered (`hashStorageMaxSize` in etcd's
+/// `server/storage/mvcc/hash.go`).
+const REMEMBERED_MAX: usize = 10;
+
+/// Compacts all of an empty etcd's past; its revision.
+async fn compact(api: &mut Api<Channel>) -> Result<i64, Status> {
     let key = b"a".to_vec();
     let put = PbPutRequest {
         key: key.clone(),

@@ -11,10 +11,12 @@ use crate::fault::{ClientId, Fault, MemberId};
 use crate::network::Endpoints;
 
 mod faults;
+mod sense;
 mod swarm;
 
 pub use faults::Faults;
 pub(crate) use faults::Setting;
+pub use sense::Senseless;
 pub use swarm::{Profile, Swarm};
 
 /// How long messages take when nothing is wrong, in microseconds.

@@ -19,6 +19,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use tonic::Code;
+
 /// A release of etcd. Later ones are greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Version {
@@ -104,6 +106,12 @@ impl Version {
                 AppliedWait::All
             },
             stops_gracefully: self.has([NEVER, 18, 0]),
+            lists_health: self.has([42, 28, 9]),
+            malformed_name: if self.has([28, 5, 0]) {
+                Code::Unimplemented
+            } else {
+                Code::ResourceExhausted
+            },
             health: Health {
                 says_why: self.has([NEVER, 0, 0]),
                 excludes: if self.has([19, 2, 0]) {
@@ -234,6 +242,12 @@ pub struct Profile {
     pub health: Health,
     /// What is checked about users and roles.
     pub checks: Checks,
+    /// Whether the service `grpc.health.v1.Health` has the method `List`; since 3.4.42, 3.5.28
+    /// and 3.6.9.
+    pub lists_health: bool,
+    /// The code of the answer to a path without a service: "unimplemented" since 3.4.28,
+    /// 3.5.5 and 3.6.0, "resource exhausted" before.
+    pub malformed_name: Code,
 }
 
 /// What is checked about users and roles, beyond what all releases check. But for

@@ -7,7 +7,7 @@ use etcd_sim::bug::EtcdBug;
 use etcd_sim::executor::Executor;
 use etcd_sim::fault::{Fault, FaultKind, Party};
 use etcd_sim::network::Endpoints;
-use etcd_sim::plan::{Latency, Plan, Profile, Swarm};
+use etcd_sim::plan::{Latency, Plan, Profile, Senseless, Swarm};
 use etcd_sim::seed::Stream;
 use serde::{Deserialize, Serialize};
 
@@ -153,6 +153,9 @@ pub enum WrongPlan {
         /// When it ends.
         ends_ms: u64,
     },
+    /// Something in it makes no sense.
+    #[error(transparent)]
+    Senseless(#[from] Senseless),
     /// There is no such cluster.
     #[error("a cluster has 1 to 5 members, not {members}")]
     Members {
@@ -245,6 +248,7 @@ impl RunPlan {
             },
         };
         plan.check_parties()?;
+        plan.environment.check_sense()?;
         plan.check_times()?;
         Ok(plan)
     }
@@ -512,6 +516,19 @@ mod tests {
         assert!(reset(LATEST_MS).is_ok());
         let error = reset(u64::MAX).unwrap_err();
         assert!(error.contains("has to heal within a day"), "{error}");
+    }
+
+    #[test]
+    fn a_plan_that_makes_no_sense_is_refused_with_the_place() {
+        let mut plan = RunPlan::draw_with(workload::all()[0], 1, Some(3), |given| given);
+        plan.environment.endpoints = Endpoints::One(7);
+        let error = RunPlan::from_json(&plan.to_json()).unwrap_err().to_string();
+        assert!(error.contains("`endpoints`: `one` is a member"), "{error}");
+        plan.environment.endpoints = Endpoints::All;
+        let kind = FaultKind::CompactAt { revision: -5 };
+        plan.environment.faults = vec![Fault { at_ms: 7, kind }];
+        let error = RunPlan::from_json(&plan.to_json()).unwrap_err().to_string();
+        assert!(error.contains("the fault at 7 ms"), "{error}");
     }
 
     #[test]

@@ -178,7 +178,12 @@ impl Live {
     fn campaign(self) -> Result<Campaign, Failure> {
         let workloads = choice::workloads(&self.workloads);
         let runs = workloads.len() as u64;
-        let history = HistoryTarget::of_options(self.history.as_deref(), runs, self.json)?;
+        let history = HistoryTarget::of_options(
+            self.history.as_deref(),
+            runs,
+            "one workload: live queue",
+            self.json,
+        )?;
         let to_stdout = history.as_ref().is_some_and(HistoryTarget::is_stdout);
         let settings = Settings::new(&self.set, &workloads)?;
         if self.start.is_none() && settings.asks_for(COMPACT) {

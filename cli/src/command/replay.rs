@@ -67,7 +67,7 @@ struct Saved {
 
 impl Replay {
     pub(crate) fn run(self) -> anyhow::Result<Status> {
-        let target = HistoryTarget::of_options(self.history.as_deref(), 1, self.json)?;
+        let target = HistoryTarget::of_options(self.history.as_deref(), 1, "one plan", self.json)?;
         let to_stdout = target.as_ref().is_some_and(HistoryTarget::is_stdout);
         let output = if to_stdout || self.json {
             Output::Program

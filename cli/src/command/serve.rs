@@ -97,7 +97,11 @@ pub(crate) struct Serve {
     client_cert_auth: bool,
 }
 
+/// A release alone: nothing is known of what comes before it.
 fn version(text: &str) -> Result<Version, String> {
+    if let Some((release, _)) = text.split_once(['-', '+']) {
+        return Err(format!("known are releases: {release}, nothing behind it"));
+    }
     let version: Version = text.parse().map_err(|error: NoVersion| error.to_string())?;
     if version.is_known() {
         Ok(version)
@@ -261,6 +265,7 @@ fn read(path: &Path, has_other_members: bool) -> anyhow::Result<Plan> {
             return Err(wrong(&why).into());
         }
     }
+    plan.check_sense().map_err(|senseless| wrong(&senseless))?;
     if plan.heals_at_ms() > LATEST_MS {
         let why = format!("the last fault ends after {} ms", plan.heals_at_ms());
         return Err(wrong(&why).into());

@@ -181,7 +181,12 @@ impl Sim {
         };
         self.check_members()?;
         let runs = (seeds.end - seeds.start).saturating_mul(workloads.len() as u64);
-        let history = HistoryTarget::of_options(self.history.as_deref(), runs, self.json)?;
+        let history = HistoryTarget::of_options(
+            self.history.as_deref(),
+            runs,
+            "one workload with one seed: sim queue --seed 7",
+            self.json,
+        )?;
         let to_stdout = history.as_ref().is_some_and(HistoryTarget::is_stdout);
         if self.trace && runs > 1 {
             return Err(

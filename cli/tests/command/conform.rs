@@ -42,6 +42,20 @@ fn a_bug_that_one_member_cannot_show_is_exit_2() {
         .notes("etcd-20418 shows only in clusters of 3 to 5 members, not of 1");
 }
 
+/// Since 3.5.5 it remembers the hash of no keys, and answers with it for all keys.
+#[test]
+fn an_etcd_that_was_compacted_at_revision_0_before_is_like_any_other() {
+    let (etcd, folder) = (Etcd::start(), Folder::new());
+    etcd.with_client(async |mut client| client.compact(0, None).await.unwrap());
+    let endpoint = etcd.endpoint();
+    folder
+        .run(&format!(
+            "conform --requests 0 --seed 3 --endpoints {endpoint}"
+        ))
+        .exits_with(0)
+        .notes("no difference");
+}
+
 #[test]
 fn a_cluster_in_use_is_spared_unless_its_data_may_go() {
     let (etcd, folder) = (Etcd::start(), Folder::new());

@@ -78,6 +78,10 @@ fn a_cluster_that_the_command_starts_is_compacted_and_ended() {
         .exits_with(2)
         .notes("--start 3");
     folder.run("live kv --start 2").exits_with(2);
+    folder
+        .run("live kv watch queue --history all.jsonl")
+        .exits_with(2)
+        .notes("run one workload: live queue");
 }
 
 /// The cluster's revision moves for others' writes too, and others may compact.

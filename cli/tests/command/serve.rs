@@ -72,6 +72,11 @@ fn wrong_usage_of_serve_is_exit_2_and_says_what_to_do() {
         "said.json",
         r#"{"faults": [{"at_ms": 1, "kind": {"transfer-lead": {"for_ms": 1}}}]}"#,
     );
+    folder.write(
+        "senseless.json",
+        r#"{"faults": [{"at_ms": 5, "kind": {"fragment-events":
+            {"member": 0, "bytes": 0, "for_ms": 1}}}]}"#,
+    );
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let taken = format!(
         "serve --listen {}",
@@ -101,6 +106,14 @@ fn wrong_usage_of_serve_is_exit_2_and_says_what_to_do() {
             "known are the releases of 3.4",
         ),
         ("serve --etcd-version new", "write it as 3.5.16"),
+        (
+            "serve --etcd-version 3.6.0-rc.1",
+            "known are releases: 3.6.0, nothing behind it",
+        ),
+        (
+            "serve --fault senseless.json",
+            "the fault at 5 ms (events fragmented): `bytes` is at least 1",
+        ),
         ("serve --bug none", "etcd-15220"),
         (
             "serve --bug etcd-20418",

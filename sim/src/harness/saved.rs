@@ -68,7 +68,8 @@ pub enum WrongPlanFile {
         /// What it says.
         executor: String,
     },
-    /// There is no such cluster, or a fault strikes a member that it does not have.
+    /// There is no such cluster, a fault strikes a member that it does not have, or
+    /// something else in the plan makes no sense.
     #[error("{path}: {what}")]
     Members {
         /// Which file.
@@ -134,7 +135,14 @@ impl SavedPlan {
             executor,
             plan,
         };
-        match wrong_members(&saved.plan) {
+        let senseless = || {
+            saved
+                .plan
+                .check_sense()
+                .err()
+                .map(|wrong| wrong.to_string())
+        };
+        match wrong_members(&saved.plan).or_else(senseless) {
             Some(what) => Err(WrongPlanFile::Members { path: name(), what }),
             None => Ok(saved),
         }
@@ -240,5 +248,6 @@ mod tests {
         assert!(refused("\"version\": 1", "\"version\": 2").contains("version 2"));
         assert!(refused("\"executor\": \"", "\"executor\": \"un").contains("does not have"));
         assert!(refused("\"members\": 3", "\"members\": 9").contains("not 9"));
+        assert!(refused("\"min_us\": ", "\"min_us\": 99999").contains("`latency`"));
     }
 }

@@ -1,11 +1,12 @@
-//! Authorities that are URLs.
+//! Authorities that are no addresses.
 //!
-//! A client of etcd's that was given `http://127.0.0.1:2379` says so in `:authority`
-//! too, if it is Go's before 3.5. Go's server does not mind. HTTP/2 knows no such
-//! authority, though, and the server here refuses it (`PROTOCOL_ERROR`) before
-//! anybody is asked. So it is altered on its way in: nobody reads it, and what takes
-//! its place is as long, so that lengths, and the table of headers that both sides
-//! keep (HPACK, RFC 7541), stay as they were.
+//! What a client of etcd's says in `:authority` may be anything: `http://127.0.0.1:2379` or
+//! `#initially=[127.0.0.1:2379]`, if it is Go's of some release. Go's server does not mind.
+//! HTTP/2 knows no such authorities, though, and the server here refuses them
+//! (`PROTOCOL_ERROR`) before anybody is asked. So each is replaced on its way in, for nobody
+//! reads it. What takes its place is as long, in letters and in bytes, so that the table of
+//! headers that both sides keep (HPACK, RFC 7541) stays as it was. An empty one has no place,
+//! and is refused.
 
 use bytes::{Buf as _, BytesMut};
 use tokio::io::ReadBuf;
@@ -21,41 +22,15 @@ const FLAG_PRIORITY: u8 = 0x20;
 /// `:authority` in the static table of HPACK.
 const AUTHORITY: usize = 1;
 
-const URL: &[u8; 7] = b"http://";
-const ALTERED: &[u8; 7] = b"httpB--";
-/// The same two in HPACK's Huffman code (RFC 7541, appendix B): `:` and `B` have
-/// seven bits, `/` and `-` six.
-const URL_CODE: u64 = huffman([
-    (0x27, 6),
-    (0x9, 5),
-    (0x9, 5),
-    (0x2b, 6),
-    (0x5c, 7),
-    (0x18, 6),
-    (0x18, 6),
-]);
-const ALTERED_CODE: u64 = huffman([
-    (0x27, 6),
-    (0x9, 5),
-    (0x9, 5),
-    (0x2b, 6),
-    (0x5d, 7),
-    (0x16, 6),
-    (0x16, 6),
-]);
-const CODE_BITS: u32 = 41;
-
-/// Codes one after the other, from the highest bit on.
-const fn huffman(codes: [(u64, u32); 7]) -> u64 {
-    let (mut all, mut used, mut next) = (0, 0, 0);
-    while next < codes.len() {
-        let (code, bits) = codes[next];
-        used += bits;
-        all |= code << (u64::BITS - used);
-        next += 1;
-    }
-    all
-}
+/// How many letters HPACK's Huffman code has of each length in bits (RFC 7541, appendix B).
+/// Letters of a length have consecutive codes, behind those of the lengths before.
+const LETTERS: [u32; 31] = [
+    0, 0, 0, 0, 0, 10, 26, 32, 6, 0, 5, 3, 2, 6, 2, 3, 0, 0, 0, 3, 8, 13, 26, 29, 12, 4, 15, 19,
+    29, 0, 4,
+];
+/// The codes of `a`, `b`, `j` and `X`, which have 5 to 8 bits.
+const SHORT: [u8; 4] = [0x3, 0x23, 0x74, 0xfc];
+const SHORTEST: usize = 5;
 
 /// What a client has sent, on its way to the server.
 #[derive(Default)]
@@ -140,8 +115,8 @@ fn fields_of(payload: &mut [u8], flags: u8) -> Option<&mut [u8]> {
     payload.get_mut(start..end)
 }
 
-/// Alters authorities that are URLs. What is not understood stays as it is: to refuse
-/// it is the server's business.
+/// Replaces authorities. What is not understood stays as it is: to refuse it is the
+/// server's business.
 fn alter(fields: &mut [u8]) -> Option<()> {
     let mut at = 0;
     while at < fields.len() {
@@ -160,26 +135,54 @@ fn alter(fields: &mut [u8]) -> Option<()> {
             let is_coded = fields.get(at)? & 0x80 != 0;
             let value = string(fields, &mut at)?;
             if name == AUTHORITY && is_coded {
-                alter_coded(value);
-            } else if name == AUTHORITY && value.starts_with(URL) {
-                value[..ALTERED.len()].copy_from_slice(ALTERED);
+                replace_coded(value);
+            } else if name == AUTHORITY {
+                value.fill(b'a');
             }
         }
     }
     Some(())
 }
 
-fn alter_coded(value: &mut [u8]) {
-    let Some(head) = value.first_chunk_mut::<6>() else {
-        return;
-    };
-    let mut bytes = [0; 8];
-    bytes[..6].copy_from_slice(head);
-    let code = u64::from_be_bytes(bytes);
-    if (code ^ URL_CODE) >> (u64::BITS - CODE_BITS) == 0 {
-        let altered = code ^ URL_CODE ^ ALTERED_CODE;
-        head.copy_from_slice(&altered.to_be_bytes()[..6]);
+/// Replaces a string by one of as many letters that fills the same bytes.
+fn replace_coded(value: &mut [u8]) -> Option<()> {
+    let letters = letters_of(value)?;
+    let bits = 8 * value.len();
+    let (each, more) = (bits.checked_div(letters)?, bits % letters);
+    let lengths = (0..letters).map(|letter| each + usize::from(letter < more));
+    let mut at = 0;
+    let mut replaced = vec![0; value.len()];
+    for length in lengths {
+        let code = SHORT.get(length.checked_sub(SHORTEST)?)?;
+        for bit in (0..length).rev() {
+            replaced[at / 8] |= (code >> bit & 1) << (7 - at % 8);
+            at += 1;
+        }
     }
+    value.copy_from_slice(&replaced);
+    Some(())
+}
+
+/// How many letters a string in Huffman code has; what is left at its end is padding.
+fn letters_of(value: &[u8]) -> Option<usize> {
+    let bits = value
+        .iter()
+        .flat_map(|byte| (0..8).rev().map(move |bit| u32::from(byte >> bit & 1)));
+    let (mut letters, mut length) = (0, 0);
+    // The code so far, counted from the first one of its length.
+    let mut code = 0;
+    for bit in bits {
+        length += 1;
+        code = code << 1 | bit;
+        let count = *LETTERS.get(length)?;
+        if code < count {
+            letters += 1;
+            (length, code) = (0, 0);
+        } else {
+            code -= count;
+        }
+    }
+    Some(letters)
 }
 
 /// An integer of which the first byte has so many bits (RFC 7541, 5.1).
@@ -252,44 +255,54 @@ mod tests {
     }
 
     #[test]
-    fn an_authority_that_is_a_url_is_altered_and_nothing_else() {
+    fn authorities_are_replaced_and_nothing_else() {
         let data = frame(0, 0, b"http://data \x41\x07http://");
-        let padded = [&[3][..], &[0; 5], &fields(b"http://h:1", false), &[0; 3]].concat();
-        let sent = [
-            PREFACE,
-            &frame(4, 0, &[]),
-            &frame(TYPE_HEADERS, 4, &fields(b"http://127.0.0.1:2379", false)),
-            &data,
-            &frame(TYPE_HEADERS, 4, &fields(b"127.0.0.1:2379", false)),
-            &frame(TYPE_HEADERS, 4 | FLAG_PADDED | FLAG_PRIORITY, &padded),
-        ]
-        .concat();
-        let expected = [
-            PREFACE,
-            &frame(4, 0, &[]),
-            &frame(TYPE_HEADERS, 4, &fields(b"httpB--127.0.0.1:2379", false)),
-            &data,
-            &frame(TYPE_HEADERS, 4, &fields(b"127.0.0.1:2379", false)),
-            &frame(TYPE_HEADERS, 4 | FLAG_PADDED | FLAG_PRIORITY, &{
-                let altered = fields(b"httpB--h:1", false);
-                [&[3][..], &[0; 5], &altered, &[0; 3]].concat()
-            }),
-        ]
-        .concat();
-        for piece in [1, 2, 7, 30, sent.len()] {
-            assert_eq!(passed(&sent, piece), expected, "in pieces of {piece}");
+        let padded =
+            |authority: &[u8]| [&[3][..], &[0; 5], &fields(authority, false), &[0; 3]].concat();
+        let flags = 4 | FLAG_PADDED | FLAG_PRIORITY;
+        let sent = |all: [&[u8]; 4]| {
+            let [url, address, path, words] = all;
+            [
+                PREFACE,
+                &frame(4, 0, &[]),
+                &frame(TYPE_HEADERS, 4, &fields(url, false)),
+                &data,
+                &frame(TYPE_HEADERS, 4, &fields(address, false)),
+                &frame(TYPE_HEADERS, flags, &padded(path)),
+                &frame(TYPE_HEADERS, 4, &fields(words, false)),
+            ]
+            .concat()
+        };
+        let given = sent([b"http://127.0.0.1:2379", b"127.0.0.1:1", b"a/b", b"x y"]);
+        let expected = sent([&[b'a'; 21], &[b'a'; 11], b"aaa", b"aaa"]);
+        for piece in [1, 2, 7, 30, given.len()] {
+            assert_eq!(passed(&given, piece), expected, "in pieces of {piece}");
         }
     }
 
     #[test]
-    fn in_huffman_code_only_the_bits_of_the_scheme_change() {
+    fn in_huffman_code_letters_and_bytes_stay_as_many() {
+        // `www.example.com` (RFC 7541, C.4.1), and a code of 28 bits among short ones.
+        let example = [
+            0xf1, 0xe3, 0xc2, 0xe5, 0xf2, 0x3a, 0x6b, 0xa0, 0xab, 0x90, 0xf4, 0xff,
+        ];
+        let long = [0xff, 0xff, 0xfe, 0x20, 0, 0, 0, 0];
+        for (value, letters) in [(&CODED[..], 21), (&example, 15), (&long, 8), (&[], 0)] {
+            assert_eq!(letters_of(value), Some(letters));
+            let mut replaced = value.to_vec();
+            replace_coded(&mut replaced);
+            assert_eq!(letters_of(&replaced), Some(letters));
+        }
+        // Nine letters of six bits, after six of seven.
+        let mut replaced = example;
+        replace_coded(&mut replaced);
+        assert_eq!(replaced[..6], [0xe9, 0xd3, 0xa7, 0x4e, 0x9d, 0x23]);
         let sent = [PREFACE, &frame(TYPE_HEADERS, 4, &fields(&CODED, true))].concat();
         let out = passed(&sent, sent.len());
         let at = sent.len() - CODED.len() - 13;
         assert_eq!(out[..at], sent[..at]);
-        assert_eq!(out[at + 6..], sent[at + 6..]);
-        let code = |bytes: &[u8]| u64::from_be_bytes(bytes[at..at + 8].try_into().unwrap());
-        assert_eq!(code(&sent) ^ code(&out), URL_CODE ^ ALTERED_CODE);
+        assert_ne!(out[at..at + CODED.len()], CODED);
+        assert_eq!(out[at + CODED.len()..], sent[at + CODED.len()..]);
     }
 
     #[test]

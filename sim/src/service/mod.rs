@@ -8,15 +8,18 @@
 //! is the code that they share (`recipe`). Of three services `etcd-client` does not
 //! export what a server needs; their calls are sorted out by hand (`method`).
 //!
-//! Left out, with the answer "unimplemented": downgrades, and the streaming range read.
+//! Left out, with the answer "unimplemented": to begin a downgrade, and the streaming range
+//! read.
 
 mod auth;
 mod cluster;
 mod election;
+mod health;
 mod kv;
 mod lease;
 mod lock;
 mod maintenance;
+mod malformed;
 mod method;
 mod nested;
 mod recipe;

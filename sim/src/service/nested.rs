@@ -8,11 +8,12 @@ use std::marker::PhantomData;
 
 use bytes::{Buf, Bytes};
 use etcd_client::proto::{PbCompare, PbTxnOpRequest, PbTxnRequest, PbTxnRequestOp};
+use prost::Message;
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
-use prost::{DecodeError, Message};
+use tonic::Status;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
-use tonic::{Code, Status};
 
+use super::malformed::{too_short, unreadable, wrong_type};
 use crate::store::StoreError;
 
 /// How many levels are decoded. A level without an operation below it is empty, so
@@ -23,6 +24,14 @@ const LEVELS_MAX: usize = 1000;
 const COMPARE: u32 = 1;
 const SUCCESS: u32 = 2;
 const FAILURE: u32 = 3;
+/// The fields of both as Go calls them, in the order of their tags.
+const TXN_FIELDS: [&str; 3] = ["Compare", "Success", "Failure"];
+const OP_FIELDS: [&str; 4] = [
+    "RequestRange",
+    "RequestPut",
+    "RequestDeleteRange",
+    "RequestTxn",
+];
 /// The tag of a transaction in `RequestOp`.
 const REQUEST_TXN: u32 = 4;
 
@@ -44,12 +53,13 @@ fn txn(mut bytes: Bytes, level: usize) -> Result<PbTxnRequest, Status> {
     while bytes.has_remaining() {
         match field(&mut bytes)? {
             Field::Message(COMPARE, message) => {
-                let compare = PbCompare::decode(message).map_err(malformed)?;
+                let compare = PbCompare::decode(message).map_err(unreadable)?;
                 request.compare.push(compare);
             }
             Field::Message(SUCCESS, message) => request.success.push(op(message, level)?),
             Field::Message(FAILURE, message) => request.failure.push(op(message, level)?),
-            Field::Message(..) | Field::Other => {}
+            Field::Message(..) => {}
+            Field::Other(tag, kind) => pass(&mut bytes, tag, kind, &TXN_FIELDS)?,
         }
     }
     Ok(request)
@@ -59,12 +69,14 @@ fn op(bytes: Bytes, level: usize) -> Result<PbTxnRequestOp, Status> {
     let mut rest = bytes.clone();
     let mut nested = None;
     while rest.has_remaining() {
-        if let Field::Message(REQUEST_TXN, message) = field(&mut rest)? {
-            nested = Some(message);
+        match field(&mut rest)? {
+            Field::Message(REQUEST_TXN, message) => nested = Some(message),
+            Field::Message(..) => {}
+            Field::Other(tag, kind) => pass(&mut rest, tag, kind, &OP_FIELDS)?,
         }
     }
     let Some(message) = nested else {
-        return PbTxnRequestOp::decode(bytes).map_err(malformed);
+        return PbTxnRequestOp::decode(bytes).map_err(unreadable);
     };
     let request = PbTxnOpRequest::RequestTxn(txn(message, level + 1)?);
     Ok(PbTxnRequestOp {
@@ -72,31 +84,36 @@ fn op(bytes: Bytes, level: usize) -> Result<PbTxnRequestOp, Status> {
     })
 }
 
+/// Passes over a field of a kind that none of these, by their tags, has.
+fn pass(bytes: &mut Bytes, tag: u32, kind: WireType, fields: &[&str]) -> Result<(), Status> {
+    match usize::try_from(tag)
+        .ok()
+        .and_then(|tag| fields.get(tag - 1))
+    {
+        Some(field) => Err(wrong_type(kind as u8, field)),
+        None => skip_field(kind, tag, bytes, DecodeContext::default()).map_err(unreadable),
+    }
+}
+
 enum Field {
     /// A field of bytes, with its tag.
     Message(u32, Bytes),
-    /// Another kind of field, which no message here has.
-    Other,
+    /// The beginning of another kind of field.
+    Other(u32, WireType),
 }
 
 fn field(bytes: &mut Bytes) -> Result<Field, Status> {
-    let (tag, wire_type) = decode_key(bytes).map_err(malformed)?;
+    let (tag, wire_type) = decode_key(bytes).map_err(unreadable)?;
     if wire_type != WireType::LengthDelimited {
-        skip_field(wire_type, tag, bytes, DecodeContext::default()).map_err(malformed)?;
-        return Ok(Field::Other);
+        return Ok(Field::Other(tag, wire_type));
     }
-    let length = decode_varint(bytes).map_err(malformed)?;
+    let length = decode_varint(bytes).map_err(unreadable)?;
     match usize::try_from(length) {
         Ok(length) if length <= bytes.remaining() => {
             Ok(Field::Message(tag, bytes.split_to(length)))
         }
-        _ => Err(Status::new(Code::Internal, "a message ends too early")),
+        _ => Err(too_short()),
     }
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "maps errors")]
-fn malformed(error: DecodeError) -> Status {
-    Status::internal(error.to_string())
 }
 
 /// Reads a transaction and writes an answer, for tonic.
@@ -147,6 +164,7 @@ impl<A> Decoder for TxnCodec<A> {
 #[cfg(test)]
 mod tests {
     use etcd_client::proto::PbPutRequest;
+    use tonic::Code;
 
     use super::*;
 
@@ -199,7 +217,13 @@ mod tests {
 
     #[test]
     fn what_is_no_transaction_is_refused() {
-        for bytes in [&b"\xff"[..], b"\x12\x05abc", b"\x0a\x02\xff\xff"] {
+        for bytes in [
+            &b"\xff"[..],
+            b"\x12\x05abc",
+            b"\x0a\x02\xff\xff",
+            b"\x08\x01",
+            b"\x18\x01",
+        ] {
             let status = decode_txn(Bytes::from_static(bytes)).unwrap_err();
             assert_eq!(status.code(), Code::Internal);
         }

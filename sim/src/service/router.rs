@@ -18,17 +18,20 @@ use tower::Service;
 use super::auth::AuthService;
 use super::cluster::ClusterService;
 use super::election::ElectionService;
+use super::health;
 use super::kv::{KvService, TxnMethod};
 use super::lease::LeaseService;
 use super::lock::LockService;
 use super::maintenance::MaintenanceService;
-use super::method::Answered;
+use super::malformed::in_words_of_go;
+use super::method::{Answered, unknown};
 use super::recipe::Inside;
 use super::unary::{Call, Method};
 use super::unknown_method;
 use super::watch::WatchService;
 use super::while_led::while_led;
 use crate::cluster::{ClusterError, Member};
+use crate::version::Version;
 
 /// The services of one member: a gRPC server without a transport.
 ///
@@ -132,10 +135,21 @@ impl Service<http::Request<Body>> for Router {
             let txn = TxnMethod(Arc::clone(&services.kv));
             return Box::pin(async move { Ok(txn.serve(request).await) });
         }
-        let mut parts = path.split('/').skip(1).map(str::to_owned);
-        let service = parts.next().unwrap_or_default();
-        let method = parts.next().unwrap_or_default();
+        let options = services.member.options();
+        let Some((service, method)) = split(request.uri()) else {
+            let refused = malformed_name(request.uri(), options.version);
+            return Box::pin(std::future::ready(Ok(refused.into_http())));
+        };
         let answer: Self::Future = match service.as_str() {
+            // What it does not have it does not read either.
+            "etcdserverpb.KV" if method == "RangeStream" => well(unknown(&request)),
+            "etcdserverpb.Maintenance" if method == "Downgrade" && !options.is_at_least(3, 5) => {
+                well(unknown(&request))
+            }
+            "grpc.health.v1.Health" => {
+                let has_list = options.version.profile().lists_health;
+                well(health::call(has_list, request))
+            }
             "etcdserverpb.KV" => services.kv_server.clone().call(request),
             "etcdserverpb.Watch" => services.watch.clone().call(request),
             "etcdserverpb.Lease" => services.lease.clone().call(request),
@@ -155,12 +169,30 @@ impl Service<http::Request<Body>> for Router {
             if is_unknown_method(&answer) {
                 return Ok(unknown_method(&service, &method).into_http());
             }
+            let refused = Status::from_header_map(answer.headers());
+            if let Some(refused) = refused.as_ref().and_then(in_words_of_go) {
+                return Ok(refused.into_http());
+            }
             Ok(match member {
                 Some(member) => answer.map(|body| while_led(member, body)),
                 None => answer,
             })
         })
     }
+}
+
+/// Service and method of a path, as Go's gRPC library takes it apart.
+fn split(uri: &http::Uri) -> Option<(String, String)> {
+    let path = uri.path_and_query().map_or("", |path| path.as_str());
+    let (service, method) = path.strip_prefix('/').unwrap_or(path).rsplit_once('/')?;
+    Some((service.to_owned(), method.to_owned()))
+}
+
+/// The answer to a path that has no service.
+fn malformed_name(uri: &http::Uri, version: Version) -> Status {
+    let code = version.profile().malformed_name;
+    let path = uri.path_and_query().map_or("", |path| path.as_str());
+    Status::new(code, format!("malformed method name: {path:?}"))
 }
 
 /// What the generated code answers to a method that it does not know: no more than

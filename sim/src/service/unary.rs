@@ -19,6 +19,7 @@ use tonic::metadata::MetadataMap;
 use tonic::{Extensions, Request, Response, Status};
 
 use super::kv::{Change, KvService};
+use super::malformed::unreadable;
 use super::nested::decode_txn;
 use crate::cluster::{Applied, Begun, token};
 use crate::store::is_read_only;
@@ -194,7 +195,7 @@ pub(crate) fn is_whole(bytes: &[u8]) -> bool {
 }
 
 fn decode_message<Q: prost::Message + Default>(bytes: Bytes) -> Result<Q, Status> {
-    Q::decode(bytes).map_err(|error| Status::internal(error.to_string()))
+    Q::decode(bytes).map_err(unreadable)
 }
 
 fn decode<Q>(mut bytes: Bytes, decode: fn(Bytes) -> Result<Q, Status>) -> Result<Q, Status> {

@@ -6,6 +6,7 @@
 //!   answers. The real one is `$ETCD`, or `etcd` on the `PATH`.
 //! - `membership`: members that are added and removed, on both, and in simulated time.
 //! - `plain`: `/health` and its like, on both.
+//! - `raw`: bytes that are sent as they are, to both.
 //! - `simulated`: what is promised in simulated time and under faults.
 //! - `served`: what a client over TCP sees of faults.
 
@@ -13,6 +14,7 @@ mod edges;
 mod live;
 mod membership;
 mod plain;
+mod raw;
 mod real;
 mod served;
 mod simulated;
