@@ -195,8 +195,9 @@ fn find_fresh(queue: &Queue<'_>) -> Option<Violation> {
         let enqueue = queue.items[claim.item].enqueue;
         (queue.operation(claim.claim).completed < queue.operation(enqueue).invoked).then(|| {
             let shown = queue.show(claim.item);
-            let text = format!("{shown} had been claimed before its enqueue began");
-            safety(queue, FRESH, text, &[claim.claim, enqueue])
+            let line = queue.operation(enqueue).invoke.line();
+            let text = format!("{shown} had been claimed before its enqueue began in line {line}");
+            safety(queue, FRESH, text, &[claim.claim])
         })
     })
 }
@@ -221,14 +222,7 @@ fn find_acknowledged_twice(queue: &Queue<'_>, item: usize) -> Option<Violation> 
     let shown = queue.show(item);
     let [a, b] = [first, second].map(|index| queue.operation(index).process());
     let text = format!("{shown} was acknowledged by process {a} and again by process {b}");
-    let claims = queue.items[item].claims.iter();
-    let claims = claims.map(|claim| &queue.claims[*claim]);
-    let ended: Vec<usize> = claims
-        .filter(|claim| claim.end == Some(first) || claim.end == Some(second))
-        .map(|claim| claim.claim)
-        .collect();
-    let of = [&[queue.items[item].enqueue, first, second], &ended[..]].concat();
-    Some(safety(queue, TWICE, text, &of))
+    Some(safety(queue, TWICE, text, &[first, second]))
 }
 
 fn find_came_back(queue: &Queue<'_>, item: usize) -> Option<Violation> {
@@ -247,8 +241,7 @@ fn find_came_back(queue: &Queue<'_>, item: usize) -> Option<Violation> {
         queue.operation(back.claim).process(),
         acknowledgement.process()
     );
-    let of = [queue.items[item].enqueue, done, back.claim];
-    Some(safety(queue, CAME_BACK, text, &of))
+    Some(safety(queue, CAME_BACK, text, &[done, back.claim]))
 }
 
 /// A claim lived at least from when it was made, at most its return, until its end
@@ -278,9 +271,10 @@ fn find_two_claims(queue: &Queue<'_>, item: usize) -> Option<Violation> {
                 queue.operation(second.claim).process(),
                 queue.operation(first.claim).process()
             );
-            let of = [queue.items[item].enqueue, first.claim, second.claim];
-            let end = first.end.into_iter().collect::<Vec<_>>();
-            return Some(safety(queue, TWO_CLAIMS, text, &[&of[..], &end].concat()));
+            // One revision makes one claim, however long it lived.
+            let end = first.end.filter(|_| !same(&second));
+            let of: Vec<usize> = [first.claim, second.claim].into_iter().chain(end).collect();
+            return Some(safety(queue, TWO_CLAIMS, text, &of));
         }
     }
     None
@@ -328,12 +322,8 @@ fn find_wrong_length(queue: &Queue<'_>) -> Option<Violation> {
                 list(&names),
                 if names.len() == 1 { "it" } else { "them" },
             );
-            let mut of: Vec<usize> = vec![*operation];
-            for item in missing {
-                of.push(queue.items[item].enqueue);
-                let claims = queue.items[item].claims.iter();
-                of.extend(claims.map(|claim| queue.claims[*claim].claim));
-            }
+            let enqueues = missing.iter().map(|item| queue.items[*item].enqueue);
+            let of: Vec<usize> = enqueues.chain([*operation]).collect();
             return Some(safety(queue, LOST, text, &of));
         }
         let most = begun.partition_point(|event| *event < until)
@@ -383,10 +373,7 @@ fn find_overtaken(queue: &Queue<'_>) -> Option<Violation> {
         );
         text += &excuse(excused);
         let enqueues = overtaken.iter().map(|item| queue.items[*item].enqueue);
-        let vague = queue.vague.iter().map(|(operation, _)| *operation);
-        let vague = vague.filter(|index| queue.operation(*index).invoked < question.until);
         let of: Vec<usize> = enqueues
-            .chain(vague)
             .chain([queue.items[claim.item].enqueue, claim.claim])
             .collect();
         return Some(safety(queue, ORDER, text, &of));
@@ -442,9 +429,7 @@ fn find_wrong_empty(queue: &Queue<'_>) -> Option<Violation> {
     );
     text += &excuse(excused);
     let enqueues = there.iter().map(|item| queue.items[*item].enqueue);
-    let vague = queue.vague.iter().map(|(operation, _)| *operation);
-    let vague = vague.filter(|index| queue.operation(*index).invoked < until);
-    let of: Vec<usize> = enqueues.chain(vague).chain([operation]).collect();
+    let of: Vec<usize> = enqueues.chain([operation]).collect();
     Some(safety(queue, EMPTY, text, &of))
 }
 
