@@ -53,7 +53,7 @@ fn an_etcd_that_was_compacted_at_revision_0_before_is_like_any_other() {
             "conform --requests 0 --seed 3 --endpoints {endpoint}"
         ))
         .exits_with(0)
-        .notes("no difference");
+        .says("no difference");
 }
 
 #[test]
