@@ -21,7 +21,7 @@
 //!
 //! - `door`: where a member listens, and when it does not.
 //! - `connection`: a TCP connection that can be cut.
-//! - `authority`: authorities that are URLs, which HTTP/2 does not know.
+//! - `authority`: authorities that are no addresses, which HTTP/2 does not know.
 //! - `gate`: from a request over TCP to the simulated network.
 //! - `metrics`: what they say about themselves.
 //! - `plain`: what members answer to plain HTTP, `/health` above all.
