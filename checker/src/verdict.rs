@@ -231,6 +231,10 @@ pub struct Violation {
     pub isolation: Option<Box<Isolation>>,
 }
 
+/// What is said of a witness of which it is not certain that none can be spared.
+pub(crate) const MAY_BE_FEWER: &str =
+    "perhaps fewer of these operations prove it; finding out would have taken too long";
+
 impl Violation {
     pub(crate) fn new<'h>(
         class: Class,

@@ -9,7 +9,7 @@ mod support;
 use std::collections::{BTreeMap, BTreeSet};
 
 use etcd_checker::history::{Json, Outcome};
-use etcd_checker::{History, Model, Verdict, check};
+use etcd_checker::{History, Model, Verdict, Violation, check};
 use serde_json::{Value, json};
 use support::etcd::etcd_history;
 use support::{Op, Random, intervals};
@@ -759,4 +759,99 @@ fn the_checker_of_etcd_agrees_with_a_search_through_all_runs() {
         "{valid} {kinds:?}"
     );
     assert!(silent > 1_000 && expired > 20, "{silent} {expired}");
+}
+
+/// A history of which only some of its answers are known, and perhaps what its watch heard.
+fn with_answers_of(
+    steps: &[Step],
+    watch: &Watch,
+    known: &BTreeSet<usize>,
+    is_watch_known: bool,
+) -> (Vec<Step>, Watch) {
+    let (mut steps, mut watch) = (steps.to_vec(), watch.clone());
+    for (index, step) in steps.iter_mut().enumerate() {
+        if !known.contains(&index) {
+            step.answer = None;
+        }
+    }
+    if !is_watch_known {
+        watch.notices.clear();
+    }
+    (steps, watch)
+}
+
+/// The steps that a witness names, and whether it names the watch.
+fn witness_of(steps: &[Step], violation: &Violation) -> (BTreeSet<usize>, bool) {
+    let named = violation.witness.iter();
+    let named = named.map(|operation| operation.process as usize);
+    let (of_steps, of_watch): (BTreeSet<usize>, BTreeSet<usize>) =
+        named.partition(|process| *process < steps.len());
+    (of_steps, !of_watch.is_empty())
+}
+
+/// The answers of the witness alone are wrong, as the twin finds, and not without any of them.
+fn assert_proof(steps: &[Step], watch: &Watch, violation: &Violation) {
+    let (known, is_watch_known) = witness_of(steps, violation);
+    let is_right = |known: &BTreeSet<usize>, is_watch_known: bool| {
+        let (steps, watch) = with_answers_of(steps, watch, known, is_watch_known);
+        brute_force(&steps, &watch)
+    };
+    let is_proof = !is_right(&known, is_watch_known);
+    assert!(is_proof, "no proof: {violation}\n{steps:?}\n{watch:?}");
+    if violation.also.is_empty() {
+        for step in &known {
+            let mut fewer = known.clone();
+            fewer.remove(step);
+            assert!(
+                is_right(&fewer, is_watch_known),
+                "{step} is not needed: {violation}\n{steps:?}\n{watch:?}"
+            );
+        }
+        let needs_watch = !is_watch_known || is_right(&known, false);
+        assert!(
+            needs_watch,
+            "the watch is not needed: {violation}\n{steps:?}\n{watch:?}"
+        );
+    }
+}
+
+/// How the sentence of a witness begins that proves a violation whatever came of all others.
+const PROOF: &str = "given the operations that are listed, and whatever came of the rest, ";
+
+/// How the note begins of a witness that is none.
+const NO_PROOF: &str = "these operations prove it only together with others";
+
+#[test]
+fn where_unknown_writes_might_explain_it_the_witness_is_a_proof_and_none_can_be_spared() {
+    let mut random = Random(3);
+    let (mut proofs, mut noted, mut without_proof) = (0, 0, 0);
+    for number in 0..HISTORIES / 12 {
+        let (mut steps, mut watch) = match number % 2 {
+            0 => real_run(&mut random),
+            _ => run_of_unknown_puts(&mut random),
+        };
+        for _ in 0..1 + random.below(2) {
+            distort(&mut random, &mut steps, &mut watch);
+        }
+        let verdict = check(&history_of(&steps, &watch), Model::Etcd).unwrap();
+        let Some(violation) = verdict.violation() else {
+            continue;
+        };
+        if violation.also.iter().any(|note| note.starts_with(NO_PROOF)) {
+            without_proof += 1;
+        } else if violation.sentence.starts_with(PROOF) {
+            assert_proof(&steps, &watch, violation);
+            *if violation.also.is_empty() {
+                &mut proofs
+            } else {
+                &mut noted
+            } += 1;
+        }
+    }
+    eprintln!("{proofs} proofs, {noted} of which perhaps fewer would do, {without_proof} without");
+    assert!(proofs > 80, "{proofs}");
+    assert!(
+        (noted + without_proof) * 20 < proofs,
+        "{noted} {without_proof}"
+    );
 }

@@ -23,7 +23,7 @@ pub(crate) fn linearization(
     let log = Log::of(history, budget)?;
     Ok(match explanation(&log)? {
         Ok(placed) => Linearization::Order(in_order(&log, &placed)),
-        Err(verdict) => Linearization::of_no_valid(&verdict),
+        Err(found) => Linearization::of_no_valid(&found.verdict),
     })
 }
 

@@ -133,6 +133,8 @@ pub(super) struct Log<'h> {
     pub(super) times: Vec<u64>,
     /// The first event from which on others may compact; [`usize::MAX`]: never.
     pub(super) others_compact_from: usize,
+    /// Whether the header allows values to repeat.
+    pub(super) values_repeat: bool,
 }
 
 #[derive(Default, Deserialize)]
@@ -180,21 +182,29 @@ impl<'h> Log<'h> {
                 .position(is_compaction)
                 .unwrap_or(usize::MAX),
         };
-        let keys = all_keys(&entries);
-        let grants = grants(&entries)?;
-        let mut log = Log {
+        let times = history.events().iter().map(Event::time).collect();
+        let log = Log {
             budget: *budget,
-            keys,
+            keys: Vec::new(),
             writers: FxHashMap::default(),
             repeated: FxHashSet::default(),
-            granted: granted(&entries),
+            granted: FxHashMap::default(),
             entries,
-            grants,
-            times: history.events().iter().map(Event::time).collect(),
+            grants: FxHashMap::default(),
+            times,
             others_compact_from,
+            values_repeat: facts.values_repeat,
         };
-        log.find_writers(facts.values_repeat)?;
-        Ok(log)
+        log.understood()
+    }
+
+    /// With everything that follows from the operations.
+    pub(super) fn understood(mut self) -> Result<Self, HistoryError> {
+        self.keys = all_keys(&self.entries);
+        self.grants = grants(&self.entries)?;
+        self.granted = granted(&self.entries);
+        self.find_writers()?;
+        Ok(self)
     }
 
     /// The index of a key that occurs.
@@ -216,7 +226,7 @@ impl<'h> Log<'h> {
         &self.entries[entry].operation
     }
 
-    fn find_writers(&mut self, may_repeat: bool) -> Result<(), HistoryError> {
+    fn find_writers(&mut self) -> Result<(), HistoryError> {
         let mut repeated: FxHashSet<(usize, Cow<'h, str>)> = FxHashSet::default();
         let mut writers: FxHashMap<(usize, Cow<'h, str>), Writer> = FxHashMap::default();
         for (index, entry) in self.entries.iter().enumerate() {
@@ -226,7 +236,7 @@ impl<'h> Log<'h> {
                     branch,
                 };
                 let place = (self.key(&put.key), put.value.clone());
-                if may_repeat {
+                if self.values_repeat {
                     match writers.entry(place) {
                         MapEntry::Occupied(place) => {
                             repeated.insert(place.key().clone());

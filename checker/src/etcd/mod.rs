@@ -84,6 +84,11 @@
 //! watch alone. What two watches heard is combined: an event that one heard of, and
 //! another one passed over, is an event lost.
 //!
+//! # What proves a violation
+//!
+//! Where writes of unknown outcome might explain it, operations are sought that are a violation
+//! by themselves, whatever came of all others (`proof`).
+//!
 //! # Cost
 //!
 //! O(n log n) for n operations, and for each write of unknown outcome that must be
@@ -109,6 +114,8 @@ mod log;
 mod lost;
 pub mod message;
 mod order;
+mod proof;
+mod reduced;
 mod solve;
 mod timeline;
 mod watch;
@@ -140,7 +147,7 @@ pub fn check(history: &History, budget: &Budget) -> Result<Verdict, HistoryError
     let log = Log::of(history, budget)?;
     let violation = match explanation(&log)? {
         Ok(_) => find_stuck(history, &log),
-        Err(verdict) => return Ok(*verdict),
+        Err(found) => return Ok((*found).proven(&log)),
     };
     Ok(violation.map_or_else(
         || {
@@ -151,9 +158,36 @@ pub fn check(history: &History, budget: &Budget) -> Result<Verdict, HistoryError
     ))
 }
 
+/// What the history is instead of right.
+struct Found {
+    verdict: Verdict,
+    /// What is listed contradicts itself only as far as nothing else happened, or one thing in
+    /// particular: writes of unknown outcome might explain it.
+    is_open: bool,
+}
+
+impl Found {
+    fn sure(violation: Violation) -> Box<Self> {
+        let verdict = Verdict::Violation(violation);
+        Box::new(Found {
+            verdict,
+            is_open: false,
+        })
+    }
+
+    fn proven(mut self, log: &Log<'_>) -> Verdict {
+        if let Verdict::Violation(violation) = &mut self.verdict
+            && self.is_open
+        {
+            proof::prove(log, violation);
+        }
+        self.verdict
+    }
+}
+
 /// Where the writes happened whose answers do not say it, so that all answers are right, or why
 /// they are not.
-fn explanation(log: &Log<'_>) -> Result<Result<Vec<Placed>, Box<Verdict>>, HistoryError> {
+fn explanation(log: &Log<'_>) -> Result<Result<Vec<Placed>, Box<Found>>, HistoryError> {
     let watches = Watches::of(log)?;
     let order = Order::of(log);
     let lives = Lives::of(log);
@@ -166,7 +200,7 @@ fn explanation(log: &Log<'_>) -> Result<Result<Vec<Placed>, Box<Verdict>>, Histo
         .or_else(|| compaction::find_wrong(log, &order, &compactions))
         .or_else(|| explain::never_written(log, &facts));
     if let Some(violation) = simple {
-        return Ok(Err(Box::new(Verdict::Violation(violation))));
+        return Ok(Err(Found::sure(violation)));
     }
     // Watches tell of writes that nobody was told of, so with them there is less to search.
     // What they do wrong by themselves is no matter of that.
@@ -185,10 +219,10 @@ fn explanation(log: &Log<'_>) -> Result<Result<Vec<Placed>, Box<Verdict>>, Histo
     let alone = judge(log, &order, &lives, facts, &nothing).err();
     // Where these are right by themselves, what a watch lost for certain comes before what the
     // search says, which begins with what writes of unknown outcome may explain.
-    let of_watch = wrong_watch.or(lost).map(Verdict::Violation).map(Box::new);
-    let found: Vec<Box<Verdict>> = [alone, of_watch, all].into_iter().flatten().collect();
+    let of_watch = wrong_watch.or(lost).map(Found::sure);
+    let found: Vec<Box<Found>> = [alone, of_watch, all].into_iter().flatten().collect();
     let mut each = found.iter();
-    let first = each.position(|verdict| verdict.violation().is_some());
+    let first = each.position(|found| found.verdict.violation().is_some());
     let first = first.unwrap_or(0);
     let first = found.into_iter().nth(first);
     Ok(Err(first.expect("something was found")))
@@ -201,11 +235,12 @@ fn judge<'a>(
     lives: &Lives,
     facts: Facts<'a>,
     coverage: &'a Coverage,
-) -> Result<Vec<Placed>, Box<Verdict>> {
+) -> Result<Vec<Placed>, Box<Found>> {
     match solve(log, order, lives, facts, coverage) {
         Solution::Possible(placed) => Ok(placed),
         Solution::Impossible(found) => {
             let (first, otherwise) = *found;
+            let is_open = otherwise.is_some();
             let mut violation = explain::explain(log, lives, coverage, &first);
             if let Some(otherwise) = otherwise {
                 let mut otherwise = explain::explain(log, lives, coverage, &otherwise);
@@ -215,7 +250,8 @@ fn judge<'a>(
                 }
                 violation.unless(otherwise);
             }
-            Err(Box::new(Verdict::Violation(violation)))
+            let verdict = Verdict::Violation(violation);
+            Err(Box::new(Found { verdict, is_open }))
         }
         Solution::Unknown(first, pending) => {
             let reason = first.map(|first| explain::explain(log, lives, coverage, &first));
@@ -223,14 +259,16 @@ fn judge<'a>(
                 Some(violation) => format!(" that {}", violation.sentence),
                 None => " what was seen".to_owned(),
             };
-            Err(Box::new(Verdict::Unknown {
+            let verdict = Verdict::Unknown {
                 reason: format!(
                     "{} of unknown outcome may explain{what}. There are more ways in which they \
                      can have happened than were tried; an answer that shows a state between \
                      would tell which",
                     count(pending as u64, "write"),
                 ),
-            }))
+            };
+            let is_open = false;
+            Err(Box::new(Found { verdict, is_open }))
         }
     }
 }

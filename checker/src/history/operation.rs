@@ -78,6 +78,16 @@ impl<'h> Operation<'h> {
         self.completion.filter(|_| self.outcome == Outcome::Ok)
     }
 
+    /// The same operation, as if nobody had been told what came of it.
+    pub(crate) fn of_unknown_outcome(self) -> Self {
+        Self {
+            completion: None,
+            completed: usize::MAX,
+            outcome: Outcome::Open,
+            ..self
+        }
+    }
+
     /// The index of the event by which the operation had certainly taken effect,
     /// or [`usize::MAX`] when no event tells.
     pub(crate) fn returned(&self) -> usize {

@@ -2,7 +2,7 @@
 
 use super::{Budget, Call, Failure, Found, Limit, Others, Sequential, search};
 use crate::history::{History, HistoryError, Operation, Outcome};
-use crate::verdict::{Class, Kind, Summary, Verdict, Violation, describe};
+use crate::verdict::{Class, Kind, MAY_BE_FEWER, Summary, Verdict, Violation, describe};
 
 /// What every object can do wrong.
 pub(crate) const NON_LINEARIZABLE: Kind = Kind {
@@ -123,9 +123,7 @@ impl<'h, I, O> Calls<'h, I, O> {
         );
         violation.others = others;
         if !failure.is_minimal {
-            let note =
-                "perhaps fewer of these operations prove it; finding out would have taken too long";
-            violation.also.push(note.to_owned());
+            violation.also.push(MAY_BE_FEWER.to_owned());
         }
         violation
     }
