@@ -88,10 +88,19 @@ pub(super) async fn settle_beside(stage: &Stage, side_work: impl Future<Output =
     }
 }
 
-/// Waits until one of the clients has finished, or died: the others may then be too
-/// few, and need somebody to fill their rounds.
-pub(super) async fn one_is_missing(stage: &Stage, clients: ClientId) {
-    while stage.running().len() == clients as usize {
-        runtime::sleep(Duration::from_millis(20)).await;
-    }
+/// Waits for all clients. From when one of them has finished, or died, the others may be too
+/// few, and somebody has to `help` them fill their rounds.
+pub(super) async fn settle_with_help(
+    stage: &Stage,
+    clients: ClientId,
+    help: impl Future<Output: Send> + Send + 'static,
+) -> Ended {
+    let stage_of_help = stage.clone();
+    let _helpers = stage.run_apart(async move {
+        while stage_of_help.running().len() == clients as usize {
+            runtime::sleep(Duration::from_millis(20)).await;
+        }
+        help.await;
+    });
+    stage.settle().await
 }

@@ -14,9 +14,7 @@ use etcd_checker::history::Evidence;
 use rand::RngExt as _;
 use serde::Serialize;
 
-use super::beside::{
-    COUNT, EXTRA, ROUNDS, THINK_MS, With, one_is_missing, open_session, settle_beside,
-};
+use super::beside::{COUNT, EXTRA, ROUNDS, THINK_MS, With, open_session, settle_with_help};
 use super::{Actor, Bug, Ended, OpenOperation, Parameter, Parameters, Running, Stage, Workload};
 use crate::cyclic_barrier::{CyclicBarrier, CyclicBarrierFault, Round};
 use crate::runtime::{self, Either};
@@ -116,18 +114,14 @@ async fn run(stage: &Stage, clients: u32, parameters: &Parameters) -> Result<End
         let actor = stage.actor(clients + helper).await?;
         helpers.push(Party::new(stage.clone(), actor, count, Arc::default()));
     }
-    let help = async {
-        one_is_missing(stage, clients).await;
-        let help = |mut party: Party| async move {
-            loop {
-                party.round().await;
-                party.actor.think(20).await;
-            }
-        };
-        futures_util::future::join_all(helpers.into_iter().map(help)).await;
-        std::future::pending::<()>().await;
+    let help = |mut party: Party| async move {
+        loop {
+            party.round().await;
+            party.actor.think(20).await;
+        }
     };
-    Ok(settle_beside(stage, help).await)
+    let help = futures_util::future::join_all(helpers.into_iter().map(help));
+    Ok(settle_with_help(stage, clients, help).await)
 }
 
 struct Party {

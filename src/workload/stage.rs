@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use etcd_checker::history::{Evidence, Json, OperationId, Recorder};
 use etcd_client::Client;
 use etcd_sim::clock::Clock;
+use etcd_sim::executor::Node;
 use etcd_sim::fault::ClientId;
 use etcd_sim::seed::Stream;
 use etcd_sim::simulation::{Incarnation, Settled, Simulation};
@@ -50,6 +51,20 @@ pub(crate) struct StageOptions {
 pub(crate) enum Environment {
     Simulated(Simulation),
     Live(Live),
+}
+
+/// What goes on beside the clients, for as long as this is there.
+pub(crate) enum Apart {
+    Simulated(Node),
+    Live(#[expect(dead_code, reason = "the task ends when it is dropped")] runtime::Task),
+}
+
+impl Drop for Apart {
+    fn drop(&mut self) {
+        if let Self::Simulated(machine) = self {
+            machine.kill();
+        }
+    }
 }
 
 /// Clients of a real cluster: tasks of this process.
@@ -170,6 +185,20 @@ impl Stage {
                 });
             }
             Environment::Live(live) => live.start(self, client, program),
+        }
+    }
+
+    /// Runs something beside the clients, until what is returned is dropped.
+    ///
+    /// In a simulation it has a machine of its own: what it has started ends with it.
+    pub(crate) fn run_apart(&self, work: impl Future<Output = ()> + Send + 'static) -> Apart {
+        match &self.shared.environment {
+            Environment::Simulated(_) => {
+                let machine = Node::new("apart");
+                machine.spawn(work);
+                Apart::Simulated(machine)
+            }
+            Environment::Live(_) => Apart::Live(runtime::spawn(work)),
         }
     }
 
