@@ -111,7 +111,7 @@ fn a_wrong_header_is_refused() {
     refused(
         &HEADER.replace("\"workload\":\"queue\",", ""),
         1,
-        "missing field `workload`",
+        "the field `workload` is missing",
     );
     refused(
         &HEADER.replace("\"parameters\":{}", "\"parameters\":[]"),
@@ -129,7 +129,11 @@ fn a_wrong_header_is_refused() {
 fn a_broken_line_is_refused() {
     refused(&with_header(&[INVOKE, &OK[..30]]), 3, "cut off");
     refused(&with_header(&[INVOKE, "\u{1}"]), 3, "not valid JSON");
-    refused(&with_header(&[INVOKE, "17"]), 3, "expected struct");
+    refused(
+        &with_header(&[INVOKE, "17"]),
+        3,
+        "`17` stands where an object is expected",
+    );
     refused(
         &with_header(&[INVOKE, &format!("{OK} {OK}")]),
         3,
@@ -138,22 +142,22 @@ fn a_broken_line_is_refused() {
     refused(
         &with_header(&["", INVOKE, &OK.replace("20", "-1")]),
         4,
-        "invalid value: integer `-1`",
+        "`-1` stands where a whole number",
     );
     refused(
         &with_header(&[&INVOKE.replace("10", "1.5")]),
         2,
-        "floating point",
+        "`1.5` stands where a whole number",
     );
     refused(
         &with_header(&[&INVOKE.replace("10", "99999999999999999999")]),
         2,
-        "invalid",
+        "`1e+20` stands where a whole number",
     );
     refused(
         &with_header(&[&INVOKE.replace("\"time\":10,", "")]),
         2,
-        "missing field `time`",
+        "the field `time` is missing",
     );
     refused(
         &with_header(&[&INVOKE.replace("\"process\":0", "\"process\":\"n1\"")]),
@@ -163,12 +167,12 @@ fn a_broken_line_is_refused() {
     refused(
         &with_header(&[&INVOKE.replace("invoke", "start")]),
         2,
-        "unknown variant `start`",
+        "`start` is none of `invoke`",
     );
     refused(
         &with_header(&[&INVOKE.replace("\"f\"", "\"time\":1,\"f\"")]),
         2,
-        "duplicate field `time`",
+        "the field `time` occurs twice",
     );
     let deep = INVOKE.replace("\"a\"", &("[".repeat(200) + &"]".repeat(200)));
     refused(&with_header(&[&deep]), 2, "nested more than 100 levels");
@@ -259,7 +263,7 @@ fn what_is_no_queue_is_refused() {
     refused(
         &with_header(&[&INVOKE.replace("\"a\"", "null")]),
         2,
-        "must be a string or a whole number: invalid type: null",
+        "must be a string or a whole number: here stands null",
     );
     refused(
         &with_header(&[&INVOKE.replace("\"a\"", "[\"a\"]")]),
@@ -296,13 +300,9 @@ fn what_is_no_transaction_is_refused() {
     );
     refused(&txns("null"), 3, "must say what it read and wrote");
     refused(&txns("7"), 3, "must be a list of");
-    refused(
-        &txns("[7]"),
-        3,
-        "expected [\"r\", key, value, mod_revision]",
-    );
-    refused(&txns(r#"[["r","x"]]"#), 3, "invalid length 2");
-    refused(&txns(r#"[["a","x",1]]"#), 3, "unknown variant `a`");
+    refused(&txns("[7]"), 3, "here stands `7`");
+    refused(&txns(r#"[["r","x"]]"#), 3, "here stands a list of length 2");
+    refused(&txns(r#"[["a","x",1]]"#), 3, "`a` is none of");
     refused(&txns(r#"[["r",["x"],1]]"#), 3, "a string or a whole number");
     refused(&txns(r#"[["r","x",null,5]]"#), 3, "must be 0 or left out");
     refused(&txns(r#"[["r","x","1",0]]"#), 3, "cannot be 0");

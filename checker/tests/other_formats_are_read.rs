@@ -202,8 +202,8 @@ fn the_monitors_text_with_the_times_in_front() {
             monitor "priority-queue"
              2 {"time":1,"process":0,"type":"invoke","f":"enqueue","value":[10,-10]}
              2 {"time":5,"process":0,"type":"ok","f":"enqueue","value":[10,-10]}
-             3 {"time":6,"process":0,"type":"invoke","f":"dequeue","value":null}
-             3 {"time":8,"process":0,"type":"ok","f":"dequeue","value":[10,-10]}
+             3 {"time":6,"process":2,"type":"invoke","f":"dequeue","value":null}
+             3 {"time":8,"process":2,"type":"ok","f":"dequeue","value":[10,-10]}
         "#]],
     );
     let verdict = |text: &str| {
@@ -219,15 +219,21 @@ fn the_monitors_text_with_the_times_in_front() {
     assert!(verdict(&exchange(0)));
     assert!(!verdict(&exchange(1)));
     refuses(
+        "# queue\n0 1 5 ENQ 5\n0 3 6 ENQ 6\n",
+        "line 3, column 7",
+        "process 0 invokes an operation while that of line 2 is still open",
+    );
+    refuses(
+        "# queue\n0 1 5 ENQ 5\nENQ 6 7 8\n",
+        "line 3, column 1",
+        "this operation names no process, and those before it do",
+    );
+    refuses(
         "# queue\n0 1 ENQ 5\n",
         "line 2, column 5",
         "an end time must be a whole number",
     );
-    refuses(
-        "# queue\n0 5 1 ENQ 5\n",
-        "line 2, column 5",
-        "time goes back",
-    );
+    refuses("# queue\n0 5 1 ENQ 5\n", "line 2, column 5", "ends at");
 }
 
 #[test]
@@ -267,7 +273,11 @@ fn faults_are_told_with_line_and_column() {
     );
     refuses("\"x\"\n", "line 1, column 1", "none of the formats");
     refuses("", "line 1, column 1", "empty");
-    refuses("# queue\nenq 1 5 4\n", "line 2, column 9", "time goes back");
+    refuses(
+        "# queue\nenq 1 5 4\n",
+        "line 2, column 9",
+        "ends at 4, before it starts at 5",
+    );
     refuses(
         "# queue\nenq 1 5\n",
         "line 2, column 8",

@@ -227,7 +227,7 @@ fn a_byte_order_mark_says_nothing() {
     refuses(
         "\u{feff}# queue\nenq 1 5 4\n",
         "line 2, column 9",
-        "time goes back",
+        "ends at",
     );
     refuses("\u{feff}# stack\n", "line 1, column 3", "stack");
 }

@@ -29,7 +29,7 @@ impl HistoryError {
         let problem = Problem::Value {
             f: event.f().to_string(),
             expected,
-            detail: detail.to_owned(),
+            detail: here_in_words(detail, expected),
         };
         Self {
             line: event.line(),
@@ -147,7 +147,9 @@ pub enum ReadError {
 #[non_exhaustive]
 pub enum Problem {
     /// There is no line at all.
-    #[error("the file is empty; a history begins with a header line")]
+    #[error(
+        "the file is empty, or has nothing but white space; a history begins with a header line"
+    )]
     Empty,
     /// The first line is not a header.
     #[error(
@@ -193,7 +195,7 @@ pub enum Problem {
     },
     /// The header names no known model.
     #[error(
-        "the header names the unknown model {name:?}; known are {known}; give the model explicitly to check it all the same"
+        "the header names the unknown model {name:?}; known are {known}; if it is one of those under another name, give that one explicitly"
     )]
     UnknownModel {
         /// What the header says.
@@ -491,8 +493,120 @@ impl Problem {
         let detail = if error.is_syntax() {
             format!("this is not valid JSON: {detail}")
         } else {
-            detail
+            in_words(&detail)
         };
         Self::Json { column, detail }
+    }
+}
+
+/// What a parser says of data that it does not expect, in words of people who do not know it.
+fn in_words(text: &str) -> String {
+    let words = || {
+        if let Some(field) = text.strip_prefix("missing field ") {
+            return Some(format!("the field {field} is missing"));
+        }
+        if let Some(field) = text.strip_prefix("duplicate field ") {
+            return Some(format!("the field {field} occurs twice"));
+        }
+        let (variant, known) = text
+            .strip_prefix("unknown variant ")?
+            .split_once(EXPECTED)?;
+        let known = known.trim_start_matches("one of ");
+        Some(format!("{variant} is none of {known}"))
+    };
+    let unexpected = || {
+        let (found, expected) = unexpected(text)?;
+        Some(format!(
+            "{found} stands where {} is expected",
+            expected_in_words(expected)
+        ))
+    };
+    words()
+        .or_else(unexpected)
+        .unwrap_or_else(|| text.to_owned())
+}
+
+/// The same where it has been said what is expected of the whole.
+fn here_in_words(text: &str, of_whole: &str) -> String {
+    match unexpected(text) {
+        Some((found, expected)) if expected == of_whole => format!("here stands {found}"),
+        Some((found, expected)) => {
+            format!("here stands {found}, not {}", expected_in_words(expected))
+        }
+        None => in_words(text),
+    }
+}
+
+const EXPECTED: &str = ", expected ";
+
+/// What was found where something else was expected.
+fn unexpected(text: &str) -> Option<(String, &str)> {
+    let (found, expected) = text.split_once(EXPECTED)?;
+    if let Some(length) = found.strip_prefix("invalid length ") {
+        return Some((format!("a list of length {length}"), expected));
+    }
+    let found = found
+        .strip_prefix("invalid type: ")
+        .or_else(|| found.strip_prefix("invalid value: "))?;
+    Some((found_in_words(found).to_owned(), expected))
+}
+
+fn found_in_words(found: &str) -> &str {
+    match found {
+        "map" => "an object",
+        "sequence" => "a list",
+        _ => ["integer ", "floating point ", "boolean ", "string "]
+            .iter()
+            .find_map(|kind| found.strip_prefix(kind))
+            .unwrap_or(found),
+    }
+}
+
+fn expected_in_words(expected: &str) -> String {
+    if let Some(size) = expected.strip_prefix("a tuple of size ") {
+        return format!("a list of {size} elements");
+    }
+    match expected {
+        "u64" => "a whole number from 0 to 2^64 - 1",
+        "u32" => "a whole number from 0 to 2^32 - 1",
+        "i64" => "a whole number from -2^63 to 2^63 - 1",
+        "i32" => "a whole number from -2^31 to 2^31 - 1",
+        "a sequence" => "a list",
+        "a map" => "an object",
+        _ if expected.starts_with("struct ") => "an object",
+        _ => expected,
+    }
+    .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{here_in_words, in_words};
+
+    #[test]
+    fn what_a_parser_says_is_put_in_words() {
+        let told = [
+            "unknown variant `start`, expected one of `invoke`, `ok`",
+            "invalid value: integer `-5`, expected u64",
+            "invalid type: map, expected a string",
+            "invalid length 1, expected a tuple of size 2",
+            "missing field `source`",
+            "something else",
+        ]
+        .map(in_words);
+        let expected = [
+            "`start` is none of `invoke`, `ok`",
+            "`-5` stands where a whole number from 0 to 2^64 - 1 is expected",
+            "an object stands where a string is expected",
+            "a list of length 1 stands where a list of 2 elements is expected",
+            "the field `source` is missing",
+            "something else",
+        ];
+        assert_eq!(told, expected);
+        let told = here_in_words("invalid type: null, expected a string", "a string");
+        assert_eq!(told, "here stands null");
+        let told = here_in_words("invalid type: map, expected i64", "a list of numbers");
+        let number = "a whole number from -2^63 to 2^63 - 1";
+        assert_eq!(told, format!("here stands an object, not {number}"));
     }
 }

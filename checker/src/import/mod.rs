@@ -88,6 +88,10 @@ impl Format {
             Err(error) => std::str::from_utf8(&beginning[..error.valid_up_to()]).ok()?,
         };
         let text = text.trim_start_matches('\u{feff}').trim_start();
+        if text.is_empty() && beginning.len() >= open::BEGINNING {
+            // Only our own format may begin with that much white space.
+            return Some(Self::Jsonl);
+        }
         let first_line = text.lines().next()?;
         if monitor::is_heading(first_line) {
             return Some(Self::Monitor);

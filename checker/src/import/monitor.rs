@@ -25,7 +25,7 @@ use super::collect::{Collector, EventPlace, Found};
 use super::memory::Budget;
 use super::text::{Fault, Place, utf8};
 use super::{ImportError, models};
-use crate::history::{Event, EventKind, History, Json, Problem, Process};
+use crate::history::{Event, EventKind, History, Json, Process};
 
 /// What the history is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +79,8 @@ struct Operation {
     second: i64,
     start: u64,
     end: u64,
+    /// Who did it, where the lines say.
+    process: Option<u64>,
 }
 
 /// What is held of an operation until all events are there: itself, its moments, its process.
@@ -128,7 +130,11 @@ pub(super) fn read(bytes: &[u8], budget: &mut Budget) -> Result<History, ImportE
         if trimmed.is_empty() || trimmed.starts_with('#') {
             continue;
         }
-        operations.push(operation(object, line, index + 1)?);
+        let operation = operation(object, line, index + 1)?;
+        if let Some(first) = operations.first() {
+            operation.names_a_process_as(first)?;
+        }
+        operations.push(operation);
         if operations.len().is_multiple_of(1 << 12) {
             budget.reached(read as u64, text.len() as u64);
             budget.set_aside(
@@ -169,9 +175,9 @@ fn operation(object: Object, line: &str, number: usize) -> Result<Operation, Fau
         number,
     };
     let (mut place, mut word) = words.next("a method")?;
-    let mut times = None;
+    let (mut times, mut process) = (None, None);
     if is_number(word) {
-        // The process; the times say all that it could.
+        process = Some(parse(place, word, "a process")?);
         (place, word) = words.next("a method")?;
         if is_number(word) {
             let start = parse(place, word, "a start time")?;
@@ -196,11 +202,8 @@ fn operation(object: Object, line: &str, number: usize) -> Result<Operation, Fau
         ),
     };
     if end < start {
-        let problem = Problem::TimeGoesBack {
-            time: end,
-            before: start,
-        };
-        return Err(Fault::at(end_place, problem));
+        let detail = format!("the operation ends at {end}, before it starts at {start}");
+        return Err(Fault::malformed(end_place, detail));
     }
     if let Some(place) = words.more() {
         let detail = "something stands behind the operation";
@@ -215,7 +218,27 @@ fn operation(object: Object, line: &str, number: usize) -> Result<Operation, Fau
         second,
         start,
         end,
+        process,
     })
+}
+
+impl Operation {
+    /// All lines of a file name a process, or none.
+    fn names_a_process_as(&self, first: &Self) -> Result<(), Fault> {
+        if self.process.is_some() == first.process.is_some() {
+            return Ok(());
+        }
+        let place = Place {
+            line: self.line,
+            column: self.column as usize,
+        };
+        let (this, others) = match self.process {
+            Some(_) => ("names a process", "do not"),
+            None => ("names no process", "do"),
+        };
+        let detail = format!("this operation {this}, and those before it {others}");
+        Err(Fault::malformed(place, detail))
+    }
 }
 
 /// A column, which is only told to people.
@@ -289,8 +312,8 @@ fn parse<T: std::str::FromStr>(place: Place, word: &str, what: &str) -> Result<T
     })
 }
 
-/// The events in the order of time. An operation takes the free process with the
-/// smallest number.
+/// The events in the order of time. Where no process is named, an operation takes the free
+/// one with the smallest number.
 fn emit(
     collector: &mut Collector<'_>,
     object: Object,
@@ -315,7 +338,9 @@ fn emit(
     for (time, moment) in moments {
         let what = moment & (BOTH | CALL);
         let index = (moment & !(BOTH | CALL)) as usize;
-        if what != RETURN {
+        if let Some(process) = operations[index].process {
+            processes[index] = process;
+        } else if what != RETURN {
             processes[index] = free.pop().map_or_else(
                 || {
                     next += 1;
@@ -338,7 +363,9 @@ fn emit(
         }
         if what != CALL {
             push(collector, object, operation, process, time, EventKind::Ok)?;
-            free.push(Reverse(process));
+            if operation.process.is_none() {
+                free.push(Reverse(process));
+            }
         }
     }
     Ok(())

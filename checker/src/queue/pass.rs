@@ -321,7 +321,11 @@ fn unknown_operation(event: &Event, model: &'static str, f: &str) -> HistoryErro
     let problem = Problem::UnknownOperation {
         model,
         f: f.to_owned(),
-        known: "enqueue and dequeue",
+        known: if event.f() == "drain" {
+            "enqueue and dequeue: write a drain as the dequeues that it did"
+        } else {
+            "enqueue and dequeue"
+        },
     };
     HistoryError::at(event.line(), problem)
 }
