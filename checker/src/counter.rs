@@ -34,7 +34,7 @@ use crate::history::{Event, History, HistoryError, Operation};
 use crate::keyed::{Keyed, parameters, unknown_operation};
 use crate::names::Names;
 use crate::object::{self, Object};
-use crate::search::{Budget, Call, Failure, NON_LINEARIZABLE, Sequential};
+use crate::search::{Budget, Call, Failure, NON_LINEARIZABLE, Sequential, nearest};
 use crate::verdict::{Kind, Verdict};
 
 /// Decides whether the history is that of counters.
@@ -78,6 +78,9 @@ impl Ask {
         }
     }
 }
+
+/// How many operations that told a sum are suspected.
+const SUSPECTS_MAX: usize = 32;
 
 const NUMBER: &str = "a whole number";
 
@@ -165,6 +168,60 @@ impl Sequential for Counters<'_> {
 
     fn only_reads(&self, (_, ask): &Self::Input, _: Option<&i64>) -> bool {
         matches!(ask, Ask::Read | Ask::AddAndGet(0) | Ask::GetAndAdd(0))
+    }
+
+    const LOOKS_AHEAD: bool = true;
+
+    /// A sum can neither grow by more than all that may be added, nor shrink by more than all
+    /// that may be taken away.
+    fn can_become<'c>(
+        &self,
+        sum: &i64,
+        _: &Self::Input,
+        output: Option<&i64>,
+        changes: impl Iterator<Item = (&'c Self::Input, Option<&'c i64>)>,
+    ) -> bool
+    where
+        Self: 'c,
+    {
+        let Some(seen) = output else {
+            return true;
+        };
+        let change = i128::from(*seen) - i128::from(*sum);
+        let (mut least, mut most) = (0_i128, 0_i128);
+        for ((_, ask), _) in changes {
+            let number = ask.number();
+            least += i128::from(number.min(0));
+            most += i128::from(number.max(0));
+        }
+        let (lowest, highest) = (i128::from(*sum) + least, i128::from(*sum) + most);
+        if lowest < i128::from(i64::MIN) || highest > i128::from(i64::MAX) {
+            // It may have gone round.
+            return true;
+        }
+        (least..=most).contains(&change)
+    }
+
+    /// One that saw a sum that all that may have been added does not come to, and two of which
+    /// the later one saw less, or too much more.
+    fn suspects(&self, calls: &[Call<&Self::Input, &i64>], stuck: usize) -> Vec<Vec<usize>> {
+        let tells = |index: &usize| calls[*index].output.is_some();
+        let told: Vec<usize> = (0..calls.len()).filter(tells).collect();
+        let mut near = nearest(&told, stuck, SUSPECTS_MAX, |index| calls[index].returned);
+        let alone = near.iter().map(|index| vec![*index]);
+        let mut guesses: Vec<Vec<usize>> = alone.collect();
+        near.sort_unstable_by_key(|index| calls[*index].invoked);
+        for (place, later) in near.iter().enumerate() {
+            let before = near[..place].iter().rev();
+            let is_before = |other: &&usize| {
+                let returned = calls[**other].returned;
+                returned.is_some_and(|returned| returned < calls[*later].invoked)
+            };
+            if let Some(earlier) = before.clone().find(is_before) {
+                guesses.push(vec![*earlier, *later]);
+            }
+        }
+        guesses
     }
 
     fn states_after(&self, (_, ask): &Self::Input, output: Option<&i64>) -> Option<Vec<i64>> {

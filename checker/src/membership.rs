@@ -39,10 +39,10 @@ use crate::history::{History, HistoryError, Operation};
 use crate::keyed::{Keyed, unknown_operation};
 use crate::names::Names;
 use crate::object::{self, Object};
-use crate::search::{Budget, Call, Failure, Kept, NON_LINEARIZABLE, Others, Sequential};
+use crate::search::{Aspect, Budget, Call, Failure, Kept, NON_LINEARIZABLE, Others, Sequential};
 use crate::set::{
-    Act, Answer, Change, Elements, Timed, View, changed, kept, list, show, suspects, whole,
-    whole_act, wrong_view,
+    Act, Answer, Change, Elements, Timed, View, WrongView, can_become, changed, kept, list,
+    of_elements, show, show_element, suspects, whole, whole_act, wrong_view,
 };
 use crate::verdict::{Kind, Verdict};
 
@@ -104,11 +104,27 @@ impl<'h> Object<'h> for Groups<'h> {
     }
 
     fn kind(&self, calls: &[Call<(u32, Ask), Answer>], failure: &Failure) -> Kind {
+        let wrong = Self::wrong(calls, failure);
+        wrong.map_or(NON_LINEARIZABLE, |wrong| wrong.kind)
+    }
+
+    fn clause(&self, calls: &[Call<(u32, Ask), Answer>], failure: &Failure) -> Option<String> {
+        Self::wrong(calls, failure)?.clause(|member| self.members.text(member))
+    }
+
+    fn may_wait(operation: &Operation<'h>) -> bool {
+        operation.invoke.f() == "expire"
+    }
+}
+
+impl Groups<'_> {
+    /// What the refuted call shows wrongly.
+    fn wrong(calls: &[Call<(u32, Ask), Answer>], failure: &Failure) -> Option<WrongView> {
         let refuted = &calls[failure.refuted];
         let view = match &refuted.output {
             Some(Answer::Whole(whole)) => View::Whole(whole),
             Some(Answer::Twice) => View::Twice,
-            _ => return NON_LINEARIZABLE,
+            _ => return None,
         };
         let others = calls.iter().filter(|call| call.input.0 == refuted.input.0);
         let change = |call: &Call<(u32, Ask), Answer>| {
@@ -119,11 +135,7 @@ impl<'h> Object<'h> for Groups<'h> {
             };
             Some(Change::of(call, element, adds, refuted))
         };
-        wrong_view(&view, others.filter_map(change))
-    }
-
-    fn may_wait(operation: &Operation<'h>) -> bool {
-        operation.invoke.f() == "expire"
+        Some(wrong_view(&view, others.filter_map(change)))
     }
 }
 
@@ -162,6 +174,29 @@ impl Sequential for Groups<'_> {
         *ask == Ask::Members
     }
 
+    const LOOKS_AHEAD: bool = true;
+
+    fn can_become<'c>(
+        &self,
+        state: &Elements,
+        _: &Self::Input,
+        output: Option<&Answer>,
+        changes: impl Iterator<Item = (&'c Self::Input, Option<&'c Answer>)>,
+    ) -> bool
+    where
+        Self: 'c,
+    {
+        let Some(Answer::Whole(seen)) = output else {
+            return true;
+        };
+        let changes = changes.filter_map(|((_, ask), _)| match ask {
+            Ask::Join(member) => Some((*member, true)),
+            Ask::Leave(member) => Some((*member, false)),
+            Ask::Members => None,
+        });
+        can_become(state, seen, changes)
+    }
+
     fn suspects(&self, calls: &[Call<&Self::Input, &Answer>], stuck: usize) -> Vec<Vec<usize>> {
         suspects(&timed(calls), stuck)
     }
@@ -172,6 +207,21 @@ impl Sequential for Groups<'_> {
         others: Others,
     ) -> Vec<Kept<Answer>> {
         kept(&timed(calls), others)
+    }
+
+    fn aspects(
+        &self,
+        calls: &[Call<&Self::Input, &Answer>],
+        stuck: usize,
+    ) -> impl Iterator<Item = Aspect<Self::Input, Answer>> {
+        of_elements(calls, stuck, |(_, ask)| match ask {
+            Ask::Join(member) | Ask::Leave(member) => Some(*member),
+            Ask::Members => None,
+        })
+    }
+
+    fn show_aspect(&self, member: u32, state: &Elements) -> String {
+        show_element(state, member, self.members.text(member))
     }
 
     fn heap_bytes(&self, state: &Elements) -> usize {

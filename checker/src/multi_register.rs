@@ -28,8 +28,10 @@
 //! never. What it read is not known. That is exact.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use rustc_hash::FxHashSet;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -38,7 +40,7 @@ use crate::keyed::{parameters, text, unknown_operation};
 use crate::names::Names;
 use crate::object::{self, Object};
 use crate::read_write::{self, Action, Listed};
-use crate::search::{Budget, Sequential};
+use crate::search::{Aspect, Budget, Call, Kept, Others, Reduced, Sequential};
 use crate::verdict::Verdict;
 
 /// Decides whether the transactions on registers are strictly serializable.
@@ -81,6 +83,48 @@ pub(crate) enum Micro {
 pub(crate) struct Txn {
     group: u32,
     micro: Vec<Micro>,
+}
+
+impl Micro {
+    fn place(&self) -> u32 {
+        match *self {
+            Self::Read { place } | Self::Write { place, .. } => place,
+        }
+    }
+}
+
+impl Txn {
+    /// The places that it reads, in order.
+    fn reads(&self) -> impl Iterator<Item = u32> {
+        self.micro.iter().filter_map(|micro| match *micro {
+            Micro::Read { place } => Some(place),
+            Micro::Write { .. } => None,
+        })
+    }
+
+    /// The places that it writes, and what.
+    fn writes(&self) -> impl Iterator<Item = (u32, u32)> {
+        self.micro.iter().filter_map(|micro| match *micro {
+            Micro::Write { place, value } => Some((place, value)),
+            Micro::Read { .. } => None,
+        })
+    }
+
+    /// What it does to one register.
+    fn of_place(&self, place: u32) -> Self {
+        let of_place = self.micro.iter().filter(|micro| micro.place() == place);
+        Self {
+            group: self.group,
+            micro: of_place.copied().collect(),
+        }
+    }
+
+    /// What it read of one register, of all that it read.
+    fn reads_of(&self, place: u32, output: &[u32]) -> Vec<u32> {
+        let reads = self.reads().zip(output);
+        let of_place = reads.filter(|(other, _)| *other == place);
+        of_place.map(|(_, value)| *value).collect()
+    }
 }
 
 /// What the registers of a group hold, by their places.
@@ -277,6 +321,52 @@ impl Sequential for MultiRegister<'_> {
         txn.micro.iter().all(is_read)
     }
 
+    /// A transaction of unknown outcome of whose writes nobody has read any may as well not have
+    /// happened: what was there before is overwritten without having been read too.
+    fn what_matters(&self, calls: &[Call<&Txn, &Vec<u32>>], _: Others) -> Vec<Kept<Vec<u32>>> {
+        let read: FxHashSet<(u32, u32)> = calls
+            .iter()
+            .filter_map(|call| Some((call.input, call.output?)))
+            .flat_map(|(txn, output)| txn.reads().zip(output.iter().copied()))
+            .collect();
+        let matters = |call: &Call<&Txn, &Vec<u32>>| {
+            call.returned.is_some() || call.input.writes().any(|write| read.contains(&write))
+        };
+        let kept = calls.iter().enumerate().filter(|(_, call)| matters(call));
+        kept.map(|(index, _)| Kept::as_it_is(index)).collect()
+    }
+
+    /// One register alone.
+    fn aspects(
+        &self,
+        calls: &[Call<&Txn, &Vec<u32>>],
+        _: usize,
+    ) -> impl Iterator<Item = Aspect<Txn, Vec<u32>>> {
+        let mut by_place: BTreeMap<u32, Vec<Reduced<Txn, Vec<u32>>>> = BTreeMap::new();
+        for (index, call) in calls.iter().enumerate() {
+            let mut places: Vec<u32> = call.input.micro.iter().map(Micro::place).collect();
+            places.sort_unstable();
+            places.dedup();
+            for place in places {
+                let reduced = Reduced {
+                    call: index,
+                    input: call.input.of_place(place),
+                    output: call.output.map(|output| call.input.reads_of(place, output)),
+                };
+                by_place.entry(place).or_default().push(reduced);
+            }
+        }
+        let aspects = by_place.into_iter();
+        aspects.map(|(number, calls)| Aspect { number, calls })
+    }
+
+    fn show_aspect(&self, place: u32, state: &Held) -> String {
+        let is_it = |(group, other): &(u32, u32)| (*group, *other) == (state.group, place);
+        let key = self.places.iter().position(is_it);
+        let key = key.map_or("", |key| self.keys.text(key as u32));
+        format!("`{key} = {}`", self.show_value(state, place))
+    }
+
     fn heap_bytes(&self, state: &Held) -> usize {
         size_of_val::<[u32]>(&state.values) + 2 * size_of::<usize>()
     }
@@ -285,12 +375,18 @@ impl Sequential for MultiRegister<'_> {
         let is_held = |(_, (group, _)): &(u32, &(u32, u32))| *group == state.group;
         let keys = (0..).zip(&self.places).filter(is_held);
         let held = keys.map(|(key, (_, place))| {
-            let value = match state.values[*place as usize] {
-                NULL => "null",
-                value => self.values.text(value),
-            };
+            let value = self.show_value(state, *place);
             format!("{} = {value}", self.keys.text(key))
         });
         format!("`{}`", held.collect::<Vec<_>>().join(", "))
+    }
+}
+
+impl MultiRegister<'_> {
+    fn show_value(&self, state: &Held, place: u32) -> &str {
+        match state.values[place as usize] {
+            NULL => "null",
+            value => self.values.text(value),
+        }
     }
 }

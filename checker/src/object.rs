@@ -2,7 +2,7 @@
 
 use crate::history::{History, HistoryError, Operation};
 use crate::liveness::{Deadline, STUCK};
-use crate::search::{Budget, Call, Calls, Failure, NON_LINEARIZABLE, Sequential};
+use crate::search::{Budget, Call, Calls, Failure, NON_LINEARIZABLE, Named, Sequential};
 use crate::verdict::{Class, Kind, Verdict, Violation, count};
 
 /// An object whose operations stand in histories.
@@ -22,6 +22,17 @@ pub(crate) trait Object<'h>: Sequential + Sized {
         NON_LINEARIZABLE
     }
 
+    /// What was wrong with the refuted operation, after its name and a colon, where that says
+    /// more than the states that it can have met.
+    fn clause(
+        &self,
+        calls: &[Call<Self::Input, Self::Output>],
+        failure: &Failure,
+    ) -> Option<String> {
+        let _ = (calls, failure);
+        None
+    }
+
     /// Whether such an operation may wait for as long as it likes.
     fn may_wait(_: &Operation<'h>) -> bool {
         false
@@ -35,8 +46,9 @@ pub(crate) fn check<'h, O: Object<'h>>(
 ) -> Result<Verdict, HistoryError> {
     let mut object = O::of(history)?;
     let calls = Calls::of(history, |operation| object.call(operation))?;
-    let verdict = calls.verdict_named(&object, budget, |failure| {
-        object.kind(&calls.calls, failure)
+    let verdict = calls.verdict_named(&object, budget, |failure| Named {
+        kind: object.kind(&calls.calls, failure),
+        clause: object.clause(&calls.calls, failure),
     });
     let stuck = Deadline::of(history).filter(|_| verdict.is_valid());
     let stuck = stuck.and_then(|deadline| find_stuck::<O>(&deadline, &calls.operations));

@@ -337,7 +337,7 @@ impl fmt::Display for Kind {
 }
 
 /// An operation that proves a violation.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WitnessOperation {
     /// The process.
     pub process: u64,
@@ -352,17 +352,55 @@ pub struct WitnessOperation {
     /// What it did and what came of it.
     pub description: String,
     /// Whether the times are some that the history says. If not, they only number its events.
-    #[serde(skip)]
     pub is_timed: bool,
 }
 
 /// A place in the history.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moment {
     /// Line of the file, counted from 1.
     pub line: usize,
     /// Nanoseconds since the start of the run.
     pub time_ns: u64,
+}
+
+impl Moment {
+    /// The time in seconds, to the microsecond, and to the nanosecond where it needs that.
+    pub fn seconds(&self) -> impl fmt::Display + use<> {
+        Seconds(self.time_ns)
+    }
+}
+
+impl Serialize for WitnessOperation {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Place {
+            line: usize,
+            time_ns: Option<u64>,
+        }
+        #[derive(Serialize)]
+        struct Shown<'w> {
+            process: u64,
+            client: Option<u64>,
+            invoked: Place,
+            completed: Option<Place>,
+            outcome: Outcome,
+            description: &'w str,
+        }
+        let place = |moment: Moment| Place {
+            line: moment.line,
+            time_ns: self.is_timed.then_some(moment.time_ns),
+        };
+        Shown {
+            process: self.process,
+            client: self.client,
+            invoked: place(self.invoked),
+            completed: self.completed.map(place),
+            outcome: self.outcome,
+            description: &self.description,
+        }
+        .serialize(serializer)
+    }
 }
 
 impl WitnessOperation {
@@ -415,17 +453,17 @@ impl fmt::Display for WitnessOperation {
     }
 }
 
-/// A time of the run in seconds, to the microsecond.
+/// A time of the run in seconds, to the microsecond, and to the nanosecond where it needs that.
 pub(crate) struct Seconds(pub(crate) u64);
 
 impl fmt::Display for Seconds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}.{:06} s",
-            self.0 / 1_000_000_000,
-            self.0 % 1_000_000_000 / 1_000
-        )
+        let (seconds, nanoseconds) = (self.0 / 1_000_000_000, self.0 % 1_000_000_000);
+        if nanoseconds % 1_000 == 0 {
+            write!(f, "{seconds}.{:06} s", nanoseconds / 1_000)
+        } else {
+            write!(f, "{seconds}.{nanoseconds:09} s")
+        }
     }
 }
 

@@ -2,11 +2,12 @@
 
 mod support;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use etcd_checker::history::{Event, Json, Operation, Outcome};
+use etcd_checker::history::{Event, EventKind, Json, Operation, Outcome, Process};
 use etcd_checker::search::Others;
 use etcd_checker::{History, Model, Violation, check};
+use serde_json::{Value, json};
 use support::Random;
 use support::busy::plain::{busy_counter, busy_few_values, busy_plain_register, busy_set};
 use support::busy::turns::{Kind, turns};
@@ -263,4 +264,108 @@ fn unknown_outcomes_hide_no_plain_fault() {
             assert_short(&history, 4);
         }
     }
+}
+
+/// One in ten changes has an unknown outcome, and its client goes on as another process.
+fn with_unknown(random: &mut Random, history: History, look: &str) -> History {
+    let (header, events) = history.into_parts();
+    let mut processes: BTreeMap<u64, u64> = BTreeMap::new();
+    let mut next = 1_000_000;
+    let mut all = Vec::new();
+    for event in events {
+        let Process::Number(client) = event.process() else {
+            continue;
+        };
+        let process = processes.get(&client).copied().unwrap_or(client);
+        let is_lost = event.kind() == EventKind::Ok && event.f() != look && random.one_in(10);
+        if is_lost {
+            processes.insert(client, next);
+            next += 1;
+        }
+        let kind = if is_lost {
+            EventKind::Info
+        } else {
+            event.kind()
+        };
+        let event = Event::new(event.time(), Process::Number(process), kind, event.f())
+            .with_value(event.value().clone());
+        all.push(event);
+    }
+    History::new(header, all).unwrap()
+}
+
+/// What happened to an element by itself proves it, whatever became of all the other ones.
+#[test]
+fn sets_of_which_many_changes_have_unknown_outcomes() {
+    for names in [["add", "remove", "read"], ["join", "leave", "members"]] {
+        for size in [None, Some(30)] {
+            let mut random = Random(9);
+            let history = busy_set(&mut random, names, 3_000, CLIENTS, size);
+            let history = with_unknown(&mut random, history, names[2]);
+            let verdict = check(&history, Model::of(&history).unwrap()).unwrap();
+            assert!(verdict.is_valid(), "{verdict}");
+            let never = |answer: &Json, _: &Json| {
+                let mut elements: Vec<usize> = answer.parse().unwrap();
+                elements.push(1_000_000);
+                Some(Json::new(&elements).unwrap())
+            };
+            assert_short(&planted(&mut random, history.clone(), names[2], never), 1);
+            let lost = |answer: &Json, _: &Json| {
+                let mut elements: Vec<usize> = answer.parse().unwrap();
+                let lost = elements.len().checked_sub(15)?;
+                elements.remove(lost);
+                Some(Json::new(&elements).unwrap())
+            };
+            assert_short(&planted(&mut random, history, names[2], lost), 6);
+        }
+    }
+}
+
+/// A sum that all additions together do not come to.
+#[test]
+fn impossible_sums() {
+    for size in [300, 2_000] {
+        let mut random = Random(10);
+        let history = busy_counter(&mut random, size, CLIENTS);
+        let too_much = |answer: &Json, _: &Json| {
+            let sum: i64 = answer.parse().unwrap();
+            Some(Json::from(sum + 1_000_000_000))
+        };
+        assert_short(&planted(&mut random, history, "read", too_much), 1);
+    }
+}
+
+/// A transaction that reads two values of one register contradicts itself.
+#[test]
+fn transactions_that_contradict_themselves() {
+    let mut random = Random(11);
+    let (mut header, _) = busy_counter(&mut random, 1, CLIENTS).into_parts();
+    header.model = "multi-register".to_owned();
+    let mut values = [json!(null), json!(null), json!(null)];
+    let mut events = Vec::new();
+    for number in 0..2_000 {
+        let [one, other] = [random.below(3), random.below(3)];
+        let (asked, told) = if number == 1_500 {
+            let read = |first, second| json!([["r", one, first], ["r", one, second]]);
+            (read(json!(null), json!(null)), read(json!(1), json!(2)))
+        } else if random.one_in(2) {
+            values[one] = json!(number);
+            let write = json!([["w", one, number]]);
+            (write.clone(), write)
+        } else {
+            let read =
+                |[first, second]: [&Value; 2]| json!([["r", one, first], ["r", other, second]]);
+            (
+                read([&json!(null); 2]),
+                read([&values[one], &values[other]]),
+            )
+        };
+        let process = Process::Number(number % CLIENTS as u64);
+        for (kind, value) in [(EventKind::Invoke, asked), (EventKind::Ok, told)] {
+            let time = events.len() as u64;
+            let event = Event::new(time, process, kind, "txn");
+            events.push(event.with_value(Json::new(&value).unwrap()));
+        }
+    }
+    assert_short(&History::new(header, events).unwrap(), 1);
 }

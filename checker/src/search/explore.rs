@@ -4,7 +4,7 @@ use super::budget::{Clock, Limit};
 use super::cache::{Cache, Entry, NONE, Slots};
 use super::plan::{Event, Plan, Role};
 use super::states::States;
-use super::{Budget, Sequential};
+use super::{Budget, Failure, Sequential};
 
 /// What the search came to.
 pub(super) enum Explored {
@@ -26,6 +26,22 @@ pub(super) struct Stuck {
     /// The states in which the object may have been then, as people read them; not all
     /// if there are many.
     pub(super) states: Vec<String>,
+}
+
+impl Stuck {
+    /// The failure that was found otherwise, where the search has come to an end.
+    pub(super) fn of(self, failure: Failure) -> Failure {
+        Failure {
+            stuck: self.call as usize,
+            prefix: self.prefix(),
+            states: self.states,
+            ..failure
+        }
+    }
+
+    pub(super) fn prefix(&self) -> Vec<usize> {
+        self.order.iter().map(|call| *call as usize).collect()
+    }
 }
 
 /// How many states are shown.

@@ -8,7 +8,7 @@ use super::plan::{Known, Plan};
 use super::{Budget, Call, Clock, Kept, Others, Sequential};
 
 /// How many bytes a search for the first return that is too early may take.
-const FIRST_BYTES: usize = 16 << 20;
+pub(super) const FIRST_BYTES: usize = 16 << 20;
 
 /// The first return up to which the calls have no order, and what is known by then.
 ///

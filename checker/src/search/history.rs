@@ -10,6 +10,13 @@ pub(crate) const NON_LINEARIZABLE: Kind = Kind {
     meaning: "no order of the operations explains their results",
 };
 
+/// What an object says of a failure.
+pub(crate) struct Named {
+    pub(crate) kind: Kind,
+    /// What was wrong with the refuted operation; else the states are named that it met.
+    pub(crate) clause: Option<String>,
+}
+
 /// The calls of a history.
 pub struct Calls<'h, I, O> {
     /// All operations, in the order of their invocations.
@@ -62,7 +69,10 @@ impl<'h, I, O> Calls<'h, I, O> {
     where
         M: Sequential<Input = I, Output = O> + ?Sized,
     {
-        self.verdict_named(model, budget, |_| NON_LINEARIZABLE)
+        self.verdict_named(model, budget, |_| Named {
+            kind: NON_LINEARIZABLE,
+            clause: None,
+        })
     }
 
     /// The verdict of a search, where a violation gets a name of its own.
@@ -70,7 +80,7 @@ impl<'h, I, O> Calls<'h, I, O> {
         &self,
         model: &M,
         budget: &Budget,
-        kind: impl Fn(&Failure) -> Kind,
+        name: impl Fn(&Failure) -> Named,
     ) -> Verdict
     where
         M: Sequential<Input = I, Output = O> + ?Sized,
@@ -78,7 +88,7 @@ impl<'h, I, O> Calls<'h, I, O> {
         match search(model, &self.calls, budget) {
             Found::Linearizable(_) => Verdict::Valid(Summary::of(&self.operations)),
             Found::NotLinearizable(failure) => {
-                Verdict::Violation(self.violation(&failure, kind(&failure)))
+                Verdict::Violation(self.violation(&failure, name(&failure)))
             }
             Found::Unknown(limit) => Verdict::Unknown {
                 reason: self.reason(limit),
@@ -101,7 +111,7 @@ impl<'h, I, O> Calls<'h, I, O> {
     }
 
     /// What a failure of the search means to people.
-    fn violation(&self, failure: &Failure, kind: Kind) -> Violation {
+    fn violation(&self, failure: &Failure, Named { kind, clause }: Named) -> Violation {
         let operation = |call: usize| &self.operations[self.operation_of[call]];
         let refuted = operation(failure.refuted);
         let others = match failure.others {
@@ -113,7 +123,7 @@ impl<'h, I, O> Calls<'h, I, O> {
             describe(refuted),
             refuted.process(),
             given(failure.witness.len() == 1, others),
-            met(&failure.meets, self.last_before(failure)),
+            clause.unwrap_or_else(|| met(&failure.meets, self.last_before(failure))),
         );
         let mut violation = Violation::new(
             Class::Safety,

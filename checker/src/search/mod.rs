@@ -35,6 +35,8 @@
 //! - *The next read is looked at ahead*: a state is not gone on from when it cannot become the
 //!   one that the next read has seen ([`Sequential::can_become`]).
 //! - *Parts are searched one by one*, several at a time.
+//! - *A part of the question may have no answer* ([`Sequential::aspects`]), as that about one
+//!   element of a set. It is asked where the search takes long.
 //! - *A few calls may prove it.* Where the search takes long, those are looked for next to where
 //!   it came no further, as for a witness; so calls of unknown outcome, which make the
 //!   search exponential, hide no plain fault.
@@ -79,9 +81,10 @@
 //! [`Found::Unknown`]. All answers but that one are the same on every machine.
 //!
 //! Modules: `plan` sorts the calls out, `explore` searches, `look_ahead` says where not to, `cache`, `states` and `table`
-//! are its memory, `parts` runs several searches, `first` finds the instant from which there is
+//! are its memory, `aspects` asks smaller questions, `parts` runs several searches, `first` finds the instant from which there is
 //! no order, `minimal` finds the witness, `history` is for calls that come from a [`History`](crate::History).
 
+mod aspects;
 mod budget;
 mod cache;
 mod explore;
@@ -100,9 +103,10 @@ use std::ops::RangeInclusive;
 
 use serde::Serialize;
 
+pub use aspects::{Aspect, Reduced};
 pub use budget::{Budget, Clock, Limit};
-pub(crate) use history::NON_LINEARIZABLE;
 pub use history::{Calls, check_history};
+pub(crate) use history::{NON_LINEARIZABLE, Named};
 
 pub use sequential::{Kept, Sequential};
 pub(crate) use suspects::nearest;
@@ -201,6 +205,17 @@ pub struct Failure {
     /// In which states the object may have been then, as people read them, after all
     /// possible orders; none where those were not tried.
     pub states: Vec<String>,
+}
+
+impl Failure {
+    /// Gives calls other numbers.
+    fn rename(&mut self, number: impl Fn(usize) -> usize) {
+        for call in self.witness.iter_mut().chain(&mut self.prefix) {
+            *call = number(*call);
+        }
+        self.stuck = number(self.stuck);
+        self.refuted = number(self.refuted);
+    }
 }
 
 /// Whether there is an order of the calls that the object can do.

@@ -8,7 +8,9 @@ use std::time::Instant;
 
 use super::explore::{Explored, Stuck, explore};
 use super::plan::{Known, Plan};
-use super::{Budget, Call, Clock, Failure, Found, Limit, Sequential, budget, minimal};
+use super::{
+    Budget, Call, Clock, Failure, Found, Limit, Reduced, Sequential, aspects, budget, minimal,
+};
 
 /// Fewer calls than this are searched before a thread has begun.
 const CALLS_PER_THREAD: usize = 5_000;
@@ -23,6 +25,31 @@ pub(super) struct Part<'c, M: Sequential + ?Sized> {
     pub(super) key: M::Part,
     pub(super) calls: Vec<Known<'c, M>>,
     indices: Vec<usize>,
+}
+
+impl<'c, M: Sequential + ?Sized> Part<'c, M> {
+    /// Some of the calls, as far as they matter to a smaller question, by their place there.
+    pub(super) fn reduced<'r, N>(&self, calls: &'r [Reduced<M::Input, M::Output>]) -> Part<'r, N>
+    where
+        N: Sequential<Input = M::Input, Output = M::Output, Part = M::Part>,
+    {
+        let reduced = |reduced: &'r Reduced<M::Input, M::Output>| {
+            let Call {
+                invoked, returned, ..
+            } = self.calls[reduced.call];
+            Call {
+                input: &reduced.input,
+                output: reduced.output.as_ref(),
+                invoked,
+                returned,
+            }
+        };
+        Part {
+            key: self.key.clone(),
+            calls: calls.iter().map(reduced).collect(),
+            indices: (0..calls.len()).collect(),
+        }
+    }
 }
 
 /// What a part came to.
@@ -54,7 +81,10 @@ pub(super) fn search<M: Sequential + ?Sized>(
         match answer {
             Answer::Order(order) => orders.push(order),
             Answer::NoOrder(stuck) => {
-                let failure = minimal::explain(model, part, stuck, budget, end);
+                let call = stuck.call as usize;
+                let failure = minimal::explain(model, part, stuck, budget, end, || {
+                    aspects::refute(model, part, call, budget, end)
+                });
                 return Found::NotLinearizable(named(failure, part));
             }
             Answer::Proved(failure) => return Found::NotLinearizable(named(failure, part)),
@@ -192,10 +222,18 @@ fn decide<M: Sequential + ?Sized>(
     let is_small_enough = small.memory_bytes < budget.memory_bytes / 2;
     let first = if is_small_enough { &small } else { budget };
     let mut explored = explore(model, &part.key, &plan, first, clock);
-    if let Explored::Unknown(_, Some(furthest)) = explored
-        && let Some(failure) = minimal::suspect(model, part, furthest, budget, end)
-    {
-        return Answer::Proved(failure);
+    if let Explored::Unknown(_, furthest) = explored {
+        let suspect = |furthest| minimal::suspect(model, part, furthest, budget, end);
+        let suspected = furthest.and_then(suspect);
+        let stuck = furthest.unwrap_or(0) as usize;
+        let refuted = || aspects::refute(model, part, stuck, budget, end);
+        let proof = match suspected {
+            Some(failure) if minimal::is_short(&failure) => Some(failure),
+            suspected => refuted().or(suspected),
+        };
+        if let Some(failure) = proof {
+            return Answer::Proved(failure);
+        }
     }
     if is_small_enough && matches!(explored, Explored::Unknown(Limit::Memory(_), _)) {
         explored = explore(model, &part.key, &plan, budget, clock);
@@ -209,11 +247,7 @@ fn decide<M: Sequential + ?Sized>(
 
 /// The failure with the calls named as the user does.
 fn named<M: Sequential + ?Sized>(mut failure: Failure, part: &Part<'_, M>) -> Failure {
-    for call in failure.witness.iter_mut().chain(&mut failure.prefix) {
-        *call = part.indices[*call];
-    }
-    failure.stuck = part.indices[failure.stuck];
-    failure.refuted = part.indices[failure.refuted];
+    failure.rename(|call| part.indices[call]);
     failure
 }
 

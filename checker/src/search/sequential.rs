@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 use std::hash::Hash;
 
-use super::{Call, Clock, Others};
+use super::{Aspect, Call, Clock, Others};
 
 /// A call without which it cannot be told whether there is an order.
 #[derive(Clone, Debug)]
@@ -200,6 +200,26 @@ pub trait Sequential: Sync {
     ) -> Option<Vec<Self::State>> {
         let _ = (input, output);
         None
+    }
+
+    /// Smaller questions about these calls of one part. None that has an answer only sometimes
+    /// when the calls have an order: each must have one whenever they do. Those come first that
+    /// are about what happened next to where the search was `stuck`.
+    ///
+    /// Asked where a search takes long, or finds no short witness. Without it there are none.
+    fn aspects(
+        &self,
+        calls: &[Call<&Self::Input, &Self::Output>],
+        stuck: usize,
+    ) -> impl Iterator<Item = Aspect<Self::Input, Self::Output>> {
+        let _ = (calls, stuck);
+        std::iter::empty()
+    }
+
+    /// As [`Sequential::show`], of what an aspect of this number tells about the state.
+    fn show_aspect(&self, number: u32, state: &Self::State) -> String {
+        let _ = number;
+        self.show(state)
     }
 
     /// Whether outputs say something about other calls, such as their order. Then

@@ -58,6 +58,28 @@ impl Elements {
         })
     }
 
+    /// Those that are in one of both and not in the other.
+    pub(crate) fn differences<'e>(&'e self, other: &'e Self) -> impl Iterator<Item = u32> + 'e {
+        let chunks = self.chunks.len().max(other.chunks.len());
+        (0..chunks).flat_map(move |index| {
+            let of = |elements: &'e Self| elements.chunks.get(index).and_then(Option::as_ref);
+            let (one, other) = (of(self), of(other));
+            let is_same = match (one, other) {
+                (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+                _ => false,
+            };
+            let word = |chunk: Option<&'e Arc<[u64; CHUNK / 64]>>, word: usize| {
+                chunk.map_or(0, |chunk| chunk[word])
+            };
+            let words = if is_same { 0 } else { CHUNK / 64 };
+            (0..words).flat_map(move |place| {
+                let differ = word(one, place) ^ word(other, place);
+                let first = index * CHUNK + place * 64;
+                bits(differ).map(move |bit| (first + bit) as u32)
+            })
+        })
+    }
+
     /// The bytes of what it does not share with the set that it was made from.
     pub(crate) fn own_bytes(&self) -> usize {
         self.chunks.capacity() * size_of::<usize>() + CHUNK / 8 + 2 * size_of::<usize>()
@@ -67,12 +89,21 @@ impl Elements {
         let chunks = self.chunks.iter().enumerate();
         let chunks = chunks.filter_map(|(index, chunk)| Some((index, chunk.as_ref()?)));
         chunks.flat_map(|(index, chunk)| {
-            let first = index * CHUNK;
-            (0..CHUNK)
-                .filter(|bit| chunk[bit / 64] & (1 << (bit % 64)) != 0)
-                .map(move |bit| (first + bit) as u32)
+            chunk.iter().enumerate().flat_map(move |(place, word)| {
+                let first = index * CHUNK + place * 64;
+                bits(*word).map(move |bit| (first + bit) as u32)
+            })
         })
     }
+}
+
+/// The places of the bits that are set.
+fn bits(mut word: u64) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let bit = (word != 0).then(|| word.trailing_zeros() as usize)?;
+        word &= word - 1;
+        Some(bit)
+    })
 }
 
 /// A chunk that can be changed.

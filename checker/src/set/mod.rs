@@ -32,6 +32,7 @@
 //!
 //! The twin in `tests/`, which tries all orders, agrees on many small random histories.
 
+mod aspects;
 mod elements;
 mod step;
 mod suspects;
@@ -49,10 +50,11 @@ use crate::object::{self, Object};
 use crate::search::{Budget, Call, Failure, NON_LINEARIZABLE};
 use crate::verdict::{Kind, Verdict};
 
+pub(crate) use aspects::of_elements;
 pub(crate) use elements::Elements;
-pub(crate) use step::{Answer, Ask, changed, kept, show, whole_act};
+pub(crate) use step::{Answer, Ask, can_become, changed, kept, show, show_element, whole_act};
 pub(crate) use suspects::{Act, Timed, suspects, what_matters};
-pub(crate) use view::{Change, View, wrong_view};
+pub(crate) use view::{Change, View, WrongView, wrong_view};
 
 /// Decides whether the history is that of sets.
 ///
@@ -125,6 +127,18 @@ impl<'h> Object<'h> for Sets<'h> {
     }
 
     fn kind(&self, calls: &[Call<(u32, Ask), Answer>], failure: &Failure) -> Kind {
+        let wrong = Self::wrong(calls, failure);
+        wrong.map_or(NON_LINEARIZABLE, |wrong| wrong.kind)
+    }
+
+    fn clause(&self, calls: &[Call<(u32, Ask), Answer>], failure: &Failure) -> Option<String> {
+        Self::wrong(calls, failure)?.clause(|element| self.elements.text(element))
+    }
+}
+
+impl<'h> Sets<'h> {
+    /// What the refuted call shows wrongly.
+    fn wrong(calls: &[Call<(u32, Ask), Answer>], failure: &Failure) -> Option<WrongView> {
         let refuted = &calls[failure.refuted];
         let view = match (refuted.input.1, &refuted.output) {
             (Ask::Read, Some(Answer::Whole(whole))) => View::Whole(whole),
@@ -133,7 +147,7 @@ impl<'h> Object<'h> for Sets<'h> {
             // Who changed nothing found it so.
             (Ask::Add(element), Some(Answer::Was(changes))) => View::Of(element, !changes),
             (Ask::Remove(element), Some(Answer::Was(changes))) => View::Of(element, *changes),
-            _ => return NON_LINEARIZABLE,
+            _ => return None,
         };
         let others = calls
             .iter()
@@ -146,11 +160,9 @@ impl<'h> Object<'h> for Sets<'h> {
             };
             Some(Change::of(call, element, adds, refuted))
         };
-        wrong_view(&view, others.filter_map(change))
+        Some(wrong_view(&view, others.filter_map(change)))
     }
-}
 
-impl<'h> Sets<'h> {
     /// A list of elements.
     fn whole(&mut self, event: &'h Event) -> Result<Answer, HistoryError> {
         let list = list(event)?;

@@ -1,7 +1,7 @@
 //! What operations do to a set.
 
-use super::{Act, Elements, Sets, Timed, suspects, what_matters};
-use crate::search::{Call, Kept, Others, Sequential};
+use super::{Act, Elements, Sets, Timed, of_elements, suspects, what_matters};
+use crate::search::{Aspect, Call, Kept, Others, Sequential};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Ask {
@@ -36,6 +36,27 @@ pub(crate) fn changed(
         next.toggle(element);
     }
     Some(next)
+}
+
+/// Whether what is inside and is not seen may be removed, and what is seen and is not inside
+/// may be added, by these changes, each of which leaves its element inside or not.
+pub(crate) fn can_become(
+    state: &Elements,
+    seen: &Elements,
+    changes: impl Iterator<Item = (u32, bool)>,
+) -> bool {
+    let mut differ: Vec<u32> = state.differences(seen).collect();
+    for (element, is_inside_after) in changes {
+        if differ.is_empty() {
+            return true;
+        }
+        if let Ok(found) = differ.binary_search(&element)
+            && seen.contains(element) == is_inside_after
+        {
+            differ.remove(found);
+        }
+    }
+    differ.is_empty()
 }
 
 impl Sequential for Sets<'_> {
@@ -87,13 +108,12 @@ impl Sequential for Sets<'_> {
 
     const LOOKS_AHEAD: bool = true;
 
-    /// What is inside and is not seen must have been removed.
     fn can_become<'c>(
         &self,
         state: &Elements,
         (_, ask): &Self::Input,
         output: Option<&Answer>,
-        mut changes: impl Iterator<Item = (&'c Self::Input, Option<&'c Answer>)>,
+        changes: impl Iterator<Item = (&'c Self::Input, Option<&'c Answer>)>,
     ) -> bool
     where
         Self: 'c,
@@ -101,7 +121,15 @@ impl Sequential for Sets<'_> {
         let (Ask::Read, Some(Answer::Whole(seen))) = (ask, output) else {
             return true;
         };
-        state.is_within(seen) || changes.any(|((_, ask), _)| matches!(ask, Ask::Remove(_)))
+        can_become(
+            state,
+            seen,
+            changes.filter_map(|((_, ask), _)| match ask {
+                Ask::Add(element) => Some((*element, true)),
+                Ask::Remove(element) => Some((*element, false)),
+                Ask::Contains(_) | Ask::Read => None,
+            }),
+        )
     }
 
     fn suspects(&self, calls: &[Call<&Self::Input, &Answer>], stuck: usize) -> Vec<Vec<usize>> {
@@ -114,6 +142,21 @@ impl Sequential for Sets<'_> {
         others: Others,
     ) -> Vec<Kept<Answer>> {
         kept(&timed(calls), others)
+    }
+
+    fn aspects(
+        &self,
+        calls: &[Call<&Self::Input, &Answer>],
+        stuck: usize,
+    ) -> impl Iterator<Item = Aspect<Self::Input, Answer>> {
+        of_elements(calls, stuck, |(_, ask)| match ask {
+            Ask::Add(element) | Ask::Remove(element) | Ask::Contains(element) => Some(*element),
+            Ask::Read => None,
+        })
+    }
+
+    fn show_aspect(&self, element: u32, state: &Elements) -> String {
+        show_element(state, element, self.elements.text(element))
     }
 
     fn heap_bytes(&self, state: &Elements) -> usize {
@@ -140,6 +183,15 @@ fn timed<'c>(calls: &[Call<&'c (u32, Ask), &'c Answer>]) -> Vec<Timed<'c>> {
         Timed::of(call, act)
     };
     calls.iter().map(timed).collect()
+}
+
+/// `a set with d`
+pub(crate) fn show_element(state: &Elements, element: u32, text: &str) -> String {
+    if state.contains(element) {
+        format!("a set with {text}")
+    } else {
+        format!("a set without {text}")
+    }
 }
 
 /// What somebody saw of the whole.

@@ -85,8 +85,38 @@ fn wrong_element(is_inside: bool, changes: &[&Change]) -> Option<Wrong> {
     })
 }
 
+/// What a view shows wrongly.
+pub(crate) struct WrongView {
+    pub(crate) kind: Kind,
+    /// The element that it shows wrongly, if one alone is wrong; and why.
+    element: Option<(u32, bool, Wrong)>,
+}
+
+impl WrongView {
+    fn of(kind: Kind) -> Self {
+        Self {
+            kind,
+            element: None,
+        }
+    }
+
+    /// What is wrong, after the name of who saw it; `text` is that of an element.
+    pub(crate) fn clause<'t>(&self, text: impl Fn(u32) -> &'t str) -> Option<String> {
+        let (element, is_inside, wrong) = self.element?;
+        let saw = if is_inside { "saw" } else { "did not see" };
+        let which = match (wrong, is_inside) {
+            (Wrong::Phantom, _) => "which nobody had begun to add",
+            (Wrong::Future, _) => "which was added only afterwards",
+            (Wrong::Lost, _) => "which had been added, and nobody had begun to remove it",
+            (Wrong::Stale, true) => "which had been removed, and not added again since",
+            (Wrong::Stale, false) => "which had been added, and not removed again since",
+        };
+        Some(format!("it {saw} `{}`, {which}", text(element)))
+    }
+}
+
 /// What is wrong with one element has a name. The rest is a matter of order.
-pub(crate) fn wrong_view(view: &View<'_>, changes: impl Iterator<Item = Change>) -> Kind {
+pub(crate) fn wrong_view(view: &View<'_>, changes: impl Iterator<Item = Change>) -> WrongView {
     let changes: Vec<Change> = changes.collect();
     let mut by_element: BTreeMap<u32, Vec<&Change>> = BTreeMap::new();
     for change in &changes {
@@ -94,10 +124,11 @@ pub(crate) fn wrong_view(view: &View<'_>, changes: impl Iterator<Item = Change>)
     }
     let wrong = |element: u32, is_inside: bool| {
         let changes = by_element.get(&element).map_or(&[][..], Vec::as_slice);
-        wrong_element(is_inside, changes)
+        let wrong = wrong_element(is_inside, changes)?;
+        Some((wrong, element, is_inside))
     };
     let worst = match view {
-        View::Twice => return TWICE,
+        View::Twice => return WrongView::of(TWICE),
         View::Whole(whole) => {
             let known = by_element.keys().copied();
             let seen = whole.iter().map(|element| wrong(element, true));
@@ -108,11 +139,17 @@ pub(crate) fn wrong_view(view: &View<'_>, changes: impl Iterator<Item = Change>)
         }
         View::Of(element, is_inside) => wrong(*element, *is_inside),
     };
-    match worst {
-        Some(Wrong::Phantom) => PHANTOM,
-        Some(Wrong::Future) => FUTURE_READ,
-        Some(Wrong::Lost) => LOST,
-        Some(Wrong::Stale) => STALE_READ,
-        None => NON_LINEARIZABLE,
+    let Some((wrong, element, is_inside)) = worst else {
+        return WrongView::of(NON_LINEARIZABLE);
+    };
+    let kind = match wrong {
+        Wrong::Phantom => PHANTOM,
+        Wrong::Future => FUTURE_READ,
+        Wrong::Lost => LOST,
+        Wrong::Stale => STALE_READ,
+    };
+    WrongView {
+        kind,
+        element: Some((element, is_inside, wrong)),
     }
 }

@@ -61,6 +61,9 @@ pub(crate) fn broken(subject: &str, error: &str) -> String {
     )
 }
 
+/// How many operations of a witness are listed. More than this nobody reads.
+const SHOWN_MAX: usize = 20;
+
 fn violated(subject: &str, violation: &Violation) -> String {
     let Violation {
         class,
@@ -83,8 +86,15 @@ fn violated(subject: &str, violation: &Violation) -> String {
         line(&format!("  also: {sentence}"));
     }
     line("  the operations that prove it:");
-    for operation in witness {
+    let (shown, left_out) = witness.split_at(witness.len().min(SHOWN_MAX));
+    for operation in shown {
         line(&format!("    {operation}"));
+    }
+    if !left_out.is_empty() {
+        let more = left_out.len();
+        line(&format!(
+            "    and {more} more; `check` shows all with --json or --html"
+        ));
     }
     text
 }

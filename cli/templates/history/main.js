@@ -19,7 +19,7 @@ function select(operation, reveals = true) {
 
 /** Changes the axis; the middle of the picture stays where it is. */
 function setEvenly(evenly) {
-  if (axis.evenly === evenly) return;
+  if (!isTimed || axis.evenly === evenly) return;
   const wasAll = view.scale <= view.fittingScale * 1.001;
   const [from, to] = [view.place(LABELS), view.right].map(nearestEvent);
   axis.evenly = evenly;
@@ -225,7 +225,8 @@ at("to-witness").addEventListener("click", showWitness);
 at("fit").addEventListener("click", showAll);
 at("zoom-in").addEventListener("click", () => zoom(1.6));
 at("zoom-out").addEventListener("click", () => zoom(1 / 1.6));
-at("evenly").addEventListener("change", (event) => setEvenly(event.target.checked));
+if (isTimed) at("evenly").addEventListener("change", (event) => setEvenly(event.target.checked));
+else at("evenly").parentElement.remove();
 at("proof-lanes").addEventListener("change", (event) => setProofOnly(event.target.checked));
 at("ordered").addEventListener("change", (event) => setOrdered(event.target.checked));
 at("search").addEventListener("input", startSearch);

@@ -19,9 +19,10 @@ function who(operation) {
   return lane === process ? lane : `${lane}, ${process}`;
 }
 
-/** `0.004210 s to 0.009100 s (4.89 ms)` */
+/** `0.004210 s to 0.009100 s (4.89 ms)`; nothing but whether it ended where there are no times. */
 function span(operation) {
   const { begin, end } = operations;
+  if (!isTimed) return end[operation] < 0 ? "still open at the end" : "";
   const from = times[begin[operation]];
   if (end[operation] < 0) return `since ${seconds(from)}, still open at the end`;
   const to = times[end[operation]];
@@ -57,7 +58,7 @@ function operationTip(operation) {
   if (revision[operation] >= 0) about.push(`revision ${revision[operation]}`);
   const lines = [element("div", shortened(label(operation), 600)), element("div", about.join(", "), "faint")];
   if (error[operation] >= 0) lines.push(element("div", shortened(texts[error[operation]], 300)));
-  lines.push(element("div", `${linesOf(operation)}, ${span(operation)}`, "faint"));
+  lines.push(element("div", [linesOf(operation), span(operation)].filter(Boolean).join(", "), "faint"));
   return lines;
 }
 
@@ -75,8 +76,10 @@ function bandTip(x, y) {
     return x >= from - 3 && x <= Math.max(to, from + 1) + 3;
   };
   return candidates.filter(isUnder).slice(0, 8).map((band) => {
-    const lasted = band.to === null ? "to the end" : band.to === band.from ? "" : `for ${duration(band.to - band.from)}`;
-    const text = [band.label, `at ${seconds(band.from)}`, lasted, `line ${band.line}`].filter(Boolean).join(", ");
+    const isLong = isTimed && band.to !== band.from;
+    const lasted = band.to === null ? "to the end" : isLong ? `for ${duration(band.to - band.from)}` : "";
+    const begun = isTimed ? `at ${seconds(band.from)}` : "";
+    const text = [band.label, begun, lasted, `line ${band.line}`].filter(Boolean).join(", ");
     return element("div", text);
   });
 }
@@ -94,7 +97,7 @@ function showDetails(operation) {
   if (error[operation] >= 0) add("error", texts[error[operation]]);
   if (revision[operation] >= 0) add("etcd's revision", String(revision[operation]));
   if (order?.place.has(operation)) add(order.name, `${order.place.get(operation) + 1} of ${order.sequence.length}`);
-  add("when", span(operation));
+  if (span(operation) !== "") add("when", span(operation));
   add("who", who(operation));
   add("where in the file", linesOf(operation));
   document.getElementById("facts").replaceChildren(element("h2", texts[operations.f[operation]]), list);

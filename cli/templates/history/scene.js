@@ -6,7 +6,7 @@
  * step; `at` places an event, `ofTime` a moment, `ofPoint` a place between events.
  */
 const axis = {
-  evenly: false,
+  evenly: !isTimed,
   at(event) {
     return this.evenly ? event : times[event];
   },

@@ -26,6 +26,10 @@ const FEW: usize = 4;
 /// More calls than this nobody likes to read.
 const MANY: usize = 8;
 
+/// Where there are more calls, guesses are tried before the first instant is looked for from
+/// which there is no order: each look takes a search through all of them.
+const LONG: usize = 4_000;
+
 /// How much work all tries may take, in calls looked at and steps of the search. Not a
 /// time, so that the same history has the same witness everywhere.
 const WORK_MAX: u64 = 4_000_000;
@@ -46,6 +50,11 @@ struct Shrinking<'s, 'c, M: Sequential + ?Sized> {
     try_bytes: usize,
 }
 
+/// Whether people can read it, and nothing is too much.
+pub(super) fn is_short(failure: &Failure) -> bool {
+    failure.is_minimal && failure.witness.len() <= MANY
+}
+
 /// Why the calls of this part have no order, if a few of them prove it that returned next to
 /// the one before whose return the search came no further. Calls are named by their index in
 /// the part.
@@ -62,18 +71,54 @@ pub(super) fn suspect<M: Sequential + ?Sized>(
     Some(proof.into_failure(None))
 }
 
+/// The same failure with less calls, where some of them prove it that an aspect alone needed.
+pub(super) fn lessen<M: Sequential + ?Sized>(
+    model: &M,
+    part: &Part<'_, M>,
+    failure: Failure,
+    budget: &Budget,
+    end: Option<Instant>,
+) -> Failure {
+    if matches!(failure.others, Others::InTheirTimeSince(_)) {
+        return failure;
+    }
+    let mut proof = Shrinking::new(model, part, &part.calls, failure.others, budget, end);
+    if !proof.start_small(std::slice::from_ref(&failure.witness)) {
+        return failure;
+    }
+    proof.shrink(failure.refuted);
+    if proof.known().len() < failure.witness.len() {
+        proof.into_failure(None)
+    } else {
+        failure
+    }
+}
+
 /// Why the calls of this part have no order, which the search has found when it was
-/// `stuck`. Calls are named by their index in the part.
+/// `stuck`. Calls are named by their index in the part. Where no guess is right, there may be a
+/// reason `otherwise`.
 pub(super) fn explain<M: Sequential + ?Sized>(
     model: &M,
     part: &Part<'_, M>,
     stuck: Stuck,
     budget: &Budget,
     end: Option<Instant>,
+    otherwise: impl FnOnce() -> Option<Failure>,
 ) -> Failure {
+    if part.calls.len() > LONG
+        && let Some(failure) = suspect(model, part, stuck.call, budget, end)
+        && is_short(&failure)
+    {
+        return stuck.of(failure);
+    }
     let (stuck, calls) = first_stuck(model, part, stuck, budget, end);
     let begin = |others| Shrinking::new(model, part, &calls, others, budget, end);
-    let proof = shortest(begin, stuck.call as usize);
+    let guessed = guessed(begin, stuck.call as usize, None);
+    let is_short = guessed.as_ref().is_some_and(Shrinking::is_short);
+    if !is_short && let Some(failure) = otherwise() {
+        return stuck.of(failure);
+    }
+    let proof = shortest(begin, guessed, stuck.call as usize);
     proof.into_failure(Some(stuck))
 }
 
@@ -114,9 +159,9 @@ fn guessed<'s, 'c, M: Sequential + ?Sized>(
 /// A proof, as short as one is found.
 fn shortest<'s, 'c, M: Sequential + ?Sized>(
     begin: impl Fn(Others) -> Shrinking<'s, 'c, M>,
+    guessed: Option<Shrinking<'s, 'c, M>>,
     stuck: usize,
 ) -> Shrinking<'s, 'c, M> {
-    let guessed = guessed(&begin, stuck, None);
     if guessed.as_ref().is_some_and(Shrinking::is_short) {
         return guessed.expect("it was there");
     }
@@ -326,8 +371,8 @@ impl<'s, 'c, M: Sequential + ?Sized> Shrinking<'s, 'c, M> {
         let mut witness = self.known();
         witness.sort_by_key(|index| self.calls[*index].invoked);
         let refuted = self.refuted();
-        let (call, order, states) = match stuck {
-            Some(stuck) => (stuck.call as usize, stuck.order, stuck.states),
+        let (call, prefix, states) = match stuck {
+            Some(stuck) => (stuck.call as usize, stuck.prefix(), stuck.states),
             None => (
                 refuted.as_ref().map_or(witness[0], |(call, _)| *call),
                 Vec::new(),
@@ -342,7 +387,7 @@ impl<'s, 'c, M: Sequential + ?Sized> Shrinking<'s, 'c, M> {
             meets,
             is_minimal: self.is_minimal,
             stuck: call,
-            prefix: order.iter().map(|call| *call as usize).collect(),
+            prefix,
             states,
         }
     }

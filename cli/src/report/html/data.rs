@@ -19,6 +19,8 @@ use super::called::called;
 /// Everything that is drawn.
 #[derive(Serialize)]
 pub(super) struct Data {
+    /// Whether the history says times. If not, they only number its events.
+    is_timed: bool,
     /// Nanoseconds between each event and the one before it.
     times: Vec<u64>,
     /// Lines of the file between each event and the one before it; empty when
@@ -109,6 +111,7 @@ impl Data {
             .enumerate()
             .all(|(index, event)| event.line() == index + 2);
         Data {
+            is_timed: history.has_times(),
             times: differences(events.iter().map(Event::time)),
             lines: if every_line {
                 Vec::new()

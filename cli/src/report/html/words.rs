@@ -158,7 +158,6 @@ fn witness(violation: &Violation, data: &Data) -> Vec<Witness> {
 
 /// `lines 4 and 9, 0.004 s to 0.009 s`
 fn place(told: &WitnessOperation) -> String {
-    let seconds = |ns: u64| format!("{}.{:06} s", ns / 1_000_000_000, ns % 1_000_000_000 / 1_000);
     let begun = format!("line {}", told.invoked.line);
     match told.completed {
         Some(end) if !told.is_timed => format!("lines {} and {}", told.invoked.line, end.line),
@@ -167,10 +166,10 @@ fn place(told: &WitnessOperation) -> String {
             "lines {} and {}, {} to {}",
             told.invoked.line,
             end.line,
-            seconds(told.invoked.time_ns),
-            seconds(end.time_ns)
+            told.invoked.seconds(),
+            end.seconds()
         ),
-        None => format!("{begun}, since {}", seconds(told.invoked.time_ns)),
+        None => format!("{begun}, since {}", told.invoked.seconds()),
     }
 }
 
