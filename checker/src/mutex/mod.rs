@@ -66,7 +66,8 @@ pub(crate) fn is_of(history: &History) -> bool {
 ///
 /// Operations: `acquire`, `try-acquire` (whose result is `false` when the mutex was held)
 /// and `release`. Values are null, or objects with a `lock` and an `owner`. The header's
-/// parameters may have `owners` and `reentrant`, both false when left out.
+/// parameters may have `owners` and `reentrant`, both false when left out; a mutex that is
+/// reentrant has owners.
 ///
 /// # Errors
 /// When an event is no such operation.
