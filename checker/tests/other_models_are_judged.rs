@@ -216,7 +216,7 @@ fn a_bank_that_nobody_read_is_unknown_and_one_that_is_none_is_refused() {
     assert_eq!(verdict(&check, failed), "unknown");
     for (value, fragment) in [
         ("[1]", "object"),
-        ("{0 :x}", "i64"),
+        ("{0 :x}", "not a whole number"),
         ("{0 1, \"0\" 1}", "twice"),
     ] {
         let error = error(&check, &edn(&[("read", "nil", value)]));

@@ -99,7 +99,7 @@ pub(crate) fn cycle(
     };
     let said: Vec<String> = steps
         .iter()
-        .map(|step| say(relations, step, &name))
+        .map(|step| say(relations, steps, step, &name))
         .collect();
     let (last, before) = said.split_last().expect("a cycle has steps");
     let who: Vec<String> = named
@@ -110,12 +110,38 @@ pub(crate) fn cycle(
     (sentence, members)
 }
 
-fn say(relations: &dyn Relations, step: &Step, name: &impl Fn(u32) -> String) -> String {
+fn say(
+    relations: &dyn Relations,
+    steps: &[Step],
+    step: &Step,
+    name: &impl Fn(u32) -> String,
+) -> String {
     let (first, second) = (name(step.from), name(step.to));
     match step.why {
         Why::RealTime => format!("{first} had been acknowledged before {second} began"),
         Why::Process => format!("{second} was done by the process that had done {first}"),
-        _ => relations.say(step, &first, &second),
+        _ => {
+            let said = relations.say(step, &first, &second);
+            said + &shown_by(relations, steps, step, name)
+        }
+    }
+}
+
+/// Who else it takes to know of a step, besides those of the cycle.
+fn shown_by(
+    relations: &dyn Relations,
+    steps: &[Step],
+    step: &Step,
+    name: &impl Fn(u32) -> String,
+) -> String {
+    let mut others = relations.evidence(step);
+    others.retain(|txn| steps.iter().all(|step| step.from != *txn));
+    match others.len() {
+        0 => String::new(),
+        _ => {
+            let others: Vec<String> = others.into_iter().map(name).collect();
+            format!(", as {} shows", others.join(" with "))
+        }
     }
 }
 
