@@ -148,6 +148,23 @@ fn a_page_says_why_a_valid_history_has_no_linearization() {
 }
 
 #[test]
+fn a_history_without_times_shows_none() {
+    let folder = Folder::new();
+    let log = "INFO  jepsen.util - 0\t:invoke\t:write\t1\nINFO  jepsen.util - 0\t:ok\t:write\t1\n\
+               INFO  jepsen.util - 0\t:invoke\t:read\tnil\nINFO  jepsen.util - 0\t:ok\t:read\t2\n";
+    folder.write("h.log", log);
+    folder.run("check --html h.html h.log").exits_with(1);
+    let page = folder.read("h.html");
+    assert_eq!(data(&page)["is_timed"], false);
+    let markup = markup(&page);
+    assert!(markup.contains("2 operations by 1 client<"), "{markup}");
+    let json = folder.run("check --json h.log").exits_with(1).json();
+    let invoked = &json["files"][0]["verdict"]["witness"][0]["invoked"];
+    assert_eq!(invoked["time_ns"], serde_json::Value::Null);
+    assert!(invoked["line"].is_u64());
+}
+
+#[test]
 fn a_page_needs_no_network_and_no_other_file() {
     let folder = Folder::new();
     folder.write("h.jsonl", history("a", "", "fifo-queue"));

@@ -193,6 +193,9 @@ fn contents(page: &Page<'_>, data: &Data) -> String {
     let operations = count(data.operations.len() as u64, "operation");
     let clients = data.lanes.iter().filter(|lane| lane.is_client).count();
     let clients = count(clients as u64, "client");
+    if !page.history.has_times() {
+        return format!("{operations} by {clients}");
+    }
     let lasted = page.history.events().last().map_or(0, Event::time);
     format!(
         "{operations} by {clients} in {}.{:03} s",
