@@ -41,14 +41,19 @@ impl Outcome {
         }
     }
 
-    /// Whether a watch was created that has said nothing since.
+    /// Whether a watch was created that has said nothing since. A watch may have been asked for
+    /// under the id that those have in answers that were refused: what was refused says nothing
+    /// of it.
     pub(crate) fn has_silent_watch(&self) -> bool {
+        let is_refused =
+            |text: &&String| text.contains("created: true") && text.contains("canceled: true");
         let is_created =
             |text: &String| text.contains("created: true") && text.contains("canceled: false");
         match self {
             Outcome::Watches(watches) => watches
                 .values()
-                .any(|answers| answers.last().is_some_and(is_created)),
+                .filter_map(|answers| answers.iter().rev().find(|text| !is_refused(text)))
+                .any(is_created),
             _ => false,
         }
     }
@@ -181,4 +186,25 @@ pub(crate) struct NestedTxnResponse {
     succeeded: bool,
     #[prost(bytes = "vec", repeated, tag = "3")]
     responses: Vec<Vec<u8>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Outcome;
+
+    #[test]
+    fn a_watch_of_the_id_of_refusals_is_silent_whatever_is_refused() {
+        let text =
+            |created: bool, canceled: bool| format!("created: {created}\ncanceled: {canceled}");
+        let heard = |answers: &[(bool, bool)]| {
+            let texts = answers
+                .iter()
+                .map(|(created, canceled)| text(*created, *canceled));
+            Outcome::Watches([(-1, texts.collect())].into())
+        };
+        assert!(heard(&[(true, false)]).has_silent_watch());
+        assert!(heard(&[(true, false), (true, true)]).has_silent_watch());
+        assert!(!heard(&[(true, true)]).has_silent_watch());
+        assert!(!heard(&[(true, false), (false, false), (true, true)]).has_silent_watch());
+    }
 }
