@@ -5,8 +5,8 @@ mod support;
 use std::collections::{BTreeMap, BTreeSet};
 
 use etcd_checker::history::{Event, EventKind, Json, Operation, Outcome, Process};
-use etcd_checker::search::Others;
-use etcd_checker::{History, Model, Violation, check};
+use etcd_checker::search::{Budget, Others};
+use etcd_checker::{History, Model, Verdict, Violation, check_within};
 use serde_json::{Value, json};
 use support::Random;
 use support::busy::plain::{busy_counter, busy_few_values, busy_plain_register, busy_set};
@@ -14,6 +14,16 @@ use support::busy::turns::{Kind, turns};
 use support::planted::ops_of;
 
 const CLIENTS: usize = 10;
+
+/// Bounded in memory alone: how fast the machine is makes no difference.
+fn check(history: &History) -> Verdict {
+    let budget = Budget {
+        time: None,
+        ..Budget::default()
+    };
+    check_within(history, Model::of(history).unwrap(), &budget).unwrap()
+}
+
 const SIZES: [usize; 3] = [300, 2_000, 20_000];
 
 /// The history, in which one answer of an operation of this name near the end is another one,
@@ -48,8 +58,7 @@ fn stale(answer: &Json, old: &Json) -> Option<Json> {
 
 #[track_caller]
 fn assert_short(history: &History, longest: usize) -> Violation {
-    let model = Model::of(history).unwrap();
-    let verdict = check(history, model).unwrap();
+    let verdict = check(history);
     let violation = verdict
         .violation()
         .unwrap_or_else(|| panic!("{verdict}"))
@@ -202,7 +211,7 @@ fn assert_proves(history: &History, violation: &Violation) {
     let left = events.into_iter().enumerate();
     let left = left.filter(|(index, _)| times.contains(index));
     let history = History::new(header, left.map(|(_, event)| event).collect()).unwrap();
-    let verdict = check(&history, Model::of(&history).unwrap()).unwrap();
+    let verdict = check(&history);
     assert!(verdict.violation().is_some(), "{violation}");
 }
 
@@ -229,10 +238,7 @@ fn stale_reads_of_values_that_come_back() {
                 let history = busy_few_values(&mut random, size, CLIENTS, 50);
                 let history = planted(&mut random, history, "read", stale);
                 // Somebody may just be writing it again.
-                if !check(&history, Model::of(&history).unwrap())
-                    .unwrap()
-                    .is_valid()
-                {
+                if !check(&history).is_valid() {
                     break history;
                 }
             };
@@ -302,7 +308,7 @@ fn sets_of_which_many_changes_have_unknown_outcomes() {
             let mut random = Random(9);
             let history = busy_set(&mut random, names, 3_000, CLIENTS, size);
             let history = with_unknown(&mut random, history, names[2]);
-            let verdict = check(&history, Model::of(&history).unwrap()).unwrap();
+            let verdict = check(&history);
             assert!(verdict.is_valid(), "{verdict}");
             let never = |answer: &Json, _: &Json| {
                 let mut elements: Vec<usize> = answer.parse().unwrap();
