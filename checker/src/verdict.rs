@@ -365,7 +365,7 @@ pub struct Moment {
 }
 
 impl Moment {
-    /// The time in seconds, to the microsecond, and to the nanosecond where it needs that.
+    /// The time in seconds, to the microsecond.
     pub fn seconds(&self) -> impl fmt::Display + use<> {
         Seconds(self.time_ns)
     }
@@ -453,17 +453,17 @@ impl fmt::Display for WitnessOperation {
     }
 }
 
-/// A time of the run in seconds, to the microsecond, and to the nanosecond where it needs that.
+/// A time of the run in seconds, to the microsecond.
 pub(crate) struct Seconds(pub(crate) u64);
 
 impl fmt::Display for Seconds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (seconds, nanoseconds) = (self.0 / 1_000_000_000, self.0 % 1_000_000_000);
-        if nanoseconds % 1_000 == 0 {
-            write!(f, "{seconds}.{:06} s", nanoseconds / 1_000)
-        } else {
-            write!(f, "{seconds}.{nanoseconds:09} s")
-        }
+        write!(
+            f,
+            "{}.{:06} s",
+            self.0 / 1_000_000_000,
+            self.0 % 1_000_000_000 / 1_000
+        )
     }
 }
 
