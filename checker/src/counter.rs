@@ -212,12 +212,12 @@ impl Sequential for Counters<'_> {
         let mut guesses: Vec<Vec<usize>> = alone.collect();
         near.sort_unstable_by_key(|index| calls[*index].invoked);
         for (place, later) in near.iter().enumerate() {
-            let before = near[..place].iter().rev();
+            let mut before = near[..place].iter().rev();
             let is_before = |other: &&usize| {
                 let returned = calls[**other].returned;
                 returned.is_some_and(|returned| returned < calls[*later].invoked)
             };
-            if let Some(earlier) = before.clone().find(is_before) {
+            if let Some(earlier) = before.find(is_before) {
                 guesses.push(vec![*earlier, *later]);
             }
         }

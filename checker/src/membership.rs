@@ -39,12 +39,14 @@ use crate::history::{History, HistoryError, Operation};
 use crate::keyed::{Keyed, unknown_operation};
 use crate::names::Names;
 use crate::object::{self, Object};
-use crate::search::{Aspect, Budget, Call, Failure, Kept, NON_LINEARIZABLE, Others, Sequential};
+use crate::search::{
+    Aspect, Budget, Call, Failure, Kept, NON_LINEARIZABLE, Named, Others, Sequential,
+};
 use crate::set::{
     Act, Answer, Change, Elements, Timed, View, WrongView, can_become, changed, kept, list,
     of_elements, show, show_element, suspects, whole, whole_act, wrong_view,
 };
-use crate::verdict::{Kind, Verdict};
+use crate::verdict::Verdict;
 
 /// Decides whether the history is that of groups of members.
 ///
@@ -103,13 +105,12 @@ impl<'h> Object<'h> for Groups<'h> {
         Ok(((group, ask), answer))
     }
 
-    fn kind(&self, calls: &[Call<(u32, Ask), Answer>], failure: &Failure) -> Kind {
+    fn named(&self, calls: &[Call<(u32, Ask), Answer>], failure: &Failure) -> Named {
         let wrong = Self::wrong(calls, failure);
-        wrong.map_or(NON_LINEARIZABLE, |wrong| wrong.kind)
-    }
-
-    fn clause(&self, calls: &[Call<(u32, Ask), Answer>], failure: &Failure) -> Option<String> {
-        Self::wrong(calls, failure)?.clause(|member| self.members.text(member))
+        Named {
+            kind: wrong.as_ref().map_or(NON_LINEARIZABLE, |wrong| wrong.kind),
+            clause: wrong.and_then(|wrong| wrong.clause(|member| self.members.text(member))),
+        }
     }
 
     fn may_wait(operation: &Operation<'h>) -> bool {

@@ -22,15 +22,13 @@ pub(crate) trait Object<'h>: Sequential + Sized {
         NON_LINEARIZABLE
     }
 
-    /// What was wrong with the refuted operation, after its name and a colon, where that says
-    /// more than the states that it can have met.
-    fn clause(
-        &self,
-        calls: &[Call<Self::Input, Self::Output>],
-        failure: &Failure,
-    ) -> Option<String> {
-        let _ = (calls, failure);
-        None
+    /// The same, with what was wrong with the refuted operation where that says more than the
+    /// states that it can have met.
+    fn named(&self, calls: &[Call<Self::Input, Self::Output>], failure: &Failure) -> Named {
+        Named {
+            kind: self.kind(calls, failure),
+            clause: None,
+        }
     }
 
     /// Whether such an operation may wait for as long as it likes.
@@ -46,9 +44,8 @@ pub(crate) fn check<'h, O: Object<'h>>(
 ) -> Result<Verdict, HistoryError> {
     let mut object = O::of(history)?;
     let calls = Calls::of(history, |operation| object.call(operation))?;
-    let verdict = calls.verdict_named(&object, budget, |failure| Named {
-        kind: object.kind(&calls.calls, failure),
-        clause: object.clause(&calls.calls, failure),
+    let verdict = calls.verdict_named(&object, budget, |failure| {
+        object.named(&calls.calls, failure)
     });
     let stuck = Deadline::of(history).filter(|_| verdict.is_valid());
     let stuck = stuck.and_then(|deadline| find_stuck::<O>(&deadline, &calls.operations));

@@ -37,6 +37,25 @@ pub(crate) struct Step {
     pub(crate) assumes: Order,
 }
 
+/// A way along these edges, each with the node from which it leads on.
+pub(super) fn steps(graph: &Graph, edges: &[(u32, u32)]) -> Vec<Step> {
+    let mut steps: Vec<Step> = Vec::new();
+    for (from, edge) in edges {
+        let (to, why, key) = graph.edge(*edge);
+        match steps.last_mut() {
+            Some(last) if why == Why::Onward => last.to = to,
+            _ => steps.push(Step {
+                from: *from,
+                to,
+                why,
+                key,
+                assumes: graph.assumes(*edge),
+            }),
+        }
+    }
+    steps
+}
+
 /// What became of a search.
 pub(crate) enum Answer {
     /// There is such a cycle; each step begins where the one before ends.
@@ -334,20 +353,7 @@ impl Search<'_> {
             edges.push((begin.target, begin.edge));
         }
         edges.reverse();
-        let mut steps: Vec<Step> = Vec::new();
-        for (from, edge) in edges {
-            let (to, why, key) = self.graph.edge(edge);
-            match steps.last_mut() {
-                Some(last) if why == Why::Onward => last.to = to,
-                _ => steps.push(Step {
-                    from,
-                    to,
-                    why,
-                    key,
-                    assumes: self.graph.assumes(edge),
-                }),
-            }
-        }
+        let mut steps = steps(self.graph, &edges);
         if self.order == Order::RealTime && node != begin.at {
             steps.push(Step {
                 from: node,

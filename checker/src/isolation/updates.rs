@@ -19,7 +19,7 @@ use std::collections::VecDeque;
 use super::anomaly::{Dependencies, Order};
 use super::components::Components;
 use super::cycle::{self, Answer, Step};
-use super::graph::{Graph, Why};
+use super::graph::Graph;
 use super::txns::NONE;
 
 /// How many edges the search may look at.
@@ -125,20 +125,7 @@ impl Search<'_> {
             edges.push((from, edge));
             node = from;
         }
-        let mut steps: Vec<Step> = Vec::new();
-        for (from, edge) in edges.into_iter().rev() {
-            let (to, why, key) = self.graph.edge(edge);
-            match steps.last_mut() {
-                Some(last) if why == Why::Onward => last.to = to,
-                _ => steps.push(Step {
-                    from,
-                    to,
-                    why,
-                    key,
-                    assumes: Order::Any,
-                }),
-            }
-        }
-        steps
+        edges.reverse();
+        cycle::steps(self.graph, &edges)
     }
 }

@@ -47,8 +47,8 @@ use crate::history::{Event, History, HistoryError, Operation};
 use crate::keyed::{Keyed, text, unknown_operation};
 use crate::names::Names;
 use crate::object::{self, Object};
-use crate::search::{Budget, Call, Failure, NON_LINEARIZABLE};
-use crate::verdict::{Kind, Verdict};
+use crate::search::{Budget, Call, Failure, NON_LINEARIZABLE, Named};
+use crate::verdict::Verdict;
 
 pub(crate) use aspects::of_elements;
 pub(crate) use elements::Elements;
@@ -126,13 +126,12 @@ impl<'h> Object<'h> for Sets<'h> {
         Ok(((name, ask), answer))
     }
 
-    fn kind(&self, calls: &[Call<(u32, Ask), Answer>], failure: &Failure) -> Kind {
+    fn named(&self, calls: &[Call<(u32, Ask), Answer>], failure: &Failure) -> Named {
         let wrong = Self::wrong(calls, failure);
-        wrong.map_or(NON_LINEARIZABLE, |wrong| wrong.kind)
-    }
-
-    fn clause(&self, calls: &[Call<(u32, Ask), Answer>], failure: &Failure) -> Option<String> {
-        Self::wrong(calls, failure)?.clause(|element| self.elements.text(element))
+        Named {
+            kind: wrong.as_ref().map_or(NON_LINEARIZABLE, |wrong| wrong.kind),
+            clause: wrong.and_then(|wrong| wrong.clause(|element| self.elements.text(element))),
+        }
     }
 }
 
