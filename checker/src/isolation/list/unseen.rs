@@ -3,17 +3,18 @@
 //! Each two transactions that made such appends to a key are a choice. Nobody has read what they
 //! appended, so nothing follows but that one comes before the other. As for registers, arrows of
 //! `ww` and `wr` are drawn, and a missed write says no more than that nothing leads back to who
-//! missed it, if that model lets transactions see different orders.
+//! missed it, if that model lets transactions see different orders. Where each reads from a
+//! snapshot, a transaction has two points: it reads at the first and writes at the second.
 
 use super::super::anomaly::{Anomaly, Dependencies, Order};
 use super::super::components::{Components, Rule};
 use super::super::consistency::Consistency;
 use super::super::cycle;
-use super::super::explain;
+use super::super::explain::{self, Parties as _};
 use super::super::findings::Findings;
 use super::super::graph::{Graph, Why};
 use super::super::judge::UNASKED_MAX;
-use super::super::order::{Answer, Problem, Side};
+use super::super::order::{Answer, Arc, Problem, Side};
 use super::super::txns::{NONE, Txns};
 use super::super::updates;
 use super::edges::{self, Unseen};
@@ -31,10 +32,12 @@ enum Ideal {
     Updates,
     /// No `G-single`.
     View,
+    /// No `G-nonadjacent`, also if this order counts.
+    Snapshots(Order),
 }
 
 /// Who asks for it, and what there is if it does not exist.
-const IDEALS: [(Ideal, Consistency, Anomaly); 2] = [
+const IDEALS: [(Ideal, Consistency, Anomaly); 5] = [
     (
         Ideal::View,
         Consistency::ConsistentView,
@@ -44,6 +47,21 @@ const IDEALS: [(Ideal, Consistency, Anomaly); 2] = [
         Ideal::Updates,
         Consistency::UpdateSerializable,
         Anomaly::GUpdate,
+    ),
+    (
+        Ideal::Snapshots(Order::Any),
+        Consistency::SnapshotIsolation,
+        Anomaly::Cycle(Dependencies::GNonadjacent, Order::Any),
+    ),
+    (
+        Ideal::Snapshots(Order::Process),
+        Consistency::StrongSessionSnapshotIsolation,
+        Anomaly::Cycle(Dependencies::GNonadjacent, Order::Process),
+    ),
+    (
+        Ideal::Snapshots(Order::RealTime),
+        Consistency::StrongSnapshotIsolation,
+        Anomaly::Cycle(Dependencies::GNonadjacent, Order::RealTime),
     ),
 ];
 
@@ -67,6 +85,8 @@ impl Asked<'_, '_> {
             let found = match ideal {
                 Ideal::Updates => updates::shortest(&as_returned, |txn| self.txns.only_reads(txn)),
                 Ideal::View => cycle::shortest(&as_returned, Dependencies::GSingle, Order::Any),
+                // Components have told that of all cycles.
+                Ideal::Snapshots(_) => cycle::Answer::Unknown,
             };
             let is_avoided = matches!(found, cycle::Answer::None)
                 || self.try_all(ideal, anomaly, findings) == Answer::Possible;
@@ -82,12 +102,30 @@ impl Asked<'_, '_> {
         if !is_asked && self.txns.len() > UNASKED_MAX {
             return Answer::Unknown;
         }
-        let choices = Choices::of(self.txns, self.versions, self.memory_bytes);
+        let choices = Choices::of(self, ideal.order());
         let answer = choices.exists(ideal, &choices.members);
         if answer == Answer::Impossible {
             choices.note(ideal, anomaly, findings);
         }
         answer
+    }
+}
+
+impl Ideal {
+    /// The order that counts besides what was read and written.
+    fn order(self) -> Order {
+        match self {
+            Self::Snapshots(order) => order,
+            Self::Updates | Self::View => Order::Any,
+        }
+    }
+
+    /// How many points a transaction has.
+    fn points(self) -> u32 {
+        match self {
+            Self::Snapshots(_) => 2,
+            Self::Updates | Self::View => 1,
+        }
     }
 }
 
@@ -102,11 +140,16 @@ struct Choices<'t, 'h> {
 }
 
 impl<'t, 'h> Choices<'t, 'h> {
-    fn of(txns: &'t Txns<'h>, versions: &Versions, memory_bytes: usize) -> Self {
-        let circular = edges::graph(txns, versions, Unseen::InACircle);
+    fn of(asked: &Asked<'t, 'h>, order: Order) -> Self {
+        let (txns, versions) = (asked.txns, asked.versions);
+        let mut circular = edges::graph(txns, versions, Unseen::InACircle);
+        if order == Order::Process {
+            let all: Vec<u32> = (0..circular.nodes()).collect();
+            circular = circular.restricted(&all, |txn| txns.process(txn));
+        }
         let rule = Rule {
             whys: u8::MAX,
-            order: Order::Any,
+            order,
             assumes: Order::Any,
             nonadjacent: false,
         };
@@ -119,7 +162,7 @@ impl<'t, 'h> Choices<'t, 'h> {
             graph: edges::graph(txns, versions, Unseen::InAnyOrder),
             unseen: edges::unseen(txns, versions),
             members,
-            memory_bytes,
+            memory_bytes: asked.memory_bytes,
         }
     }
 
@@ -133,47 +176,20 @@ impl<'t, 'h> Choices<'t, 'h> {
         if among.len() > AT_ONCE_MAX {
             return None;
         }
-        let mut points = vec![NONE; self.graph.txns() as usize];
-        let mut problem = Problem::within(self.memory_bytes);
-        for (point, txn) in (0..).zip(among) {
-            points[*txn as usize] = point;
-            problem.invoked.push(0);
-            problem.returned.push(NONE);
-        }
-        for txn in among {
-            let from = points[*txn as usize];
-            self.each_edge(*txn, |to, why| {
-                let to = points[to as usize];
-                let is_barred =
-                    why == Why::Missed && (ideal == Ideal::View || self.txns.only_reads(*txn));
-                if to == NONE || to == from {
-                    return;
-                }
-                match is_barred {
-                    true => problem.barred.push((from, to)),
-                    false => problem.arcs.push((from, to)),
-                }
-            });
-        }
+        let mut points = Points::of(self, ideal, among);
+        points.add_processes();
+        points.add_edges();
         let mut choices = 0;
         for writers in &self.unseen {
-            let writers = writers.iter().map(|writer| points[*writer as usize]);
-            let writers: Vec<u32> = writers.filter(|point| *point != NONE).collect();
+            let is_in = |writer: &u32| points.first[*writer as usize] != NONE;
+            let writers: Vec<u32> = writers.iter().copied().filter(is_in).collect();
             choices += writers.len() * writers.len() / 2;
             if choices > CHOICES_MAX {
                 return None;
             }
-            for (at, one) in writers.iter().enumerate() {
-                for other in &writers[at + 1..] {
-                    let side = |arc| Side {
-                        arcs: vec![arc],
-                        barred: Vec::new(),
-                    };
-                    problem.choose(side((*one, *other)), side((*other, *one)));
-                }
-            }
+            points.add_choices(&writers);
         }
-        Some(problem)
+        Some(points.problem)
     }
 
     /// The transactions that come after one, also through junctions.
@@ -217,12 +233,133 @@ impl<'t, 'h> Choices<'t, 'h> {
             let what = match ideal {
                 Ideal::Updates => "one has read what no order of those that appended explains",
                 Ideal::View => "one has seen the effects of another and missed it",
+                Ideal::Snapshots(_) => "no snapshots explain what was read",
+            };
+            let kept = match ideal.order() {
+                Order::Any => "",
+                Order::Process => ", if each process does one after the other",
+                Order::RealTime => ", if what was acknowledged comes before what began later",
             };
             let sentence = format!(
-                "in whatever order the appends of these transactions happened that nobody has read, {what} ({})",
+                "in whatever order the appends of these transactions happened that nobody has read, {what}{kept} ({})",
                 who.join(", ")
             );
             (sentence, core.clone())
         });
+    }
+}
+
+/// The points of some transactions, and what is known of them.
+struct Points<'c, 't, 'h> {
+    choices: &'c Choices<'t, 'h>,
+    ideal: Ideal,
+    among: &'c [u32],
+    /// By transaction: its first point, or [`NONE`].
+    first: Vec<u32>,
+    problem: Problem,
+}
+
+impl<'c, 't, 'h> Points<'c, 't, 'h> {
+    fn of(choices: &'c Choices<'t, 'h>, ideal: Ideal, among: &'c [u32]) -> Self {
+        let mut points = Self {
+            choices,
+            ideal,
+            among,
+            first: vec![NONE; choices.graph.txns() as usize],
+            problem: Problem::within(choices.memory_bytes),
+        };
+        let mut next = 0;
+        for txn in among {
+            points.first[*txn as usize] = next;
+            let (invoked, returned) = points.span(*txn);
+            for _ in 0..ideal.points() {
+                points.problem.invoked.push(invoked);
+                points.problem.returned.push(returned);
+            }
+            points
+                .problem
+                .arcs
+                .extend((next + 1..next + ideal.points()).map(|point| (point - 1, point)));
+            next += ideal.points();
+        }
+        points
+    }
+
+    fn span(&self, txn: u32) -> (u32, u32) {
+        match self.ideal.order() {
+            Order::RealTime => {
+                let span = self.choices.graph.spans[txn as usize];
+                (span.invoked, span.returned)
+            }
+            Order::Any | Order::Process => (0, NONE),
+        }
+    }
+
+    /// When a transaction reads.
+    fn reads(&self, txn: u32) -> u32 {
+        self.first[txn as usize]
+    }
+
+    /// When it writes.
+    fn writes(&self, txn: u32) -> u32 {
+        self.first[txn as usize] + self.ideal.points() - 1
+    }
+
+    /// One has seen the other, or wrote upon it.
+    fn behind(&self, one: u32, other: u32) -> Arc {
+        (self.writes(one), self.reads(other))
+    }
+
+    fn add_processes(&mut self) {
+        if self.ideal.order() != Order::Process {
+            return;
+        }
+        let mut last = rustc_hash::FxHashMap::default();
+        for txn in self.among {
+            let process = self.choices.txns.process(*txn);
+            let before = process.and_then(|process| last.insert(process, *txn));
+            let arc = before.map(|before| self.behind(before, *txn));
+            self.problem.arcs.extend(arc);
+        }
+    }
+
+    fn add_edges(&mut self) {
+        let choices = self.choices;
+        for txn in self.among {
+            choices.each_edge(*txn, |to, why| {
+                if self.first[to as usize] == NONE || to == *txn {
+                    return;
+                }
+                if why != Why::Missed {
+                    let arc = self.behind(*txn, to);
+                    self.problem.arcs.push(arc);
+                    return;
+                }
+                let arc = (self.reads(*txn), self.writes(to));
+                let is_barred = match self.ideal {
+                    Ideal::View => true,
+                    Ideal::Updates => choices.txns.only_reads(*txn),
+                    Ideal::Snapshots(_) => false,
+                };
+                match is_barred {
+                    true => self.problem.barred.push(arc),
+                    false => self.problem.arcs.push(arc),
+                }
+            });
+        }
+    }
+
+    /// Of each two of these one was first to append.
+    fn add_choices(&mut self, writers: &[u32]) {
+        for (at, one) in writers.iter().enumerate() {
+            for other in &writers[at + 1..] {
+                let side = |arc| Side {
+                    arcs: vec![arc],
+                    barred: Vec::new(),
+                };
+                let (first, second) = (self.behind(*one, *other), self.behind(*other, *one));
+                self.problem.choose(side(first), side(second));
+            }
+        }
     }
 }
