@@ -27,9 +27,8 @@
 //! Appends that nobody read come after all that somebody did, in an order that nobody
 //! knows. For all models but those that have to do with snapshots this is enough: if there
 //! is no cycle, the transactions can be put in an order, and the unseen appends happen in
-//! that order. For the others the order of the returns is tried, and for consistent views and
-//! update serializability then all orders (`unseen`); if none is found to serve either, the
-//! verdict is *unknown*.
+//! that order. For the others the order of the returns is tried, and then all orders
+//! (`unseen`). Where these are too many, the verdict is *unknown*.
 //!
 //! # Unknown outcomes
 //!
