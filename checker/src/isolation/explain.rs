@@ -1,6 +1,6 @@
 //! Sentences for people.
 
-use super::anomaly::Anomaly;
+use super::anomaly::{Anomaly, Order};
 use super::cycle::Step;
 use super::cycles::Relations;
 use super::graph::Why;
@@ -143,6 +143,23 @@ fn shown_by(
             format!(", as {} shows", others.join(" with "))
         }
     }
+}
+
+/// The sentence about transactions for which no order serves: what is wrong with each, and the
+/// order that counts besides what they read and wrote.
+pub(super) fn unordered(txns: &Txns<'_>, what: &str, order: Order, core: &[u32]) -> String {
+    let kept = match order {
+        Order::Any => "",
+        Order::Process => ", if each process does one after the other",
+        Order::RealTime => ", if what was acknowledged comes before what began later",
+    };
+    let mut core = core.to_vec();
+    core.sort_by_key(|txn| txns.operation(*txn).invoke.line());
+    let who: Vec<String> = (1..)
+        .zip(core)
+        .map(|(number, txn)| introduce(txns, txn, &format!("T{number}")))
+        .collect();
+    format!("{what}{kept} ({})", who.join(", "))
 }
 
 /// A transaction by its name here, and where it is found.

@@ -186,6 +186,12 @@ impl Graph {
         Order::ALL[(self.labels[edge as usize] >> ORDER_SHIFT & 3) as usize]
     }
 
+    /// The same with the order of the processes. `process` tells who did a transaction.
+    pub(crate) fn with_processes(&self, process: impl Fn(u32) -> Option<u64>) -> Self {
+        let all: Vec<u32> = (0..self.nodes()).collect();
+        self.restricted(&all, process)
+    }
+
     /// The graph of some of the nodes, in ascending order, with the order of the
     /// processes. `process` tells who did a transaction.
     pub(crate) fn restricted(&self, nodes: &[u32], process: impl Fn(u32) -> Option<u64>) -> Self {

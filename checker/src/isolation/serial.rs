@@ -94,10 +94,7 @@ pub(crate) fn sorted_as(
     process: impl Fn(u32) -> Option<u64>,
 ) -> Option<Vec<u32>> {
     match order {
-        Order::Process => {
-            let all: Vec<u32> = (0..graph.nodes()).collect();
-            sorted(&graph.restricted(&all, process), false)
-        }
+        Order::Process => sorted(&graph.with_processes(process), false),
         Order::RealTime => sorted(graph, true),
         Order::Any => sorted(graph, false),
     }

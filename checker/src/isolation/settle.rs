@@ -20,7 +20,6 @@ pub(crate) fn open_questions(findings: &Findings) -> Vec<Anomaly> {
 /// Strikes out the cycles that one order of the versions avoids, all that are a case of
 /// them included.
 pub(super) fn settle(graph: &Graph, txns: &Txns<'_>, open: &mut Vec<Anomaly>) {
-    let all: Vec<u32> = (0..graph.nodes()).collect();
     let mut with_processes = None;
     let mut settled: Vec<Anomaly> = Vec::new();
     let strongest_first = Order::ALL.into_iter().rev().flat_map(|order| {
@@ -38,7 +37,7 @@ pub(super) fn settle(graph: &Graph, txns: &Txns<'_>, open: &mut Vec<Anomaly>) {
         let graph = match order {
             Order::Process => {
                 let processes = |txn| txns.process(txn);
-                &*with_processes.get_or_insert_with(|| graph.restricted(&all, processes))
+                &*with_processes.get_or_insert_with(|| graph.with_processes(processes))
             }
             _ => graph,
         };

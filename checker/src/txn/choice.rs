@@ -90,9 +90,8 @@ impl<'t, 'h> Choice<'t, 'h> {
         let with_processes;
         let graph = match order {
             Order::Process => {
-                let all: Vec<u32> = (0..self.graph.nodes()).collect();
                 let process = |txn| cases::Parties::process(&self.revisions, txn);
-                with_processes = self.graph.restricted(&all, process);
+                with_processes = self.graph.with_processes(process);
                 &with_processes
             }
             _ => &self.graph,

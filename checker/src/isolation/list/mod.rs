@@ -120,8 +120,8 @@ fn evidence(
     if edges::is_order_open(txns, versions) {
         let mut open = open_questions(&findings);
         open.retain(|anomaly| !unknown.contains(anomaly) && depends_on_order(*anomaly, &findings));
-        let graph = edges::graph(txns, versions, Unseen::AsReturned);
-        settle(&graph, txns, &mut open);
+        let as_returned = edges::graph(txns, versions, Unseen::AsReturned);
+        settle(&as_returned, txns, &mut open);
         if unknown.is_empty() {
             reason = "some appends were read by nobody, so nobody knows their order, and it matters; read all lists at the end";
         }
@@ -129,6 +129,8 @@ fn evidence(
             let asked = unseen::Asked {
                 txns,
                 versions,
+                graph: &graph,
+                as_returned: &as_returned,
                 required,
                 memory_bytes,
             };

@@ -69,27 +69,33 @@ const IDEALS: [(Ideal, Consistency, Anomaly); 5] = [
 pub(super) struct Asked<'t, 'h> {
     pub(super) txns: &'t Txns<'h>,
     pub(super) versions: &'t Versions,
+    /// The dependencies, if unseen appends happened in any order.
+    pub(super) graph: &'t Graph,
+    /// The same, if they happened as their transactions returned.
+    pub(super) as_returned: &'t Graph,
     pub(super) required: &'t [Consistency],
     pub(super) memory_bytes: usize,
 }
 
-impl Asked<'_, '_> {
+impl<'t, 'h> Asked<'t, 'h> {
     /// Strikes out what some order of the appends avoids, and notes what none does.
     pub(super) fn settle(&self, open: &mut Vec<Anomaly>, findings: &mut Findings) {
-        let as_returned = edges::graph(self.txns, self.versions, Unseen::AsReturned);
+        let mut choices = None;
         for (ideal, model, anomaly) in IDEALS {
             let is_broken = findings.anomalies().any(|found| model.forbids(found));
             if is_broken || !open.contains(&anomaly) {
                 continue;
             }
             let found = match ideal {
-                Ideal::Updates => updates::shortest(&as_returned, |txn| self.txns.only_reads(txn)),
-                Ideal::View => cycle::shortest(&as_returned, Dependencies::GSingle, Order::Any),
+                Ideal::Updates => {
+                    updates::shortest(self.as_returned, |txn| self.txns.only_reads(txn))
+                }
+                Ideal::View => cycle::shortest(self.as_returned, Dependencies::GSingle, Order::Any),
                 // Components have told that of all cycles.
                 Ideal::Snapshots(_) => cycle::Answer::Unknown,
             };
             let is_avoided = matches!(found, cycle::Answer::None)
-                || self.try_all(ideal, anomaly, findings) == Answer::Possible;
+                || self.try_all(&mut choices, ideal, anomaly, findings) == Answer::Possible;
             if is_avoided {
                 open.retain(|open| !open.implied().contains(&anomaly));
             }
@@ -97,15 +103,22 @@ impl Asked<'_, '_> {
         open.retain(|anomaly| !findings.imply(*anomaly));
     }
 
-    fn try_all(&self, ideal: Ideal, anomaly: Anomaly, findings: &mut Findings) -> Answer {
+    fn try_all(
+        &self,
+        choices: &mut Option<Choices<'t, 'h>>,
+        ideal: Ideal,
+        anomaly: Anomaly,
+        findings: &mut Findings,
+    ) -> Answer {
         let is_asked = findings.leave_open(self.required, anomaly);
         if !is_asked && self.txns.len() > UNASKED_MAX {
             return Answer::Unknown;
         }
-        let choices = Choices::of(self, ideal.order());
-        let answer = choices.exists(ideal, &choices.members);
+        let choices = choices.get_or_insert_with(|| Choices::of(self));
+        let members = choices.members(ideal.order());
+        let answer = choices.exists(ideal, &members);
         if answer == Answer::Impossible {
-            choices.note(ideal, anomaly, findings);
+            choices.note(ideal, members, anomaly, findings);
         }
         answer
     }
@@ -131,39 +144,49 @@ impl Ideal {
 
 struct Choices<'t, 'h> {
     txns: &'t Txns<'h>,
-    graph: Graph,
+    /// As of [`Asked`].
+    graph: &'t Graph,
+    /// The dependencies, if each unseen append came before all others of its key.
+    circular: Graph,
     /// By key: those whose appends nobody has seen.
     unseen: Vec<Vec<u32>>,
-    /// The transactions that come before themselves, if unseen appends may come in any order.
-    members: Vec<u32>,
     memory_bytes: usize,
 }
 
 impl<'t, 'h> Choices<'t, 'h> {
-    fn of(asked: &Asked<'t, 'h>, order: Order) -> Self {
+    fn of(asked: &Asked<'t, 'h>) -> Self {
         let (txns, versions) = (asked.txns, asked.versions);
-        let mut circular = edges::graph(txns, versions, Unseen::InACircle);
-        if order == Order::Process {
-            let all: Vec<u32> = (0..circular.nodes()).collect();
-            circular = circular.restricted(&all, |txn| txns.process(txn));
+        Self {
+            txns,
+            graph: asked.graph,
+            circular: edges::graph(txns, versions, Unseen::InACircle),
+            unseen: edges::unseen(txns, versions),
+            memory_bytes: asked.memory_bytes,
         }
+    }
+
+    /// The transactions that come before themselves, if unseen appends may come in any order.
+    fn members(&self, order: Order) -> Vec<u32> {
+        let with_processes;
+        let graph = match order {
+            Order::Process => {
+                let process = |txn| self.txns.process(txn);
+                with_processes = self.circular.with_processes(process);
+                &with_processes
+            }
+            Order::Any | Order::RealTime => &self.circular,
+        };
         let rule = Rule {
             whys: u8::MAX,
             order,
             assumes: Order::Any,
             nonadjacent: false,
         };
-        let components = Components::of(&circular, rule).members.into_iter();
+        let components = Components::of(graph, rule).members.into_iter();
         let mut members: Vec<u32> = components.flatten().collect();
-        members.retain(|node| *node < circular.txns());
+        members.retain(|node| *node < graph.txns());
         members.sort_unstable();
-        Self {
-            txns,
-            graph: edges::graph(txns, versions, Unseen::InAnyOrder),
-            unseen: edges::unseen(txns, versions),
-            members,
-            memory_bytes: asked.memory_bytes,
-        }
+        members
     }
 
     /// Whether the appends of these transactions, ascending, have an order that serves.
@@ -208,9 +231,8 @@ impl<'t, 'h> Choices<'t, 'h> {
         }
     }
 
-    /// Notes that there is none.
-    fn note(&self, ideal: Ideal, anomaly: Anomaly, findings: &mut Findings) {
-        let mut core = self.members.clone();
+    /// Notes that there is none for these transactions, or some of them.
+    fn note(&self, ideal: Ideal, mut core: Vec<u32>, anomaly: Anomaly, findings: &mut Findings) {
         let mut chunk = core.len().div_ceil(2);
         while chunk > 0 {
             let mut at = 0;
@@ -224,26 +246,16 @@ impl<'t, 'h> Choices<'t, 'h> {
             }
             chunk = if chunk == 1 { 0 } else { chunk.div_ceil(2) };
         }
-        core.sort_by_key(|txn| self.txns.operation(*txn).invoke.line());
         findings.add(self.txns, anomaly, || {
-            let who = (1..).zip(&core).map(|(number, txn)| {
-                explain::introduce(self.txns, *txn, &format!("T{number}"))
-            });
-            let who: Vec<String> = who.collect();
-            let what = match ideal {
+            let wrong = match ideal {
                 Ideal::Updates => "one has read what no order of those that appended explains",
                 Ideal::View => "one has seen the effects of another and missed it",
                 Ideal::Snapshots(_) => "no snapshots explain what was read",
             };
-            let kept = match ideal.order() {
-                Order::Any => "",
-                Order::Process => ", if each process does one after the other",
-                Order::RealTime => ", if what was acknowledged comes before what began later",
-            };
-            let sentence = format!(
-                "in whatever order the appends of these transactions happened that nobody has read, {what}{kept} ({})",
-                who.join(", ")
+            let what = format!(
+                "in whatever order the appends of these transactions happened that nobody has read, {wrong}"
             );
+            let sentence = explain::unordered(self.txns, &what, ideal.order(), &core);
             (sentence, core.clone())
         });
     }
@@ -272,14 +284,14 @@ impl<'c, 't, 'h> Points<'c, 't, 'h> {
         for txn in among {
             points.first[*txn as usize] = next;
             let (invoked, returned) = points.span(*txn);
+            let problem = &mut points.problem;
             for _ in 0..ideal.points() {
-                points.problem.invoked.push(invoked);
-                points.problem.returned.push(returned);
+                problem.invoked.push(invoked);
+                problem.returned.push(returned);
             }
-            points
-                .problem
-                .arcs
-                .extend((next + 1..next + ideal.points()).map(|point| (point - 1, point)));
+            if ideal.points() == 2 {
+                problem.arcs.push((next, next + 1));
+            }
             next += ideal.points();
         }
         points

@@ -538,18 +538,7 @@ fn unordered(txns: &Txns<'_>, ideal: Ideal, order: Order, core: &[u32]) -> Strin
              another and missed a second one"
         }
     };
-    let kept = match order {
-        Order::Any => "",
-        Order::Process => ", if each process does one after the other",
-        Order::RealTime => ", if what was acknowledged comes before what began later",
-    };
-    let mut core = core.to_vec();
-    core.sort_by_key(|txn| txns.operation(*txn).invoke.line());
-    let who: Vec<String> = (1..)
-        .zip(core)
-        .map(|(number, txn)| explain::introduce(txns, txn, &format!("T{number}")))
-        .collect();
-    format!("{what}{kept} ({})", who.join(", "))
+    explain::unordered(txns, what, order, core)
 }
 
 /// Whether only an order of the versions can tell if there is such a cycle.
