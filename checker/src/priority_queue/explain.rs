@@ -12,11 +12,36 @@ use crate::queue::{excuse, list};
 use crate::verdict::{Class, Kind, Violation, count};
 
 pub(super) fn violation(queue: &Queue<'_>, why: &Why) -> Violation {
-    match why {
+    let proof = proof_of(queue, why);
+    let (kind, sentence) = match why {
         Why::Certain(fault) => certain(queue, fault),
-        Why::TooMany(too_many) => too_many_lost(queue, too_many),
-        Why::Tried(fault, proof) => tried(queue, fault, proof),
+        Why::TooMany(too_many) => too_many_lost(queue, too_many, &proof),
+        Why::Tried(fault, _) => tried(queue, fault, &proof),
+    };
+    of_proof(queue, kind, sentence, &proof)
+}
+
+/// What it rests on.
+pub(super) fn proof_of(queue: &Queue<'_>, why: &Why) -> Proof {
+    let mut proof = Proof::default();
+    match why {
+        Why::Certain(fault) => proof.add(queue, fault),
+        Why::TooMany(too_many) => {
+            proof
+                .items
+                .extend(too_many.lost.iter().map(|(lost, _)| lost));
+            for window in windows(too_many) {
+                add_demand(queue, too_many, &window, &mut proof);
+            }
+        }
+        Why::Tried(_, tried) => proof.clone_from(tried),
     }
+    proof
+}
+
+/// The dequeues that ask for what cannot have been taken.
+fn windows(too_many: &TooMany) -> BTreeSet<Window> {
+    too_many.lost.iter().map(|(_, window)| *window).collect()
 }
 
 fn names(queue: &Queue<'_>, items: &[usize]) -> String {
@@ -58,7 +83,7 @@ fn of_proof(queue: &Queue<'_>, kind: Kind, sentence: String, proof: &Proof) -> V
     Violation::new(Class::Safety, kind, sentence, witness)
 }
 
-fn certain(queue: &Queue<'_>, fault: &Fault) -> Violation {
+fn certain(queue: &Queue<'_>, fault: &Fault) -> (Kind, String) {
     let lost: Vec<usize> = fault.lost(queue).collect();
     let inside = match fault.cover.as_slice() {
         [] => String::new(),
@@ -86,13 +111,11 @@ fn certain(queue: &Queue<'_>, fault: &Fault) -> Violation {
         sentence += &format!("; nobody ever got {}", names(queue, &lost));
     }
     let kind = if lost.is_empty() { kind } else { kind_lost };
-    let mut proof = Proof::default();
-    proof.add(queue, fault);
-    of_proof(queue, kind, sentence, &proof)
+    (kind, sentence)
 }
 
 /// Nothing but a search could tell.
-fn tried(queue: &Queue<'_>, fault: &Fault, proof: &Proof) -> Violation {
+fn tried(queue: &Queue<'_>, fault: &Fault, proof: &Proof) -> (Kind, String) {
     let (kind, mut sentence) = match fault.what {
         What::Worse(item) => {
             let left = queue.values.show(item);
@@ -119,18 +142,13 @@ fn tried(queue: &Queue<'_>, fault: &Fault, proof: &Proof) -> Violation {
         names(queue, &lost),
         count(pending, "dequeue")
     );
-    of_proof(queue, kind, sentence, proof)
+    (kind, sentence)
 }
 
-fn too_many_lost(queue: &Queue<'_>, too_many: &TooMany) -> Violation {
+fn too_many_lost(queue: &Queue<'_>, too_many: &TooMany, proof: &Proof) -> (Kind, String) {
     let mut lost: Vec<usize> = too_many.lost.iter().map(|(lost, _)| *lost).collect();
     lost.sort_unstable();
-    let windows: BTreeSet<Window> = too_many.lost.iter().map(|(_, window)| *window).collect();
-    let mut proof = Proof::default();
-    proof.items.extend(&lost);
-    for window in &windows {
-        add_demand(queue, too_many, window, &mut proof);
-    }
+    let windows = windows(too_many);
     let last = windows
         .last()
         .expect("a lost value is asked for by somebody");
@@ -144,7 +162,7 @@ fn too_many_lost(queue: &Queue<'_>, too_many: &TooMany) -> Violation {
                 ORDER_LOST,
                 format!(
                     "{left} left although {}",
-                    inside(queue, &windows, &lost, &proof)
+                    inside(queue, &windows, &lost, proof)
                 ),
             )
         }
@@ -152,13 +170,13 @@ fn too_many_lost(queue: &Queue<'_>, too_many: &TooMany) -> Violation {
             let found = found_nothing(queue, empty);
             (
                 WITNESS_LOST,
-                format!("{found}, but {}", inside(queue, &windows, &lost, &proof)),
+                format!("{found}, but {}", inside(queue, &windows, &lost, proof)),
             )
         }
     };
     sentence += &format!("; nobody ever got {}", it(&lost));
     sentence += &excuse(too_many.pending);
-    of_proof(queue, kind, sentence, &proof)
+    (kind, sentence)
 }
 
 /// What was inside then: some of the lost values, and perhaps other ones meanwhile.

@@ -76,6 +76,7 @@ mod explain;
 mod extract;
 mod free;
 mod grant;
+mod narrow;
 mod order;
 mod search;
 mod tree;
@@ -88,6 +89,7 @@ use crate::verdict::{Class, Kind, Verdict, Violation, count};
 
 use explain::violation;
 use extract::{Item, Queue};
+use narrow::narrowed;
 use search::Explained;
 
 const ORDER: Kind = Kind {
@@ -131,7 +133,10 @@ pub fn check(history: &History, budget: &Budget) -> Result<Verdict, HistoryError
     }
     let violation = match search::explain(&mut queue, budget) {
         Explained::Yes(_) => find_stuck(&queue, history),
-        Explained::No(why) => Some(violation(&queue, &why)),
+        Explained::No(why) => {
+            let why = narrowed(&mut queue, why);
+            Some(violation(&queue, &why))
+        }
         Explained::Unknown { limit, tried } => {
             let reason = format!(
                 "{} of unknown outcome may have taken values in too many ways: {tried} were \

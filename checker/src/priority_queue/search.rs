@@ -32,7 +32,7 @@ pub(super) enum Why {
 }
 
 /// What faults rest on.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Proof {
     /// Values with all operations on them.
     pub(super) items: BTreeSet<usize>,
