@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use super::anomaly::Anomaly;
 use super::consistency::Consistency;
+use super::core::Core;
 use super::explain::Parties;
-use crate::verdict::{Class, Violation};
+use crate::verdict::{Class, MAY_BE_FEWER, Violation};
 
 /// What was found so far.
 #[derive(Default)]
@@ -45,6 +46,26 @@ impl Findings {
                 violation,
             },
         );
+    }
+
+    /// Notes that transactions have no order that serves. The sentence is about those that are
+    /// needed for that.
+    pub(super) fn add_core(
+        &mut self,
+        parties: &dyn Parties,
+        anomaly: Anomaly,
+        core: Core,
+        sentence: impl FnOnce(&[u32]) -> String,
+    ) {
+        let is_first = !self.found.contains_key(&anomaly);
+        let Core { txns, is_least } = core;
+        self.add(parties, anomaly, || (sentence(&txns), txns));
+        if let Some(found) = self.found.get_mut(&anomaly)
+            && is_first
+            && !is_least
+        {
+            found.violation.also.push(MAY_BE_FEWER.to_owned());
+        }
     }
 
     /// Notes an anomaly that is explained already.

@@ -181,7 +181,7 @@ fn violated(
         }
     }
     let mut violation = primary.expect("something forbidden was found");
-    violation.also = also;
+    violation.also.extend(also);
     violation.also.push(summed_up(&isolation));
     violation.guarantee = guarantee;
     violation.isolation = Some(Box::new(isolation));

@@ -60,6 +60,7 @@
 pub(crate) mod anomaly;
 pub(crate) mod components;
 mod consistency;
+mod core;
 pub(crate) mod cycle;
 pub(crate) mod cycles;
 pub(crate) mod explain;

@@ -9,6 +9,7 @@
 use super::super::anomaly::{Anomaly, Dependencies, Order};
 use super::super::components::{Components, Rule};
 use super::super::consistency::Consistency;
+use super::super::core::core;
 use super::super::cycle;
 use super::super::explain::{self, Parties as _};
 use super::super::findings::Findings;
@@ -232,21 +233,9 @@ impl<'t, 'h> Choices<'t, 'h> {
     }
 
     /// Notes that there is none for these transactions, or some of them.
-    fn note(&self, ideal: Ideal, mut core: Vec<u32>, anomaly: Anomaly, findings: &mut Findings) {
-        let mut chunk = core.len().div_ceil(2);
-        while chunk > 0 {
-            let mut at = 0;
-            while at < core.len() {
-                let mut rest = core.clone();
-                rest.drain(at..core.len().min(at + chunk));
-                match self.exists(ideal, &rest) {
-                    Answer::Impossible => core = rest,
-                    _ => at += chunk,
-                }
-            }
-            chunk = if chunk == 1 { 0 } else { chunk.div_ceil(2) };
-        }
-        findings.add(self.txns, anomaly, || {
+    fn note(&self, ideal: Ideal, txns: Vec<u32>, anomaly: Anomaly, findings: &mut Findings) {
+        let core = core(txns, |txns| self.exists(ideal, txns));
+        findings.add_core(self.txns, anomaly, core, |txns| {
             let wrong = match ideal {
                 Ideal::Updates => "one has read what no order of those that appended explains",
                 Ideal::View => "one has seen the effects of another and missed it",
@@ -255,8 +244,7 @@ impl<'t, 'h> Choices<'t, 'h> {
             let what = format!(
                 "in whatever order the appends of these transactions happened that nobody has read, {wrong}"
             );
-            let sentence = explain::unordered(self.txns, &what, ideal.order(), &core);
-            (sentence, core.clone())
+            explain::unordered(self.txns, &what, ideal.order(), txns)
         });
     }
 }

@@ -227,7 +227,9 @@ impl Relations for Registers<'_, '_> {
         let orders = Orders::of(self.txns, self.versions, &[], self.memory_bytes);
         let question = orders.question(ideal, order);
         let is_proof = orders.exists(question, members).answer == Answer::Impossible;
-        let core = orders.core(question, is_proof.then(|| members.to_vec())?);
+        let core = orders
+            .core(question, is_proof.then(|| members.to_vec())?)
+            .txns;
         let sentence = || unordered(self.txns, ideal, order, &core);
         (core.len() < members.len()).then(|| (sentence(), core.clone()))
     }

@@ -381,9 +381,8 @@ impl<'t, 'h> Registry<'t, 'h> {
         txns: Vec<u32>,
     ) {
         let core = orders.core(orders.question(ideal, order), txns);
-        self.findings.add(self.txns, anomaly, || {
-            let sentence = unordered(self.txns, ideal, order, &core);
-            (sentence, core)
+        self.findings.add_core(self.txns, anomaly, core, |txns| {
+            unordered(self.txns, ideal, order, txns)
         });
     }
 

@@ -139,7 +139,7 @@ fn block(
         times: Some(&times),
     };
     let core = match window(orders, question, conflict) {
-        Nearby::Impossible(near) => orders.core(question, near),
+        Nearby::Impossible(near) => orders.core(question, near).txns,
         _ => conflict.to_vec(),
     };
     let (first, last) = (*core.iter().min()?, *core.iter().max()?);

@@ -24,6 +24,7 @@
 use std::cell::Cell;
 
 use super::super::anomaly::Order;
+use super::super::core::{Core, core};
 use super::super::order::{Answer, Arc, Problem, Side};
 use super::super::txns::{NONE, Status, Txns, What};
 use super::versions::Versions;
@@ -171,34 +172,9 @@ impl<'t, 'h> Orders<'t, 'h> {
         Some(asked.problem)
     }
 
-    /// Of transactions that have no such order some that have none, and of which none can be
-    /// left out, unless it takes too long to find them.
-    pub(super) fn core(&self, question: Question<'_>, mut core: Vec<u32>) -> Vec<u32> {
-        let is_impossible = |txns: &[u32]| self.exists(question, txns).answer == Answer::Impossible;
-        // As many of the first as it takes, then as few of these as it takes.
-        let end = shortest(core.len(), |end| is_impossible(&core[..end]));
-        core.truncate(end);
-        let length = core.len();
-        let behind = shortest(length, |last| is_impossible(&core[length - last..]));
-        core.drain(..length - behind);
-        let mut chunk = core.len() / 2;
-        while chunk > 0 {
-            let mut at = 0;
-            while at < core.len() {
-                let mut rest = core.clone();
-                rest.drain(at..core.len().min(at + chunk));
-                if is_impossible(&rest) {
-                    core = rest;
-                } else {
-                    at += chunk;
-                }
-            }
-            chunk = if chunk == 1 { 0 } else { chunk.div_ceil(2) };
-            if chunk == 1 && core.len() > 200 {
-                break;
-            }
-        }
-        core
+    /// Of transactions that have no such order some that have none.
+    pub(super) fn core(&self, question: Question<'_>, txns: Vec<u32>) -> Core {
+        core(txns, |txns| self.exists(question, txns).answer)
     }
 }
 
@@ -210,20 +186,6 @@ impl Ideal {
             _ => 1,
         }
     }
-}
-
-/// The smallest length for which it is true, where it is true for all longer ones.
-fn shortest(length: usize, is_enough: impl Fn(usize) -> bool) -> usize {
-    let (mut low, mut high) = (0, length);
-    while low < high {
-        let middle = usize::midpoint(low, high);
-        if is_enough(middle) {
-            high = middle;
-        } else {
-            low = middle + 1;
-        }
-    }
-    high
 }
 
 /// By transaction: by when it had happened. Where it is not known, somebody had read its
