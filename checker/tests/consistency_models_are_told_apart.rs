@@ -516,6 +516,53 @@ fn an_order_of_appends_that_nobody_has_read_is_looked_for() {
     assert_weaker("rw-register", &registers, breaks);
 }
 
+/// Two appends to x that nobody has read, and whichever was first, something is wrong.
+#[test]
+fn what_is_wrong_in_every_order_of_unseen_appends_is_told_as_the_model_has_it() {
+    let told = |asked: Consistency, kind: &str, short: &[&str], wrong: &str| {
+        let verdict = judge(&history("list-append", true, short), asked);
+        let violation = verdict.violation().unwrap_or_else(|| panic!("{verdict}"));
+        assert_eq!(violation.kind.name, kind, "{violation}");
+        let begin =
+            "in whatever order the appends of these transactions happened that nobody has read";
+        let sentence = &violation.sentence;
+        assert!(
+            sentence.starts_with(&format!("{begin}, {wrong}")),
+            "{sentence}"
+        );
+        assert_eq!(violation.witness.len(), short.len(), "{violation}");
+    };
+    let view = ["0 ok ax1ay1", "1 ok ax2az1", "2 ok ry1rz", "3 ok ryrz1"];
+    let missed = "one has seen the effects of another and missed it";
+    told(VIEW, "G-single", &view, missed);
+    // If the second was first, who has seen the first missed what came before both, and the
+    // other way round.
+    let updates = [
+        "0 ok ax1ay1at1",
+        "1 ok ax2az1av1",
+        "2 ok as1rv",
+        "3 ok ry1rs",
+        "4 ok au1rt",
+        "5 ok rz1ru",
+    ];
+    let read = "one has read what no order of those that appended explains";
+    told(UPDATES, "G-update", &updates, read);
+    assert!(judge(&history("list-append", true, &updates), VIEW).is_valid());
+    // Each has missed a third whom somebody has seen who missed the other.
+    let snapshots = [
+        "0 ok ax1at1ru",
+        "1 ok ax2av1rs",
+        "2 ok as1",
+        "3 ok rs1rt",
+        "4 ok au1",
+        "5 ok ru1rv",
+    ];
+    let none = "no snapshots explain what was read";
+    let isolation = Consistency::SnapshotIsolation;
+    told(isolation, "G-nonadjacent", &snapshots, none);
+    assert!(judge(&history("list-append", true, &snapshots), VIEW).is_valid());
+}
+
 #[test]
 fn what_is_wrong_with_registers_without_a_cycle_has_its_name() {
     registers(&["0 fail wx1", "1 ok rx1"], &["G1a"], &["read-committed"]);
