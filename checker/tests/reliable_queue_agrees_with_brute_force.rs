@@ -445,6 +445,42 @@ fn a_search_that_takes_too_long_is_said_to_be_undecided() {
     assert!(undecided);
 }
 
+/// In which order enqueues happened whose values nobody tells shows nowhere.
+#[test]
+fn lengths_after_many_enqueues_of_which_nobody_knows_are_decided() {
+    let enqueue = |number: u64| {
+        let count = if number.is_multiple_of(2) { 2 } else { 4 };
+        let values: Vec<u64> = (10 * number..10 * number + count).collect();
+        Op {
+            f: "enqueue",
+            invoke: json(&json!(values)),
+            result: Json::NULL,
+            outcome: Outcome::Info,
+            revision: None,
+            invoked: 10 * number,
+            returned: 10 * number + 5,
+        }
+    };
+    let length = |length: u64| Op {
+        f: "length",
+        invoke: Json::NULL,
+        result: json(&json!(length)),
+        outcome: Outcome::Ok,
+        revision: None,
+        invoked: 1_000,
+        returned: 1_001,
+    };
+    let told = |told: u64| {
+        let ops: Vec<Op> = (0..30).map(enqueue).chain([length(told)]).collect();
+        check(&ops)
+    };
+    assert!(told(44).is_valid());
+    // They put in two or four each.
+    let odd = told(45);
+    let kind = odd.violation().map(|violation| violation.kind.name);
+    assert_eq!(kind, Some("non-linearizable"), "{odd}");
+}
+
 #[test]
 fn a_long_history_whose_outcomes_are_known_is_decided() {
     // A dequeue that is acknowledged follows each enqueue, while another client asks.

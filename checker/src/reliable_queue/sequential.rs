@@ -58,7 +58,7 @@ pub(super) struct State {
 /// class they take effect in that order.
 #[derive(Clone, Copy, Debug)]
 struct Unseen {
-    class: usize,
+    class: u32,
     /// How many of its class come before it.
     rank: u32,
 }
@@ -72,7 +72,11 @@ struct Unseen {
 enum Next {
     Anything,
     Claim,
-    Length,
+    /// Of enqueues whose values nobody tells those of this class or a later one may come first:
+    /// in which order they come shows nowhere.
+    Length {
+        class: u32,
+    },
     /// So many values from this one on were enqueued.
     Enqueued {
         first: u32,
@@ -174,7 +178,6 @@ impl<'q, 'h> ReliableQueue<'q, 'h> {
     pub(super) fn unforeseeing(self) -> Self {
         Self {
             vague: usize::MAX,
-            unseen: FxHashMap::default(),
             ..self
         }
     }
@@ -198,21 +201,28 @@ impl<'q, 'h> ReliableQueue<'q, 'h> {
         let puts_off = match (input, output.map(|told| &told.answer)) {
             (Ask::Claim(_), None) => Next::Claim,
             (Ask::Enqueue { first, count }, None) => {
-                let mut items = *first..first + count;
+                let (first, count) = (*first, *count);
+                let mut items = first..first + count;
                 if items.any(|item| self.is_told[item as usize]) {
-                    let (first, count) = (*first, *count);
                     Next::Enqueued { first, count }
                 } else {
-                    Next::Length
+                    let class = self.unseen.get(&first).map_or(0, |unseen| unseen.class);
+                    Next::Length { class }
                 }
             }
-            (Ask::Acknowledge { .. }, None) => Next::Length,
+            (Ask::Acknowledge { .. }, None) => match state.next {
+                Next::Length { class } => Next::Length { class },
+                _ => Next::Length { class: 0 },
+            },
             _ => Next::Anything,
         };
         let is_it = match state.next {
             Next::Anything => true,
             Next::Claim => matches!(input, Ask::Claim(_)),
-            Next::Length => puts_off == Next::Length || *input == Ask::Length,
+            Next::Length { class: least } => match puts_off {
+                Next::Length { class } => class >= least,
+                _ => *input == Ask::Length,
+            },
             Next::Enqueued { first, count } => {
                 let is_it = |item: u32| (first..first + count).contains(&item);
                 asks_for(input, output, is_it)
@@ -239,6 +249,7 @@ fn unseen(queue: &Queue<'_>, is_told: &[bool]) -> FxHashMap<u32, Unseen> {
             });
             let rank = classes[class].1;
             classes[class].1 += 1;
+            let class = class as u32;
             unseen.insert(first as u32, Unseen { class, rank });
         }
         first += count;
@@ -437,10 +448,11 @@ impl State {
         let Some(unseen) = unseen else {
             return true;
         };
-        if self.unseen.len() <= unseen.class {
-            self.unseen.resize(unseen.class + 1, 0);
+        let class = unseen.class as usize;
+        if self.unseen.len() <= class {
+            self.unseen.resize(class + 1, 0);
         }
-        let done = &mut self.unseen[unseen.class];
+        let done = &mut self.unseen[class];
         *done += 1;
         *done == unseen.rank + 1
     }
