@@ -498,12 +498,18 @@ fn shown(event: &Event) -> String {
     }
 }
 
-/// What an operation did, in one line.
-pub(crate) fn describe(operation: &Operation<'_>) -> String {
+/// What an operation asked, in short.
+pub(crate) fn asked(operation: &Operation<'_>) -> String {
     let mut text = operation.invoke.f().to_string();
     if !operation.invoke.value().is_null() {
         text += &format!(" {}", shown(operation.invoke));
     }
+    text
+}
+
+/// What an operation did, in one line.
+pub(crate) fn describe(operation: &Operation<'_>) -> String {
+    let mut text = asked(operation);
     let Some(completion) = operation.completion else {
         return text + " -> still open at the end";
     };

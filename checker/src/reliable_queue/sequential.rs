@@ -321,6 +321,7 @@ pub(super) fn calls<'h>(queue: &Queue<'h>) -> Calls<'h, Ask, Told> {
         operations: queue.operations.clone(),
         calls,
         operation_of,
+        failed: Vec::new(),
     }
 }
 

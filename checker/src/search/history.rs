@@ -1,8 +1,11 @@
 //! Calls that come from a history, and what is said about them.
 
+use super::minimal::{self, Failed};
 use super::{Budget, Call, Failure, Found, Limit, Others, Sequential, search};
 use crate::history::{History, HistoryError, Operation, Outcome};
-use crate::verdict::{Class, Kind, MAY_BE_FEWER, Summary, Verdict, Violation, describe};
+use crate::verdict::{
+    Class, Kind, MAY_BE_FEWER, Summary, Verdict, Violation, asked, count, describe,
+};
 
 /// What every object can do wrong.
 pub(crate) const NON_LINEARIZABLE: Kind = Kind {
@@ -25,10 +28,13 @@ pub struct Calls<'h, I, O> {
     pub calls: Vec<Call<I, O>>,
     /// The operation of each call, by its index.
     pub operation_of: Vec<usize>,
+    /// Those that failed, each with the index of its operation: they did nothing, which may be
+    /// what proves a violation.
+    pub failed: Vec<(Call<I, O>, usize)>,
 }
 
 impl<'h, I, O> Calls<'h, I, O> {
-    /// Calls of the operations that may have taken effect: those that did not fail.
+    /// Calls of the operations: of those that may have taken effect, and of those that failed.
     ///
     /// `parse` says what an operation asked, and what came of it, as far as it matters;
     /// the latter only counts for those that are `ok`.
@@ -42,25 +48,29 @@ impl<'h, I, O> Calls<'h, I, O> {
         let operations = history.operations();
         let mut calls = Vec::with_capacity(operations.len());
         let mut operation_of = Vec::with_capacity(operations.len());
+        let mut failed = Vec::new();
         for (index, operation) in operations.iter().enumerate() {
             let (input, output) = parse(operation)?;
-            let is_over = match operation.outcome() {
-                Outcome::Fail => continue,
-                Outcome::Ok => true,
-                Outcome::Info | Outcome::Open => false,
-            };
-            calls.push(Call {
+            let outcome = operation.outcome();
+            let is_over = matches!(outcome, Outcome::Ok | Outcome::Fail);
+            let call = Call {
                 input,
-                output: output.filter(|_| is_over),
+                output: output.filter(|_| outcome == Outcome::Ok),
                 invoked: operation.invoked as u64,
                 returned: is_over.then_some(operation.completed as u64),
-            });
-            operation_of.push(index);
+            };
+            if outcome == Outcome::Fail {
+                failed.push((call, index));
+            } else {
+                calls.push(call);
+                operation_of.push(index);
+            }
         }
         Ok(Self {
             operations,
             calls,
             operation_of,
+            failed,
         })
     }
 
@@ -88,7 +98,8 @@ impl<'h, I, O> Calls<'h, I, O> {
         match search(model, &self.calls, budget) {
             Found::Linearizable(_) => Verdict::Valid(Summary::of(&self.operations)),
             Found::NotLinearizable(failure) => {
-                Verdict::Violation(self.violation(&failure, name(&failure)))
+                let failed = self.failed_needed(model, &failure, budget);
+                Verdict::Violation(self.violation(&failure, name(&failure), &failed))
             }
             Found::Unknown(limit) => Verdict::Unknown {
                 reason: self.reason(limit),
@@ -110,29 +121,44 @@ impl<'h, I, O> Calls<'h, I, O> {
         }
     }
 
+    fn failed_needed<M>(&self, model: &M, failure: &Failure, budget: &Budget) -> Failed
+    where
+        M: Sequential<Input = I, Output = O> + ?Sized,
+    {
+        minimal::needed(model, &self.calls, &self.failed, failure, budget)
+    }
+
     /// What a failure of the search means to people.
-    fn violation(&self, failure: &Failure, Named { kind, clause }: Named) -> Violation {
+    fn violation(
+        &self,
+        failure: &Failure,
+        Named { kind, clause }: Named,
+        failed: &Failed,
+    ) -> Violation {
         let operation = |call: usize| &self.operations[self.operation_of[call]];
         let refuted = operation(failure.refuted);
         let others = match failure.others {
             Others::InTheirTimeSince(time) => Others::InTheirTimeSince(self.line_at(time)),
             others => others,
         };
+        let failures = failed.calls.iter();
+        let failures: Vec<&Operation<'h>> = failures
+            .map(|call| &self.operations[self.failed[*call].1])
+            .collect();
+        let is_alone = failure.witness.len() + failures.len() == 1;
         let sentence = format!(
-            "`{}` by process {} cannot be: {}{}",
+            "`{}` by process {} cannot be: {}{}{}",
             describe(refuted),
             refuted.process(),
-            given(failure.witness.len() == 1, others),
+            given(is_alone, others),
             clause.unwrap_or_else(|| met(&failure.meets, self.last_before(failure))),
+            that_failed(&failures),
         );
-        let mut violation = Violation::new(
-            Class::Safety,
-            kind,
-            sentence,
-            failure.witness.iter().map(|call| operation(*call)),
-        );
+        let witness = failure.witness.iter().map(|call| operation(*call));
+        let witness = witness.chain(failures);
+        let mut violation = Violation::new(Class::Safety, kind, sentence, witness);
         violation.others = others;
-        if !failure.is_minimal {
+        if !failure.is_minimal || !failed.is_minimal {
             violation.also.push(MAY_BE_FEWER.to_owned());
         }
         violation
@@ -168,7 +194,7 @@ impl<'h, I, O> Calls<'h, I, O> {
             format!("the search for an order did not end within {limit} that it was given");
         let pending = pending.count();
         if pending > 0 {
-            let pending = crate::verdict::count(pending as u64, "operation");
+            let pending = count(pending as u64, "operation");
             reason += &format!(
                 "; {pending} of unknown outcome may have taken effect at any time, or never"
             );
@@ -196,6 +222,19 @@ fn given(is_alone: bool, others: Others) -> String {
             "given what had ended before line {line} and the other operations that are listed, \
              and whatever came of the rest while they went on, "
         ),
+    }
+}
+
+/// Those that must have failed.
+fn that_failed(failed: &[&Operation<'_>]) -> String {
+    match failed {
+        [] => String::new(),
+        [one] => format!("; `{}` by process {} failed", asked(one), one.process()),
+        [one, others @ ..] => {
+            let others = count(others.len() as u64, "other operation");
+            let (one, process) = (asked(one), one.process());
+            format!("; `{one}` by process {process} and {others} that are listed failed")
+        }
     }
 }
 

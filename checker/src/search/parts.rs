@@ -28,6 +28,44 @@ pub(super) struct Part<'c, M: Sequential + ?Sized> {
 }
 
 impl<'c, M: Sequential + ?Sized> Part<'c, M> {
+    /// The calls of this key.
+    pub(super) fn of_key(
+        model: &M,
+        key: M::Part,
+        calls: impl Iterator<Item = &'c Call<M::Input, M::Output>>,
+    ) -> Self {
+        let mut part = Self::new(key);
+        for (index, call) in calls.enumerate() {
+            if model.part(&call.input) == part.key {
+                part.add(index, call);
+            }
+        }
+        part
+    }
+
+    fn new(key: M::Part) -> Self {
+        Self {
+            key,
+            calls: Vec::new(),
+            indices: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, index: usize, call: &'c Call<M::Input, M::Output>) {
+        self.indices.push(index);
+        self.calls.push(Call {
+            input: &call.input,
+            output: call.output.as_ref(),
+            invoked: call.invoked,
+            returned: call.returned,
+        });
+    }
+
+    /// What the calls are called outside of it.
+    pub(super) fn indices(&self) -> &[usize] {
+        &self.indices
+    }
+
     /// Some of the calls, as far as they matter to a smaller question, by their place there.
     pub(super) fn reduced<'r, N>(&self, calls: &'r [Reduced<M::Input, M::Output>]) -> Part<'r, N>
     where
@@ -107,20 +145,10 @@ fn split<'c, M: Sequential + ?Sized>(
         let key = model.part(&call.input);
         let part = by_key.get(&key).copied().unwrap_or_else(|| {
             by_key.insert(key.clone(), parts.len());
-            parts.push(Part {
-                key,
-                calls: Vec::new(),
-                indices: Vec::new(),
-            });
+            parts.push(Part::new(key));
             parts.len() - 1
         });
-        parts[part].indices.push(index);
-        parts[part].calls.push(Call {
-            input: &call.input,
-            output: call.output.as_ref(),
-            invoked: call.invoked,
-            returned: call.returned,
-        });
+        parts[part].add(index, call);
     }
     parts
 }

@@ -105,9 +105,9 @@ impl WrongView {
         let (element, is_inside, wrong) = self.element?;
         let saw = if is_inside { "saw" } else { "did not see" };
         let which = match (wrong, is_inside) {
-            (Wrong::Phantom, _) => "which nobody had begun to add",
+            (Wrong::Phantom, _) => "which nobody added",
             (Wrong::Future, _) => "which was added only afterwards",
-            (Wrong::Lost, _) => "which had been added, and nobody had begun to remove it",
+            (Wrong::Lost, _) => "which had been added, and nobody removed it",
             (Wrong::Stale, true) => "which had been removed, and not added again since",
             (Wrong::Stale, false) => "which had been added, and not removed again since",
         };

@@ -53,28 +53,35 @@ pub struct Step {
     pub client: usize,
     /// Whether it may not have happened although it is over.
     pub is_optional: bool,
+    /// Whether it did not happen.
+    is_absent: bool,
 }
 
 /// How many clients there are; each operation is of one of them.
 pub const CLIENTS: usize = 3;
 
 pub fn steps(ops: &[Op]) -> Vec<Step> {
+    let steps = all_steps(ops).into_iter();
+    steps.filter(|step| !step.is_absent).collect()
+}
+
+/// Also those that did not happen, for they failed.
+fn all_steps(ops: &[Op]) -> Vec<Step> {
     let step = |(index, op): (usize, &Op)| {
-        if op.outcome == Outcome::Fail {
-            return None;
-        }
-        let is_over = op.outcome == Outcome::Ok;
-        Some(Step {
+        let is_ok = op.outcome == Outcome::Ok;
+        let is_over = is_ok || op.outcome == Outcome::Fail;
+        Step {
             f: op.f,
             argument: op.invoke.parse().unwrap(),
-            answer: is_over.then(|| op.result.parse().unwrap()),
+            answer: is_ok.then(|| op.result.parse().unwrap()),
             invoked: op.invoked,
             returned: if is_over { op.returned } else { u64::MAX },
             client: index % CLIENTS,
             is_optional: false,
-        })
+            is_absent: op.outcome == Outcome::Fail,
+        }
     };
-    ops.iter().enumerate().filter_map(step).collect()
+    ops.iter().enumerate().map(step).collect()
 }
 
 /// The states that an operation may lead to.
@@ -351,8 +358,8 @@ fn by_process(history: &History, order: &[usize]) -> Vec<usize> {
         .collect()
 }
 
-/// The witness breaks the promise whatever happened to the others, and each of its
-/// operations is needed for that.
+/// The witness breaks the promise whatever happened to the others, also to those that failed,
+/// and each of its operations is needed for that.
 fn check_witness<N: Naive>(
     parameters: &Value,
     ops: &[Op],
@@ -361,17 +368,19 @@ fn check_witness<N: Naive>(
     violation: &dyn Debug,
 ) {
     let knowing = |is_known: &dyn Fn(&Op) -> bool| {
-        let mut steps = steps(ops);
+        let mut steps = all_steps(ops);
         for step in &mut steps {
             let op = ops.iter().find(|op| op.invoked == step.invoked).unwrap();
             if !is_known(op) {
                 step.answer = None;
                 step.is_optional = true;
+                step.is_absent = false;
                 if others == Others::AtAnyTime {
                     step.returned = u64::MAX;
                 }
             }
         }
+        steps.retain(|step| !step.is_absent);
         steps_have_order::<N>(parameters, &steps)
     };
     assert!(

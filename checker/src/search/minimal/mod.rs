@@ -1,8 +1,12 @@
 //! Which calls prove that there is no order.
 //!
-//! `tries` asks what is left of the proof when less is known.
+//! `tries` asks what is left of the proof when less is known, `failed` which calls must have
+//! failed for it.
 
+mod failed;
 mod tries;
+
+pub(super) use failed::{Failed, needed};
 
 use std::time::Instant;
 
@@ -45,6 +49,8 @@ struct Shrinking<'s, 'c, M: Sequential + ?Sized> {
     calls: &'s [Known<'c, M>],
     /// Those of which something is still known.
     is_known: Vec<bool>,
+    /// Those of which it is known that they did not happen.
+    is_absent: Vec<bool>,
     is_minimal: bool,
     /// How many bytes a try may take now.
     try_bytes: usize,
@@ -227,6 +233,7 @@ impl<'s, 'c, M: Sequential + ?Sized> Shrinking<'s, 'c, M> {
             work: 0,
             calls,
             is_known: calls.iter().map(|call| call.returned.is_some()).collect(),
+            is_absent: vec![false; calls.len()],
             is_minimal: true,
             try_bytes: TRY_BYTES[0],
         }

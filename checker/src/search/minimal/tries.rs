@@ -185,7 +185,8 @@ impl<'c, M: Sequential + ?Sized> Shrinking<'_, 'c, M> {
         let matters = |index: &usize| {
             let call = &self.calls[*index];
             let changes = || !self.model.only_reads(call.input, None);
-            self.is_known[*index] || Some(call.invoked) <= end && changes()
+            let is_unknown = !self.is_absent[*index];
+            self.is_known[*index] || is_unknown && Some(call.invoked) <= end && changes()
         };
         (0..self.calls.len()).filter(matters).collect()
     }

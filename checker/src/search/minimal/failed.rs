@@ -1,0 +1,97 @@
+//! Which calls must have failed for a proof.
+//!
+//! A call that failed did nothing. That may be what proves that there is no order:
+//!
+//! ```text
+//! write 1  |-----|                             failed
+//! read -> 1           |---|                    nobody else wrote 1
+//! ```
+
+use super::Shrinking;
+use crate::search::budget;
+use crate::search::explore::Explored;
+use crate::search::parts::Part;
+use crate::search::plan::Known;
+use crate::search::{Budget, Call, Failure, Sequential};
+
+/// How much work it may take to find them, in calls looked at and steps of the search.
+const WORK_MAX: u64 = 1_000_000;
+
+/// Of calls that failed those that a proof needs.
+pub(in crate::search) struct Failed {
+    /// They and the witness prove it, whatever became of other calls that failed; ..
+    pub(in crate::search) calls: Vec<usize>,
+    /// .. and each of them is needed for that; else it would have taken too long to tell which
+    /// are.
+    pub(in crate::search) is_minimal: bool,
+}
+
+/// Which of the calls that `failed` must have done so for the failure, by their index.
+pub(in crate::search) fn needed<M: Sequential + ?Sized>(
+    model: &M,
+    calls: &[Call<M::Input, M::Output>],
+    failed: &[(Call<M::Input, M::Output>, usize)],
+    failure: &Failure,
+    budget: &Budget,
+) -> Failed {
+    let end = budget.time.map(|time| budget::now() + time);
+    let key = model.part(&calls[failure.witness[0]].input);
+    let part = Part::of_key(
+        model,
+        key,
+        calls.iter().chain(failed.iter().map(|(call, _)| call)),
+    );
+    let known: &[Known<'_, M>] = &part.calls;
+    let mut proof = Shrinking::new(model, &part, known, failure.others, budget, end);
+    let mut suspects = Vec::new();
+    for (call, index) in part.indices().iter().enumerate() {
+        if *index < calls.len() {
+            let is_listed = failure.witness.contains(index);
+            proof.is_known[call] = is_listed || proof.is_known[call] && proof.is_given(call);
+        } else {
+            proof.is_known[call] = false;
+            proof.is_absent[call] = true;
+            // What had failed by then is given as well.
+            if !proof.is_given(call) && !model.only_reads(known[call].input, None) {
+                suspects.push(call);
+            }
+        }
+    }
+    proof.try_bytes = super::TRY_BYTES[1];
+    proof.let_happen(&suspects);
+    let needed = suspects.into_iter().filter(|call| proof.is_absent[*call]);
+    let needed = needed.map(|call| part.indices()[call] - calls.len());
+    Failed {
+        calls: needed.collect(),
+        is_minimal: proof.is_minimal,
+    }
+}
+
+impl<M: Sequential + ?Sized> Shrinking<'_, '_, M> {
+    /// Of these absent calls as many as possible may have happened.
+    fn let_happen(&mut self, calls: &[usize]) {
+        if calls.is_empty() {
+            return;
+        }
+        if self.work + self.clock.calls() > WORK_MAX || self.clock.is_over() {
+            self.is_minimal = false;
+            return;
+        }
+        for call in calls {
+            self.is_absent[*call] = false;
+        }
+        match self.explore_known() {
+            Explored::Stuck(_) => return,
+            Explored::Unknown(..) if calls.len() == 1 => self.is_minimal = false,
+            Explored::Unknown(..) | Explored::Linearizable(_) => {}
+        }
+        for call in calls {
+            self.is_absent[*call] = true;
+        }
+        if calls.len() > 1 {
+            let (first, second) = calls.split_at(calls.len() / 2);
+            self.let_happen(first);
+            self.let_happen(second);
+        }
+    }
+}
