@@ -507,6 +507,19 @@ pub(crate) fn asked(operation: &Operation<'_>) -> String {
     text
 }
 
+/// What is said after a sentence of those that must have failed for it.
+pub(crate) fn that_failed(failed: &[&Operation<'_>]) -> String {
+    match failed {
+        [] => String::new(),
+        [one] => format!("; `{}` by process {} failed", asked(one), one.process()),
+        [one, others @ ..] => {
+            let others = count(others.len() as u64, "other operation");
+            let (one, process) = (asked(one), one.process());
+            format!("; `{one}` by process {process} and {others} that are listed failed")
+        }
+    }
+}
+
 /// What an operation did, in one line.
 pub(crate) fn describe(operation: &Operation<'_>) -> String {
     let mut text = asked(operation);

@@ -4,7 +4,7 @@ use super::minimal::{self, Failed};
 use super::{Budget, Call, Failure, Found, Limit, Others, Sequential, search};
 use crate::history::{History, HistoryError, Operation, Outcome};
 use crate::verdict::{
-    Class, Kind, MAY_BE_FEWER, Summary, Verdict, Violation, asked, count, describe,
+    Class, Kind, MAY_BE_FEWER, Summary, Verdict, Violation, count, describe, that_failed,
 };
 
 /// What every object can do wrong.
@@ -222,19 +222,6 @@ fn given(is_alone: bool, others: Others) -> String {
             "given what had ended before line {line} and the other operations that are listed, \
              and whatever came of the rest while they went on, "
         ),
-    }
-}
-
-/// Those that must have failed.
-fn that_failed(failed: &[&Operation<'_>]) -> String {
-    match failed {
-        [] => String::new(),
-        [one] => format!("; `{}` by process {} failed", asked(one), one.process()),
-        [one, others @ ..] => {
-            let others = count(others.len() as u64, "other operation");
-            let (one, process) = (asked(one), one.process());
-            format!("; `{one}` by process {process} and {others} that are listed failed")
-        }
     }
 }
 

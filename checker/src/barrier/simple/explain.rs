@@ -4,8 +4,8 @@ use super::super::bounds::Bounds;
 use super::super::minimal;
 use super::step::{Action, Step};
 use super::sweep::{Stop, Sweep};
-use crate::history::{Event, Operation};
-use crate::verdict::{Class, Kind, Seconds, Violation};
+use crate::history::{Event, Operation, Outcome};
+use crate::verdict::{Class, Kind, Seconds, Violation, that_failed};
 
 const EARLY_WAIT: Kind = Kind {
     name: "early-wait",
@@ -17,7 +17,7 @@ const DOUBLE_HOLD: Kind = Kind {
 };
 const FALSE_HOLD: Kind = Kind {
     name: "false-refusal",
-    meaning: "a hold found the barrier standing although it never stood",
+    meaning: "a hold found the barrier standing although it cannot have stood then",
 };
 const DOUBLE_RELEASE: Kind = Kind {
     name: "double-release",
@@ -61,7 +61,10 @@ pub(super) fn violation(
         .map(|index| &operations[steps[*index].operation])
         .collect();
     let operation = &operations[step.operation];
-    let sentence = sentence(kind, operation, &witness);
+    let mut sentence = sentence(kind, operation, &witness);
+    let is_failed = |operation: &&&Operation<'_>| operation.outcome() == Outcome::Fail;
+    let failed: Vec<&Operation<'_>> = witness.iter().filter(is_failed).copied().collect();
+    sentence += &that_failed(&failed);
     Violation::new(Class::Safety, kind, sentence, witness)
 }
 
@@ -70,6 +73,7 @@ fn sentence(kind: Kind, operation: &Operation<'_>, witness: &[&Operation<'_>]) -
     let holder = witness
         .iter()
         .filter(|other| other.invoke.f() == "hold" && other.invoked != operation.invoked)
+        .filter(|other| other.outcome() != Outcome::Fail)
         .max_by_key(|other| other.completed);
     let since = holder.map_or_else(String::new, |hold| {
         let at = hold.completion.map_or(hold.invoke.time(), Event::time);
@@ -87,14 +91,36 @@ fn sentence(kind: Kind, operation: &Operation<'_>, witness: &[&Operation<'_>]) -
         "double-hold" => format!(
             "process {process} raised the barrier by {by} although it stood:{since} and nobody can have taken it down in between"
         ),
-        "false-refusal" => format!(
-            "process {process} was told by {by} that the barrier stood, but nobody can have held it meanwhile"
-        ),
+        "false-refusal" => found_standing(operation, witness),
         "double-release" => format!(
             "process {process} was told by {by} that it took the barrier down, but it cannot have stood"
         ),
         _ => format!(
             "process {process} was told by {by} that there was no barrier to take down, although it stood:{since} and nobody can have taken it down before"
         ),
+    }
+}
+
+/// Somebody else may have seen that it did not stand.
+fn found_standing(operation: &Operation<'_>, witness: &[&Operation<'_>]) -> String {
+    let by = |operation: &Operation<'_>| Seconds(operation.completion.map_or(0, Event::time));
+    let told = format!(
+        "process {} was told by {} that the barrier stood",
+        operation.process(),
+        by(operation)
+    );
+    let others = witness.iter().filter(|other| {
+        let is_other = other.invoked != operation.invoked;
+        is_other && other.outcome() == Outcome::Ok && other.invoke.f() != "hold"
+    });
+    match others.max_by_key(|other| other.completed) {
+        Some(other) => format!(
+            "{told}, and the {} by process {} showed by {} that it did not; nobody can have \
+             raised it or taken it down in between",
+            other.invoke.f(),
+            other.process(),
+            by(other)
+        ),
+        None => format!("{told}, but nobody can have raised it by then"),
     }
 }

@@ -11,12 +11,14 @@ pub(super) enum Action {
     Wait,
 }
 
-/// An operation that happened, or may have.
+/// An operation that happened, or may have, or has failed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Step {
     pub(super) action: Action,
     /// None when nobody knows.
     pub(super) answer: Option<bool>,
+    /// It did nothing.
+    pub(super) has_failed: bool,
     pub(super) lease: Option<u64>,
     pub(super) invoked: usize,
     pub(super) completed: usize,
@@ -45,16 +47,15 @@ impl Step {
                     })?),
                     None => None,
                 };
-            if operation.outcome() != Outcome::Fail {
-                steps.push(Self {
-                    action,
-                    answer,
-                    lease: holder.lease,
-                    invoked: operation.invoked,
-                    completed: operation.completed,
-                    operation: index,
-                });
-            }
+            steps.push(Self {
+                action,
+                answer,
+                has_failed: operation.outcome() == Outcome::Fail,
+                lease: holder.lease,
+                invoked: operation.invoked,
+                completed: operation.completed,
+                operation: index,
+            });
         }
         Ok(steps)
     }

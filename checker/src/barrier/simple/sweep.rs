@@ -36,7 +36,8 @@ pub(super) struct Sweep<'s> {
 impl<'s> Sweep<'s> {
     pub(super) fn new(steps: &'s [Step], counts: &'s [bool]) -> Self {
         let mut alive_until = BTreeMap::new();
-        for (step, counts) in steps.iter().zip(counts) {
+        let steps_counted = steps.iter().zip(counts);
+        for (step, counts) in steps_counted.filter(|(step, _)| !step.has_failed) {
             if let (Action::Release, Some(lease), true) = (step.action, step.lease, counts) {
                 alive_until.insert(lease, step.invoked);
             }
@@ -56,7 +57,10 @@ impl<'s> Sweep<'s> {
 
     /// Whether it is over by its return, but its answer does not count.
     fn is_spared(&self, step: usize) -> bool {
-        !self.counts[step] && self.steps[step].answer.is_some()
+        let Step {
+            answer, has_failed, ..
+        } = self.steps[step];
+        !self.counts[step] && (answer.is_some() || has_failed)
     }
 
     /// What explains all events before `end`.
@@ -67,6 +71,9 @@ impl<'s> Sweep<'s> {
     ) -> Result<Vec<Configuration>, Stop> {
         let mut events: Vec<(usize, usize, bool)> = Vec::with_capacity(self.steps.len() * 2);
         for (index, step) in self.steps.iter().enumerate() {
+            if step.has_failed && self.counts[index] {
+                continue;
+            }
             events.push((step.invoked, index, true));
             let is_spared = self.is_spared(index) && step.action != Action::Wait;
             if is_spared || self.answer(index).is_some() {
