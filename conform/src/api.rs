@@ -135,9 +135,9 @@ where
                 }
             }
             Step::KeepAlive { ids } => self.keep_alive(ids).await,
-            Step::Watch { stream, request } => {
+            Step::Watch { stream, requests } => {
                 let Api { grpc, streams, .. } = self;
-                if let Err(status) = streams.send(grpc, stream, request).await {
+                if let Err(status) = streams.send(grpc, stream, requests).await {
                     return Outcome::refusal(&status);
                 }
                 self.streams

@@ -11,7 +11,7 @@ use proptest::strategy::{Strategy as _, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use serde::Serialize;
 
-use crate::generate::sequence;
+use crate::generate::{sequence, uncompacted};
 use crate::outcome::Outcome;
 use crate::pair::{Compared, Differs, Pair};
 use crate::pursuit::{Sides as _, pursue};
@@ -19,9 +19,12 @@ use crate::real::ConformError;
 use crate::scenario::{self, Scenario};
 use crate::step::Step;
 
-/// After how many sequences an etcd of our own is started anew: what happens before
-/// the first compaction is seen often, and its data stays small.
+/// After how many sequences an etcd of our own is started anew: its data stays small.
 const SEQUENCES_PER_ETCD: u64 = 400;
+
+/// How many sequences come then before the first one that compacts: an etcd that has never
+/// compacted anything answers some things otherwise.
+const UNCOMPACTED: u64 = 20;
 
 /// The real etcd.
 #[derive(Clone, Debug)]
@@ -251,7 +254,7 @@ impl Run<'_> {
             if self.report.difference.is_some() || self.report.requests >= goal {
                 break;
             }
-            if sequence - self.begun == SEQUENCES_PER_ETCD {
+            if sequence > self.begun && sequence.is_multiple_of(SEQUENCES_PER_ETCD) {
                 self.renew(sequence)?;
             }
             self.run_sequence(sequence, progress)?;
@@ -322,7 +325,10 @@ impl Campaign {
         seed[8..16].copy_from_slice(&sequence.to_le_bytes());
         let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &seed);
         let mut runner = TestRunner::new_with_rng(Config::default(), rng);
-        let strategy = self::sequence(version);
+        let strategy = match sequence % SEQUENCES_PER_ETCD < UNCOMPACTED {
+            true => uncompacted(version),
+            false => self::sequence(version),
+        };
         strategy
             .new_tree(&mut runner)
             .expect("nothing that is made up is rejected")

@@ -62,13 +62,13 @@ impl Streams {
         self.open.clear();
     }
 
-    /// Sends a request on a stream, and after it one that is refused at once: when
-    /// that is answered, the first one has been read.
+    /// Sends requests on a stream, and after them one that is refused at once: when
+    /// that is answered, the others have been read.
     pub(crate) async fn send<T>(
         &mut self,
         grpc: &mut Grpc<T>,
         stream: usize,
-        request: PbWatchRequest,
+        asked: Vec<PbWatchRequest>,
     ) -> Result<(), Status>
     where
         T: GrpcService<Body>,
@@ -76,17 +76,17 @@ impl Streams {
         T::ResponseBody: http_body::Body<Data = Bytes> + Send + 'static,
         <T::ResponseBody as http_body::Body>::Error: Into<StdError> + Send,
     {
+        let asked = asked.into_iter().chain([refused_at_once()]);
+        let ask = |requests: &mpsc::UnboundedSender<PbWatchRequest>| {
+            // A stream that has ended says so to who listens.
+            asked.for_each(|request| drop(requests.send(request)));
+        };
         if let Some(stream) = self.open.get(&stream) {
-            if let Some(requests) = &stream.requests {
-                // A stream that has ended says so to who listens.
-                requests.send(request).ok();
-                requests.send(refused_at_once()).ok();
-            }
+            stream.requests.as_ref().map(ask);
             return Ok(());
         }
         let (requests, receiver) = mpsc::unbounded_channel();
-        requests.send(request).ok();
-        requests.send(refused_at_once()).ok();
+        ask(&requests);
         let codec: ProstCodec<PbWatchRequest, PbWatchResponse> = ProstCodec::default();
         ready(grpc).await?;
         let receiver = Request::new(UnboundedReceiverStream::new(receiver));

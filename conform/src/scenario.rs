@@ -20,7 +20,12 @@ pub struct Scenario {
 
 /// All of them.
 pub const ALL: &[Scenario] = &[
-    // The first: there is a compaction at 0 only before all others.
+    // The first: before any compaction.
+    Scenario {
+        name: "a watch from -1 hears nothing of the past, nor does who lags behind beside it",
+        steps: before_all,
+    },
+    // Before all other compactions: there is one at 0 only then.
     Scenario {
         name: "a compaction at 0 overtakes a watch from -1 and is taken for all keys",
         steps: compacted_at_zero,
@@ -42,6 +47,27 @@ pub const ALL: &[Scenario] = &[
         steps: fragments,
     },
 ];
+
+/// Before there was a compaction, -1 is not compacted.
+fn before_all() -> Vec<Step> {
+    let put = Step::Put(PbPutRequest {
+        key: b"a".to_vec(),
+        ..Default::default()
+    });
+    let mut steps = vec![put.clone(); 3];
+    steps.extend([
+        watch_all(-1, false),
+        put.clone(),
+        Step::Listen { stream: 0 },
+    ]);
+    for beside in [[1, -1], [-1, 1], [3, -1]] {
+        // Who lags behind is served every 100 ms: when this one has heard of the past, there
+        // is time to ask for two that are served together.
+        steps.extend([watch_on(1, &[1], false), watch_on(0, &beside, false)]);
+        steps.extend([put.clone(), Step::Listen { stream: 0 }]);
+    }
+    steps
+}
 
 fn compacted_at_zero() -> Vec<Step> {
     let put = Step::Put(PbPutRequest {
@@ -157,17 +183,25 @@ fn fragments() -> Vec<Step> {
 }
 
 fn watch_all(start_revision: i64, fragment: bool) -> Step {
-    let mut create = PbWatchRequestUnion::CreateRequest(Default::default());
-    if let PbWatchRequestUnion::CreateRequest(create) = &mut create {
-        create.range_end = vec![0];
-        create.start_revision = start_revision;
-        create.prev_kv = !fragment;
-        create.fragment = fragment;
-    }
-    Step::Watch {
-        stream: 0,
-        request: PbWatchRequest {
+    watch_on(0, &[start_revision], fragment)
+}
+
+/// Watches of all keys on a stream, at once.
+fn watch_on(stream: usize, start_revisions: &[i64], fragment: bool) -> Step {
+    let request = |&start_revision| {
+        let mut create = PbWatchRequestUnion::CreateRequest(Default::default());
+        if let PbWatchRequestUnion::CreateRequest(create) = &mut create {
+            create.range_end = vec![0];
+            create.start_revision = start_revision;
+            create.prev_kv = !fragment;
+            create.fragment = fragment;
+        }
+        PbWatchRequest {
             request_union: Some(create),
-        },
+        }
+    };
+    Step::Watch {
+        stream,
+        requests: start_revisions.iter().map(request).collect(),
     }
 }

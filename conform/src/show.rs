@@ -39,8 +39,9 @@ impl Display for Step {
                 let ids: Vec<_> = ids.iter().map(|id| shown_lease(*id)).collect();
                 write!(f, "keep leases {} alive", ids.join(", "))
             }
-            Step::Watch { stream, request } => {
-                write!(f, "on watch stream {stream}: {}", watch_text(request))
+            Step::Watch { stream, requests } => {
+                let texts: Vec<_> = requests.iter().map(watch_text).collect();
+                write!(f, "on watch stream {stream}: {}", texts.join("; at once "))
             }
             Step::Listen { stream } => write!(f, "listen to watch stream {stream}"),
             Step::HalfClose { stream } => write!(f, "half close watch stream {stream}"),

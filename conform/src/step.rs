@@ -45,10 +45,11 @@ pub enum Step {
     KeepAlive {
         ids: Vec<i64>,
     },
-    /// A request on a stream of watches, which is opened if need be.
+    /// Requests on a stream of watches, which is opened if need be. None waits for the
+    /// answer to the one before.
     Watch {
         stream: usize,
-        request: PbWatchRequest,
+        requests: Vec<PbWatchRequest>,
     },
     /// What the watches of a stream have to say.
     Listen {
@@ -119,6 +120,7 @@ impl Step {
             Step::Listen { .. } | Step::HalfClose { .. } | Step::Wait(_) | Step::Wipe => 0,
             Step::ShortGrant { .. } => 2,
             Step::KeepAlive { ids } => ids.len() as u64,
+            Step::Watch { requests, .. } => requests.len() as u64,
             _ => 1,
         }
     }
@@ -155,7 +157,7 @@ impl Step {
             Step::Leases => "lease list",
             Step::Hash { .. } => "hash",
             Step::KeepAlive { .. } => "lease keep-alive",
-            Step::Watch { request, .. } => match request.request_union {
+            Step::Watch { requests, .. } => match requests.first().and_then(union) {
                 Some(PbWatchRequestUnion::CreateRequest(_)) => "watch create",
                 Some(PbWatchRequestUnion::CancelRequest(_)) => "watch cancel",
                 Some(PbWatchRequestUnion::ProgressRequest(_)) => "watch progress",
@@ -168,15 +170,15 @@ impl Step {
 
     /// Whether it creates a watch that has to catch up.
     pub(crate) fn lags(&self, horizon: Horizon) -> bool {
-        let Step::Watch { request, .. } = self else {
+        let Step::Watch { requests, .. } = self else {
             return false;
         };
-        match &request.request_union {
+        requests.iter().any(|request| match union(request) {
             Some(PbWatchRequestUnion::CreateRequest(create)) => {
                 create.start_revision != 0 && create.start_revision <= horizon.current
             }
             _ => false,
-        }
+        })
     }
 
     /// The same with absolute revisions.
@@ -187,16 +189,23 @@ impl Step {
             Step::Txn(txn) => resolve_txn(txn, horizon),
             Step::Compact(compact) => resolve(&mut compact.revision, horizon),
             Step::Hash { revision } => return resolved_hash(*revision, horizon),
-            Step::Watch { request, .. } => {
-                if let Some(PbWatchRequestUnion::CreateRequest(create)) = &mut request.request_union
-                {
-                    resolve_start(&mut create.start_revision, horizon);
+            Step::Watch { requests, .. } => {
+                for request in requests {
+                    if let Some(PbWatchRequestUnion::CreateRequest(create)) =
+                        &mut request.request_union
+                    {
+                        resolve_start(&mut create.start_revision, horizon);
+                    }
                 }
             }
             _ => {}
         }
         step
     }
+}
+
+fn union(request: &PbWatchRequest) -> Option<&PbWatchRequestUnion> {
+    request.request_union.as_ref()
 }
 
 fn resolve(revision: &mut i64, horizon: Horizon) {

@@ -11,6 +11,7 @@ use etcd_client::{
 };
 use etcd_sim::cluster::{Applied, Member, MemberOptions, Router};
 use etcd_sim::executor::{self, Executor, Node, now, sleep};
+use etcd_sim::version::Version;
 use http_body_util::{BodyExt as _, Full};
 use tower::{BoxError, Service as _};
 
@@ -19,9 +20,20 @@ fn with_member<Fut>(body: fn(Member, Client) -> Fut)
 where
     Fut: Future<Output = ()> + 'static,
 {
+    with_member_of(Version::default(), body);
+}
+
+/// The same with a member of another release.
+fn with_member_of<Fut>(version: Version, body: fn(Member, Client) -> Fut)
+where
+    Fut: Future<Output = ()> + 'static,
+{
     for executor in [Executor::Tokio, Executor::BEST] {
         let run = move || async move {
-            let member = Member::new(MemberOptions::default());
+            let member = Member::new(MemberOptions {
+                version,
+                ..MemberOptions::default()
+            });
             member.start(&Node::new("member"));
             let client = connect(&member).await;
             body(member, client).await;
@@ -55,6 +67,34 @@ fn events(answer: &WatchResponse) -> Vec<(String, i64)> {
         (kv.key_str().unwrap().to_owned(), kv.mod_revision())
     };
     answer.events().iter().map(of).collect()
+}
+
+/// Where a watch from a negative revision is not refused, and nothing was ever compacted.
+#[test]
+fn a_watch_from_minus_one_and_who_lags_behind_beside_it_hear_nothing_of_the_past() {
+    with_member_of(Version::new(3, 5, 16), |_, mut client| async move {
+        for revision in ["2", "3", "4"] {
+            client.put("key", revision, None).await.unwrap();
+        }
+        let from = |start| Some(WatchOptions::new().with_start_revision(start));
+        for (number, beside) in [[-1, 1], [1, -1]].into_iter().enumerate() {
+            let mut watches = client.watch("key", from(beside[0])).await.unwrap();
+            watches.watch("key", from(beside[1])).await.unwrap();
+            for _ in beside {
+                assert!(watches.message().await.unwrap().unwrap().created());
+            }
+            sleep(seconds(1)).await;
+            client.put("key", "later", None).await.unwrap();
+            for _ in beside {
+                let heard = watches.message().await.unwrap().unwrap();
+                assert_eq!(events(&heard), [("key".to_owned(), 5 + number as i64)]);
+            }
+        }
+        // By itself one from long ago hears of all.
+        let mut watch = client.watch("key", from(1)).await.unwrap();
+        assert!(watch.message().await.unwrap().unwrap().created());
+        assert_eq!(events(&watch.message().await.unwrap().unwrap()).len(), 5);
+    });
 }
 
 #[test]

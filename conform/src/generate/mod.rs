@@ -34,13 +34,29 @@ const KEYS: [&[u8]; 10] = [
 
 /// A sequence of requests that an etcd of this release can stand.
 pub(crate) fn sequence(version: Version) -> BoxedStrategy<Vec<Step>> {
-    let plain = vec(step(version), 1..STEPS_MAX);
+    prop_oneof![6 => plain(version), 1 => watching(version)].boxed()
+}
+
+/// A sequence that compacts nothing. Watches take more of it than of others: it is they that
+/// a compaction matters to.
+pub(crate) fn uncompacted(version: Version) -> BoxedStrategy<Vec<Step>> {
+    let keeps = |step: &Step| !matches!(step, Step::Compact(_));
+    prop_oneof![1 => plain(version), 1 => watching(version)]
+        .prop_map(move |steps| steps.into_iter().filter(keeps).collect())
+        .boxed()
+}
+
+fn plain(version: Version) -> BoxedStrategy<Vec<Step>> {
+    vec(step(version), 1..STEPS_MAX).boxed()
+}
+
+fn watching(version: Version) -> BoxedStrategy<Vec<Step>> {
     let step = prop_oneof![
         2 => step(version),
         1 => watch::mutation(version),
         2 => watch::step(version),
     ];
-    prop_oneof![6 => plain, 1 => vec(step, 1..STEPS_MAX / 2)].boxed()
+    vec(step, 1..STEPS_MAX / 2).boxed()
 }
 
 /// A request that is about no watch.

@@ -21,7 +21,7 @@ pub(super) fn step(version: Version) -> BoxedStrategy<Step> {
     let stream = 0..STREAMS;
     prop_oneof![
         17 => (stream.clone(), request)
-            .prop_map(|(stream, request)| Step::Watch { stream, request }),
+            .prop_map(|(stream, request)| Step::Watch { stream, requests: vec![request] }),
         4 => stream.clone().prop_map(|stream| Step::Listen { stream }),
         1 => stream.prop_map(|stream| Step::HalfClose { stream }),
     ]

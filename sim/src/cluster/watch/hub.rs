@@ -312,7 +312,10 @@ impl WatchHub {
             late.push(id);
         }
         let current = seen.revision();
-        let events = seen.events(oldest);
+        // etcd keeps revisions as bytes, in which a negative one lies behind all others:
+        // who is served together with a watch from there hears nothing of the past either.
+        let first = if oldest < 0 { i64::MAX } else { oldest };
+        let events = seen.events(first);
         let mut batches = batches(&lagging, &self.watches, seen, events, late.len());
         for id in late {
             let mut batch = batches.remove(&id).unwrap_or_default();
