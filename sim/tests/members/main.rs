@@ -16,6 +16,7 @@ use futures_util::future::{Either, select};
 use tonic::Code;
 
 mod ending;
+mod lost_leader;
 mod refusals;
 
 /// Messages take 10 ms, between members as well.
@@ -242,8 +243,8 @@ fn a_leader_that_is_lost_is_replaced_within_a_few_seconds_and_the_term_rises() {
         assert_eq!(simulation.cluster().leader(), None);
         // What is passed on to a leader that is no more is lost.
         let (code, text) = refusal(client.put("key", "lost", None).await);
-        let failure = "etcdserver: request timed out, possibly due to previous leader failure";
-        assert_eq!((code, &*text), (Code::Unavailable, failure));
+        assert_eq!(code, Code::Unavailable);
+        assert!(text.starts_with("etcdserver: request timed out"), "{text}");
         let elected = simulation.cluster().member(others[0]).term();
         assert!(elected > 2);
         let after = client.put("key", "2", None).await.unwrap();

@@ -109,7 +109,6 @@ impl<C> Consensus<C> {
         self.await_leader(member, now);
         if self.peers[member].leader != Some(leader) {
             self.peers[member].leader = Some(leader);
-            self.peers[member].leader_since = now;
             self.effects.push_back(Effect::LeaderChanged { member });
             self.release(member, now);
         }
@@ -218,7 +217,7 @@ impl<C> Consensus<C> {
         self.leader = Some(leader);
         self.transfers_until = SimTime::ZERO;
         let peer = &mut self.peers[leader];
-        (peer.term, peer.leader, peer.leader_since) = (term, Some(leader), now);
+        (peer.term, peer.leader, peer.elected_at) = (term, Some(leader), now);
         peer.contact = [now; MEMBERS_MAX];
         (peer.is_behind, peer.catches_up_at) = (false, NEVER);
         for member in 0..self.peers.len() {
@@ -331,6 +330,7 @@ impl<C> Consensus<C> {
         (peer.is_up, peer.is_paused, peer.leader) = (false, false, None);
         peer.forwarded.clear();
         peer.held.clear();
+        peer.unread.clear();
         self.disturbed(now);
     }
 
@@ -356,6 +356,10 @@ impl<C> Consensus<C> {
     /// if somebody can tell: a leader that finds another one in its place follows.
     pub(crate) fn resume(&mut self, member: MemberId, now: SimTime) {
         self.peers[member].is_paused = false;
+        let is_deposed = self.peers[member].leader == Some(member) && self.leader != Some(member);
+        if is_deposed && self.takes_in_first(member) {
+            self.peers[member].unread.clear();
+        }
         if let Some(leader) = self.leader
             && leader != member
             && self.in_touch(leader, member, now)
@@ -363,7 +367,14 @@ impl<C> Consensus<C> {
             self.follow(member, leader, now);
             self.plan_catch_up(member, now);
         }
+        self.read_on(member, now);
         self.disturbed(now);
+    }
+
+    /// Whether a member takes in what it has not read yet before it hears that another one
+    /// leads: then that is lost. It seldom does.
+    fn takes_in_first(&mut self, member: MemberId) -> bool {
+        !self.peers[member].unread.is_empty() && self.draw(member).is_multiple_of(8)
     }
 
     /// Messages from one member to another are lost until `until`.

@@ -39,16 +39,27 @@ impl<C> Consensus<C> {
     }
 
     /// A proposal of another member arrives. Who does not lead passes it on once
-    /// more, if it knows to whom (`stepFollower` in the library `raft`).
+    /// more, if it knows to whom (`stepFollower` in the library `raft`). Who stands still
+    /// finds it when it goes on.
     pub(super) fn arrives(&mut self, at: MemberId, proposal: Proposal<C>, now: SimTime) {
-        let peer = &self.peers[at];
-        if !self.runs(at) {
+        let peer = &mut self.peers[at];
+        if !peer.is_up {
             return;
+        }
+        if peer.is_paused {
+            return peer.unread.push(proposal);
         }
         match peer.leader {
             Some(leader) if leader == at => self.append(at, proposal, now),
             Some(_) => self.hand_over(at, proposal, now),
             None => {}
+        }
+    }
+
+    /// Reads what has arrived while the member stood still.
+    pub(super) fn read_on(&mut self, member: MemberId, now: SimTime) {
+        for proposal in std::mem::take(&mut self.peers[member].unread) {
+            self.arrives(member, proposal, now);
         }
     }
 

@@ -89,8 +89,8 @@ struct Peer<C> {
     /// Whom it believes to lead.
     leader: Option<MemberId>,
     term: u64,
-    /// When it learned of that leader.
-    leader_since: SimTime,
+    /// When it was last elected itself.
+    elected_at: SimTime,
     /// When it last heard from its leader.
     heard_at: SimTime,
     /// When it will stand for election, unless it hears from a leader.
@@ -108,6 +108,8 @@ struct Peer<C> {
     forwarded: VecDeque<(SimTime, MemberId, Proposal<C>)>,
     /// Proposals that wait until it knows a leader.
     held: Vec<Proposal<C>>,
+    /// Proposals of others that have arrived while it stood still.
+    unread: Vec<Proposal<C>>,
 }
 
 /// What a linearizable read has to wait for.
@@ -173,7 +175,7 @@ impl<C> Consensus<C> {
             is_removed: false,
             leader: None,
             term: options.term,
-            leader_since: SimTime::ZERO,
+            elected_at: SimTime::ZERO,
             heard_at: SimTime::ZERO,
             campaigns_at: NEVER,
             contact: [SimTime::ZERO; MEMBERS_MAX],
@@ -183,6 +185,7 @@ impl<C> Consensus<C> {
             draws: 0,
             forwarded: VecDeque::new(),
             held: Vec::new(),
+            unread: Vec::new(),
         };
         Consensus {
             seed: options.seed,
@@ -208,7 +211,6 @@ impl<C> Consensus<C> {
             peer.is_up = true;
             peer.up_since = now;
             peer.leader = Some(leader);
-            peer.leader_since = now;
             peer.heard_at = now;
         }
         self.leader = Some(leader);
@@ -409,11 +411,12 @@ impl<C> Consensus<C> {
     /// (`parseProposeCtxErr` in etcd's `server/etcdserver/server.go`).
     pub(crate) fn blame(&self, member: MemberId, start: SimTime) -> Blame {
         let peer = &self.peers[member];
+        // Others than the new leader do not count who led before.
         let lost = peer
-            .leader_since
+            .elected_at
             .saturating_sub(SimTime::ZERO)
             .saturating_sub(2 * self.election_timeout);
-        if start > SimTime::ZERO + lost && start < peer.leader_since {
+        if start > SimTime::ZERO + lost && start < peer.elected_at {
             return Blame::LeaderFailed;
         }
         let connected = |other: MemberId| {
