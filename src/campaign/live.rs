@@ -136,7 +136,7 @@ async fn play(
 ) -> Result<(), crate::Error> {
     match workload.run(stage.clone(), parameters.clone()).await? {
         Ended::Finished => {}
-        Ended::Stuck => stage.record_stuck("no operation succeeded any more"),
+        Ended::Stuck => stage.record_stuck("not finished in time"),
         Ended::BusyLoop => stage.record_stuck("a busy loop"),
     }
     Ok(())

@@ -17,7 +17,8 @@ use etcd_sim::bug::EtcdBug;
 
 use super::etcd::{Mix, Run, bug, watch_until_the_end};
 use super::kv::{COMPACT, TTL, start_client};
-use super::{Actor, Bug, Ended, Parameter, Parameters, Running, Stage, Workload};
+use super::{Actor, Bug, Ended, LIVENESS_BOUND, Parameter, Parameters, Running, Stage, Workload};
+use crate::runtime::Either;
 use crate::{Error, runtime};
 
 /// See the [module](self).
@@ -144,7 +145,7 @@ async fn run(stage: Stage, parameters: &Parameters) -> Result<Ended, Error> {
         });
     }
     let end = end(&stage, &run, &driver, writers);
-    let settle = stage.settle();
+    let settle = settle(&stage, writers);
     let (ended, ()) = futures_util::future::join(settle, end).await;
     if ended == Ended::Finished {
         let wind_up = async {
@@ -158,6 +159,23 @@ async fn run(stage: Stage, parameters: &Parameters) -> Result<Ended, Error> {
         }
     }
     Ok(ended)
+}
+
+/// Waits for all clients. Watches of a real cluster that are opened again and again, because
+/// they never hear of the last write, are no sign that the run gets on: they are given up so
+/// long after the writers are done. The messages of a simulation are counted, and end it.
+async fn settle(stage: &Stage, writers: u32) -> Ended {
+    let is_late = async {
+        stage.finished(|client| client < writers).await;
+        runtime::sleep(LIVENESS_BOUND).await;
+    };
+    if !stage.is_live() {
+        return stage.settle().await;
+    }
+    match runtime::race(stage.settle(), is_late).await {
+        Either::Left(ended) => ended,
+        Either::Right(()) => Ended::Stuck,
+    }
 }
 
 /// When the writers are done, writes what the watchers wait for.

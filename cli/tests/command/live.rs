@@ -7,6 +7,7 @@ use std::time::Duration;
 use etcd_client::Permission;
 
 use crate::cluster::Etcd;
+use crate::serve::Served;
 use crate::support::Folder;
 
 const SHORT: &str = "queue bank --set items=5 --set transfers=5";
@@ -52,6 +53,23 @@ fn every_workload_is_valid_and_leaves_nothing_behind() {
     let valid = ran.stdout.lines().filter(|line| line.contains(": valid: "));
     assert_eq!(valid.count(), 13, "{}", ran.stdout);
     assert_eq!(etcd.keys(), 0);
+}
+
+/// The last write is answered with a revision that no watch ever hears of.
+#[test]
+fn watches_that_never_hear_of_the_last_write_are_given_up() {
+    let (served, folder) = (Served::start(&["--bug", "etcd-torn-txn"]), Folder::new());
+    let endpoint = served.endpoints();
+    let arguments = format!("live watch --endpoints {endpoint} --set requests=20 --seed 1");
+    let ran = folder
+        .command()
+        .args(arguments.split_whitespace())
+        .timeout(Duration::from_secs(100))
+        .output()
+        .expect("it starts");
+    let said = String::from_utf8_lossy(&ran.stdout);
+    assert_eq!(ran.status.code(), Some(1), "{said}");
+    assert!(said.contains("safety violation"), "{said}");
 }
 
 /// Not with `watch`: some releases lose events when they compact, and it sees that.
