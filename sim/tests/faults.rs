@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use etcd_client::{Client, WatchOptions};
 use etcd_sim::executor::{Executor, SimTime, now, sleep_until};
-use etcd_sim::fault::{Fault, FaultKind};
+use etcd_sim::fault::{Fault, FaultKind, Party};
 use etcd_sim::network::ChannelOptions;
 use etcd_sim::plan::{Latency, Plan};
 use etcd_sim::simulation::{Incarnation, Options, Simulation, run};
@@ -80,6 +80,45 @@ async fn answered(simulation: Simulation) -> Vec<SimTime> {
     });
     simulation.settle(Duration::from_secs(10)).await;
     std::mem::take(&mut *answered.lock().unwrap())
+}
+
+/// A cut and a slow link, also between a member and a client, strike as what they are and
+/// nothing else; a partition of the client does too, when it meets a message.
+#[test]
+fn a_fault_is_counted_once_under_its_own_name() {
+    let (member, client) = (Party::Member(0), Party::Client(0));
+    let cut = FaultKind::Cut {
+        from: vec![member],
+        to: vec![client],
+        one_way: true,
+        for_ms: 300,
+    };
+    let slow = FaultKind::DelayLink {
+        between: (member, client),
+        by_ms: 50,
+        jitter_ms: 10,
+        for_ms: 300,
+    };
+    let (partition, delay) = (
+        FaultKind::Partition {
+            client: 0,
+            for_ms: 300,
+        },
+        FaultKind::Delay {
+            client: 0,
+            by_ms: 50,
+            for_ms: 300,
+        },
+    );
+    for kind in [cut, slow, partition, delay] {
+        let counted = |simulation: Simulation| async move {
+            answered(simulation.clone()).await;
+            simulation.report().faults
+        };
+        for faults in on_each_executor(vec![(1_000, kind.clone())], counted) {
+            assert_eq!(faults, [(kind.name(), 1)].into());
+        }
+    }
 }
 
 /// Nothing was answered between these times, but before and after.

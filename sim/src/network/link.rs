@@ -22,8 +22,9 @@ pub(super) struct Links {
     /// The current life is over: it reaches nobody, even where a task of it
     /// outlives the process (on tokio, one that was not spawned on its node).
     pub(super) dead: bool,
-    /// A fault that lasts is told once, when it first strikes a message.
-    pub(super) told: Told,
+    /// A fault that lasts and that names a client alone is told when it first strikes a
+    /// message.
+    pub(super) untold: Untold,
     /// Calls so far: each draws by its number which member it goes to.
     pub(super) calls: u64,
     /// How often the connections were reset.
@@ -32,10 +33,11 @@ pub(super) struct Links {
     pub(super) to: Vec<Link>,
 }
 
+/// Until when each may still strike its first message.
 #[derive(Default)]
-pub(super) struct Told {
-    pub(super) partition: bool,
-    pub(super) delay: bool,
+pub(super) struct Untold {
+    pub(super) partition: SimTime,
+    pub(super) delay: SimTime,
 }
 
 /// The connection to one member.
@@ -76,7 +78,7 @@ impl Links {
             lose_responses: 0,
             hold_requests: Vec::new(),
             dead: false,
-            told: Told::default(),
+            untold: Untold::default(),
             calls: 0,
             resets: 0,
             to: (0..members).map(|_| Link::new()).collect(),
@@ -105,10 +107,10 @@ impl Links {
         let link = &mut self.to[member];
         link.messages += 1;
         if link.is_cut(direction, now) {
-            let told = std::mem::replace(&mut self.told.partition, true);
+            let is_untold = now < std::mem::take(&mut self.untold.partition);
             return Struck {
                 fate: Fate::Lost,
-                fault: (!told).then_some("partition"),
+                fault: is_untold.then_some("partition"),
                 lasts: link.passes_at().saturating_sub(now),
             };
         }
@@ -136,7 +138,7 @@ impl Links {
         }
         let delayed = !link.delays.is_empty();
         let delayed_until = link.delays.iter().map(|(until, ..)| *until).max();
-        let first_delayed = delayed && !std::mem::replace(&mut self.told.delay, true);
+        let first_delayed = delayed && now < std::mem::take(&mut self.untold.delay);
         Struck {
             fate: Fate::Arrives(arrival),
             fault: first_delayed.then_some("delay"),

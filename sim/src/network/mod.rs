@@ -328,8 +328,8 @@ impl Network {
                 FaultKind::HoldRequest { by_ms, .. } => {
                     links.hold_requests.push(Duration::from_millis(by_ms));
                 }
-                FaultKind::Delay { .. } => links.told.delay = false,
-                FaultKind::Partition { .. } => links.told.partition = false,
+                FaultKind::Delay { .. } => links.untold.delay = until,
+                FaultKind::Partition { .. } => links.untold.partition = until,
                 _ => {}
             }
             if let FaultKind::Reset { .. } | FaultKind::Refuse { .. } = kind {
@@ -423,9 +423,7 @@ impl Network {
                 _ => continue,
             };
             if member < state.members.len() {
-                let links = state.links(client);
-                links.told.partition = false;
-                links.to[member].cut_until(direction, until);
+                state.links(client).to[member].cut_until(direction, until);
             }
         }
     }
@@ -440,9 +438,7 @@ impl Network {
     ) {
         let mut state = self.lock();
         if member < state.members.len() {
-            let links = state.links(client);
-            links.told.delay = false;
-            links.to[member].delay_until(until, by, jitter);
+            state.links(client).to[member].delay_until(until, by, jitter);
         }
     }
 
