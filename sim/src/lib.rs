@@ -104,6 +104,8 @@
 //!   crash, and so does a transaction that keeps the value of a key which it has
 //!   deleted by a range without an end. Here the one is refused, and the other keeps
 //!   an empty value.
+//! - `Maintenance.Alarm` with an action that does not exist makes a real etcd crash (3.4.23,
+//!   3.5.1, 3.5.16 and 3.5.30 do). Here it is answered, and nothing is changed.
 //!
 //! To a real network:
 //!

@@ -31,16 +31,25 @@ pub(crate) fn bug_parser() -> impl TypedValueParser<Value = (Chosen, Bug)> {
 
 /// Some bugs of etcd show only in clusters of some sizes.
 pub(crate) fn check_members(bug: EtcdBug, members: usize, hint: &str) -> Result<(), Failure> {
+    match does_not_show(bug, members) {
+        Some(text) => Err(Failure::usage(text).hint(hint)),
+        None => Ok(()),
+    }
+}
+
+/// That a bug of etcd does not show in a cluster of so many members, if it does not.
+pub(crate) fn does_not_show(bug: EtcdBug, members: usize) -> Option<String> {
     let (least, most) = bug.members();
     if (least..=most).contains(&members) {
-        return Ok(());
+        return None;
     }
     let sizes = match least == most {
         true => count(least as u64, "member"),
         false => format!("{least} to {}", count(most as u64, "member")),
     };
-    let text = format!("{bug} shows only in clusters of {sizes}, not of {members}");
-    Err(Failure::usage(text).hint(hint))
+    Some(format!(
+        "{bug} shows only in clusters of {sizes}, not of {members}"
+    ))
 }
 
 /// The workloads that were named, each once; all when none was.

@@ -12,8 +12,10 @@ use etcd_checker::history::{FORMAT, Source};
 use etcd_recipes::campaign::plan::RunPlan;
 use etcd_recipes::campaign::simulate::{RunError, RunReport, simulate};
 use etcd_recipes::workload;
+use etcd_sim::bug::EtcdBug;
 use etcd_sim::fault::{Fault, FaultKind, Jump, Party};
 
+use crate::command::choice;
 use crate::exit_code::{self, Status};
 use crate::failure::Failure;
 use crate::files::HistoryTarget;
@@ -317,10 +319,25 @@ fn read(path: &Path) -> anyhow::Result<Saved> {
         return Err(neither(&name, "line 1: it is not text").into());
     };
     let plan = RunPlan::from_json(text).map_err(|error| neither(&name, error))?;
+    check_bug(&name, &plan)?;
     Ok(Saved {
         plan,
         history: None,
     })
+}
+
+/// A plan that was changed by hand may have a cluster in which its bug does not show.
+fn check_bug(name: &str, plan: &RunPlan) -> Result<(), Failure> {
+    let Some(bug) = plan.bug.and_then(|bug| EtcdBug::find(bug.name)) else {
+        return Ok(());
+    };
+    let Some(why) = choice::does_not_show(bug, plan.environment.members) else {
+        return Ok(());
+    };
+    let (least, most) = bug.members();
+    let fitting = plan.environment.members.clamp(least, most);
+    let hint = format!("Write `\"members\": {fitting}` into the plan.");
+    Err(Failure::usage(format!("{name}: {why}")).hint(hint))
 }
 
 fn neither(name: &str, why: impl std::fmt::Display) -> Failure {

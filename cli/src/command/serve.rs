@@ -1,7 +1,7 @@
 //! `serve`: the simulated cluster over TCP.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,9 @@ use etcd_sim::bug::EtcdBug;
 use etcd_sim::fault::{Fault, FaultKind, Party};
 use etcd_sim::network::{FaultEvent, NetworkReport};
 use etcd_sim::plan::{Latency, Plan};
-use etcd_sim::serve::{self, Options, STRANGERS, ServeError, Served, Tls, TlsError, can_strike};
+use etcd_sim::serve::{
+    self, Idle, Options, STRANGERS, ServeError, Served, Tls, TlsError, cannot_strike,
+};
 use etcd_sim::version::{NoVersion, Version};
 use serde::Deserialize;
 
@@ -50,7 +52,7 @@ connects counts as client 0. Everything is in memory and gone at the end.
 pub(crate) struct Serve {
     /// Where the first member listens; the others on the ports that follow. With
     /// port 0 each takes one that is free
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:2379")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:2379", value_parser = address)]
     listen: SocketAddr,
 
     /// How many members the cluster has: 1 to 5 [default: as the plan says, or 1]
@@ -95,6 +97,20 @@ pub(crate) struct Serve {
     /// Want certificates of clients, as --trusted-ca-file alone does too
     #[arg(long, requires = "trusted_ca_file")]
     client_cert_auth: bool,
+}
+
+/// An address as etcd's users write it: a host may be `localhost`, and none means all
+/// interfaces.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let wrong = || "write it as 127.0.0.1:2379, localhost:2379, [::1]:2379 or :2379".to_owned();
+    let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
+    let port: u16 = port.parse().map_err(|_| wrong())?;
+    let host = match host {
+        "" => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        "localhost" => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        _ => return text.parse().map_err(|_| wrong()),
+    };
+    Ok(SocketAddr::new(host, port))
 }
 
 /// A release alone: nothing is known of what comes before it.
@@ -196,10 +212,16 @@ impl Serve {
             );
             plan = plan.with_members(members);
         }
-        let why = format!(
-            "who connects is client {STRANGERS}, and its process is not ours to pause or kill"
-        );
-        warn_of_idle_faults(&plan, planned, &why, can_strike);
+        for (idle, why) in [
+            (Idle::NoSuchClient, "there is no other"),
+            (Idle::Process, "its process is not ours to pause or kill"),
+            (Idle::Clock, "its clock is not ours to set"),
+        ] {
+            let why = format!("who connects is client {STRANGERS}, and {why}");
+            warn_of_idle_faults(&plan, planned, &why, |kind| {
+                cannot_strike(kind) != Some(idle)
+            });
+        }
         Ok(plan)
     }
 }
@@ -239,6 +261,9 @@ fn read(path: &Path, has_other_members: bool) -> anyhow::Result<Plan> {
     if text.contains(FORMAT) {
         let plan = RunPlan::from_json(&text).map_err(|error| wrong(&error))?;
         return Ok(plan.environment);
+    }
+    if !matches!(text.trim_start().as_bytes(), [b'{', ..]) {
+        return Err(wrong(&"it is no JSON object").into());
     }
     let faults: Faults = serde_json::from_str(&text).map_err(|error| wrong(&error))?;
     if !(1..=5).contains(&faults.members) {

@@ -67,6 +67,14 @@ fn a_history_without_a_plan_is_run_again_from_its_seed() {
         .says(alone.stdout.split("\n  drawn:").next().unwrap());
 }
 
+/// Of a cluster that has none.
+fn bug_of_followers() -> String {
+    r#"{"format":"etcd-recipes-plan","version":1,"workload":"kv","parameters":{"clients":5,"compact":0,"keys":4,"requests":69,"think_ms":32,"ttl_s":2},
+        "bug":"etcd-20418","executor":"tokio","seed":1,"latency":{"min_us":0,"max_us":0},
+        "members":1,"endpoints":"all","faults":[]}"#
+        .to_owned()
+}
+
 #[test]
 fn what_cannot_be_replayed_is_exit_2_with_file_and_line() {
     let folder = Folder::new();
@@ -92,6 +100,11 @@ fn what_cannot_be_replayed_is_exit_2_with_file_and_line() {
             "bug",
             plan.replacen("stm-read-committed", "stm-write-committed", 1),
             "it has: stm-read-committed",
+        ),
+        (
+            "members",
+            bug_of_followers(),
+            "etcd-20418 shows only in clusters of 3 to 5 members, not of 1\n  Write `\"members\": 3`",
         ),
         (
             "version",

@@ -64,6 +64,7 @@ fn wrong_usage_of_serve_is_exit_2_and_says_what_to_do() {
             "to": [{"member": 1}, {"member": 2}], "one_way": false, "for_ms": 1}}}]}"#,
     );
     folder.write("three.json", r#"{"members": 3, "faults": []}"#);
+    folder.write("list.json", "[]");
     folder.write(
         "late.json",
         r#"{"faults": [{"at_ms": 99999999999999, "kind": "compact"}]}"#,
@@ -83,7 +84,14 @@ fn wrong_usage_of_serve_is_exit_2_and_says_what_to_do() {
         taken.local_addr().expect("it is bound")
     );
     for (arguments, hint) in [
-        ("serve --listen here", "--listen"),
+        ("serve --listen here", "write it as 127.0.0.1:2379"),
+        ("serve --listen localhost", "write it as 127.0.0.1:2379"),
+        ("serve --listen example:2379", "localhost:2379"),
+        ("serve --listen :70000", ":2379"),
+        (
+            "serve --fault list.json",
+            "list.json: it is no JSON object\n  Give a plan",
+        ),
         ("serve --members 6", "--members"),
         ("serve --fault none.json", "none.json"),
         ("serve --fault wrong.json", "docs/plan-format.md"),
@@ -164,7 +172,10 @@ fn serve_tells_of_faults_and_ends_on_ctrl_c() {
     }
     let told = told.join("\n");
     assert!(
-        told.contains("1 of 3 faults cannot strike here (client pause)"),
+        told.contains(
+            "1 of 3 faults cannot strike here (client pause): who connects is client 0, and its \
+             process is not ours to pause or kill"
+        ),
         "{told}"
     );
     let pid = child.id().to_string();
@@ -220,6 +231,74 @@ fn faults_of_members_that_are_not_served_are_counted() {
     }
     let told = says_at_the_start(&folder, "--fault plan.json --members 5");
     assert!(!told.contains("member crash"), "{told}");
+}
+
+#[cfg(unix)]
+#[test]
+fn faults_that_cannot_strike_are_told_with_the_reason_and_do_not_strike() {
+    let folder = Folder::new();
+    folder.write(
+        "plan.json",
+        r#"{"faults": [
+            {"at_ms": 1, "kind": {"reset": {"client": 2}}},
+            {"at_ms": 2, "kind": {"skew-clock": {"client": 2, "permille": 1500, "for_ms": 9}}},
+            {"at_ms": 3, "kind": {"skew-clock": {"client": 0, "permille": 1500, "for_ms": 9}}},
+            {"at_ms": 4, "kind": {"jump-clock": {"client": 0, "to": "back", "by_ms": 9}}},
+            {"at_ms": 5, "kind": {"cut": {"from": [{"member": 0}], "to": [{"client": 7}],
+                "one_way": false, "for_ms": 9}}},
+            {"at_ms": 6, "kind": {"delay-link": {"between": [{"member": 0}, {"client": 7}],
+                "by_ms": 9, "jitter_ms": 0, "for_ms": 9}}},
+            {"at_ms": 7, "kind": {"lose-leader": {"for_ms": 9}}}]}"#,
+    );
+    let mut served = Command::new(assert_cmd::cargo::cargo_bin!("etcd-recipes"))
+        .args(["serve", "--listen", "127.0.0.1:0", "--fault"])
+        .arg(folder.path("plan.json"))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut told = String::new();
+    let mut stderr = BufReader::new(served.stderr.take().expect("it is a pipe"));
+    while !told.contains("no leader") {
+        let read = stderr.read_line(&mut told).expect("it prints UTF-8");
+        assert!(read > 0, "{told}");
+    }
+    let pid = served.id().to_string();
+    let sent = Command::new("kill").args(["-INT", &pid]).status();
+    assert!(sent.expect("there is kill").success());
+    let output = served.wait_with_output().expect("it is ours");
+    let said = String::from_utf8(output.stdout).expect("it prints UTF-8");
+    for line in [
+        "4 of 7 faults cannot strike here (clock skew, link cut, link delay, reset): who connects \
+         is client 0, and there is no other",
+        "2 of 7 faults cannot strike here (clock jump, clock skew): who connects is client 0, and \
+         its clock is not ours to set",
+    ] {
+        assert!(told.contains(line), "no {line} in {told}");
+    }
+    let (_, struck) = said.split_once("served").expect("it says how much");
+    assert_eq!(struck.lines().count(), 2, "{said}");
+    assert!(struck.contains("no leader  1"), "{said}");
+}
+
+#[cfg(unix)]
+#[test]
+fn addresses_are_taken_as_etcds_users_write_them() {
+    let told = |listen: &str| {
+        let mut first = String::new();
+        let mut child = Command::new(assert_cmd::cargo::cargo_bin!("etcd-recipes"))
+            .args(["serve", "--listen", listen])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        let mut stdout = BufReader::new(child.stdout.take().expect("it is a pipe"));
+        stdout.read_line(&mut first).expect("it prints UTF-8");
+        child.kill().expect("it is ours");
+        child.wait().expect("it is ours");
+        first
+    };
+    assert!(told("localhost:0").contains(" at 127.0.0.1:"));
+    assert!(told(":0").contains(" at 0.0.0.0:"));
 }
 
 #[cfg(unix)]

@@ -161,20 +161,42 @@ where
     })?
 }
 
-/// Whether a fault of a plan can strike where strangers are served: it can unless
-/// it is one of processes that are not ours, or of a client that does not exist.
-pub fn can_strike(kind: &FaultKind) -> bool {
-    let is_process = matches!(
-        kind,
-        FaultKind::PauseClient { .. }
-            | FaultKind::KillClient { .. }
-            | FaultKind::RestartClient { .. }
-    );
+/// Why a fault of a plan cannot strike where strangers are served; none if it can. Such
+/// faults are left out.
+pub fn cannot_strike(kind: &FaultKind) -> Option<Idle> {
     let exists = |party: &Party| !matches!(party, Party::Client(client) if *client != STRANGERS);
-    match kind {
+    let exist = match kind {
         FaultKind::Cut { from, to, .. } => from.iter().any(exists) && to.iter().any(exists),
-        kind => !is_process && kind.parties().iter().all(exists),
+        kind => kind.parties().iter().all(exists),
+    };
+    match kind {
+        _ if !exist => Some(Idle::NoSuchClient),
+        FaultKind::PauseClient { .. }
+        | FaultKind::KillClient { .. }
+        | FaultKind::RestartClient { .. } => Some(Idle::Process),
+        FaultKind::SkewClock { .. } | FaultKind::JumpClock { .. } => Some(Idle::Clock),
+        _ => None,
     }
+}
+
+/// Why a fault cannot strike strangers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Idle {
+    /// It is of another client than [`STRANGERS`].
+    NoSuchClient,
+    /// It is of a client's process.
+    Process,
+    /// It is of the clock that a client reads.
+    Clock,
+}
+
+/// The faults of a plan that can strike, of those whom they can.
+fn striking(plan: Plan) -> Plan {
+    let mut plan = plan.with_clients(STRANGERS + 1);
+    plan.faults
+        .retain(|fault| cannot_strike(&fault.kind).is_none());
+    plan
 }
 
 /// Listens for all members before any of them starts: either all are there or none.
@@ -211,7 +233,7 @@ fn start(options: Options, listeners: Vec<(SocketAddr, TcpListener)>) -> Served 
         version: options.version,
         auth_token_ttl: options.auth_token_ttl,
         observer: options.observer,
-        ..simulation::Options::new(options.plan)
+        ..simulation::Options::new(striking(options.plan))
     });
     #[cfg(feature = "tls")]
     let scheme = if options.tls.is_some() {

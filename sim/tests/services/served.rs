@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use etcd_client::{AlarmAction, AlarmMember, AlarmOptions, AlarmType, Client, Error, WatchOptions};
 use etcd_sim::fault::{Fault, FaultKind, Party};
 use etcd_sim::plan::Plan;
-use etcd_sim::serve::{Options, ServeError, can_strike, run};
+use etcd_sim::serve::{Idle, Options, ServeError, cannot_strike, run};
 use tonic::Code;
 
 use crate::real::{Endpoint as _, Etcd, Simulated, options, pause, soon};
@@ -226,25 +226,32 @@ fn an_address_that_is_taken_is_an_error() {
 }
 
 #[test]
-fn faults_of_processes_and_of_other_clients_cannot_strike_strangers() {
-    assert!(can_strike(&FaultKind::Reset { client: 0 }));
-    assert!(!can_strike(&FaultKind::Reset { client: 1 }));
-    assert!(!can_strike(&FaultKind::KillClient { client: 0 }));
-    assert!(can_strike(&FaultKind::Compact));
+fn faults_of_processes_of_clocks_and_of_other_clients_cannot_strike_strangers() {
+    let skew = |client| FaultKind::SkewClock {
+        client,
+        permille: 1500,
+        for_ms: 1,
+    };
+    for (kind, idle) in [
+        (FaultKind::Reset { client: 0 }, None),
+        (FaultKind::Reset { client: 1 }, Some(Idle::NoSuchClient)),
+        (FaultKind::KillClient { client: 0 }, Some(Idle::Process)),
+        (skew(0), Some(Idle::Clock)),
+        (skew(2), Some(Idle::NoSuchClient)),
+        (FaultKind::Compact, None),
+    ] {
+        assert_eq!(cannot_strike(&kind), idle, "{kind:?}");
+    }
     let cut = |from: Vec<Party>, to: Vec<Party>| FaultKind::Cut {
         from,
         to,
         one_way: false,
         for_ms: 1,
     };
-    assert!(can_strike(&cut(
-        vec![Party::Member(0)],
-        vec![Party::Member(1)]
-    )));
-    assert!(!can_strike(&cut(
-        vec![Party::Member(0)],
-        vec![Party::Client(2)]
-    )));
+    let of_members = cut(vec![Party::Member(0)], vec![Party::Member(1)]);
+    assert_eq!(cannot_strike(&of_members), None);
+    let of_another = cut(vec![Party::Member(0)], vec![Party::Client(2)]);
+    assert_eq!(cannot_strike(&of_another), Some(Idle::NoSuchClient));
 }
 
 /// Which alarms are raised.
