@@ -354,3 +354,40 @@ impl Report {
 fn texts(steps: &[Step]) -> Vec<String> {
     steps.iter().map(ToString::to_string).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use etcd_client::proto::PbWatchRequestUnion;
+
+    use super::*;
+
+    fn is_from_below_zero(step: &Step) -> bool {
+        let Step::Watch { requests, .. } = step else {
+            return false;
+        };
+        let mut unions = requests.iter().map(|request| &request.request_union);
+        unions.any(|union| {
+            matches!(union, Some(PbWatchRequestUnion::CreateRequest(create))
+                if create.start_revision < 0)
+        })
+    }
+
+    #[test]
+    fn the_first_sequences_of_each_etcd_compact_nothing_and_watch_from_below_zero() {
+        let program = PathBuf::new();
+        let campaign = Campaign::new(Target::Start { program }, 1);
+        let mut from_below_zero = 0;
+        for begun in (0..10).map(|number| number * SEQUENCES_PER_ETCD) {
+            let steps = |sequence| campaign.tree(sequence, Version::default()).current();
+            let is_compaction = |step: &Step| matches!(step, Step::Compact(_));
+            let young = begun..begun + UNCOMPACTED;
+            for steps in young.map(steps) {
+                assert!(!steps.iter().any(is_compaction));
+                from_below_zero += steps.iter().filter(|step| is_from_below_zero(step)).count();
+            }
+            let mut later = (begun + UNCOMPACTED..begun + SEQUENCES_PER_ETCD).map(steps);
+            assert!(later.any(|steps| steps.iter().any(is_compaction)));
+        }
+        assert!(from_below_zero >= 10, "{from_below_zero}");
+    }
+}
