@@ -777,6 +777,123 @@ fn weaker_models_of_registers_agree_with_a_search_through_all_orders() {
     compare_all_forks(Object::Register);
 }
 
+/// The weakest model that an anomaly breaks, if the search knows it.
+fn broken_by(anomaly: &str) -> Option<Consistency> {
+    Some(match anomaly {
+        "G1c" => Consistency::ReadCommitted,
+        "G1c-process" => Consistency::StrongSessionReadCommitted,
+        "G1c-realtime" => Consistency::StrongReadCommitted,
+        "G-single" => Consistency::ConsistentView,
+        "G-nonadjacent" => Consistency::SnapshotIsolation,
+        "G-single-process" | "G-nonadjacent-process" => Consistency::StrongSessionSnapshotIsolation,
+        "G-single-realtime" | "G-nonadjacent-realtime" => Consistency::StrongSnapshotIsolation,
+        "G2-item" => Consistency::Serializable,
+        "G2-item-process" => Consistency::StrongSessionSerializable,
+        "G2-item-realtime" => Consistency::StrictSerializable,
+        "G-update" => Consistency::UpdateSerializable,
+        "fractured-read" => Consistency::ReadAtomic,
+        _ => return None,
+    })
+}
+
+/// These transactions of registers without what they read of others.
+fn by_themselves(txns: &[Txn], members: &[usize]) -> Vec<Txn> {
+    let among = members.iter().map(|member| &txns[*member]);
+    let written: Vec<u8> = among.clone().flat_map(Txn::writes).collect();
+    let is_explained = |micro: &Micro| match micro {
+        Micro::Write(..) => true,
+        Micro::Read(_, seen) => seen.last().is_none_or(|value| written.contains(value)),
+    };
+    let mut part: Vec<Txn> = among.cloned().collect();
+    for txn in &mut part {
+        txn.micro.retain(is_explained);
+    }
+    part
+}
+
+/// What witnesses there were, by anomaly: with transactions of unknown outcome, and all.
+type Witnesses = BTreeMap<&'static str, [usize; 2]>;
+
+/// Each witness proves what it is shown for if nothing else is known, and of registers none of it
+/// can be spared.
+fn look_at_witnesses(object: Object, seed: u64, tally: &mut Witnesses) {
+    let txns = draw(&mut Random(seed));
+    let history = history(object, &txns);
+    let operations = history.operations();
+    let mut seen: Vec<&str> = Vec::new();
+    for asked in Consistency::ALL {
+        let options = Options {
+            consistency: vec![asked],
+            ..Options::default()
+        };
+        let verdict = match object {
+            Object::List => isolation::check_list_append(&history, &options).unwrap(),
+            _ => isolation::check_rw_register(&history, &options).unwrap(),
+        };
+        let Some(violation) = verdict.violation() else {
+            continue;
+        };
+        let name = violation.kind.name;
+        let (Some(model), false) = (broken_by(name), seen.contains(&name)) else {
+            continue;
+        };
+        seen.push(name);
+        let is_shown = |line: usize| violation.witness.iter().any(|op| op.invoked.line == line);
+        let shown = operations.iter().filter(|op| is_shown(op.invoke.line()));
+        let times: Vec<u64> = shown.map(|op| op.invoke.time()).collect();
+        let members: Vec<usize> = (0..txns.len())
+            .filter(|txn| times.contains(&txns[*txn].invoked))
+            .collect();
+        assert_eq!(members.len(), violation.witness.len());
+        let context = || format!("seed {seed}, {model}: {verdict}\n{}", self::shown(&history));
+        let mut others_unknown = txns.clone();
+        for (number, txn) in others_unknown.iter_mut().enumerate() {
+            txn.is_known &= members.contains(&number);
+        }
+        let holds = twin(object, &others_unknown, model);
+        assert_ne!(holds, Some(true), "no proof: {}", context());
+        if object == Object::Register {
+            let holds = |members: &[usize]| twin(object, &by_themselves(&txns, members), model);
+            for spared in &members {
+                let rest = members.iter().copied().filter(|member| member != spared);
+                let rest: Vec<usize> = rest.collect();
+                let number = spared + 1;
+                assert_ne!(
+                    holds(&rest),
+                    Some(false),
+                    "T{number} is spare: {}",
+                    context()
+                );
+            }
+        }
+        let [with_unknown, all] = tally.entry(name).or_default();
+        *all += 1;
+        *with_unknown += usize::from(members.iter().any(|member| !txns[*member].is_known));
+    }
+}
+
+fn look_at_all_witnesses(object: Object) {
+    let mut tally = Witnesses::default();
+    for seed in 0..HISTORIES as u64 / 3 {
+        look_at_witnesses(object, seed * 7 + 1, &mut tally);
+    }
+    println!("{object:?}: {tally:?}");
+    for name in ["G-single", "G-single-realtime", "G-update", "G2-item"] {
+        let [with_unknown, all] = tally.get(name).copied().unwrap_or_default();
+        assert!(with_unknown > 2 && all > 100, "{name}: {tally:?}");
+    }
+}
+
+#[test]
+fn witnesses_of_lists_prove_what_they_are_shown_for() {
+    look_at_all_witnesses(Object::List);
+}
+
+#[test]
+fn witnesses_of_registers_prove_what_they_are_shown_for_and_nothing_is_spare() {
+    look_at_all_witnesses(Object::Register);
+}
+
 fn compare_all(object: Object) {
     let mut tally = Tally::default();
     for seed in 0..HISTORIES as u64 {

@@ -601,6 +601,27 @@ fn registers_of_unknown_outcome_count_when_somebody_saw_them() {
     );
 }
 
+/// That it happened, and by when, only who read it tells: so that one belongs to the proof.
+#[test]
+fn who_read_a_write_of_unknown_outcome_is_part_of_the_witness() {
+    let short = ["0 info wx1", "1 ok rx1", "2 ok rx_"];
+    for (model, write) in [("rw-register", "wrote"), ("list-append", "appended")] {
+        let short = short.map(|short| match model {
+            "list-append" => short.replace('w', "a").replace('_', ""),
+            _ => short.to_owned(),
+        });
+        let short: Vec<&str> = short.iter().map(String::as_str).collect();
+        let history = history(model, false, &short);
+        let verdict = judge(&history, Consistency::StrictSerializable);
+        let violation = verdict.violation().unwrap();
+        assert_eq!(violation.kind.name, "G-single-realtime");
+        assert_eq!(violation.witness.len(), 3, "{verdict}");
+        let told = format!("before T1 {write} `1`");
+        assert!(violation.sentence.contains(&told), "{verdict}");
+    }
+    assert_minimal(&history("rw-register", false, &short));
+}
+
 #[test]
 fn the_order_of_keys_can_be_taken_for_granted() {
     let short = ["0 ok wx1wy2", "1 ok wx2wy1", "0 ok rx2", "1 ok ry2"];
@@ -732,7 +753,7 @@ fn assert_minimal(history: &History) {
 
 /// The transactions that begin on these lines, without what they read of others.
 fn part_of(history: &History, lines: &[usize]) -> History {
-    type Micro = (String, u64, Option<u64>);
+    type Micro = (String, serde_json::Value, Option<u64>);
     let operations = history.operations();
     let is_in = |op: &&etcd_checker::history::Operation<'_>| lines.contains(&op.invoke.line());
     let taken: Vec<_> = operations.iter().filter(is_in).collect();

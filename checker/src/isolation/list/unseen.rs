@@ -6,6 +6,8 @@
 //! missed it, if that model lets transactions see different orders. Where each reads from a
 //! snapshot, a transaction has two points: it reads at the first and writes at the second.
 
+use rustc_hash::FxHashMap;
+
 use super::super::anomaly::{Anomaly, Dependencies, Order};
 use super::super::components::{Components, Rule};
 use super::super::consistency::Consistency;
@@ -16,10 +18,10 @@ use super::super::findings::Findings;
 use super::super::graph::{Graph, Why};
 use super::super::judge::UNASKED_MAX;
 use super::super::order::{Answer, Arc, Problem, Side};
-use super::super::txns::{NONE, Txns};
+use super::super::txns::{MicroOp, NONE, Txns, What};
 use super::super::updates;
 use super::edges::{self, Unseen};
-use super::versions::Versions;
+use super::versions::{INCOMPATIBLE, Versions};
 
 /// How many transactions may be put in an order.
 const AT_ONCE_MAX: usize = 10_000;
@@ -145,6 +147,7 @@ impl Ideal {
 
 struct Choices<'t, 'h> {
     txns: &'t Txns<'h>,
+    versions: &'t Versions,
     /// As of [`Asked`].
     graph: &'t Graph,
     /// The dependencies, if each unseen append came before all others of its key.
@@ -159,6 +162,7 @@ impl<'t, 'h> Choices<'t, 'h> {
         let (txns, versions) = (asked.txns, asked.versions);
         Self {
             txns,
+            versions,
             graph: asked.graph,
             circular: edges::graph(txns, versions, Unseen::InACircle),
             unseen: edges::unseen(txns, versions),
@@ -166,7 +170,8 @@ impl<'t, 'h> Choices<'t, 'h> {
         }
     }
 
-    /// The transactions that come before themselves, if unseen appends may come in any order.
+    /// The transactions that come before themselves, if unseen appends may come in any order, and
+    /// those without whose reads nobody would know how far the lists had grown.
     fn members(&self, order: Order) -> Vec<u32> {
         let with_processes;
         let graph = match order {
@@ -186,7 +191,12 @@ impl<'t, 'h> Choices<'t, 'h> {
         let components = Components::of(graph, rule).members.into_iter();
         let mut members: Vec<u32> = components.flatten().collect();
         members.retain(|node| *node < graph.txns());
+        let micro = members.iter().flat_map(|txn| self.txns.micro(*txn));
+        let longest = micro.map(|micro| self.versions.longest_reader[micro.key as usize]);
+        let longest: Vec<u32> = longest.filter(|reader| *reader != NONE).collect();
+        members.extend(longest);
         members.sort_unstable();
+        members.dedup();
         members
     }
 
@@ -200,7 +210,13 @@ impl<'t, 'h> Choices<'t, 'h> {
         if among.len() > AT_ONCE_MAX {
             return None;
         }
-        let mut points = Points::of(self, ideal, among);
+        let seen = Seen::by(self, among);
+        let among: Vec<u32> = among
+            .iter()
+            .copied()
+            .filter(|txn| seen.happened(*txn))
+            .collect();
+        let mut points = Points::of(self, ideal, &among, seen);
         points.add_processes();
         points.add_edges();
         let mut choices = 0;
@@ -217,14 +233,14 @@ impl<'t, 'h> Choices<'t, 'h> {
     }
 
     /// The transactions that come after one, also through junctions.
-    fn each_edge(&self, txn: u32, mut found: impl FnMut(u32, Why)) {
+    fn each_edge(&self, txn: u32, mut found: impl FnMut(u32, Why, u32)) {
         let graph = &self.graph;
         for edge in graph.range(txn) {
-            let (to, why, _) = graph.edge(edge);
+            let (to, why, key) = graph.edge(edge);
             let mut stack = vec![to];
             while let Some(node) = stack.pop() {
                 if node < graph.txns() {
-                    found(node, why);
+                    found(node, why, key);
                 } else {
                     stack.extend(graph.range(node).map(|edge| graph.edge(edge).0));
                 }
@@ -249,6 +265,59 @@ impl<'t, 'h> Choices<'t, 'h> {
     }
 }
 
+/// How much some transactions have read of each list: what others have read, these cannot tell.
+struct Seen<'c, 't, 'h> {
+    choices: &'c Choices<'t, 'h>,
+    /// By key: how many elements.
+    lengths: FxHashMap<u32, u32>,
+}
+
+impl<'c, 't, 'h> Seen<'c, 't, 'h> {
+    fn by(choices: &'c Choices<'t, 'h>, readers: &[u32]) -> Self {
+        let mut lengths = FxHashMap::default();
+        for micro in readers.iter().flat_map(|txn| choices.txns.micro(*txn)) {
+            let What::Read(seen) = micro.what else {
+                continue;
+            };
+            let version = choices.versions.version[seen as usize];
+            if version != INCOMPATIBLE {
+                let length = lengths.entry(micro.key).or_insert(0);
+                *length = version.max(*length);
+            }
+        }
+        Self { choices, lengths }
+    }
+
+    /// Of what a transaction appended to lists: of each element the key, and the place if
+    /// anybody at all has seen it.
+    fn places(&self, txn: u32) -> impl Iterator<Item = (u32, u32)> {
+        let place = |micro: &MicroOp| match micro.what {
+            What::Write(value) => Some((micro.key, self.choices.versions.place[value as usize])),
+            What::Read(_) => None,
+        };
+        let places = self.choices.txns.micro(txn).iter().filter_map(place);
+        places.filter(|(_, place)| *place != NONE)
+    }
+
+    fn has(&self, key: u32, place: u32) -> bool {
+        self.lengths.get(&key).is_some_and(|length| place < *length)
+    }
+
+    /// Whether a transaction took effect, as it knows or as one has seen.
+    fn happened(&self, txn: u32) -> bool {
+        self.choices.txns.committed(txn)
+            || self.places(txn).any(|(key, place)| self.has(key, place))
+    }
+
+    /// Whether it is seen that what a transaction appended to a key was there before what another
+    /// one appended later.
+    fn was_before(&self, txn: u32, key: u32) -> bool {
+        let places = self.places(txn).filter(|(of, _)| *of == key);
+        let last = places.map(|(_, place)| place).max();
+        last.is_some_and(|place| self.has(key, place))
+    }
+}
+
 /// The points of some transactions, and what is known of them.
 struct Points<'c, 't, 'h> {
     choices: &'c Choices<'t, 'h>,
@@ -256,16 +325,23 @@ struct Points<'c, 't, 'h> {
     among: &'c [u32],
     /// By transaction: its first point, or [`NONE`].
     first: Vec<u32>,
+    seen: Seen<'c, 't, 'h>,
     problem: Problem,
 }
 
 impl<'c, 't, 'h> Points<'c, 't, 'h> {
-    fn of(choices: &'c Choices<'t, 'h>, ideal: Ideal, among: &'c [u32]) -> Self {
+    fn of(
+        choices: &'c Choices<'t, 'h>,
+        ideal: Ideal,
+        among: &'c [u32],
+        seen: Seen<'c, 't, 'h>,
+    ) -> Self {
         let mut points = Self {
             choices,
             ideal,
             among,
             first: vec![NONE; choices.graph.txns() as usize],
+            seen,
             problem: Problem::within(choices.memory_bytes),
         };
         let mut next = 0;
@@ -326,8 +402,11 @@ impl<'c, 't, 'h> Points<'c, 't, 'h> {
     fn add_edges(&mut self) {
         let choices = self.choices;
         for txn in self.among {
-            choices.each_edge(*txn, |to, why| {
+            choices.each_edge(*txn, |to, why, key| {
                 if self.first[to as usize] == NONE || to == *txn {
+                    return;
+                }
+                if why == Why::Overwrote && !self.seen.was_before(*txn, key) {
                     return;
                 }
                 if why != Why::Missed {

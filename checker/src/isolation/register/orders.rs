@@ -125,6 +125,7 @@ impl<'t, 'h> Orders<'t, 'h> {
     /// Whether there is such an order of these transactions, ascending, all of which took
     /// effect: what they read of others counts for nothing.
     pub(super) fn exists(&self, question: Question<'_>, among: &[u32]) -> Found {
+        let among = &self.with_effect(among);
         let Some(problem) = self.problem(question, among) else {
             return Found {
                 answer: Answer::Unknown,
@@ -139,6 +140,17 @@ impl<'t, 'h> Orders<'t, 'h> {
             answer: solution.answer,
             conflict: ends.into_iter().flatten().map(txn).collect(),
         }
+    }
+
+    /// Those of these transactions that took effect as far as these tell. Of one whose outcome
+    /// is not known, who read what it wrote does.
+    fn with_effect(&self, among: &[u32]) -> Vec<u32> {
+        let is_read = |txn: u32| {
+            let mut readers = readers(self.txns, self.versions, txn);
+            readers.any(|reader| among.binary_search(&reader).is_ok())
+        };
+        let took_effect = |txn: &u32| self.txns.committed(*txn) || is_read(*txn);
+        among.iter().copied().filter(took_effect).collect()
     }
 
     /// Such a serial order of these transactions; none when none is found.
@@ -191,28 +203,36 @@ impl Ideal {
 /// By transaction: by when it had happened. Where it is not known, somebody had read its
 /// writes by then.
 fn ends(txns: &Txns<'_>, versions: &Versions) -> Vec<u32> {
-    let mut ends: Vec<u32> = txns
-        .txns
-        .iter()
-        .map(|txn| match txn.status {
-            Status::Committed => txn.returned,
-            _ => NONE,
-        })
-        .collect();
-    for version in versions.keys.iter().flatten() {
-        if version.writer == NONE || txns.committed(version.writer) {
-            continue;
-        }
-        for reader in &version.readers {
-            let end = txns.txns[*reader as usize].returned;
-            let known = &mut ends[version.writer as usize];
-            // A reader that had returned before the writer was invoked is a circle of its own.
-            if end > txns.txns[version.writer as usize].invoked {
-                *known = (*known).min(end);
-            }
-        }
-    }
-    ends
+    let all = (0..).zip(&txns.txns);
+    all.map(|(number, txn)| match txn.status {
+        Status::Committed => txn.returned,
+        _ => end(txns, versions, number, |_| true),
+    })
+    .collect()
+}
+
+/// By when a transaction of unknown outcome had happened, as those of its readers tell that
+/// count.
+fn end(txns: &Txns<'_>, versions: &Versions, txn: u32, counts: impl Fn(u32) -> bool) -> u32 {
+    let invoked = txns.txns[txn as usize].invoked;
+    let readers = readers(txns, versions, txn).filter(|reader| counts(*reader));
+    let ends = readers.map(|reader| txns.txns[reader as usize].returned);
+    // A reader that had returned before the writer was invoked is a circle of its own.
+    ends.filter(|end| *end > invoked).min().unwrap_or(NONE)
+}
+
+/// Who read what a transaction wrote.
+fn readers<'t>(
+    txns: &'t Txns<'_>,
+    versions: &'t Versions,
+    txn: u32,
+) -> impl Iterator<Item = u32> + 't {
+    let micro = txns.micro(txn).iter();
+    let written = micro.filter_map(move |micro| match micro.what {
+        What::Write(value) => versions.left_behind(micro.key, value),
+        What::Read(_) => None,
+    });
+    written.flat_map(|version| version.readers.iter().copied())
 }
 
 struct Asked<'o, 't, 'h> {
@@ -221,6 +241,9 @@ struct Asked<'o, 't, 'h> {
     among: &'o [u32],
     /// By transaction from the first on: its first point, or [`NONE`].
     points: Vec<u32>,
+    /// Likewise: the event before which it cannot have happened, and that by which it had, as far
+    /// as those tell that are in.
+    spans: Vec<Interval>,
     problem: Problem,
 }
 
@@ -235,16 +258,23 @@ impl<'o, 't, 'h> Asked<'o, 't, 'h> {
             question,
             among,
             points: vec![NONE; width],
+            spans: vec![(0, NONE); width],
             problem: Problem::within(orders.memory_bytes),
         };
-        for txn in among {
-            let point = u32::try_from(asked.problem.invoked.len()).unwrap_or(NONE);
+        let points = question.ideal.points();
+        for (number, txn) in among.iter().enumerate() {
+            let point = u32::try_from(number * points).unwrap_or(NONE);
             asked.points[(txn - among[0]) as usize] = point;
-            let (invoked, returned) = asked.span(*txn);
-            asked.add_point(invoked, returned);
-            if question.ideal == Ideal::Snapshots {
+        }
+        for txn in among {
+            let (invoked, returned) = asked.span_among(*txn);
+            asked.spans[(txn - among[0]) as usize] = (invoked, returned);
+            for _ in 0..points {
                 asked.add_point(invoked, returned);
-                asked.problem.arcs.push((point, point + 1));
+            }
+            if question.ideal == Ideal::Snapshots {
+                let arc = (asked.reads(*txn), asked.writes(*txn));
+                asked.problem.arcs.push(arc);
             }
         }
         asked
@@ -421,10 +451,24 @@ impl<'o, 't, 'h> Asked<'o, 't, 'h> {
         writers
     }
 
-    fn span(&self, txn: u32) -> (u32, u32) {
-        match self.question.times {
-            Some(times) => times[txn as usize],
-            None => (0, NONE),
+    fn span(&self, txn: u32) -> Interval {
+        self.spans[(txn - self.among[0]) as usize]
+    }
+
+    /// When a transaction may have happened, as far as those tell that are in: who read it and
+    /// is not says nothing of it.
+    fn span_among(&self, txn: u32) -> Interval {
+        let Some(times) = self.question.times else {
+            return (0, NONE);
+        };
+        let (begin, by_all) = times[txn as usize];
+        let Orders { txns, versions, .. } = self.orders;
+        match txns.committed(txn) {
+            true => (begin, by_all),
+            false => (
+                begin,
+                by_all.max(end(txns, versions, txn, |reader| self.is_in(reader))),
+            ),
         }
     }
 

@@ -120,6 +120,12 @@ impl Versions {
         (place != NONE).then_some(place as usize)
     }
 
+    /// The version of a key with this value, where its transaction left it behind.
+    pub(super) fn left_behind(&self, key: u32, value: u32) -> Option<&Version> {
+        let place = self.place[value as usize];
+        (place != NONE).then(|| &self.keys[key as usize][place as usize])
+    }
+
     /// The place of the version that a transaction left behind in a key.
     pub(super) fn version_written(&self, txns: &Txns<'_>, txn: u32, key: u32) -> Option<usize> {
         let last = txns
