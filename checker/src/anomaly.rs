@@ -15,6 +15,16 @@ pub(crate) const GARBAGE_READ: Kind = Kind {
     name: "garbage-read",
     meaning: "a read found what nobody had written",
 };
+/// As [`FUTURE_READ`], of a comparison that held.
+const FUTURE_COMPARISON: Kind = Kind {
+    name: FUTURE_READ.name,
+    meaning: "a comparison met what was written only after it had returned",
+};
+/// As [`GARBAGE_READ`], of a comparison that held.
+const GARBAGE_COMPARISON: Kind = Kind {
+    name: GARBAGE_READ.name,
+    meaning: "a comparison met what nobody had written",
+};
 pub(crate) const LOST_UPDATE: Kind = Kind {
     name: "lost-update",
     meaning: "an update took no account of another one, which is gone",
@@ -47,6 +57,21 @@ pub(crate) fn wrong_read<'c, I: 'c, O: 'c>(
         (None, _) => GARBAGE_READ,
         (Some(begun), Some(returned)) if begun > returned => FUTURE_READ,
         _ => STALE_READ,
+    }
+}
+
+/// As [`wrong_read`], of a comparison with what was written over then.
+pub(crate) fn wrong_comparison<'c, I: 'c, O: 'c>(
+    update: &Call<I, O>,
+    was_first: bool,
+    writes: impl Iterator<Item = &'c Call<I, O>>,
+) -> Kind {
+    // It met what was there before it wrote itself.
+    let others = writes.filter(|write| !std::ptr::eq(*write, update));
+    match wrong_read(update, was_first, others) {
+        FUTURE_READ => FUTURE_COMPARISON,
+        GARBAGE_READ => GARBAGE_COMPARISON,
+        _ => LOST_UPDATE,
     }
 }
 

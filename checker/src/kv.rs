@@ -234,12 +234,10 @@ fn kind(map: &Map<'_>, calls: &[Call<(u32, Ask), Answer>], failure: &Failure) ->
         }
         Ask::Get | Ask::Append(_) => false,
     });
-    match (
-        anomaly::wrong_read(refuted, *seen == map.absent, writes),
-        ask,
-    ) {
-        (anomaly::STALE_READ, Ask::CompareAndSet { .. }) => anomaly::LOST_UPDATE,
-        (kind, _) => kind,
+    let was_first = *seen == map.absent;
+    match ask {
+        Ask::CompareAndSet { .. } => anomaly::wrong_comparison(refuted, was_first, writes),
+        _ => anomaly::wrong_read(refuted, was_first, writes),
     }
 }
 

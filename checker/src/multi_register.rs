@@ -40,7 +40,7 @@ use crate::keyed::{parameters, text, unknown_operation};
 use crate::names::Names;
 use crate::object::{self, Object};
 use crate::read_write::{self, Action, Listed};
-use crate::search::{Aspect, Budget, Call, Kept, Others, Reduced, Sequential};
+use crate::search::{Aspect, Budget, Call, Kept, Others, Reduced, Sequential, nearest};
 use crate::verdict::Verdict;
 
 /// Decides whether the transactions on registers are strictly serializable.
@@ -65,6 +65,9 @@ pub(crate) struct MultiRegister<'h> {
     /// How many registers each group has.
     sizes: Vec<u32>,
 }
+
+/// How many transactions are suspected, those next to where the search was stuck.
+const LOOKS_MAX: usize = 64;
 
 /// The number of `null`.
 const NULL: u32 = 0;
@@ -117,6 +120,22 @@ impl Txn {
             group: self.group,
             micro: of_place.copied().collect(),
         }
+    }
+
+    /// Whether it read what it had read or written before.
+    fn is_consistent(&self, output: &[u32]) -> bool {
+        let mut held: BTreeMap<u32, u32> = BTreeMap::new();
+        let mut seen = output.iter();
+        self.micro.iter().all(|micro| match *micro {
+            Micro::Write { place, value } => {
+                held.insert(place, value);
+                true
+            }
+            Micro::Read { place } => {
+                let seen = seen.next();
+                seen.is_none_or(|seen| held.insert(place, *seen).is_none_or(|held| held == *seen))
+            }
+        })
     }
 
     /// What it read of one register, of all that it read.
@@ -319,6 +338,24 @@ impl Sequential for MultiRegister<'_> {
     fn only_reads(&self, txn: &Txn, _: Option<&Vec<u32>>) -> bool {
         let is_read = |micro: &Micro| matches!(micro, Micro::Read { .. });
         txn.micro.iter().all(is_read)
+    }
+
+    /// Those that contradict themselves, and those that read what nobody else writes.
+    fn suspects(&self, calls: &[Call<&Txn, &Vec<u32>>], stuck: usize) -> Vec<Vec<usize>> {
+        let all = calls.iter().flat_map(|call| call.input.writes());
+        let written: FxHashSet<(u32, u32)> = all.collect();
+        let is_known = |read: (u32, u32)| read.1 == self.initial || written.contains(&read);
+        let is_wrong = |call: &Call<&Txn, &Vec<u32>>| {
+            call.output.is_some_and(|output| {
+                let mut reads = call.input.reads().zip(output.iter().copied());
+                !call.input.is_consistent(output) || !reads.all(is_known)
+            })
+        };
+        let wrong: Vec<usize> = (0..calls.len())
+            .filter(|call| is_wrong(&calls[*call]))
+            .collect();
+        let nearest = nearest(&wrong, stuck, LOOKS_MAX, |call| calls[call].returned);
+        nearest.into_iter().map(|call| vec![call]).collect()
     }
 
     /// A transaction of unknown outcome of whose writes nobody has read any may as well not have

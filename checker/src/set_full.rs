@@ -28,6 +28,12 @@
 //! An addition of unknown outcome is known once a read has the element. Reads of unknown
 //! outcome say nothing. An addition that failed did not happen, but what others saw of it
 //! counts, as in Jepsen.
+//!
+//! # Evidence
+//!
+//! The last read, and what proves that the element had been there: its addition, if that was
+//! acknowledged before; else a read that has it, with the addition without which nobody could
+//! have read it.
 
 use std::borrow::Cow;
 
@@ -79,7 +85,7 @@ pub fn check(history: &History) -> Result<Verdict, HistoryError> {
         set.look_at_reads();
         let lasts = set.lasts();
         for (element, history) in set.in_order() {
-            match set.fate(history, &lasts) {
+            match set.fate(*element, history, &lasts) {
                 Fate::Stable => is_any_stable = true,
                 Fate::Lost(loss) => lost.push((*element, loss)),
                 Fate::NeverRead => {}
@@ -149,6 +155,8 @@ struct Set<'o> {
 struct Element<'o> {
     /// Its first addition.
     added: &'o Operation<'o>,
+    /// The one that was acknowledged first, if any was.
+    acknowledged: &'o Operation<'o>,
     /// The event by which it was known to be there.
     known: usize,
     /// The last read that has it.
@@ -172,9 +180,21 @@ enum Fate<'o> {
 }
 
 struct Loss<'o> {
-    added: &'o Operation<'o>,
-    last_present: Option<&'o Operation<'o>>,
+    proof: Proof<'o>,
     last_absent: &'o Operation<'o>,
+    /// Whether any read has it.
+    was_seen: bool,
+}
+
+/// What proves that an element was there before the last read began.
+enum Proof<'o> {
+    /// This addition of it was acknowledged by then.
+    Added(&'o Operation<'o>),
+    /// Somebody had begun to add it, and this read has it.
+    Read {
+        added: &'o Operation<'o>,
+        present: &'o Operation<'o>,
+    },
 }
 
 impl<'h: 'o, 'o> Sets<'h, 'o> {
@@ -193,9 +213,13 @@ impl<'h: 'o, 'o> Sets<'h, 'o> {
                 let elements = &mut self.sets[name as usize].elements;
                 let element = elements.entry(number).or_insert(Element {
                     added: operation,
+                    acknowledged: operation,
                     known,
                     last_present: None,
                 });
+                if known < element.acknowledged.returned() {
+                    element.acknowledged = operation;
+                }
                 element.known = element.known.min(known);
             }
             "read" => {
@@ -282,7 +306,7 @@ impl<'o> Set<'o> {
         lasts
     }
 
-    fn fate(&self, element: &Element<'o>, lasts: &[usize]) -> Fate<'o> {
+    fn fate(&self, number: u32, element: &Element<'o>, lasts: &[usize]) -> Fate<'o> {
         // A read that returned before the element was added says nothing of it.
         let is_before =
             |last: &usize| self.reads[*last].operation.completed < element.added.invoked;
@@ -296,36 +320,62 @@ impl<'o> Set<'o> {
         if element.known > last_absent.invoked {
             return Fate::NeverRead;
         }
-        let present = element
-            .last_present
-            .map(|index| self.reads[index].operation);
         Fate::Lost(Loss {
-            added: element.added,
-            last_present: present,
+            proof: self.proof(number, element, last_absent.invoked),
             last_absent,
+            was_seen: element.last_present.is_some(),
         })
+    }
+
+    /// What proves that an element was there by some moment, by which it was known.
+    fn proof(&self, number: u32, element: &Element<'o>, by: usize) -> Proof<'o> {
+        let Element {
+            added,
+            acknowledged,
+            last_present,
+            ..
+        } = *element;
+        if acknowledged.returned() <= by {
+            return Proof::Added(acknowledged);
+        }
+        let reads = last_present.map_or(&[][..], |last| &self.reads[..=last]);
+        let has_it = |read: &&Read<'_>| {
+            read.operation.completed <= by && read.elements.binary_search(&number).is_ok()
+        };
+        match reads.iter().rev().find(has_it) {
+            Some(read) => Proof::Read {
+                added,
+                present: read.operation,
+            },
+            None => Proof::Added(acknowledged),
+        }
     }
 }
 
 impl Loss<'_> {
     fn violation(&self, element: &str) -> Violation {
         let absent = self.last_absent.process();
-        let sentence = match self.last_present {
-            Some(present) => format!(
+        let sentence = match self.proof {
+            Proof::Read { present, .. } => format!(
                 "{element} was there when process {} read it, and the last read, by process \
                  {absent}, has it no more",
                 present.process()
             ),
-            None => format!(
+            Proof::Added(_) if self.was_seen => format!(
+                "the addition of {element} was acknowledged, and the last read, by process \
+                 {absent}, has it no more"
+            ),
+            Proof::Added(_) => format!(
                 "the addition of {element} was acknowledged, but no read has it, the last by \
                  process {absent}"
             ),
         };
-        let seen = self.last_present;
-        let witness = [self.added]
-            .into_iter()
-            .chain(seen)
-            .chain([self.last_absent]);
+        let (added, present) = match self.proof {
+            Proof::Added(added) => (added, None),
+            Proof::Read { added, present } => (added, Some(present)),
+        };
+        let witness = [added].into_iter().chain(present);
+        let witness = witness.chain([self.last_absent]);
         Violation::new(Class::Safety, LOST, sentence, witness)
     }
 }

@@ -622,6 +622,50 @@ fn who_read_a_write_of_unknown_outcome_is_part_of_the_witness() {
     assert_minimal(&history("rw-register", false, &short));
 }
 
+/// As lists: what is needed is a cycle, and is told as one, or else the keys are named.
+#[test]
+fn what_has_no_order_is_told_with_its_keys_and_once() {
+    let told = |short: &[&str]| {
+        let verdict = judge(
+            &history("rw-register", true, short),
+            Consistency::Serializable,
+        );
+        verdict
+            .violation()
+            .unwrap_or_else(|| panic!("{verdict}"))
+            .clone()
+    };
+    let skew = told(&["0 ok wx1ry_", "1 ok wy1rx_"]);
+    assert!(
+        skew.sentence.starts_with("T1 read `y` as nothing"),
+        "{skew}"
+    );
+    assert_eq!(skew.also[0], "G-update: the same", "{skew}");
+    let unordered = told(&["0 ok wx1wy1", "1 ok wx2wy2", "2 ok rx1ry2", "3 ok rx2ry1"]);
+    let keys = "; the keys are `x`, `y` (T1";
+    assert!(unordered.sentence.contains(keys), "{unordered}");
+}
+
+/// Who shows a step in two ways is named once.
+#[test]
+fn who_shows_that_one_value_came_after_another_is_named_once() {
+    let short = ["0 ok wx1", "1 ok wx2", "0 ok rx2", "2 ok ry_", "2 ok rx1"];
+    let verdict = judge(
+        &history("rw-register", false, &short),
+        Consistency::StrictSerializable,
+    );
+    let sentence = &verdict.violation().unwrap().sentence;
+    for (at, name) in sentence.match_indices(" as T") {
+        let shown = sentence[at + name.len() - 1..]
+            .split(" shows")
+            .next()
+            .unwrap();
+        let names: Vec<&str> = shown.split(" with ").collect();
+        let distinct: std::collections::BTreeSet<&&str> = names.iter().collect();
+        assert_eq!(distinct.len(), names.len(), "{sentence}");
+    }
+}
+
 #[test]
 fn the_order_of_keys_can_be_taken_for_granted() {
     let short = ["0 ok wx1wy2", "1 ok wx2wy1", "0 ok rx2", "1 ok ry2"];

@@ -78,6 +78,37 @@ fn comparisons_of_registers() {
     );
     let never = [ok((1, 2), "cas", json!([7, 1]), json!(true))];
     assert_named("cas-register", r#"{"initial":0}"#, &never, "garbage-read");
+    // Nobody else has written what it met.
+    let same = [ok((1, 2), "cas", json!([2, 2]), json!(true))];
+    let early = [never[0].clone(), ok((3, 4), "write", json!(7), NOTHING)];
+    for (ops, name, meaning) in [
+        (
+            &same[..],
+            "garbage-read",
+            "a comparison met what nobody had written",
+        ),
+        (
+            &never[..],
+            "garbage-read",
+            "a comparison met what nobody had written",
+        ),
+        (
+            &early[..],
+            "future-read",
+            "a comparison met what was written only after it had returned",
+        ),
+    ] {
+        for (model, key) in [("cas-register", None), ("kv", Some("a"))] {
+            let mut ops = ops.to_vec();
+            for op in ops.iter_mut().filter(|_| key.is_some()) {
+                let value: Value = op.invoke.parse().unwrap();
+                op.invoke = Json::new(&json!({"key": key, "value": value})).unwrap();
+                op.f = if op.f == "write" { "put" } else { op.f };
+            }
+            let kind = violation(model, "{}", &ops).kind;
+            assert_eq!((kind.name, kind.meaning), (name, meaning), "{model}");
+        }
+    }
 }
 
 #[test]

@@ -165,7 +165,7 @@ fn a_lost_update() {
         expect![[r#"
             safety violation: lost-update (a write was overwritten by a transaction that had read the version before it)
             T2 read `x` before T1 wrote it, yet T2 overwrote `x` after T1 wrote it (T1 by process 0, line 2, T2 by process 1, line 3)
-            also: G-single: T2 read `x` before T1 wrote it, yet T2 overwrote `x` after T1 wrote it (T1 by process 0, line 2, T2 by process 1, line 3)
+            also: G-single: the same
             also: strict-serializable was required; the strongest that holds is read-atomic, strong-read-committed; broken: cursor-stability, and with it 10 stronger models
               lines 2-4  1.000000 s - 3.000000 s  process 0  txn -> ok {r x = 0 @1, w x = 1} @2
               lines 3-5  2.000000 s - 4.000000 s  process 1  txn -> ok {r x = 0 @1, w x = 2} @3"#]],
@@ -182,7 +182,7 @@ fn write_skew() {
         expect![[r#"
             safety violation: G2-item (write skew: transactions missed each other's writes)
             T1 read `x` before T2 wrote it, yet T2 read `y` before T1 wrote it (T1 by process 0, line 2, T2 by process 1, line 3)
-            also: G-update: T1 read `x` before T2 wrote it, yet T2 read `y` before T1 wrote it (T1 by process 0, line 2, T2 by process 1, line 3)
+            also: G-update: the same
             also: strict-serializable was required; the strongest that holds is strong-snapshot-isolation; broken: repeatable-read, update-serializable, and with it 3 stronger models
               lines 2-4  1.000000 s - 3.000000 s  process 0  txn -> ok {r x = 0 @1, w y = 1} @2
               lines 3-5  2.000000 s - 4.000000 s  process 1  txn -> ok {r y = 0 @1, w x = 1} @3"#]],

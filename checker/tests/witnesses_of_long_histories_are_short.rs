@@ -375,3 +375,28 @@ fn transactions_that_contradict_themselves() {
     }
     assert_short(&History::new(header, events).unwrap(), 1);
 }
+
+/// The same where so many overlap that there is no end of their orders.
+#[test]
+fn transactions_that_contradict_themselves_among_many_at_once() {
+    let mut random = Random(12);
+    let (mut header, _) = busy_counter(&mut random, 1, CLIENTS).into_parts();
+    header.model = "multi-register".to_owned();
+    let mut events = Vec::new();
+    for kind in [EventKind::Invoke, EventKind::Ok] {
+        for number in 0..40_u64 {
+            let key = |of: u64| (number * 7 + of) % 5;
+            let seen = match kind {
+                EventKind::Ok if number == 20 => [json!(3), json!(4)],
+                _ => [json!(null), json!(null)],
+            };
+            let value = match number {
+                20 => json!([["r", 0, seen[0]], ["w", 9, 20], ["r", 0, seen[1]]]),
+                _ => json!([["w", key(0), number], ["w", key(1), number]]),
+            };
+            let event = Event::new(events.len() as u64, Process::Number(number), kind, "txn");
+            events.push(event.with_value(Json::new(&value).unwrap()));
+        }
+    }
+    assert_short(&History::new(header, events).unwrap(), 1);
+}

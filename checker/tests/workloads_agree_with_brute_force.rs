@@ -310,6 +310,70 @@ fn sets_that_only_grow() {
     assert!(ordered.get() > 1_000 && unordered.get() > 1_000);
 }
 
+/// Whether these operations lose an element. What others added is left out of reads.
+fn is_lost(mut ops: Vec<Op>) -> bool {
+    let added: Vec<u64> = ops
+        .iter()
+        .filter(|op| op.f == "add")
+        .map(|op| op.invoke.parse().unwrap())
+        .collect();
+    for op in ops.iter_mut().filter(|op| op.f == "read") {
+        let mut seen: Vec<u64> = op.result.parse().unwrap();
+        seen.retain(|element| added.contains(element));
+        op.result = Json::new(&seen).unwrap();
+    }
+    let verdict = check(&history("set-full", "{}", &ops), Model::SetFull).unwrap();
+    let violation = verdict.violation();
+    violation.is_some_and(|violation| violation.kind.name == "lost-element")
+}
+
+/// What is shown of a lost element proves the loss by itself, and none of it can be spared.
+#[test]
+fn nothing_is_spare_in_what_shows_that_an_element_is_lost() {
+    let mut random = Random(31);
+    let mut sizes: BTreeMap<usize, usize> = BTreeMap::new();
+    for number in 0..HISTORIES {
+        let (_, ops) = set(&mut random);
+        let history = history("set-full", "{}", &ops);
+        let verdict = check(&history, Model::SetFull).unwrap();
+        let Some(violation) = verdict.violation() else {
+            continue;
+        };
+        if violation.kind.name != "lost-element" {
+            continue;
+        }
+        let operations = history.operations();
+        let is_shown = |line: usize| violation.witness.iter().any(|op| op.invoked.line == line);
+        let shown = operations.iter().filter(|op| is_shown(op.invoke.line()));
+        let begins: Vec<u64> = shown.map(|op| op.invoke.time()).collect();
+        let proof: Vec<Op> = ops
+            .into_iter()
+            .filter(|op| begins.contains(&op.invoked))
+            .collect();
+        assert!(is_lost(proof.clone()), "history {number}: {violation}");
+        for spared in 0..proof.len() {
+            let mut rest = proof.clone();
+            rest.remove(spared);
+            assert!(!is_lost(rest), "history {number}, {spared}: {violation}");
+            let mut unknown = proof.clone();
+            unknown[spared].outcome = Outcome::Info;
+            // Who added it need not know that where somebody has read it.
+            let is_seen = proof.len() > 2 && unknown[spared].f == "add";
+            assert_eq!(
+                is_lost(unknown),
+                is_seen,
+                "history {number}, {spared}: {violation}"
+            );
+        }
+        *sizes.entry(proof.len()).or_default() += 1;
+    }
+    println!("{sizes:?}");
+    assert!(
+        sizes[&2] > 1_000 && sizes[&3] > 500 && sizes.len() == 2,
+        "{sizes:?}"
+    );
+}
+
 // ---- Long forks. ----
 
 /// The groups of keys that are read at once.

@@ -93,7 +93,7 @@ pub(crate) fn find(
 
 /// A cycle by the numbers that its transactions have in the whole graph, without those that can
 /// be spared.
-fn told(mut steps: Vec<Step>, nodes: &[u32], relations: &dyn Relations) -> Vec<Step> {
+pub(super) fn told(mut steps: Vec<Step>, nodes: &[u32], relations: &dyn Relations) -> Vec<Step> {
     for step in &mut steps {
         (step.from, step.to) = (nodes[step.from as usize], nodes[step.to as usize]);
     }

@@ -1,10 +1,12 @@
 //! Sentences for people.
 
+use std::collections::BTreeMap;
+
 use super::anomaly::{Anomaly, Order};
 use super::cycle::Step;
 use super::cycles::Relations;
 use super::graph::Why;
-use super::txns::Txns;
+use super::txns::{Txns, What};
 use crate::history::{Operation, Outcome};
 use crate::verdict::Kind;
 
@@ -135,7 +137,12 @@ fn shown_by(
     name: &impl Fn(u32) -> String,
 ) -> String {
     let mut others = relations.evidence(step);
-    others.retain(|txn| steps.iter().all(|step| step.from != *txn));
+    let mut named: Vec<u32> = steps.iter().map(|step| step.from).collect();
+    others.retain(|txn| {
+        let is_new = !named.contains(txn);
+        named.push(*txn);
+        is_new
+    });
     match others.len() {
         0 => String::new(),
         _ => {
@@ -147,7 +154,13 @@ fn shown_by(
 
 /// The sentence about transactions for which no order serves: what is wrong with each, and the
 /// order that counts besides what they read and wrote.
-pub(super) fn unordered(txns: &Txns<'_>, what: &str, order: Order, core: &[u32]) -> String {
+pub(super) fn unordered(
+    txns: &Txns<'_>,
+    what: &str,
+    order: Order,
+    core: &[u32],
+    keys: &str,
+) -> String {
     let kept = match order {
         Order::Any => "",
         Order::Process => ", if each process does one after the other",
@@ -159,7 +172,32 @@ pub(super) fn unordered(txns: &Txns<'_>, what: &str, order: Order, core: &[u32])
         .zip(core)
         .map(|(number, txn)| introduce(txns, txn, &format!("T{number}")))
         .collect();
-    format!("{what}{kept} ({})", who.join(", "))
+    format!("{what}{kept}{keys} ({})", who.join(", "))
+}
+
+/// Which keys some transactions have to do with that others of them wrote.
+pub(super) fn keys_between(txns: &Txns<'_>, members: &[u32]) -> String {
+    let mut touched: BTreeMap<u32, (bool, Vec<u32>)> = BTreeMap::new();
+    for txn in members {
+        for micro in txns.micro(*txn) {
+            let (is_written, by) = touched.entry(micro.key).or_default();
+            *is_written |= matches!(micro.what, What::Write(_));
+            if by.last() != Some(txn) {
+                by.push(*txn);
+            }
+        }
+    }
+    touched.retain(|_, (is_written, by)| *is_written && by.len() > 1);
+    let shown: Vec<String> = touched.keys().map(|key| txns.show_key(*key)).collect();
+    match shown.len() {
+        0 => String::new(),
+        1 => format!("; the key is {}", shown[0]),
+        ..=SHOWN_MAX => format!("; the keys are {}", shown.join(", ")),
+        more => format!(
+            "; {more} keys, among them {}",
+            shown[..SHOWN_MAX].join(", ")
+        ),
+    }
 }
 
 /// A transaction by its name here, and where it is found.

@@ -172,20 +172,36 @@ fn violated(
     });
     let shown = shown.min_by_key(|(_, found)| found.violation.witness.len());
     let shown = shown.map_or(first, |(anomaly, _)| *anomaly);
-    let mut primary: Option<Violation> = None;
-    let mut also = Vec::new();
-    for (anomaly, found) in evidence.found {
-        match anomaly == shown {
-            true => primary = Some(found.violation),
-            false => also.push(format!("{anomaly}: {}", found.violation.sentence)),
-        }
-    }
-    let mut violation = primary.expect("something forbidden was found");
+    let (primary, others): (Vec<_>, Vec<_>) = evidence
+        .found
+        .into_iter()
+        .partition(|(anomaly, _)| *anomaly == shown);
+    let primary = primary.into_iter().next();
+    let (_, Found { mut violation, .. }) = primary.expect("something forbidden was found");
+    let also = told_once(&violation.sentence, others);
     violation.also.extend(also);
     violation.also.push(summed_up(&isolation));
     violation.guarantee = guarantee;
     violation.isolation = Some(Box::new(isolation));
     Verdict::Violation(violation)
+}
+
+/// The sentences of anomalies by their names. What was told already, of this anomaly or that, is
+/// not told again.
+fn told_once(first: &str, others: Vec<(Anomaly, Found)>) -> Vec<String> {
+    let mut told: Vec<(String, String)> = Vec::new();
+    for (anomaly, found) in others {
+        let sentence = match found.violation.sentence {
+            sentence if sentence == first => "the same".to_owned(),
+            sentence => sentence,
+        };
+        match told.iter_mut().find(|(_, other)| *other == sentence) {
+            Some((names, _)) => *names += &format!(", {anomaly}"),
+            None => told.push((anomaly.to_string(), sentence)),
+        }
+    }
+    let line = |(names, sentence)| format!("{names}: {sentence}");
+    told.into_iter().map(line).collect()
 }
 
 fn summed_up(isolation: &Isolation) -> String {

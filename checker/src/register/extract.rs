@@ -93,12 +93,10 @@ impl<'h> Object<'h> for Registers<'h> {
             let (other, ask) = call.input;
             other == key && writes(ask, call.output) == Some(seen)
         });
-        match (
-            anomaly::wrong_read(refuted, seen == self.initial, writes),
-            ask,
-        ) {
-            (anomaly::STALE_READ, Ask::CompareAndSet { .. }) => anomaly::LOST_UPDATE,
-            (kind, _) => kind,
+        let was_first = seen == self.initial;
+        match ask {
+            Ask::CompareAndSet { .. } => anomaly::wrong_comparison(refuted, was_first, writes),
+            _ => anomaly::wrong_read(refuted, was_first, writes),
         }
     }
 }

@@ -260,7 +260,7 @@ impl<'t, 'h> Choices<'t, 'h> {
             let what = format!(
                 "in whatever order the appends of these transactions happened that nobody has read, {wrong}"
             );
-            explain::unordered(self.txns, &what, ideal.order(), txns)
+            explain::unordered(self.txns, &what, ideal.order(), txns, "")
         });
     }
 }

@@ -11,7 +11,7 @@ use super::super::txns::{NONE, Txns, What};
 use super::local::show;
 use super::orders::{Ideal, Known, Orders};
 use super::succession::Successions;
-use super::unordered;
+use super::told;
 use super::versions::Versions;
 
 /// The dependencies between all transactions that took effect.
@@ -230,7 +230,8 @@ impl Relations for Registers<'_, '_> {
         let core = orders
             .core(question, is_proof.then(|| members.to_vec())?)
             .txns;
-        let sentence = || unordered(self.txns, ideal, order, &core);
+        let asked = (ideal, order);
+        let sentence = || told::sentence(self.txns, self.versions, asked, anomaly, &core);
         (core.len() < members.len()).then(|| (sentence(), core.clone()))
     }
 

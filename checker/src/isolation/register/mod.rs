@@ -53,13 +53,14 @@ mod local;
 mod nearby;
 mod orders;
 mod succession;
+mod told;
 mod versions;
 
 use super::anomaly::{Anomaly, Dependencies, Order};
 use super::components::{Components, Rule};
 use super::consistency::Consistency;
 use super::cycles;
-use super::explain::{self, who};
+use super::explain::who;
 use super::findings::Findings;
 use super::graph::{Builder, Span, Why};
 use super::judge::{self, Evidence, UNASKED_MAX};
@@ -381,8 +382,9 @@ impl<'t, 'h> Registry<'t, 'h> {
         txns: Vec<u32>,
     ) {
         let core = orders.core(orders.question(ideal, order), txns);
-        self.findings.add_core(self.txns, anomaly, core, |txns| {
-            unordered(self.txns, ideal, order, txns)
+        let (txns, versions) = (self.txns, self.versions);
+        self.findings.add_core(txns, anomaly, core, |core| {
+            told::sentence(txns, versions, (ideal, order), anomaly, core)
         });
     }
 
@@ -518,26 +520,6 @@ fn too_hard(orders: &Orders<'_, '_>) -> String {
         Some(limit) => format!("{TOO_HARD}: {limit} did not suffice"),
         None => TOO_HARD.to_owned(),
     }
-}
-
-/// The sentence about transactions that have no order.
-fn unordered(txns: &Txns<'_>, ideal: Ideal, order: Order, core: &[u32]) -> String {
-    let what = match ideal {
-        Ideal::Serial => "no order of these transactions explains what they read",
-        Ideal::Snapshots => "no snapshots of what these transactions wrote explain what they read",
-        Ideal::Updates => {
-            "in each order of those of these transactions that wrote, one has read what it cannot have"
-        }
-        Ideal::View => {
-            "in whatever order these transactions overwrote each other, one has seen the effects of \
-             another and missed it"
-        }
-        Ideal::Atomic => {
-            "in whatever order these transactions overwrote each other, one has seen one write of \
-             another and missed a second one"
-        }
-    };
-    explain::unordered(txns, what, order, core)
 }
 
 /// Whether only an order of the versions can tell if there is such a cycle.

@@ -56,6 +56,39 @@ impl Versions {
         versions
     }
 
+    /// The same as these transactions, ascending, know them.
+    pub(super) fn among(&self, txns: &[u32]) -> Self {
+        let is_in = |txn: u32| txns.binary_search(&txn).is_ok();
+        let version = |version: &Version| Version {
+            value: version.value,
+            writer: if is_in(version.writer) {
+                version.writer
+            } else {
+                NONE
+            },
+            readers: version
+                .readers
+                .iter()
+                .copied()
+                .filter(|txn| is_in(*txn))
+                .collect(),
+        };
+        let mut happened = vec![false; self.happened.len()];
+        for txn in txns {
+            happened[*txn as usize] = self.happened[*txn as usize];
+        }
+        Self {
+            read: self.read.clone(),
+            happened,
+            keys: self
+                .keys
+                .iter()
+                .map(|versions| versions.iter().map(version).collect())
+                .collect(),
+            place: self.place.clone(),
+        }
+    }
+
     fn add_writes(&mut self, txns: &Txns<'_>) {
         for (id, value) in (0..).zip(&txns.values) {
             let is_last = value.writer != NONE && value.after == NONE;
