@@ -59,7 +59,11 @@ fn reads_of_registers() {
         ok((1, 2), "read", NOTHING, json!(1)),
         ok((3, 4), "write", json!(1), NOTHING),
     ];
-    assert_eq!(violation("register", "{}", &early).kind.name, "future-read");
+    let found = violation("register", "{}", &early);
+    assert_eq!(found.kind.name, "future-read");
+    let writer = "it met `1`, which was written only afterwards, by process ";
+    assert!(found.sentence.contains(writer), "{found}");
+    assert!(found.sentence.ends_with(" in line 4"), "{found}");
 }
 
 #[test]

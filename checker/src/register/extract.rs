@@ -11,7 +11,7 @@ use crate::history::{History, HistoryError, Operation};
 use crate::keyed::{Keyed, parameters, text, unknown_operation};
 use crate::names::Names;
 use crate::object::Object;
-use crate::search::{Call, Failure, NON_LINEARIZABLE};
+use crate::search::{Call, Failure, NON_LINEARIZABLE, Named};
 use crate::verdict::Kind;
 
 /// What registers there are, and what they hold.
@@ -20,6 +20,8 @@ pub(crate) struct Registers<'h> {
     values: Names<'h>,
     /// The value before the first write.
     pub(super) initial: u32,
+    /// Who writes: when that begins, by the index of the event, the process, and the line.
+    writers: Vec<(u64, u64, usize)>,
 }
 
 /// The number of `null`.
@@ -40,6 +42,7 @@ impl<'h> Object<'h> for Registers<'h> {
             keys: Names::reserving_zero(),
             values: Names::reserving_zero(),
             initial: NULL,
+            writers: Vec::new(),
         };
         let parameters: Parameters<'h> = parameters(history)?;
         let initial = parameters.initial.map(RawValue::get);
@@ -75,7 +78,21 @@ impl<'h> Object<'h> for Registers<'h> {
                 return Err(unknown_operation(event, "register", known));
             }
         };
+        if ask != Ask::Read {
+            let begun = operation.invoked as u64;
+            self.writers
+                .push((begun, operation.process(), event.line()));
+        }
         Ok(((key, ask), answer))
+    }
+
+    /// What was written only later is told with who wrote it.
+    fn named(&self, calls: &[Call<(u32, Ask), Answer>], failure: &Failure) -> Named {
+        let kind = self.kind(calls, failure);
+        let clause = (kind.name == anomaly::FUTURE_READ.name)
+            .then(|| self.written_later(calls, &calls[failure.refuted]))
+            .flatten();
+        Named { kind, clause }
     }
 
     fn kind(&self, calls: &[Call<(u32, Ask), Answer>], failure: &Failure) -> Kind {
@@ -116,6 +133,31 @@ impl<'h> Registers<'h> {
             NULL => "null".to_owned(),
             value => format!("`{}`", self.values.text(value)),
         }
+    }
+
+    /// Who was the first to write what a call met.
+    fn written_later(
+        &self,
+        calls: &[Call<(u32, Ask), Answer>],
+        refuted: &Call<(u32, Ask), Answer>,
+    ) -> Option<String> {
+        let (key, ask) = refuted.input;
+        let seen = match (ask, refuted.output?) {
+            (_, Answer::Read(value)) => value,
+            (Ask::CompareAndSet { old, .. }, _) => old,
+            _ => return None,
+        };
+        let others = calls.iter().filter(|call| !std::ptr::eq(*call, refuted));
+        let wrote = others
+            .filter(|call| call.input.0 == key && writes(call.input.1, call.output) == Some(seen));
+        let begun = wrote.map(|call| call.invoked).min()?;
+        let by_begin = |(other, _, _): &(u64, u64, usize)| other.cmp(&begun);
+        let writer = self.writers.binary_search_by(by_begin).ok()?;
+        let (_, process, line) = self.writers[writer];
+        let value = self.show_value(seen);
+        Some(format!(
+            "it met {value}, which was written only afterwards, by process {process} in line {line}"
+        ))
     }
 
     fn number(&mut self, value: Option<Cow<'h, str>>) -> u32 {
