@@ -192,7 +192,7 @@ pub(super) fn keys_between(txns: &Txns<'_>, members: &[u32]) -> String {
     match shown.len() {
         0 => String::new(),
         1 => format!("; the key is {}", shown[0]),
-        ..=SHOWN_MAX => format!("; the keys are {}", shown.join(", ")),
+        2..=SHOWN_MAX => format!("; the keys are {}", shown.join(", ")),
         more => format!(
             "; {more} keys, among them {}",
             shown[..SHOWN_MAX].join(", ")
