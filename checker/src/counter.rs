@@ -34,7 +34,7 @@ use crate::history::{Event, History, HistoryError, Operation};
 use crate::keyed::{Keyed, parameters, unknown_operation};
 use crate::names::Names;
 use crate::object::{self, Object};
-use crate::search::{Budget, Call, Failure, NON_LINEARIZABLE, Sequential, nearest};
+use crate::search::{Budget, Call, Failure, NON_LINEARIZABLE, Named, Sequential, nearest};
 use crate::verdict::{Kind, Verdict};
 
 /// Decides whether the history is that of counters.
@@ -118,6 +118,20 @@ impl<'h> Object<'h> for Counters<'h> {
         Ok(((self.names.number(name), ask), answer))
     }
 
+    fn named(&self, calls: &[Call<(u32, Ask), i64>], failure: &Failure) -> Named {
+        let clause = self.sums_met(calls, failure).map(|(least, most)| {
+            if least == most {
+                format!("it can only have met the sum {least}")
+            } else {
+                format!("it can only have met a sum from {least} to {most}")
+            }
+        });
+        Named {
+            kind: self.kind(calls, failure),
+            clause,
+        }
+    }
+
     /// Where nobody subtracts, a sum is too small only when something was not added to.
     fn kind(&self, calls: &[Call<(u32, Ask), i64>], failure: &Failure) -> Kind {
         let refuted = &calls[failure.refuted];
@@ -135,6 +149,33 @@ impl<'h> Object<'h> for Counters<'h> {
             Some(sum) if grows && sum < self.initial + least + added => anomaly::LOST_UPDATE,
             _ => NON_LINEARIZABLE,
         }
+    }
+}
+
+impl Counters<'_> {
+    /// The least and the greatest sum that the refuted operation can have met, if it met neither
+    /// of these nor one in between: what is listed and had returned before counts, and all else
+    /// that had begun may.
+    fn sums_met(&self, calls: &[Call<(u32, Ask), i64>], failure: &Failure) -> Option<(i64, i64)> {
+        let refuted = &calls[failure.refuted];
+        let (name, ask) = refuted.input;
+        let met = match ask {
+            Ask::Read | Ask::GetAndAdd(_) => refuted.output?,
+            Ask::AddAndGet(number) => refuted.output?.checked_sub(number)?,
+        };
+        let (mut least, mut most) = (self.initial, self.initial);
+        for (index, call) in calls.iter().enumerate() {
+            let has_begun = refuted.returned.is_none_or(|end| call.invoked <= end);
+            if index == failure.refuted || call.input.0 != name || !has_begun {
+                continue;
+            }
+            let is_over = call.returned.is_some_and(|end| end < refuted.invoked);
+            let is_certain = is_over && failure.witness.contains(&index);
+            let number = call.input.1.number();
+            least = least.checked_add(if is_certain { number } else { number.min(0) })?;
+            most = most.checked_add(if is_certain { number } else { number.max(0) })?;
+        }
+        (!(least..=most).contains(&met)).then_some((least, most))
     }
 }
 

@@ -95,6 +95,8 @@ pub(crate) struct Map<'h> {
     told: Vec<BTreeSet<Arc<str>>>,
     /// What absent keys are taken for.
     absent: Value,
+    /// Whether values that nobody saw are told apart.
+    is_plain: bool,
 }
 
 #[derive(Deserialize, Default)]
@@ -110,6 +112,7 @@ impl<'h> Object<'h> for Map<'h> {
             keys: Names::default(),
             told: Vec::new(),
             absent: parameters.absent.and_then(|absent| value(absent.get())),
+            is_plain: false,
         })
     }
 
@@ -157,6 +160,15 @@ impl<'h> Object<'h> for Map<'h> {
         Ok(((key, ask), answer))
     }
 
+    fn plain(&self) -> Option<Self> {
+        Some(Self {
+            keys: Names::default(),
+            told: Vec::new(),
+            absent: self.absent.clone(),
+            is_plain: true,
+        })
+    }
+
     fn kind(&self, calls: &[Call<(u32, Ask), Answer>], failure: &Failure) -> Kind {
         kind(self, calls, failure)
     }
@@ -183,6 +195,9 @@ impl Map<'_> {
         let Some(text) = &value else {
             return Held::Value(None);
         };
+        if self.is_plain {
+            return Held::Value(value);
+        }
         let told = &self.told[key as usize];
         let first = told
             .range::<str, _>((Bound::Included(text.as_ref()), Bound::Unbounded))

@@ -16,6 +16,11 @@ pub(crate) trait Object<'h>: Sequential + Sized {
         operation: &Operation<'h>,
     ) -> Result<(Self::Input, Option<Self::Output>), HistoryError>;
 
+    /// The same object, if there is one that tells more of its states and takes more effort.
+    fn plain(&self) -> Option<Self> {
+        None
+    }
+
     /// The name of a violation, if the literature has one that is certain.
     fn kind(&self, calls: &[Call<Self::Input, Self::Output>], failure: &Failure) -> Kind {
         let _ = (calls, failure);
@@ -44,7 +49,8 @@ pub(crate) fn check<'h, O: Object<'h>>(
 ) -> Result<Verdict, HistoryError> {
     let mut object = O::of(history)?;
     let calls = Calls::of(history, |operation| object.call(operation))?;
-    let verdict = calls.verdict_named(&object, budget, |failure| {
+    let plain = object.plain();
+    let verdict = calls.verdict_named(&object, plain.as_ref(), budget, |failure| {
         object.named(&calls.calls, failure)
     });
     let stuck = Deadline::of(history).filter(|_| verdict.is_valid());

@@ -106,13 +106,21 @@ impl<'h> Object<'h> for Semaphores<'h> {
 
     fn kind(&self, calls: &[Call<(u32, Ask, u64), bool>], failure: &Failure) -> Kind {
         let refuted = &calls[failure.refuted];
-        anomaly::wrong_entry(refuted.input.1 == Ask::Release, refuted.output)
+        match anomaly::wrong_entry(refuted.input.1 == Ask::Release, refuted.output) {
+            anomaly::MUTUAL_EXCLUSION => TOO_MANY,
+            other => other,
+        }
     }
 
     fn may_wait(operation: &Operation<'h>) -> bool {
         operation.invoke.f() == "acquire"
     }
 }
+
+const TOO_MANY: Kind = Kind {
+    name: anomaly::MUTUAL_EXCLUSION.name,
+    meaning: "more permits were taken than there are",
+};
 
 /// Of how many permits all numbers are told that may be out.
 const TOLD_MAX: u64 = 64;

@@ -31,6 +31,21 @@ fn violation(model: &str, parameters: &str, ops: &[Op]) -> Violation {
         .clone()
 }
 
+fn failed(during: (u64, u64), f: &'static str, asked: Value) -> Op {
+    Op {
+        outcome: Outcome::Fail,
+        ..ok(during, f, asked, NOTHING)
+    }
+}
+
+/// Every operation is needed, so the witness has all of them, and the sentence ends so.
+#[track_caller]
+fn assert_told(model: &str, parameters: &str, ops: &[Op], end: &str) {
+    let violation = violation(model, parameters, ops);
+    assert!(violation.sentence.ends_with(end), "{violation}");
+    assert_eq!(violation.witness.len(), ops.len(), "{violation}");
+}
+
 /// Every operation is needed, so the witness has all of them.
 #[track_caller]
 fn assert_named(model: &str, parameters: &str, ops: &[Op], name: &str) {
@@ -223,6 +238,98 @@ fn sets_and_groups() {
     assert_named("set", "{}", &refused, "phantom-element");
 }
 
+/// A read of what only an operation wrote that failed is proved by that.
+#[test]
+fn what_failed_is_listed_where_it_is_the_proof() {
+    let write = |f, asked: Value, read: &'static str, seen: Value| {
+        [failed((1, 2), f, asked), ok((3, 4), read, NOTHING, seen)]
+    };
+    let register = write("write", json!(1), "read", json!(1));
+    let end = "it can only have met the value null; `write 1` by process 0 failed";
+    assert_told("register", "{}", &register, end);
+    let set = write("add", json!("a"), "read", json!(["a"]));
+    let end = "it saw `a`, which nobody added; `add \"a\"` by process 0 failed";
+    assert_told("set", "{}", &set, end);
+    let counter = write("add", json!(3), "read", json!(3));
+    let end = "it can only have met the sum 0; `add 3` by process 0 failed";
+    assert_told("counter", "{}", &counter, end);
+    let mutex = [
+        ok((1, 2), "acquire", NOTHING, NOTHING),
+        failed((3, 4), "release", NOTHING),
+        ok((5, 6), "acquire", NOTHING, NOTHING),
+    ];
+    assert_told("mutex", "{}", &mutex, "; `release` by process 1 failed");
+    // Of those that do not matter nothing is said.
+    let mut others = register.to_vec();
+    others[0] = failed((1, 2), "write", json!(2));
+    let violation = violation("register", "{}", &others);
+    assert_eq!(violation.witness.len(), 1, "{violation}");
+    assert!(
+        violation.sentence.ends_with("can only have met the value null"),
+        "{violation}"
+    );
+}
+
+/// Values that no answer begins with are one to the search, but not to who reads of it.
+#[test]
+fn values_that_nobody_saw_are_named() {
+    let key = |value: Value| json!({"key": "a", "value": value});
+    let put = |during, value: &str| ok(during, "put", key(json!(value)), NOTHING);
+    let stale = [
+        put((1, 2), "v1"),
+        put((3, 4), "v2"),
+        ok((5, 6), "get", key(NOTHING), json!("v1")),
+    ];
+    assert_told("kv", "{}", &stale, "it can only have met the value \"v2\"");
+    let cas = |during, values: [&str; 2]| ok(during, "cas", key(json!(values)), json!(true));
+    let lost = [
+        put((1, 2), "v1"),
+        cas((3, 4), ["v1", "v2"]),
+        cas((5, 6), ["v1", "v3"]),
+    ];
+    let sentence = violation("kv", "{}", &lost).sentence;
+    let end = "it can only have met the value \"v2\"";
+    assert!(sentence.ends_with(end), "{sentence}");
+    let appended = [
+        put((1, 2), "a"),
+        ok((3, 4), "append", key(json!("b")), NOTHING),
+        ok((5, 6), "get", key(NOTHING), json!("b")),
+    ];
+    let sentence = violation("kv", "{}", &appended).sentence;
+    let end = "it can only have met the value \"a\" or the value \"ab\"";
+    assert!(sentence.ends_with(end), "{sentence}");
+}
+
+#[test]
+fn sums_that_a_counter_can_have_had_are_told() {
+    let increment = |during| ok(during, "increment", NOTHING, NOTHING);
+    let lost = [
+        increment((1, 4)),
+        increment((2, 5)),
+        ok((6, 7), "read", NOTHING, json!(1)),
+    ];
+    assert_told("counter", "{}", &lost, "it can only have met the sum 2");
+    let more = [
+        increment((1, 9)),
+        ok((2, 8), "decrement", NOTHING, NOTHING),
+        ok((3, 7), "read", NOTHING, json!(4)),
+    ];
+    let violation = violation("counter", "{}", &more);
+    let end = "it can only have met a sum from -1 to 1";
+    assert!(violation.sentence.ends_with(end), "{violation}");
+}
+
+#[test]
+fn a_semaphore_is_said_to_have_too_few_permits() {
+    let all = [ok((1, 2), "acquire", json!(3), NOTHING)];
+    let violation = violation("semaphore", r#"{"permits":2}"#, &all);
+    assert_eq!(violation.kind.name, "mutual-exclusion", "{violation}");
+    assert_eq!(
+        violation.kind.meaning,
+        "more permits were taken than there are"
+    );
+}
+
 #[test]
 fn the_sentence_is_about_the_operations_that_are_listed() {
     // The append of x is not needed, although the search gets stuck there first.
@@ -243,7 +350,7 @@ fn the_sentence_is_about_the_operations_that_are_listed() {
     assert!(
         violation
             .sentence
-            .ends_with("it can only have met the value \"y\" or a value that nobody saw"),
+            .ends_with("it can only have met the value \"y\" or the value \"yx\""),
         "{violation}"
     );
     assert_eq!(violation.witness.len(), 2, "{violation}");

@@ -79,16 +79,18 @@ impl<'h, I, O> Calls<'h, I, O> {
     where
         M: Sequential<Input = I, Output = O> + ?Sized,
     {
-        self.verdict_named(model, budget, |_| Named {
+        self.verdict_named(model, None, budget, |_| Named {
             kind: NON_LINEARIZABLE,
             clause: None,
         })
     }
 
-    /// The verdict of a search, where a violation gets a name of its own.
+    /// The verdict of a search, where a violation gets a name of its own. A model that is
+    /// `plain` tells more of the states that the refuted operation can have met.
     pub(crate) fn verdict_named<M>(
         &self,
         model: &M,
+        plain: Option<&M>,
         budget: &Budget,
         name: impl Fn(&Failure) -> Named,
     ) -> Verdict
@@ -97,7 +99,10 @@ impl<'h, I, O> Calls<'h, I, O> {
     {
         match search(model, &self.calls, budget) {
             Found::Linearizable(_) => Verdict::Valid(Summary::of(&self.operations)),
-            Found::NotLinearizable(failure) => {
+            Found::NotLinearizable(mut failure) => {
+                let plain =
+                    plain.and_then(|plain| minimal::meets(plain, &self.calls, &failure, budget));
+                failure.meets = plain.unwrap_or(failure.meets);
                 let failed = self.failed_needed(model, &failure, budget);
                 Verdict::Violation(self.violation(&failure, name(&failure), &failed))
             }

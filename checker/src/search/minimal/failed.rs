@@ -8,10 +8,8 @@
 //! ```
 
 use super::Shrinking;
-use crate::search::budget;
 use crate::search::explore::Explored;
 use crate::search::parts::Part;
-use crate::search::plan::Known;
 use crate::search::{Budget, Call, Failure, Sequential};
 
 /// How much work it may take to find them, in calls looked at and steps of the search.
@@ -34,30 +32,18 @@ pub(in crate::search) fn needed<M: Sequential + ?Sized>(
     failure: &Failure,
     budget: &Budget,
 ) -> Failed {
-    let end = budget.time.map(|time| budget::now() + time);
     let key = model.part(&calls[failure.witness[0]].input);
-    let part = Part::of_key(
-        model,
-        key,
-        calls.iter().chain(failed.iter().map(|(call, _)| call)),
-    );
-    let known: &[Known<'_, M>] = &part.calls;
-    let mut proof = Shrinking::new(model, &part, known, failure.others, budget, end);
-    let mut suspects = Vec::new();
-    for (call, index) in part.indices().iter().enumerate() {
-        if *index < calls.len() {
-            let is_listed = failure.witness.contains(index);
-            proof.is_known[call] = is_listed || proof.is_known[call] && proof.is_given(call);
-        } else {
-            proof.is_known[call] = false;
-            proof.is_absent[call] = true;
-            // What had failed by then is given as well.
-            if !proof.is_given(call) && !model.only_reads(known[call].input, None) {
-                suspects.push(call);
-            }
-        }
-    }
-    proof.try_bytes = super::TRY_BYTES[1];
+    let failed = failed.iter().map(|(call, _)| call);
+    let part = Part::of_key(model, key, calls.iter().chain(failed));
+    let mut proof = Shrinking::of(failure, model, &part, budget);
+    let has_failed = part.indices().iter().map(|index| *index >= calls.len());
+    proof.is_absent = has_failed.collect();
+    // What had failed by the time up to which all is given is given as well.
+    let is_suspect = |call: &usize| {
+        let is_given = proof.is_given(*call);
+        proof.is_absent[*call] && !is_given && !model.only_reads(part.calls[*call].input, None)
+    };
+    let suspects: Vec<usize> = (0..part.calls.len()).filter(is_suspect).collect();
     proof.let_happen(&suspects);
     let needed = suspects.into_iter().filter(|call| proof.is_absent[*call]);
     let needed = needed.map(|call| part.indices()[call] - calls.len());

@@ -1,15 +1,18 @@
 //! Which calls prove that there is no order.
 //!
 //! `tries` asks what is left of the proof when less is known, `failed` which calls must have
-//! failed for it.
+//! failed for it, `meets` what the refuted one can have met.
 
 mod failed;
+mod meets;
 mod tries;
 
 pub(super) use failed::{Failed, needed};
+pub(super) use meets::meets;
 
 use std::time::Instant;
 
+use crate::search::budget;
 use crate::search::explore::{Explored, Stuck};
 use crate::search::first::first_stuck;
 use crate::search::parts::Part;
@@ -237,6 +240,18 @@ impl<'s, 'c, M: Sequential + ?Sized> Shrinking<'s, 'c, M> {
             is_minimal: true,
             try_bytes: TRY_BYTES[0],
         }
+    }
+
+    /// A proof that was found, whose calls are named as outside of the part.
+    fn of(failure: &Failure, model: &'s M, part: &'s Part<'c, M>, budget: &Budget) -> Self {
+        let end = budget.time.map(|time| budget::now() + time);
+        let mut proof = Self::new(model, part, &part.calls, failure.others, budget, end);
+        for (call, index) in part.indices().iter().enumerate() {
+            let is_listed = failure.witness.contains(index);
+            proof.is_known[call] = is_listed || proof.is_known[call] && proof.is_given(call);
+        }
+        proof.try_bytes = TRY_BYTES[1];
+        proof
     }
 
     /// Which few calls the object suspects.
