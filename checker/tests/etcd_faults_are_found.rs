@@ -249,6 +249,33 @@ fn a_read_shows_the_state_of_its_revision() {
 }
 
 #[test]
+fn it_is_told_what_is_wrong_with_a_value_of_the_right_revision() {
+    let told = |range: &str, end: &str| {
+        let all = ops(&format!(
+            r#"
+            0-1 put {{"key":"a","value":"1"}} => {{}} @2
+            2-3 range {{"key":"a"}} => {range} @2
+            "#
+        ));
+        let sentence = violation(&all).sentence;
+        assert!(sentence.ends_with(end), "{sentence}");
+    };
+    let lease = r#"{"kvs":[["a","1",2,2,1,9]],"count":1}"#;
+    told(
+        lease,
+        "but it was written with no lease, and is said to have lease 9",
+    );
+    let version = r#"{"kvs":[["a","1",2,2,2,0]],"count":1}"#;
+    told(version, "but that was version 1 of it");
+    let created = r#"{"kvs":[["a","1",1,2,1,0]],"count":1}"#;
+    let end = "but it was created at revision 2, and is said to have been at revision 1";
+    told(created, end);
+    let count = r#"{"kvs":[["a","1",2,2,1,0]],"count":2}"#;
+    let end = "the answer to `range {\"key\":\"a\"}` counts 2 keys, returns 1, and says that there are no more";
+    told(count, end);
+}
+
+#[test]
 fn deletions_of_unknown_outcome_explain_no_more_than_they_can() {
     // It would have taken the other key too, which was there, whatever came of its write.
     for answer in ["{} @3", "info"] {

@@ -265,7 +265,9 @@ fn what_failed_is_listed_where_it_is_the_proof() {
     let violation = violation("register", "{}", &others);
     assert_eq!(violation.witness.len(), 1, "{violation}");
     assert!(
-        violation.sentence.ends_with("can only have met the value null"),
+        violation
+            .sentence
+            .ends_with("can only have met the value null"),
         "{violation}"
     );
 }

@@ -228,12 +228,7 @@ impl Explainer<'_, '_> {
             };
             return (kind, why, by);
         }
-        let why = format!("it was {}, version {}", version.show(), version.version);
-        let kind = if kv.5 == super::message::UNKNOWN || version.lease == kv.5 {
-            WRONG_VERSION
-        } else {
-            WRONG_LEASE
-        };
+        let (kind, why) = not_as_written(version, kv);
         (kind, why, by)
     }
 
@@ -311,6 +306,38 @@ impl Version<'_> {
     fn show(&self) -> String {
         format!("\"{}\" of revision {}", self.value, self.mod_revision)
     }
+}
+
+/// What is wrong with a value of the right revision.
+fn not_as_written(version: &Version<'_>, kv: &KeyValue<'_>) -> (Kind, String) {
+    let KeyValue(_, value, created, _, number, lease) = kv;
+    let unknown = super::message::UNKNOWN;
+    let attached = |lease: i64| match lease {
+        0 => "no lease".to_owned(),
+        lease => format!("lease {lease}"),
+    };
+    if let Some(value) = value
+        && *value != version.value
+    {
+        let why = format!("\"{}\" was written at that revision", version.value);
+        return (WRONG_VERSION, why);
+    }
+    if ![unknown, version.version].contains(number) {
+        let why = format!("that was version {} of it", version.version);
+        return (WRONG_VERSION, why);
+    }
+    if ![unknown, version.lease].contains(lease) {
+        let (was, seen) = (attached(version.lease), attached(*lease));
+        let why = format!("it was written with {was}, and is said to have {seen}");
+        return (WRONG_LEASE, why);
+    }
+    let revision = version.create_revision;
+    let said = match *created {
+        super::message::EARLIER => "an earlier one".to_owned(),
+        created => format!("revision {created}"),
+    };
+    let why = format!("it was created at revision {revision}, and is said to have been at {said}");
+    (WRONG_VERSION, why)
 }
 
 fn show(kv: &KeyValue<'_>) -> String {

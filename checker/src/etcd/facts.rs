@@ -6,6 +6,7 @@ use super::message::{
     TxnOp, TxnResult, UNKNOWN,
 };
 use super::order::Order;
+use crate::verdict::count;
 
 /// Who changed a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -120,7 +121,7 @@ pub(super) struct Facts<'a> {
     /// to be gone.
     pub(super) lived_until: std::collections::BTreeMap<i64, i64>,
     /// Answers that contradict themselves, and how.
-    pub(super) nonsense: Vec<(usize, &'static str)>,
+    pub(super) nonsense: Vec<(usize, String)>,
 }
 
 impl<'a> Facts<'a> {
@@ -272,7 +273,11 @@ impl<'a> Facts<'a> {
         let before = revision - 1;
         if delete.prev_kv {
             if result.deleted != i64::try_from(result.prev.len()).unwrap_or(i64::MAX) {
-                let how = "says that it deleted another number of keys than it returns";
+                let how = format!(
+                    "says that it deleted {}, and returns {}",
+                    keys_of(result.deleted),
+                    result.prev.len()
+                );
                 self.nonsense.push((entry, how));
             }
             self.listed(log, entry, &result.prev, keys, How::Previous, |_| before);
@@ -315,7 +320,11 @@ impl<'a> Facts<'a> {
             false => (is_cut || result.count == returned) && result.more == is_cut,
         };
         if !is_right {
-            let how = "counts other keys than it returns";
+            let kept_back = if result.more { "more" } else { "no more" };
+            let how = format!(
+                "counts {}, returns {returned}, and says that there are {kept_back}",
+                keys_of(result.count)
+            );
             self.nonsense.push((entry, how));
         }
         // What lies behind the last key of a limited read is not known.
@@ -346,12 +355,12 @@ impl<'a> Facts<'a> {
         at: impl Fn(usize) -> i64,
     ) {
         if !kvs.is_sorted_by(|a, b| a.0 < b.0) {
-            let how = "returns keys out of order or twice";
+            let how = "returns keys out of order or twice".to_owned();
             return self.nonsense.push((entry, how));
         }
         let mut next = kvs.iter().peekable();
         if kvs.iter().any(|kv| !keys.contains(&log.key(&kv.0))) {
-            let how = "returns keys that lie outside of its range";
+            let how = "returns keys that lie outside of its range".to_owned();
             return self.nonsense.push((entry, how));
         }
         for key in keys {
@@ -443,4 +452,11 @@ pub(super) fn attached_keys(
         }
     }
     attached
+}
+
+fn keys_of(number: i64) -> String {
+    match u64::try_from(number) {
+        Ok(number) => count(number, "key"),
+        Err(_) => format!("{number} keys"),
+    }
 }

@@ -125,7 +125,7 @@ use std::collections::BTreeMap;
 use crate::history::{History, HistoryError};
 use crate::liveness::{Deadline, STUCK};
 use crate::search::Budget;
-use crate::verdict::{Class, Summary, Verdict, Violation, count};
+use crate::verdict::{Class, Summary, Verdict, Violation, asked, count};
 
 pub(crate) use linearization::linearization;
 
@@ -276,7 +276,7 @@ fn judge<'a>(
 fn find_nonsense(log: &Log<'_>, facts: &Facts<'_>) -> Option<Violation> {
     let (entry, how) = facts.nonsense.first()?;
     let operation = log.operation(*entry);
-    let sentence = format!("the answer to a {} {how}", operation.invoke.f());
+    let sentence = format!("the answer to `{}` {how}", asked(operation));
     Some(Violation::new(
         Class::Safety,
         NONSENSE,
