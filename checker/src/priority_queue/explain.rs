@@ -228,7 +228,7 @@ fn add_demand(queue: &Queue<'_>, too_many: &TooMany, window: &Window, proof: &mu
         before.push(predecessor);
         waits = true;
     }
-    proof.items.extend(before);
+    proof.items.extend(&before);
     let next = queue.values.pending.get(too_many.pending);
     if let Some(next) = next.and_then(|next| Gap::try_from(*next).ok()) {
         proof.items.extend(cover(next, last.saturating_add(1)).0);
@@ -240,7 +240,8 @@ fn add_demand(queue: &Queue<'_>, too_many: &TooMany, window: &Window, proof: &mu
             if waits || of_window.clone().any(|(lost, _)| is_tie(*lost)) {
                 proof.items.insert(item);
             } else {
-                proof.add_left(queue, item);
+                let inside = before.iter().map(|before| enqueued(queue, *before)).min();
+                proof.add_left(queue, item, inside.unwrap_or(since));
             }
         }
         Who::Empty(empty) => {

@@ -7,7 +7,7 @@ use rustc_hash::FxHashSet;
 use super::demand::{LostValues, TooMany};
 use super::extract::Queue;
 use super::grant::grant;
-use super::order::{Fault, Gap, Lost, NEVER, What, find_fault};
+use super::order::{Fault, Gap, Lost, NEVER, What, enqueued, find_fault};
 use crate::search::{Budget, Clock, Limit};
 
 /// What the search came to.
@@ -46,17 +46,26 @@ impl Proof {
     pub(super) fn add(&mut self, queue: &Queue<'_>, fault: &Fault) {
         self.items.extend(&fault.cover);
         match fault.what {
-            What::Worse(item) => self.add_left(queue, item),
+            What::Worse(item) => {
+                let since = fault
+                    .cover
+                    .iter()
+                    .map(|better| enqueued(queue, *better))
+                    .min();
+                self.add_left(queue, item, since.unwrap_or(NEVER));
+            }
             What::Overtaken(first, second) => self.items.extend([first, second]),
             What::Empty(empty) => self.empties.extend([empty]),
         }
     }
 
-    /// Adds that a value left. That it was enqueued before goes without saying, except that it
-    /// cannot have left before that began.
-    pub(super) fn add_left(&mut self, queue: &Queue<'_>, item: usize) {
+    /// Adds that a value left while something better was inside, at least since this gap. That it
+    /// was enqueued before goes without saying, except where it could have left earlier if its
+    /// enqueue had begun earlier.
+    pub(super) fn add_left(&mut self, queue: &Queue<'_>, item: usize, since: Gap) {
         let value = &queue.values.items[item];
-        if value.enqueue_invoked() > value.dequeue_invoked() {
+        let is_late = value.enqueue_invoked() > value.dequeue_invoked();
+        if is_late && since as usize > value.dequeue_invoked() {
             self.items.insert(item);
         } else {
             self.left.insert(item);

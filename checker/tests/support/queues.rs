@@ -225,10 +225,12 @@ pub fn is_minimal<Q: Order>(whole: &History, ops: &[Op], violation: &Violation) 
     let lines = violation.witness.iter().map(|op| op.invoked.line);
     let witness = witness_ops(whole, ops, lines);
     let is_known = violation.sentence.contains("nobody ever got");
-    let knowing = |is_witness: &dyn Fn(&Op) -> bool| {
+    let knowing = |spared: Option<&Op>| {
         let known = |op: &Op| {
-            let is_elsewhere = is_known && op.f == "dequeue" && !witness.contains(op);
-            if is_witness(op) || is_elsewhere && op.outcome != Outcome::Ok {
+            let is_spared = Some(op) == spared;
+            let is_listed = witness.contains(op);
+            let is_elsewhere = is_known && op.f == "dequeue" && !is_listed;
+            if is_listed && !is_spared || is_elsewhere && op.outcome != Outcome::Ok {
                 return op.clone();
             }
             // It took something else, or nothing.
@@ -237,9 +239,12 @@ pub fn is_minimal<Q: Order>(whole: &History, ops: &[Op], violation: &Violation) 
             } else {
                 Outcome::Info
             };
+            // Of the enqueue of a value that left it may be all that matters when it began.
+            let begun = is_spared && op.f == "enqueue" && is_taken(op, &witness);
             Op {
                 outcome,
                 result: Json::NULL,
+                invoked: if begun { 0 } else { op.invoked },
                 ..op.clone()
             }
         };
@@ -247,35 +252,20 @@ pub fn is_minimal<Q: Order>(whole: &History, ops: &[Op], violation: &Violation) 
         let anybody = anybody.take(if is_known { 0 } else { 3 });
         is_linearizable::<Q>(&ops.iter().map(known).chain(anybody).collect::<Vec<Op>>())
     };
-    assert!(
-        !knowing(&|op| witness.contains(op)),
-        "{violation}\n{ops:#?}"
-    );
-    let mut spared = witness
-        .iter()
-        .filter(|op| !goes_without_saying(op, &witness, violation));
-    spared.all(|spared| knowing(&|op| witness.contains(op) && op != spared))
+    assert!(!knowing(None), "{violation}\n{ops:#?}");
+    // Where it is known that nobody else has got a value, it is known as well who has.
+    let goes_without_saying = |op: &Op| {
+        let is_its = |other: &Op| other.f == "enqueue" && other.invoke == op.result;
+        is_known && op.f == "dequeue" && witness.iter().any(is_its)
+    };
+    let mut spared = witness.iter().filter(|op| !goes_without_saying(op));
+    spared.all(|spared| knowing(Some(spared)))
 }
 
-/// Whether it is known besides the witness what matters about this operation.
-fn goes_without_saying(op: &Op, witness: &[Op], violation: &Violation) -> bool {
-    let is_known = violation.sentence.contains("nobody ever got");
-    let of_value = |other: &&Op| match op.f {
-        "enqueue" => other.f == "dequeue" && other.result == op.invoke,
-        _ => other.f == "enqueue" && other.invoke == op.result,
-    };
-    let Some(other) = witness.iter().find(of_value) else {
-        return false;
-    };
-    if op.f == "dequeue" {
-        // That nobody else has got its value.
-        return is_known;
-    }
-    // That it began later than another one ended, or than who got it began.
-    let is_order = ["VOrd", "PQ-tie", "PQ-order-lost"].iter();
-    let is_order = is_order.filter(|kind| violation.kind.name.starts_with(**kind));
-    let is_earlier = |other: &Op| other.f == "enqueue" && other.returned < op.invoked;
-    is_order.count() > 0 && witness.iter().any(is_earlier) || other.invoked < op.invoked
+/// Whether somebody is listed who got this value.
+fn is_taken(enqueue: &Op, witness: &[Op]) -> bool {
+    let mut others = witness.iter();
+    others.any(|other| other.f == "dequeue" && other.result == enqueue.invoke)
 }
 
 /// How the checker and the search agreed.
