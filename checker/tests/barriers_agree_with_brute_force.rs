@@ -79,7 +79,9 @@ fn falsify(random: &mut Random, ops: &mut [Op], slots: usize) {
                 let first = slot(op.invoked).saturating_sub(random.below(slots / 3));
                 op.invoked = place(first, number, false);
             }
-            2 if op.outcome == Outcome::Ok && random.one_in(3) => op.outcome = Outcome::Info,
+            2 if op.outcome == Outcome::Ok && random.one_in(3) => {
+                op.outcome = [Outcome::Info, Outcome::Fail][random.below(2)];
+            }
             3 if op.outcome != Outcome::Open && !op.result.is_null() && random.one_in(2) => {
                 op.outcome = Outcome::Ok;
             }
@@ -165,7 +167,7 @@ fn check_witness(
         let mut weak = op.clone();
         if !witness.contains(op) || Some(op) == spared {
             // What failed may have happened as well, while it went on.
-            if op.outcome == Outcome::Fail && is_barrier {
+            if op.outcome == Outcome::Fail {
                 weak.outcome = Outcome::Ok;
             }
             if weak.outcome == Outcome::Ok {

@@ -23,7 +23,7 @@ use serde::Deserialize;
 use super::bounds::{self, Bounds};
 use super::minimal;
 use super::pool::{Lacks, Pools};
-use super::value::{happened, lease, participants, stuck};
+use super::value::{failures, happened, is_absent, lease, participants, stuck};
 use crate::history::{History, HistoryError, Operation, Outcome};
 use crate::keyed::unknown_operation;
 use crate::linearization::Linearization;
@@ -224,7 +224,7 @@ impl<'o, 'h> Visits<'o, 'h> {
         let mut rounds: BTreeMap<u64, Round> = BTreeMap::new();
         let mut unknown = Vec::new();
         for (index, operation) in self.operations.iter().enumerate() {
-            if operation.invoke.f() != "wait" || operation.outcome() == Outcome::Fail {
+            if operation.invoke.f() != "wait" || is_absent(operation, counts[index]) {
                 continue;
             }
             if let (Some(place), true) = (self.places[index], counts[index]) {
@@ -240,10 +240,9 @@ impl<'o, 'h> Visits<'o, 'h> {
             });
             if !is_stuck {
                 // One whose answer does not count was over by its return.
-                let over = if happened(operation) {
-                    operation.completed
-                } else {
-                    usize::MAX
+                let over = match operation.outcome() {
+                    Outcome::Ok | Outcome::Fail => operation.completed,
+                    Outcome::Info | Outcome::Open => usize::MAX,
                 };
                 unknown.push((operation.invoked, gone(index).min(over)));
             }
@@ -370,7 +369,7 @@ fn violation(visits: &Visits<'_, '_>, bounds: &Bounds<'_>) -> Violation {
     let Err(failure) = visits.explain(&counts, None, &Bounds::none()) else {
         unreachable!("the answers that are needed are those that cannot be explained");
     };
-    let (kind, sentence) = visits.describe(&failure);
+    let (kind, mut sentence) = visits.describe(&failure);
     let mut witness = needed;
     if let Failure::TooFew { first, .. } = failure {
         // Who had come, whatever became of them.
@@ -384,7 +383,8 @@ fn violation(visits: &Visits<'_, '_>, bounds: &Bounds<'_>) -> Violation {
         };
         witness.extend((0..operations.len()).filter(waited).take(8));
     }
-    let witness = witness.into_iter().map(|index| &operations[index]);
+    let witness: Vec<_> = witness.iter().map(|index| &operations[*index]).collect();
+    sentence += &failures(&witness);
     Violation::new(Class::Safety, kind, sentence, witness)
 }
 

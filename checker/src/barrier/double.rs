@@ -23,7 +23,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::bounds::{self, Bounds};
 use super::minimal;
 use super::rounds::{Enter, Failure, Reason, Rounds, Search};
-use super::value::{Holder, happened, participants, stuck};
+use super::value::{Holder, failures, happened, is_absent, participants, stuck};
 use crate::history::{History, HistoryError, Operation, Outcome};
 use crate::keyed::unknown_operation;
 use crate::linearization::Linearization;
@@ -193,7 +193,7 @@ impl<'o, 'h> Parties<'o, 'h> {
         let mut unknown = Vec::new();
         let mut spared = Vec::new();
         for (index, operation) in self.operations.iter().enumerate() {
-            if operation.invoke.f() != "enter" || operation.outcome() == Outcome::Fail {
+            if operation.invoke.f() != "enter" || is_absent(operation, counts[index]) {
                 continue;
             }
             if happened(operation) && counts[index] {
@@ -201,7 +201,7 @@ impl<'o, 'h> Parties<'o, 'h> {
                 enters.push(self.enter(index, leave));
                 continue;
             }
-            if happened(operation) {
+            if happened(operation) || operation.outcome() == Outcome::Fail {
                 spared.push((operation.invoked, operation.completed));
                 continue;
             }
@@ -318,13 +318,14 @@ fn violation(parties: &Parties<'_, '_>, bounds: &Bounds<'_>) -> Violation {
     let Search::None(failure) = parties.rounds(&counts, None).search(&Bounds::none()) else {
         unreachable!("the answers that are needed are those that cannot be explained");
     };
-    let (kind, sentence) = parties.describe(&failure);
+    let (kind, mut sentence) = parties.describe(&failure);
     let mut witness: BTreeSet<usize> = needed.into_iter().collect();
     if let Reason::TooFew { first, .. } = failure.reason {
         // Who had come, whatever became of them.
         witness.extend(parties.present_at(operations[first].completed).take(8));
     }
-    let witness = witness.into_iter().map(|index| &operations[index]);
+    let witness: Vec<_> = witness.iter().map(|index| &operations[*index]).collect();
+    sentence += &failures(&witness);
     Violation::new(Class::Safety, kind, sentence, witness)
 }
 

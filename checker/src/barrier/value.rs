@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use crate::history::{Event, History, HistoryError, Operation, Outcome, Problem};
 use crate::liveness::{Deadline, STUCK};
-use crate::verdict::{Class, Violation, count};
+use crate::verdict::{Class, Violation, count, that_failed};
 
 /// `{"lease": 7587, "alive": true}`, or nothing.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
@@ -69,6 +69,17 @@ pub(super) fn participants(history: &History) -> Result<usize, HistoryError> {
 /// Whether a completed operation tells something: it happened.
 pub(super) fn happened(operation: &Operation<'_>) -> bool {
     operation.outcome() == Outcome::Ok
+}
+
+/// Whether it did nothing, if that it failed counts; else it may have happened while it went on.
+pub(super) fn is_absent(operation: &Operation<'_>, counts: bool) -> bool {
+    operation.outcome() == Outcome::Fail && counts
+}
+
+/// What is said of those of a proof that failed.
+pub(super) fn failures(witness: &[&Operation<'_>]) -> String {
+    let failed = witness.iter().filter(|one| one.outcome() == Outcome::Fail);
+    that_failed(&failed.copied().collect::<Vec<_>>())
 }
 
 /// Operations that had to finish and did not; `why` says what they waited for in

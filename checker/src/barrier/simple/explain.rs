@@ -2,10 +2,11 @@
 
 use super::super::bounds::Bounds;
 use super::super::minimal;
+use super::super::value::failures;
 use super::step::{Action, Step};
 use super::sweep::{Stop, Sweep};
 use crate::history::{Event, Operation, Outcome};
-use crate::verdict::{Class, Kind, Seconds, Violation, that_failed};
+use crate::verdict::{Class, Kind, Seconds, Violation};
 
 const EARLY_WAIT: Kind = Kind {
     name: "early-wait",
@@ -62,9 +63,7 @@ pub(super) fn violation(
         .collect();
     let operation = &operations[step.operation];
     let mut sentence = sentence(kind, operation, &witness);
-    let is_failed = |operation: &&&Operation<'_>| operation.outcome() == Outcome::Fail;
-    let failed: Vec<&Operation<'_>> = witness.iter().filter(is_failed).copied().collect();
-    sentence += &that_failed(&failed);
+    sentence += &failures(&witness);
     Violation::new(Class::Safety, kind, sentence, witness)
 }
 
