@@ -8,10 +8,10 @@ use etcd_checker::history::{Event, EventKind, Json, Operation, Outcome, Process}
 use etcd_checker::search::{Budget, Others};
 use etcd_checker::{History, Model, Verdict, Violation, check_within};
 use serde_json::{Value, json};
-use support::Random;
 use support::busy::plain::{busy_counter, busy_few_values, busy_plain_register, busy_set};
 use support::busy::turns::{Kind, turns};
 use support::planted::ops_of;
+use support::{Op, Random};
 
 const CLIENTS: usize = 10;
 
@@ -399,4 +399,34 @@ fn transactions_that_contradict_themselves_among_many_at_once() {
         }
     }
     assert_short(&History::new(header, events).unwrap(), 1);
+}
+
+/// Where the search comes no further is far from what is plainly wrong.
+#[test]
+fn a_plain_fault_behind_many_operations_that_overlap() {
+    let mut random = Random(12);
+    let op = |f, invoke: Value, result: Value, during: (u64, u64)| Op {
+        f,
+        invoke: Json::new(&invoke).unwrap(),
+        result: Json::new(&result).unwrap(),
+        outcome: Outcome::Ok,
+        revision: None,
+        invoked: during.0,
+        returned: during.1,
+    };
+    let mut ops: Vec<Op> = (0..180_u64)
+        .map(|number| {
+            let during = (number, 1_000 + number);
+            let [one, other] = [random.below(7), random.below(7)];
+            match number % 3 {
+                0 => op("write", json!(one), Value::Null, during),
+                1 => op("cas", json!([one, other]), json!(true), during),
+                _ => op("read", Value::Null, json!(one), during),
+            }
+        })
+        .collect();
+    // Nobody ever writes that again.
+    ops.push(op("read", Value::Null, Value::Null, (2_000, 2_001)));
+    let violation = assert_short(&support::history("cas-register", "{}", &ops), 2);
+    assert_eq!(violation.kind.name, "stale-read");
 }

@@ -34,6 +34,7 @@
 //! The twin in `tests/`, which tries all orders, agrees on many small random histories.
 
 mod extract;
+mod overwritten;
 mod suspects;
 
 use crate::history::{History, HistoryError};

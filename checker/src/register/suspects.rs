@@ -16,6 +16,8 @@
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use super::overwritten::Overwritten;
+
 use crate::search::{Call, Others, nearest};
 
 /// An operation, as far as it is known. Values are numbers.
@@ -45,6 +47,12 @@ impl Act {
 
 /// How many answers are suspected, those next to where the search was stuck.
 const LOOKS_MAX: usize = 64;
+
+/// How many answers are suspected that show something which had been overwritten.
+const PLAIN_MAX: usize = 16;
+
+/// Where more than so many wrote it, only near ones are suspected.
+const PLAIN_WRITERS_MAX: usize = 64;
 
 /// With how many other values each value that was seen may be in contradiction.
 const OTHERS_MAX: usize = 16;
@@ -82,12 +90,25 @@ pub(crate) fn suspects(initial: u32, calls: &[Act], stuck: usize) -> Vec<Vec<usi
     let looks: Vec<usize> = (0..calls.len())
         .filter(|index| calls[*index].returned.is_some() && calls[*index].saw.is_some())
         .collect();
-    let mut guesses = Vec::new();
+    // Who wrote whatever was there before is the better witness: nothing need have led to it.
+    let by_writes = |act: &Act| act.writes.is_some() && act.saw.is_none() && act.expects.is_none();
+    let by_writes = Overwritten::by(calls, by_writes);
+    let by_any = Overwritten::by(calls, |_| true);
+    let proofs = |look: usize, writers_max: usize| {
+        let value = calls[look].saw.expect("only those are asked about");
+        let by = [&by_writes, &by_any].into_iter();
+        by.filter_map(move |by| by.proof(look, value, writers_max))
+    };
+    let near = |most| nearest(&looks, stuck, most, |index| calls[index].returned);
+    // Where it is as plain as that, it need not be near.
+    let plain = near(looks.len()).into_iter();
+    let plain = plain.flat_map(|look| proofs(look, PLAIN_WRITERS_MAX));
+    let mut guesses: Vec<Vec<usize>> = plain.take(PLAIN_MAX).collect();
     let mut values = FxHashSet::default();
-    for look in nearest(&looks, stuck, LOOKS_MAX, |index| calls[index].returned) {
+    for look in near(LOOKS_MAX) {
         guesses.push(vec![look]);
-        let value = calls[look].saw.expect("it was looked for above");
-        guesses.extend(overwritten(calls, look, value));
+        guesses.extend(proofs(look, usize::MAX));
+        let value = calls[look].saw.expect("only those are asked about");
         let one = on[&value];
         if !values.insert(value) || one.writers > 1 {
             continue;
@@ -119,31 +140,6 @@ fn before(one: OnValue, other: OnValue, is_initial: bool) -> Option<impl Iterato
         Some(first)
     };
     Some(first.into_iter().chain([last]))
-}
-
-/// What shows that a value was no longer there when somebody saw it: an operation on another
-/// one, after all that wrote it had returned.
-fn overwritten(calls: &[Act], look: usize, value: u32) -> Option<Vec<usize>> {
-    let since = calls[look].invoked;
-    let is_over = |call: &Act| call.returned.is_some_and(|returned| returned < since);
-    let is_other = |call: &Act| {
-        let after = call.writes.or(call.saw);
-        after.is_some_and(|after| after != value)
-    };
-    let others = calls
-        .iter()
-        .enumerate()
-        .filter(|(_, call)| is_over(call) && is_other(call));
-    let (other, last) = others.max_by_key(|(_, call)| call.invoked)?;
-    let mut guess = vec![other, look];
-    for (index, call) in calls.iter().enumerate() {
-        let may_write = call.invoked <= calls[look].returned? && call.writes == Some(value);
-        if may_write && index != look {
-            call.returned.filter(|returned| *returned < last.invoked)?;
-            guess.push(index);
-        }
-    }
-    Some(guess)
 }
 
 /// All but the calls of unknown outcome that can do nothing for those that are known. One can
