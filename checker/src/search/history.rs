@@ -28,9 +28,16 @@ pub struct Calls<'h, I, O> {
     pub calls: Vec<Call<I, O>>,
     /// The operation of each call, by its index.
     pub operation_of: Vec<usize>,
-    /// Those that failed, each with the index of its operation: they did nothing, which may be
-    /// what proves a violation.
-    pub failed: Vec<(Call<I, O>, usize)>,
+    /// Those that failed: they did nothing, which may be what proves a violation.
+    pub failed: Vec<FailedCall<I, O>>,
+}
+
+/// A call that failed.
+pub struct FailedCall<I, O> {
+    /// What was asked.
+    pub call: Call<I, O>,
+    /// The index of its operation.
+    pub operation: usize,
 }
 
 impl<'h, I, O> Calls<'h, I, O> {
@@ -60,7 +67,10 @@ impl<'h, I, O> Calls<'h, I, O> {
                 returned: is_over.then_some(operation.completed as u64),
             };
             if outcome == Outcome::Fail {
-                failed.push((call, index));
+                failed.push(FailedCall {
+                    call,
+                    operation: index,
+                });
             } else {
                 calls.push(call);
                 operation_of.push(index);
@@ -148,7 +158,7 @@ impl<'h, I, O> Calls<'h, I, O> {
         };
         let failures = failed.calls.iter();
         let failures: Vec<&Operation<'h>> = failures
-            .map(|call| &self.operations[self.failed[*call].1])
+            .map(|call| &self.operations[self.failed[*call].operation])
             .collect();
         let is_alone = failure.witness.len() + failures.len() == 1;
         let sentence = format!(

@@ -105,7 +105,7 @@ use serde::Serialize;
 
 pub use aspects::{Aspect, Reduced};
 pub use budget::{Budget, Clock, Limit};
-pub use history::{Calls, check_history};
+pub use history::{Calls, FailedCall, check_history};
 pub(crate) use history::{NON_LINEARIZABLE, Named};
 
 pub use sequential::{Kept, Sequential};

@@ -10,7 +10,7 @@
 use super::Shrinking;
 use crate::search::explore::Explored;
 use crate::search::parts::Part;
-use crate::search::{Budget, Call, Failure, Sequential};
+use crate::search::{Budget, Call, FailedCall, Failure, Sequential};
 
 /// How much work it may take to find them, in calls looked at and steps of the search.
 const WORK_MAX: u64 = 1_000_000;
@@ -28,12 +28,12 @@ pub(in crate::search) struct Failed {
 pub(in crate::search) fn needed<M: Sequential + ?Sized>(
     model: &M,
     calls: &[Call<M::Input, M::Output>],
-    failed: &[(Call<M::Input, M::Output>, usize)],
+    failed: &[FailedCall<M::Input, M::Output>],
     failure: &Failure,
     budget: &Budget,
 ) -> Failed {
     let key = model.part(&calls[failure.witness[0]].input);
-    let failed = failed.iter().map(|(call, _)| call);
+    let failed = failed.iter().map(|failed| &failed.call);
     let part = Part::of_key(model, key, calls.iter().chain(failed));
     let mut proof = Shrinking::of(failure, model, &part, budget);
     let has_failed = part.indices().iter().map(|index| *index >= calls.len());
