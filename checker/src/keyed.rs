@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::history::{Event, History, HistoryError, Json, Problem, Text};
+use crate::history::{Event, History, HistoryError, Json, Problem, Text, in_words};
 
 /// A value taken apart.
 pub(crate) struct Keyed<'h> {
@@ -91,7 +91,8 @@ pub(crate) fn parameters<'h, T: Deserialize<'h> + Default>(
     let parsed: Result<Option<T>, _> = parameters.parse();
     parsed.map(Option::unwrap_or_default).map_err(|error| {
         let text = error.to_string();
-        let detail = text.split(" at line ").next().unwrap_or(&text).to_owned();
+        let detail = text.split(" at line ").next().unwrap_or(&text);
+        let detail = in_words(detail);
         HistoryError::at(1, Problem::Parameters { detail })
     })
 }

@@ -94,6 +94,7 @@ pub mod queue;
 mod read_write;
 pub mod register;
 pub mod reliable_queue;
+mod repeats;
 pub mod rw_lock;
 pub mod search;
 pub mod semaphore;

@@ -9,7 +9,8 @@ use crate::search::Budget;
 use crate::verdict::Verdict;
 use crate::{
     bank, barrier, counter, election, etcd, kv, lock, long_fork, membership, multi_register, mutex,
-    priority_queue, queue, register, reliable_queue, rw_lock, semaphore, set, set_full, txn,
+    priority_queue, queue, register, reliable_queue, repeats, rw_lock, semaphore, set, set_full,
+    txn,
 };
 
 /// What a history is checked against.
@@ -336,6 +337,7 @@ pub fn check_with(
 
 fn judge(history: &History, model: Model, options: &Options) -> Result<Verdict, HistoryError> {
     let budget = &options.budget;
+    repeats::check(history, model)?;
     match model {
         Model::FifoQueue => queue::check(history),
         Model::PriorityQueue => priority_queue::check(history, budget),

@@ -245,8 +245,8 @@ impl Violation {
         let shown = witness.into_iter();
         let shown = shown.map(|operation| WitnessOperation::of(operation.borrow()));
         let mut witness: Vec<WitnessOperation> = shown.collect();
-        witness.sort_by_key(|operation| operation.invoked.line);
-        witness.dedup_by_key(|operation| operation.invoked.line);
+        witness.sort_by_key(|operation| operation.event);
+        witness.dedup_by_key(|operation| operation.event);
         Self {
             class,
             kind,
@@ -265,7 +265,7 @@ impl Verdict {
     pub(crate) fn in_history(mut self, history: &History) -> Self {
         if let Self::Violation(violation) = &mut self {
             for told in &mut violation.witness {
-                told.is_timed = history.has_times();
+                told.timed_by(history);
             }
         }
         self
@@ -280,9 +280,8 @@ impl Violation {
             otherwise.sentence
         );
         self.witness.extend(otherwise.witness);
-        self.witness.sort_by_key(|operation| operation.invoked.line);
-        self.witness
-            .dedup_by_key(|operation| operation.invoked.line);
+        self.witness.sort_by_key(|operation| operation.event);
+        self.witness.dedup_by_key(|operation| operation.event);
     }
 }
 
@@ -339,6 +338,8 @@ impl fmt::Display for Kind {
 /// An operation that proves a violation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WitnessOperation {
+    /// Index of the event that began it among the history's events.
+    pub event: usize,
     /// The process.
     pub process: u64,
     /// The client behind it, when the history says.
@@ -353,6 +354,8 @@ pub struct WitnessOperation {
     pub description: String,
     /// Whether the times are some that the history says. If not, they only number its events.
     pub is_timed: bool,
+    /// Whether times are told to the nanosecond: to the microsecond most would be the same.
+    pub is_fine: bool,
 }
 
 /// A place in the history.
@@ -362,13 +365,6 @@ pub struct Moment {
     pub line: usize,
     /// Nanoseconds since the start of the run.
     pub time_ns: u64,
-}
-
-impl Moment {
-    /// The time in seconds, to the microsecond.
-    pub fn seconds(&self) -> impl fmt::Display + use<> {
-        Seconds(self.time_ns)
-    }
 }
 
 impl Serialize for WitnessOperation {
@@ -411,6 +407,7 @@ impl WitnessOperation {
             time_ns: event.time(),
         };
         Self {
+            event: operation.event(),
             process: operation.process(),
             client: operation.invoke.client(),
             invoked: moment(operation.invoke),
@@ -418,6 +415,7 @@ impl WitnessOperation {
             outcome: operation.outcome(),
             description: describe(operation),
             is_timed: true,
+            is_fine: false,
         }
     }
 }
@@ -426,22 +424,40 @@ impl WitnessOperation {
     /// The same of a history that may have no times.
     #[must_use]
     pub fn in_history(mut self, history: &History) -> Self {
-        self.is_timed = history.has_times();
+        self.timed_by(history);
         self
+    }
+
+    fn timed_by(&mut self, history: &History) {
+        self.is_timed = history.has_times();
+        self.is_fine = history.has_fine_times();
+    }
+
+    /// The time of a moment in seconds, to the microsecond or, where times are fine, to the
+    /// nanosecond.
+    pub fn seconds(&self, moment: Moment) -> impl fmt::Display + use<> {
+        let digits = if self.is_fine { 9 } else { 6 };
+        in_seconds(moment.time_ns, digits)
+    }
+
+    /// Where it stands, such as `lines 4-7` or `line 4`.
+    fn lines(&self) -> String {
+        let begun = self.invoked.line;
+        match self.completed {
+            Some(completed) if completed.line == begun => format!("line {begun}"),
+            Some(completed) => format!("lines {begun}-{}", completed.line),
+            None => format!("lines {begun}-end"),
+        }
     }
 }
 
 impl fmt::Display for WitnessOperation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "lines {}-", self.invoked.line)?;
-        match self.completed {
-            Some(completed) => write!(f, "{}", completed.line)?,
-            None => f.write_str("end")?,
-        }
+        f.write_str(&self.lines())?;
         if self.is_timed {
-            write!(f, "  {} - ", Seconds(self.invoked.time_ns))?;
+            write!(f, "  {} - ", self.seconds(self.invoked))?;
             match self.completed {
-                Some(completed) => write!(f, "{}", Seconds(completed.time_ns))?,
+                Some(completed) => write!(f, "{}", self.seconds(completed))?,
                 None => f.write_str("...")?,
             }
         }
@@ -458,13 +474,15 @@ pub(crate) struct Seconds(pub(crate) u64);
 
 impl fmt::Display for Seconds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}.{:06} s",
-            self.0 / 1_000_000_000,
-            self.0 % 1_000_000_000 / 1_000
-        )
+        f.write_str(&in_seconds(self.0, 6))
     }
+}
+
+/// So many nanoseconds in seconds, with so many digits behind the point.
+fn in_seconds(ns: u64, digits: u32) -> String {
+    let fraction = ns % 1_000_000_000 / 10_u64.pow(9 - digits);
+    let digits = digits as usize;
+    format!("{}.{fraction:0digits$} s", ns / 1_000_000_000)
 }
 
 /// `1 value`, `2 values`.

@@ -420,3 +420,63 @@ fn a_report_without_operations_is_none() {
         }
     }
 }
+
+fn own(model: &str, parameters: &str, lines: &[&str]) -> String {
+    let header = format!(
+        r#"{{"format":"etcd-recipes-history","version":1,"workload":"w","model":"{model}","source":{{"kind":"other"}},"parameters":{parameters}}}"#
+    );
+    let lines: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    header + "\n" + &lines
+}
+
+#[test]
+fn what_is_null_or_not_there_has_a_column_too() {
+    let event = |rest: &str| format!(r#"{{"time":1,"process":0,"type":{rest}}}"#);
+    let null = event(r#""invoke","f":"enqueue","value":null"#);
+    let expected = "the value of \"enqueue\" must be";
+    refuses(
+        &own("fifo-queue", "{}", &[&null]),
+        "line 2, column 64",
+        expected,
+    );
+    // A line with an escape is read by another parser.
+    let escaped = event(r#""invoke","f":"\u0065nqueue","value":null"#);
+    refuses(
+        &own("fifo-queue", "{}", &[&escaped]),
+        "line 2, column 69",
+        expected,
+    );
+    let none = event(r#""invoke","f":"enqueue""#);
+    refuses(
+        &own("fifo-queue", "{}", &[&none]),
+        "line 2, column 43",
+        expected,
+    );
+    let asked = event(r#""invoke","f":"revoke","value":{"lease":7}"#);
+    let told = event(r#""ok","f":"revoke","value":null"#);
+    let expected = "the answer to \"revoke\" has no revision";
+    refuses(
+        &own("etcd", "{}", &[&asked, &told]),
+        "line 3, column 39",
+        expected,
+    );
+}
+
+#[test]
+fn a_wrong_parameter_that_was_given_is_told_and_not_the_header() {
+    let text = |parameters: &str| own("semaphore", parameters, &[]);
+    let given = |text: &str, permits: serde_json::Value| {
+        let check = Check::new().parameter("permits", permits);
+        check.bytes(text.as_bytes()).unwrap_err().to_string()
+    };
+    let expected = "the parameter \"permits\" that was given is wrong: \"x\" stands where a whole \
+                    number from 0 to 2^64 - 1 is expected";
+    for parameters in ["{}", r#"{"permits":5}"#, r#"{"permits":"y"}"#] {
+        assert_eq!(given(&text(parameters), json!("x")), expected);
+    }
+    refuses(
+        &text(r#"{"permits":"x"}"#),
+        "line 1, column 120",
+        "\"x\" stands where a whole number",
+    );
+}

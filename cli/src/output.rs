@@ -5,6 +5,7 @@
 //! Colours are used only where they are understood: `anstream` takes them out
 //! for files, pipes and `NO_COLOR`.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, BufWriter, IsTerminal as _, Write};
 
@@ -109,7 +110,7 @@ fn write_buffered(
 /// Text from a file, safe for a terminal: control characters are spelled out.
 pub(crate) fn plain(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
-    for character in text.chars() {
+    for character in visible(text).chars() {
         if character.is_control() && character != '\n' {
             plain.extend(character.escape_default());
         } else {
@@ -117,6 +118,27 @@ pub(crate) fn plain(text: &str) -> String {
         }
     }
     plain
+}
+
+/// Text in which what no font has is spelled out, and what changes the direction of writing:
+/// the end of all keys with a prefix may be `\u{10ffff}`.
+pub(crate) fn visible(text: &str) -> Cow<'_, str> {
+    let is_hidden = |character: char| {
+        let number = u32::from(character);
+        let is_none = number & 0xfffe == 0xfffe || (0xfdd0..=0xfdef).contains(&number);
+        is_none || matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    if !text.contains(is_hidden) {
+        return Cow::Borrowed(text);
+    }
+    let mut visible = String::with_capacity(text.len());
+    for character in text.chars() {
+        match is_hidden(character) {
+            true => visible.extend(character.escape_unicode()),
+            false => visible.push(character),
+        }
+    }
+    Cow::Owned(visible)
 }
 
 /// Prints one JSON document to standard output.

@@ -97,9 +97,7 @@ where
     let mut violation = Violation::new(Class::Liveness, STUCK, sentence, [*first]);
     let beside = Violation::new(Class::Liveness, STUCK, String::new(), beside);
     violation.witness.extend(beside.witness);
-    violation
-        .witness
-        .sort_by_key(|operation| operation.invoked.line);
+    violation.witness.sort_by_key(|operation| operation.event);
     if !others.is_empty() {
         violation.also.push(format!(
             "{} had not finished either",

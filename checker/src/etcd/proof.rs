@@ -67,13 +67,10 @@ pub(super) fn prove(log: &Log<'_>, violation: &mut Violation) {
 
 /// The operations that a violation lists.
 fn entries_of(log: &Log<'_>, violation: &Violation) -> BTreeSet<usize> {
-    let line = |entry: &super::log::Entry<'_>| entry.operation.invoke.line();
-    let listed = violation.witness.iter().filter_map(|operation| {
-        let entry = log
-            .entries
-            .binary_search_by_key(&operation.invoked.line, line);
-        entry.ok()
-    });
+    let event = |entry: &super::log::Entry<'_>| entry.operation.event();
+    let witness = violation.witness.iter();
+    let listed =
+        witness.filter_map(|told| log.entries.binary_search_by_key(&told.event, event).ok());
     listed.collect()
 }
 

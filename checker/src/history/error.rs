@@ -500,7 +500,7 @@ impl Problem {
 }
 
 /// What a parser says of data that it does not expect, in words of people who do not know it.
-fn in_words(text: &str) -> String {
+pub(crate) fn in_words(text: &str) -> String {
     let words = || {
         if let Some(field) = text.strip_prefix("missing field ") {
             return Some(format!("the field {field} is missing"));

@@ -101,7 +101,7 @@ impl Json {
     }
 
     /// How much memory the text takes besides, in bytes.
-    pub(super) fn heap_bytes(&self) -> usize {
+    pub(crate) fn heap_bytes(&self) -> usize {
         let on_heap = self.0.as_ref().filter(|text| text.is_heap_allocated());
         on_heap.map_or(0, CompactString::capacity)
     }

@@ -46,7 +46,7 @@ mod validate;
 mod words;
 mod write;
 
-pub(crate) use error::Field;
+pub(crate) use error::{Field, in_words};
 pub use error::{HistoryError, Problem, ReadError};
 pub use event::{Event, EventKind, LIVENESS_DEADLINE, Process};
 pub use header::{FORMAT, Header, Source, VERSION};
@@ -135,6 +135,17 @@ impl History {
         self.has_times
     }
 
+    /// Whether its events are less than half a microsecond apart on average, as those of a
+    /// monitor that only counts are: then microseconds do not tell them apart.
+    pub fn has_fine_times(&self) -> bool {
+        const HALF_MICROSECOND: u64 = 500;
+        let gaps = self.events.len().saturating_sub(1) as u64;
+        match (self.events.first(), self.events.last()) {
+            (Some(first), Some(last)) => last.time() - first.time() < gaps * HALF_MICROSECOND,
+            _ => false,
+        }
+    }
+
     pub(crate) fn with_parameters(mut self, parameters: Json) -> Self {
         self.header = self.header.with_parameters(parameters);
         self
@@ -151,11 +162,16 @@ impl History {
             .iter()
             .position(|event| event.line() == error.line);
         let place = index.and_then(|index| self.places.get(index));
-        error.column = place.and_then(|place| match error.problem.field() {
-            // So far the column is one of the value.
-            Field::Value => Some(place.value? + error.column.unwrap_or(1) - 1),
-            Field::F => place.f,
-            _ => None,
+        error.column = place.map(|place| {
+            let value = match error.problem.field() {
+                // So far the column is one of the value.
+                Field::Value => place
+                    .value
+                    .map(|value| value + error.column.unwrap_or(1) - 1),
+                _ => None,
+            };
+            // What an event lacks stands nowhere.
+            value.or(place.f).unwrap_or(1)
         });
         error
     }

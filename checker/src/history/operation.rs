@@ -19,6 +19,8 @@ pub struct Operation<'h> {
     outcome: Outcome,
     /// What the invocation is called, if many are called so; likewise.
     name: Option<Known>,
+    /// As `invoked` was at first: some who look at a part of a history number its events anew.
+    event: u32,
 }
 
 /// How an operation ended.
@@ -58,6 +60,13 @@ impl<'h> Operation<'h> {
             Process::Number(number) => number,
             Process::Nemesis => unreachable!("the nemesis has no operations"),
         }
+    }
+
+    /// Index of the event that began it among those of the whole history, which no other
+    /// operation has. Lines are no such thing: several operations may stand on one, and a
+    /// history may consist of several files.
+    pub(crate) fn event(&self) -> usize {
+        self.event as usize
     }
 
     /// What the operation is called.
@@ -163,6 +172,7 @@ impl<'h> Operations<'h> {
             completed: completed.unwrap_or(usize::MAX),
             outcome: kept.outcome,
             name: kept.name,
+            event: kept.invoked,
         }
     }
 }
@@ -178,6 +188,7 @@ impl History {
                 completed: usize::MAX,
                 outcome: Outcome::Open,
                 name: event.known_name(),
+                event: number(index),
             },
             |operation, index, event| {
                 operation.completion = Some(event);

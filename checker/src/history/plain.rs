@@ -14,7 +14,7 @@ use super::{Event, EventKind, Json, Place, Process};
 pub(super) fn event(line: usize, text: &str) -> Option<(Event, Place)> {
     let mut scanner = Scanner::new(text);
     let fields = Fields::scan(&mut scanner)?;
-    let (f, value) = (fields.f?, fields.value.flatten());
+    let (f, value) = (fields.f?, fields.value);
     let place = Place {
         f: Some(offset_in(text, f)),
         value: value.map(|value| offset_in(text, value) + 1),
@@ -37,7 +37,7 @@ struct Fields<'t> {
     kind: Option<EventKind>,
     f: Option<&'t str>,
     client: Option<Option<u64>>,
-    value: Option<Option<&'t str>>,
+    value: Option<&'t str>,
     revision: Option<Option<i64>>,
     mod_revision: Option<Option<i64>>,
     error: Option<Option<&'t str>>,
@@ -59,7 +59,7 @@ impl<'t> Fields<'t> {
             "type" => put(&mut self.kind, kind(scanner.string()?)?),
             "f" => put(&mut self.f, scanner.string()?),
             "client" => put(&mut self.client, scanner.or_null(Scanner::number)?),
-            "value" => put(&mut self.value, scanner.or_null(Scanner::any)?),
+            "value" => put(&mut self.value, scanner.any()?),
             "revision" => put(&mut self.revision, scanner.or_null(Scanner::signed)?),
             "mod_revision" => put(&mut self.mod_revision, scanner.or_null(Scanner::signed)?),
             "error" => put(&mut self.error, scanner.or_null(Scanner::string)?),

@@ -12,6 +12,7 @@ use super::error::{Field, HistoryError, Problem, ReadError};
 use super::plain;
 use super::validate::Validator;
 use super::{Event, EventKind, Header, History, Json, Place, Places, Process};
+use crate::import::Held;
 
 /// The longest line that is read.
 pub(super) const LINE_BYTES_MAX: usize = 16 << 20;
@@ -30,17 +31,14 @@ impl History {
     /// cannot have happened, such as a completion without an invocation. The
     /// error names the line.
     pub fn read_from(reader: impl BufRead) -> Result<Self, ReadError> {
-        Self::read_within(reader, None, |_| Ok(()))
+        Self::read_within(reader, |_| Ok(0))
     }
 
     /// As [`History::read_from`]; tells from time to time how far it is, and stops when
-    /// that is refused. Memory for
-    /// a text of that `length`, in bytes, is taken at once: a list that grows has to be
-    /// copied, and touches twice what it needs in the end.
+    /// that is refused. Otherwise it is told how many more events are to come, if that is known.
     pub(crate) fn read_within<E: From<ReadError>>(
         reader: impl BufRead,
-        length: Option<u64>,
-        mut allow: impl FnMut(SoFar<'_>) -> Result<(), E>,
+        mut allow: impl FnMut(SoFar<'_>) -> Result<usize, E>,
     ) -> Result<Self, E> {
         let mut lines = Lines::new(reader);
         let mut places = Places::default();
@@ -58,6 +56,7 @@ impl History {
         };
         let mut events = Vec::new();
         let mut bytes = 0;
+        let mut more = 0;
         let mut validator = Validator::default();
         while let Some((line, text)) = lines.next_line()? {
             let (event, place) = match plain::event(line, text) {
@@ -72,20 +71,28 @@ impl History {
                 .map_err(|problem| in_line(line, text, problem))?;
             bytes += memory_of(&event);
             if events.len() % ALLOW_EVERY == 0 {
-                allow(SoFar {
+                more = allow(SoFar {
                     line,
-                    memory: bytes,
+                    held: held(events.len(), bytes),
                     bytes: lines.bytes,
                     model: &header.model,
                 })?;
             }
-            if events.len() == ALLOW_EVERY
-                && let Some(length) = length
-            {
-                let more = expected_more(events.len(), lines.bytes, length);
+            if events.len() == events.capacity() && events.len() >= GUESS_FROM {
+                // A list that grows is copied: both are there until it is done.
+                allow(SoFar {
+                    line,
+                    held: held(
+                        events.len(),
+                        bytes + events.len() * (size_of::<Event>() + PLACE),
+                    ),
+                    bytes: lines.bytes,
+                    model: &header.model,
+                })?;
                 // It is only a guess. What cannot be had now may not be needed.
-                events.try_reserve_exact(more).ok();
-                places.reserve(events.capacity() - events.len());
+                let room = (more + more / 16).max(events.len() / 4);
+                events.try_reserve_exact(room).ok();
+                places.reserve(room);
             }
             events.push(event);
             places.push(place);
@@ -93,7 +100,7 @@ impl History {
         if let Some(last) = events.last() {
             allow(SoFar {
                 line: last.line(),
-                memory: bytes,
+                held: held(events.len(), bytes),
                 bytes: lines.bytes,
                 model: &header.model,
             })?;
@@ -102,12 +109,15 @@ impl History {
     }
 }
 
+fn held(events: usize, bytes: usize) -> Held {
+    Held { events, bytes }
+}
+
 /// How far a history was read.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SoFar<'h> {
     pub(crate) line: usize,
-    /// What the events take, in bytes.
-    pub(crate) memory: usize,
+    pub(crate) held: Held,
     /// How many bytes the lines had.
     pub(crate) bytes: u64,
     /// What the header says.
@@ -117,17 +127,16 @@ pub(crate) struct SoFar<'h> {
 /// After how many events the reader asks whether it may go on.
 const ALLOW_EVERY: usize = 1 << 12;
 
-/// How many events there are still to come, going by those in the first bytes of a text.
-fn expected_more(events: usize, bytes: u64, length: u64) -> usize {
-    let left = length.saturating_sub(bytes) as f64;
-    // Lines grow longer: so do times and numbers.
-    (left * events as f64 / bytes as f64) as usize
-}
+/// From how many events on room is made for as many as are to come. Before that the part of a
+/// packed file that was read tells little.
+const GUESS_FROM: usize = 1 << 16;
 
-/// About how much memory an event takes, in bytes: itself, its place, its entry
-/// in the list of operations, and what it has on the heap.
+/// What is kept of a place, in bytes.
+const PLACE: usize = size_of::<Place>() / 4;
+
+/// How much memory an event takes, in bytes: itself, its place, and what it has on the heap.
 pub(crate) fn memory_of(event: &Event) -> usize {
-    size_of::<Event>() + size_of::<Place>() / 4 + 24 + event.heap_bytes()
+    size_of::<Event>() + PLACE + event.heap_bytes()
 }
 
 /// An error with the column of what it is about.
@@ -318,11 +327,18 @@ struct EventLine<'a> {
     kind: EventKind,
     #[serde(borrow)]
     f: Cow<'a, str>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "even_null")]
     value: Option<&'a RawValue>,
     revision: Option<i64>,
     mod_revision: Option<i64>,
     error: Option<String>,
+}
+
+/// A `null` that is there has a place, too.
+fn even_null<'de: 'a, 'a, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<&'a RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
 }
 
 impl<'de> Deserialize<'de> for Process {

@@ -8,7 +8,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::{Budget, Format, ImportError, NoEffect, Opened, asked, read_bytes};
-use crate::history::{History, HistoryError, Json, ReadError};
+use crate::history::{Header, History, HistoryError, Json, Problem, ReadError};
 use crate::isolation::Options;
 use crate::linearization::{Linearization, linearization};
 use crate::model::{Model, check_with};
@@ -84,6 +84,14 @@ pub enum CheckError {
     /// Something was asked for that has no effect on this model.
     #[error(transparent)]
     NoEffect(#[from] NoEffect),
+    /// A parameter that was given in place of the header's is none that the model can have.
+    #[error("the parameter {name:?} that was given is wrong: {detail}")]
+    Parameter {
+        /// Its name.
+        name: String,
+        /// What is wrong with it.
+        detail: String,
+    },
 }
 
 /// How to check: what is not said is recognized.
@@ -169,7 +177,7 @@ impl Check {
     pub fn file(&self, path: impl AsRef<Path>) -> Result<Checked, CheckError> {
         let path = path.as_ref();
         if super::is_report_folder(path) {
-            let mut budget = self.budget;
+            let mut budget = self.within();
             let history = super::robustness::read_folder(path, &mut budget)?;
             return self.history(Format::Robustness, history);
         }
@@ -194,7 +202,7 @@ impl Check {
     /// See [`CheckError`].
     pub fn bytes(&self, bytes: &[u8]) -> Result<Checked, CheckError> {
         let (format, history) = match super::Compression::recognize(bytes) {
-            super::Compression::None => read_bytes(bytes, self.format, self.budget)?,
+            super::Compression::None => read_bytes(bytes, self.format, self.within())?,
             _ => self.read(bytes)?,
         };
         self.history(format, history)
@@ -222,7 +230,7 @@ impl Check {
         if let Some(bytes) = bytes {
             opened = opened.with_length(bytes);
         }
-        opened.read(self.format, self.budget)
+        opened.read(self.format, self.within())
     }
 
     /// Checks a history that was read.
@@ -232,6 +240,7 @@ impl Check {
     /// memory than the budget allows, or options or parameters were given that mean nothing
     /// for the model.
     pub fn history(&self, format: Format, mut history: History) -> Result<Checked, CheckError> {
+        let header = history.header().clone();
         if !self.parameters.is_empty() {
             history = self.with_parameters(history);
         }
@@ -245,7 +254,8 @@ impl Check {
         let left = usize::try_from(left.map_err(ImportError::from)?).unwrap_or(usize::MAX);
         let mut options = self.options.clone();
         options.budget.memory_bytes = options.budget.memory_bytes.min(left);
-        let verdict = check_with(&history, model, &options)?;
+        let verdict = check_with(&history, model, &options);
+        let verdict = verdict.map_err(|error| self.blamed(header, model, error))?;
         Ok(Checked {
             format,
             model,
@@ -253,6 +263,48 @@ impl Check {
             verdict,
             search: options.budget,
         })
+    }
+
+    /// What reading may take, which is for a check against the model that was asked for.
+    fn within(&self) -> Budget {
+        let mut budget = self.budget;
+        if let Some(model) = self.model {
+            budget.asked(model);
+        }
+        budget
+    }
+
+    /// Finds out whether a parameter that was given is to blame, and not one of the header's.
+    fn blamed(&self, header: Header, model: Model, error: HistoryError) -> CheckError {
+        let Problem::Parameters { detail } = &error.problem else {
+            return error.into();
+        };
+        // What is wrong with parameters is so whatever happened.
+        let is_wrong_without = |left_out: &[&String]| {
+            let mut check = self.clone();
+            check.parameters.retain(|name, _| !left_out.contains(&name));
+            let nothing = History::new(header.clone(), Vec::new()).ok()?;
+            let nothing = check.with_parameters(nothing);
+            let error = check_with(&nothing, model, &self.options).err()?;
+            (error.problem
+                == Problem::Parameters {
+                    detail: detail.clone(),
+                })
+            .then_some(())
+        };
+        let given: Vec<&String> = self.parameters.keys().collect();
+        if is_wrong_without(&given).is_some() {
+            return error.into();
+        }
+        let mut names = given.iter();
+        let name = names.find(|name| is_wrong_without(&[name]).is_none());
+        match name {
+            Some(name) => CheckError::Parameter {
+                name: (*name).clone(),
+                detail: detail.clone(),
+            },
+            None => error.into(),
+        }
     }
 
     fn with_parameters(&self, history: History) -> History {

@@ -2,7 +2,7 @@
 
 use rustc_hash::FxHashMap;
 
-use super::memory::Budget;
+use super::memory::{Budget, Held};
 use super::text::{Fault, Place};
 use super::{ImportError, models};
 use crate::history::{self, Event, EventKind, Header, History, Json, Places, Process, Validator};
@@ -143,12 +143,14 @@ impl<'b> Collector<'b> {
             ImportError::from(Fault::at(at, problem))
         })?;
         self.memory += history::memory_of(&event);
-        if self.events.len().is_multiple_of(ALLOW_EVERY) {
-            self.allow(event.line())?;
-        }
-        if self.events.len() == ALLOW_EVERY {
-            // A list that grows is copied, and touches twice what it needs in the end.
-            self.reserve(self.budget.more(ALLOW_EVERY));
+        let events = self.events.len();
+        if events == self.events.capacity() && events >= ALLOW_EVERY {
+            // A list that grows is copied: both are there until it is done.
+            self.allow(event.line(), events * size_of::<Event>())?;
+            let more = self.budget.more(events);
+            self.reserve((more + more / 16).max(events / 4));
+        } else if events.is_multiple_of(ALLOW_EVERY) {
+            self.allow(event.line(), 0)?;
         }
         self.events.push(event);
         self.places.push(history::Place {
@@ -158,16 +160,20 @@ impl<'b> Collector<'b> {
         Ok(())
     }
 
-    /// Asks whether it may go on; if not, what the whole takes depends on the model.
-    fn allow(&mut self, line: usize) -> Result<(), ImportError> {
-        let processes = self.told.capacity() * PROCESS;
-        if self.budget.allow(line, self.memory + processes).is_ok() {
+    /// Asks whether it may go on with so many bytes besides; if not, what the whole takes
+    /// depends on the model.
+    fn allow(&mut self, line: usize, besides: usize) -> Result<(), ImportError> {
+        let held = Held {
+            events: self.events.len(),
+            bytes: self.memory + self.told.capacity() * PROCESS + besides,
+        };
+        if self.budget.allow(line, held).is_ok() {
             return Ok(());
         }
         if let Some(model) = models::guess(&self.events).and_then(|name| name.parse().ok()) {
             self.budget.about(model);
         }
-        Ok(self.budget.allow(line, self.memory + processes)?)
+        Ok(self.budget.allow(line, held)?)
     }
 
     pub(super) fn events(&self) -> &[Event] {

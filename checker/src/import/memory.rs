@@ -1,6 +1,7 @@
 //! How much memory reading may take.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 
 use crate::history::{Event, History, memory_of};
 use crate::{Model, mutex};
@@ -15,28 +16,34 @@ pub struct Budget {
     aside: Aside,
     /// How much of the file was read, if that is known: so many bytes of so many.
     reached: Option<(u64, u64)>,
-    /// What the check will take, as a multiple of the events.
-    checking: u64,
+    /// What the check will take.
+    checking: Checking,
+    /// Whether the model is the one that was asked for, whatever a history says.
+    is_asked: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Aside {
     text: u64,
     reader: u64,
-    /// What the events will take that are made of that when all of it is there.
-    to_come: u64,
+    /// What unpacking takes.
+    unpacking: u64,
+    /// The events that will be made of that when all of it is there.
+    to_come: Held,
 }
 
 /// A history needs more memory than there is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the history is larger than memory: {} about {}, but only {} may be used{}; allow more (`--memory`) \
+    "the history is larger than memory: {}, but only {} may be used{}; allow more (`--memory`) \
      if the machine has it, check it on a larger one, or record a shorter run",
-    Takes(*.line), Size(*.needed), Size(*.limit), Whole(*.whole)
+    Takes(*.line, .file, *.needed), Size(*.limit), Whole(*.whole)
 )]
 pub struct TooLarge {
     /// The line up to which it was read; 0 when its text alone was too large.
     pub line: usize,
+    /// The file of that line, where a history consists of several.
+    pub file: Option<PathBuf>,
     /// What it takes, in bytes, with what the checker adds.
     pub needed: u64,
     /// What it may take, in bytes.
@@ -51,21 +58,43 @@ impl TooLarge {
     pub(super) fn text(needed: u64, limit: u64) -> Self {
         Self {
             line: 0,
+            file: None,
             needed,
             limit,
             whole: None,
         }
     }
+
+    /// The same in this file of several.
+    pub(super) fn in_file(mut self, file: &Path) -> Self {
+        self.file = Some(file.to_owned());
+        self
+    }
 }
 
-/// What takes that memory.
-struct Takes(usize);
+/// What takes that memory, up to which line of which file, and how much it is.
+struct Takes<'f>(usize, &'f Option<PathBuf>, u64);
 
-impl fmt::Display for Takes {
+impl fmt::Display for Takes<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            0 => f.write_str("its text alone takes"),
-            line => write!(f, "up to line {line} it takes"),
+        let Self(line, file, needed) = self;
+        let of_file = file
+            .as_ref()
+            .map_or_else(String::new, |file| format!(" of {}", file.display()));
+        match line {
+            0 if file.is_none() => write!(f, "its text alone takes about {}", Size(*needed)),
+            0 => write!(
+                f,
+                "up to the text{of_file} it takes about {}",
+                Size(*needed)
+            ),
+            line => {
+                write!(
+                    f,
+                    "up to line {line}{of_file} it takes about {} with its check",
+                    Size(*needed)
+                )
+            }
         }
     }
 }
@@ -82,25 +111,46 @@ impl fmt::Display for Whole {
     }
 }
 
-/// What a history takes with its checker at least, as a multiple of the events.
-const CHECKING: u64 = 2;
+/// Events that are held: how many, and what they take, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Held {
+    pub(crate) events: usize,
+    pub(crate) bytes: usize,
+}
 
-/// What it takes with the checker of this model, as measured: a search keeps each operation
-/// in several lists, transactions and requests are taken apart and linked.
-fn checking(model: Model, has_tokens: bool) -> u64 {
-    match model {
-        Model::Etcd => 6,
-        Model::Register
-        | Model::CasRegister
-        | Model::Kv
-        | Model::Semaphore
-        | Model::Counter
-        | Model::Set
-        | Model::Membership
-        | Model::MultiRegister => 5,
-        Model::Mutex | Model::RwLock if !has_tokens => 4,
-        Model::Transactions | Model::Bank | Model::Stm | Model::ListAppend | Model::RwRegister => 4,
-        _ => CHECKING,
+/// How many bytes a check takes for each event, besides the events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Checking(u64);
+
+/// That of what needs little: where each operation is, and a list of them.
+const LEAST: Checking = Checking(12);
+
+impl Checking {
+    /// What it takes with the checker of this model, as measured: a search keeps each operation
+    /// in several lists, transactions and requests are taken apart and linked.
+    fn of(model: Model, has_tokens: bool) -> Self {
+        let each = match model {
+            Model::FifoQueue => 12,
+            Model::Election => 40,
+            Model::PriorityQueue => 50,
+            Model::Mutex | Model::RwLock if has_tokens => 70,
+            Model::LongFork => 110,
+            Model::Register | Model::CasRegister | Model::Kv => 210,
+            Model::ReliableQueue => 200,
+            Model::MultiRegister => 245,
+            Model::Counter | Model::Semaphore | Model::Mutex | Model::RwLock => 275,
+            Model::SetFull => 310,
+            Model::Transactions | Model::Bank | Model::Stm => 360,
+            Model::Set | Model::Membership | Model::Etcd => 410,
+            Model::ListAppend => 430,
+            Model::RwRegister => 480,
+            Model::Barrier | Model::DoubleBarrier | Model::CyclicBarrier => 100,
+        };
+        Self(each)
+    }
+
+    fn whole(self, events: f64, bytes: f64) -> u64 {
+        (bytes + events * self.0 as f64) as u64
     }
 }
 
@@ -119,7 +169,8 @@ impl Budget {
             limit: None,
             aside: Aside::default(),
             reached: None,
-            checking: CHECKING,
+            checking: LEAST,
+            is_asked: false,
         }
     }
 
@@ -135,12 +186,25 @@ impl Budget {
     /// The text itself is held too, so many bytes of it.
     pub(super) fn hold(&mut self, text: usize) -> Result<(), TooLarge> {
         self.aside.text = text as u64;
-        self.allow(0, 0)
+        self.allow(0, Held::default())
     }
 
     /// It is about this model, as far as is known.
     pub(super) fn about(&mut self, model: Model) {
-        self.checking = checking(model, true);
+        if !self.is_asked {
+            self.checking = Checking::of(model, true);
+        }
+    }
+
+    /// It will be checked against this model, whatever it says itself.
+    pub(super) fn asked(&mut self, model: Model) {
+        self.about(model);
+        self.is_asked = true;
+    }
+
+    /// Unpacking takes so many bytes besides.
+    pub(super) fn unpacking(&mut self, bytes: u64) {
+        self.aside.unpacking = bytes;
     }
 
     /// So much of the file was read, of so much.
@@ -148,16 +212,16 @@ impl Budget {
         self.reached = Some((done, all)).filter(|(done, all)| *done > 0 && done < all);
     }
 
-    /// The reader has so many bytes more, up to this line, beside the events that will be made
-    /// of them, and take so much then.
+    /// The reader has so many bytes more, up to this line, and holds them while it makes these
+    /// events of them.
     pub(super) fn set_aside(
         &mut self,
         line: usize,
         bytes: usize,
-        events: usize,
+        to_come: Held,
     ) -> Result<(), TooLarge> {
-        (self.aside.reader, self.aside.to_come) = (bytes as u64, events as u64);
-        self.allow(line, 0)
+        (self.aside.reader, self.aside.to_come) = (bytes as u64, to_come);
+        self.allow(line, Held::default())
     }
 
     /// How many bytes of text can be held at all.
@@ -165,26 +229,35 @@ impl Budget {
         self.limit.unwrap_or(u64::MAX)
     }
 
-    /// Whether the events up to this line, which take so many bytes, may be held, and then
-    /// checked, when what is set aside is gone.
-    pub(super) fn allow(&self, line: usize, events: usize) -> Result<(), TooLarge> {
-        let events = events as u64;
-        let reading = self.aside.text + self.aside.reader + events;
-        let needed = reading.max(CHECKING * events);
-        let refused = self.keep_to(line, needed);
+    /// Whether the events up to this line may be held, and then checked, when what is set aside
+    /// is gone.
+    pub(super) fn allow(&self, line: usize, held: Held) -> Result<(), TooLarge> {
+        let refused = self.keep_to(line, self.needed(held, 1.0));
         refused.map_err(|refused| TooLarge {
-            whole: self.of_whole(events),
+            whole: self.of_whole(held),
             ..refused
         })
     }
 
+    /// What it takes to read these events so many times, and to check them.
+    fn needed(&self, held: Held, times: f64) -> u64 {
+        let Aside {
+            text,
+            reader,
+            unpacking,
+            to_come,
+        } = self.aside;
+        let of = |number: usize| number as f64 * times;
+        let events = of(held.events.max(to_come.events));
+        let bytes = of(held.bytes.max(to_come.bytes));
+        let reading = text + unpacking + (reader as f64 * times + bytes) as u64;
+        reading.max(self.checking.whole(events, bytes))
+    }
+
     /// What the whole takes, if these events are those of the part that was read.
-    fn of_whole(&self, events: u64) -> Option<u64> {
+    fn of_whole(&self, held: Held) -> Option<u64> {
         let (done, all) = self.reached?;
-        let whole = |part: u64| (part as f64 * (all as f64 / done as f64)) as u64;
-        let events = whole(events.max(self.aside.to_come));
-        let reading = self.aside.text + whole(self.aside.reader) + events;
-        Some(reading.max(self.checking * events))
+        Some(self.needed(held, all as f64 / done as f64))
     }
 
     /// How many more events there will be, going by those so far and the part that was read.
@@ -201,17 +274,19 @@ impl Budget {
             return Ok(u64::MAX);
         };
         let events = history.events();
-        let bytes = events.iter().map(memory_of).sum::<usize>() as u64;
-        let needed = checking(model, !mutex::is_of(history)) * bytes;
+        let bytes: usize = events.iter().map(memory_of).sum();
+        let checking = Checking::of(model, !mutex::is_of(history));
+        let needed = checking.whole(events.len() as f64, bytes as f64);
         self.keep_to(events.last().map_or(1, Event::line), needed)?;
         // Where it just fits, the search may have what the estimate has to spare.
-        Ok((limit - needed).max(bytes))
+        Ok((limit - needed).max(bytes as u64))
     }
 
     fn keep_to(&self, line: usize, needed: u64) -> Result<(), TooLarge> {
         match self.limit {
             Some(limit) if needed > limit => Err(TooLarge {
                 line,
+                file: None,
                 needed,
                 limit,
                 whole: None,
@@ -287,14 +362,20 @@ mod tests {
         assert_eq!(Size(3 << 30).to_string(), "3.0 GiB");
     }
 
+    fn held(bytes: usize) -> Held {
+        Held { events: 0, bytes }
+    }
+
     #[test]
     fn what_does_not_fit_is_refused_with_the_figure() {
-        let refused = Budget::bytes(1 << 20).allow(7, 1 << 20).unwrap_err();
+        let refused = Budget::bytes(1 << 20).allow(7, held(2 << 20)).unwrap_err();
         let text = refused.to_string();
         assert!(text.contains("line 7") && text.contains("2.0 MiB") && text.contains("1.0 MiB"));
         assert!(text.contains("--memory"), "{text}");
-        assert_eq!(Budget::bytes(1 << 20).allow(7, 1 << 19), Ok(()));
-        assert_eq!(Budget::unlimited().allow(7, usize::MAX / 4), Ok(()));
+        let text = refused.in_file(Path::new("client-3/x")).to_string();
+        assert!(text.contains("line 7 of client-3/x it takes"), "{text}");
+        assert_eq!(Budget::bytes(1 << 20).allow(7, held(1 << 20)), Ok(()));
+        assert_eq!(Budget::unlimited().allow(7, held(usize::MAX / 4)), Ok(()));
     }
 
     #[test]
@@ -306,36 +387,50 @@ mod tests {
             "{refused}"
         );
         budget.hold(1 << 19).unwrap();
-        budget.set_aside(3, 1 << 18, 0).unwrap();
-        assert_eq!(budget.allow(7, 1 << 18), Ok(()));
-        assert!(budget.allow(7, (1 << 18) + 1).is_err());
-        assert!(budget.set_aside(3, 1 << 20, 0).is_err());
+        budget.set_aside(3, 1 << 18, held(0)).unwrap();
+        assert_eq!(budget.allow(7, held(1 << 18)), Ok(()));
+        assert!(budget.allow(7, held((1 << 18) + 1)).is_err());
+        budget.unpacking(1);
+        assert!(budget.allow(7, held(1 << 18)).is_err());
+        assert!(budget.set_aside(3, 1 << 20, held(0)).is_err());
     }
 
     #[test]
     fn what_the_whole_would_take_goes_by_the_part_that_was_read() {
         let mut budget = Budget::bytes(1 << 20);
-        let whole = |budget: &Budget| budget.allow(7, 1 << 20).unwrap_err().whole;
+        let whole = |budget: &Budget| budget.allow(7, held(2 << 20)).unwrap_err().whole;
         assert_eq!(whole(&budget), None);
         budget.reached(100, 1_000);
         assert_eq!(whole(&budget), Some(20 << 20));
-        let told = budget.allow(7, 1 << 20).unwrap_err().to_string();
+        let told = budget.allow(7, held(2 << 20)).unwrap_err().to_string();
         assert!(
             told.contains("the whole file would take about 20.0 MiB; allow more"),
             "{told}"
         );
         // The text is there at once, whatever was read of it.
         budget.hold(1 << 19).unwrap();
-        budget.set_aside(7, 1 << 19, 1 << 18).unwrap();
-        let refused = budget.set_aside(7, 1 << 20, 1 << 18).unwrap_err();
+        budget.set_aside(7, 1 << 19, held(1 << 18)).unwrap();
+        let refused = budget.set_aside(7, 1 << 20, held(1 << 18)).unwrap_err();
         assert_eq!(refused.whole, Some((1 << 19) + (10 << 20) + (10 << 18)));
         budget.reached(1_000, 1_000);
         assert_eq!(whole(&budget), None);
-        // What the check takes is more than what is read.
-        let mut budget = Budget::bytes(1 << 20);
-        budget.reached(100, 1_000);
+    }
+
+    #[test]
+    fn what_the_check_takes_counts_from_the_beginning() {
+        let events = Held {
+            events: 1_000,
+            bytes: 72_000,
+        };
+        let needed = |budget: &Budget| budget.allow(7, events).unwrap_err().needed;
+        let mut budget = Budget::bytes(1);
+        assert_eq!(needed(&budget), 84_000);
         budget.about(Model::Register);
-        assert_eq!(whole(&budget), Some(50 << 20));
+        assert_eq!(needed(&budget), 282_000);
+        budget.asked(Model::FifoQueue);
+        budget.about(Model::Register);
+        assert_eq!(needed(&budget), 84_000);
+        budget.reached(100, 1_000);
         assert_eq!(budget.more(7), 63);
     }
 }

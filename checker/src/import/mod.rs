@@ -34,6 +34,7 @@ use std::str::FromStr;
 
 pub use asked::NoEffect;
 pub use check::{Check, CheckError, Checked, check_file};
+pub(crate) use memory::Held;
 pub use memory::{Budget, TooLarge};
 pub use open::{Compression, Opened};
 
@@ -228,7 +229,7 @@ fn read_lines(
     packed: &Packed,
     mut budget: Budget,
 ) -> Result<History, ImportError> {
-    History::read_within(reader, length, |so_far| {
+    History::read_within(reader, |so_far| {
         let reached = length.map(|length| (so_far.bytes, length));
         if let Some((done, all)) = reached.or_else(|| packed.reached()) {
             budget.reached(done, all);
@@ -236,7 +237,9 @@ fn read_lines(
         if let Ok(model) = so_far.model.parse() {
             budget.about(model);
         }
-        Ok(budget.allow(so_far.line, so_far.memory)?)
+        budget.unpacking(packed.unpacking());
+        budget.allow(so_far.line, so_far.held)?;
+        Ok(budget.more(so_far.held.events))
     })
 }
 

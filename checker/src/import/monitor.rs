@@ -22,7 +22,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use super::collect::{Collector, EventPlace, Found};
-use super::memory::Budget;
+use super::memory::{Budget, Held};
 use super::text::{Fault, Place, utf8};
 use super::{ImportError, models};
 use crate::history::{Event, EventKind, History, Json, Process};
@@ -86,8 +86,14 @@ struct Operation {
 /// What is held of an operation until all events are there: itself, its moments, its process.
 const HELD: usize = size_of::<Operation>() + 2 * size_of::<Moment>() + size_of::<u64>();
 
-/// About what the two events of an operation take then, with their places and values.
-const EVENTS: usize = 2 * (size_of::<Event>() + 56);
+/// What so many operations are then: two events each, with their places.
+fn events(operations: usize) -> Held {
+    let events = 2 * operations;
+    Held {
+        events,
+        bytes: events * (size_of::<Event>() + 8),
+    }
+}
 
 /// When something happens; what it is, and in the lower bits to which operation.
 type Moment = (u64, u64);
@@ -137,16 +143,12 @@ pub(super) fn read(bytes: &[u8], budget: &mut Budget) -> Result<History, ImportE
         operations.push(operation);
         if operations.len().is_multiple_of(1 << 12) {
             budget.reached(read as u64, text.len() as u64);
-            budget.set_aside(
-                index + 1,
-                operations.len() * HELD,
-                operations.len() * EVENTS,
-            )?;
+            budget.set_aside(index + 1, operations.len() * HELD, events(operations.len()))?;
         }
     }
     let last = operations.last().map_or(1, |last| last.line);
     budget.reached(text.len() as u64, text.len() as u64);
-    budget.set_aside(last, operations.len() * HELD, operations.len() * EVENTS)?;
+    budget.set_aside(last, operations.len() * HELD, events(operations.len()))?;
     let mut collector = Collector::new(budget);
     let name = text.find(|c: char| !c.is_whitespace() && c != '#');
     collector.model_at(name.unwrap_or(0) + 1);
@@ -190,9 +192,10 @@ fn operation(object: Object, line: &str, number: usize) -> Result<Operation, Fau
         Fault::malformed(place, detail)
     })?;
     let (value_place, value) = words.number("a value")?;
-    let second = match object.values() {
-        1 => 0,
-        _ => words.number("a second value")?.1,
+    let second = match object {
+        Object::Set => words.answer()?,
+        _ if object.values() > 1 => words.number("a second value")?.1,
+        _ => 0,
     };
     let (start, (end_place, end)) = match times {
         Some(times) => times,
@@ -297,6 +300,16 @@ impl<'a> Words<'a> {
         let end = rest.find(char::is_whitespace).unwrap_or(rest.len());
         self.offset += end;
         Ok((place, &rest[..end]))
+    }
+
+    /// What a set answered.
+    fn answer(&mut self) -> Result<i64, Fault> {
+        let (place, answer) = self.number("an answer")?;
+        if !matches!(answer, 0 | 1) {
+            let detail = format!("the answer of a set must be 0 or 1, not {answer}");
+            return Err(Fault::malformed(place, detail));
+        }
+        Ok(answer)
     }
 
     fn number<T: std::str::FromStr>(&mut self, what: &str) -> Result<(Place, T), Fault> {

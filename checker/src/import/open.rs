@@ -48,12 +48,20 @@ pub(super) struct Packed {
     read: Rc<Cell<u64>>,
     /// How many bytes the file has, if that is known.
     length: Option<u64>,
+    /// How many bytes the decoder holds.
+    unpacking: Rc<Cell<u64>>,
 }
 
 impl Packed {
     /// So many bytes of so many.
     pub(super) fn reached(&self) -> Option<(u64, u64)> {
-        Some((self.read.get(), self.length?))
+        // Half of what was read at once is mostly not unpacked yet.
+        let ahead = BEGINNING as u64 / 2;
+        Some((self.read.get().saturating_sub(ahead), self.length?))
+    }
+
+    pub(super) fn unpacking(&self) -> u64 {
+        self.unpacking.get()
     }
 
     /// What the whole takes if what was read so far took that, going by the bytes.
@@ -96,7 +104,7 @@ impl<'r> Opened<'r> {
         let unpacked: Box<dyn Read + 'r> = match compression {
             Compression::None => Box::new(packed),
             Compression::Gzip => Box::new(Gzip::new(packed)),
-            Compression::Zstd => Box::new(Zstd::new(packed)),
+            Compression::Zstd => Box::new(Zstd::new(packed, Rc::clone(&place.unpacking))),
         };
         let mut reader = BufReader::with_capacity(BEGINNING, unpacked);
         let mut beginning = Vec::new();
@@ -205,7 +213,7 @@ fn whole_text(
         end = end_of(end, &piece);
         let read = read.map_err(|error| cannot_read(end, error))? as u64;
         bytes += read;
-        if bytes > limit {
+        if bytes + packed.unpacking() > limit {
             return Err(TooLarge::text(packed.of_whole(bytes), limit).into());
         }
         if read > 0 {

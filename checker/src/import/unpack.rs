@@ -4,7 +4,9 @@
 //! before the damage is given out first, to the byte, so that whoever reads can say in
 //! which line and column it is.
 
+use std::cell::Cell;
 use std::io::{self, BufRead, Read};
+use std::rc::Rc;
 
 use flate2::{Crc, Decompress, FlushDecompress, Status};
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
@@ -167,6 +169,32 @@ pub(super) struct Zstd<R> {
     packed: R,
     frame: FrameDecoder,
     at: Frame,
+    /// Of how many bytes of the frame the decoder may need to know later.
+    window: u64,
+    /// How many bytes of the frame it gave out.
+    given: u64,
+    /// How many bytes it holds.
+    held: Rc<Cell<u64>>,
+}
+
+/// What the decoder has besides the window: a block, its parts and tables.
+const ZSTD_TABLES: u64 = 1 << 20;
+
+/// The largest window that is unpacked, as by zstd itself when it is not asked for more.
+const WINDOW_MAX: u64 = 128 << 20;
+
+/// Keeps what was read.
+struct Kept<'r, R> {
+    reader: &'r mut R,
+    kept: Vec<u8>,
+}
+
+impl<R: Read> Read for Kept<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.reader.read(buffer)?;
+        self.kept.extend_from_slice(&buffer[..read]);
+        Ok(read)
+    }
 }
 
 /// What the decoder does.
@@ -184,12 +212,43 @@ enum Frame {
 const LAST_BLOCK: [u8; 7] = [1, 0, 0, 0, 0, 0, 0];
 
 impl<R: BufRead> Zstd<R> {
-    pub(super) fn new(packed: R) -> Self {
+    /// Says in `held` how many bytes it holds.
+    pub(super) fn new(packed: R, held: Rc<Cell<u64>>) -> Self {
         Self {
             packed,
             frame: FrameDecoder::new(),
             at: Frame::None,
+            window: 0,
+            given: 0,
+            held,
         }
+    }
+
+    /// Reads the header of a frame. The decoder says how large its window is only where that is
+    /// too large, so at first nothing is allowed.
+    fn header(&mut self) -> Result<(), FrameDecoderError> {
+        let mut header = Kept {
+            reader: &mut self.packed,
+            kept: Vec::new(),
+        };
+        (self.window, self.given) = (0, 0);
+        self.frame.set_max_window_size(0);
+        match self.frame.reset(&mut header) {
+            Err(FrameDecoderError::WindowSizeTooBig { requested, .. }) => {
+                self.window = requested;
+                self.frame.set_max_window_size(WINDOW_MAX);
+                self.frame.reset(header.kept.as_slice())
+            }
+            other => other,
+        }
+    }
+
+    /// So many bytes were given out.
+    fn give(&mut self, bytes: usize) {
+        self.given += bytes as u64;
+        // It touches no more of its window than was unpacked.
+        let window = self.window.next_power_of_two().min(self.given);
+        self.held.set(ZSTD_TABLES + window);
     }
 
     /// Goes to the next frame; whether there is one.
@@ -197,7 +256,7 @@ impl<R: BufRead> Zstd<R> {
         if self.packed.fill_buf()?.is_empty() {
             return Ok(false);
         }
-        match self.frame.reset(&mut self.packed) {
+        match self.header() {
             Ok(()) => self.at = Frame::Open,
             Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame {
                 length,
@@ -208,6 +267,15 @@ impl<R: BufRead> Zstd<R> {
                 if skipped < length.into() {
                     self.at = Frame::Damaged(Damage::Cut);
                 }
+            }
+            Err(FrameDecoderError::WindowSizeTooBig { requested, .. }) => {
+                let detail = format!(
+                    "unpacking the zstd data takes a window of {} MiB, and {} MiB are allowed; \
+                     pack them with a smaller one",
+                    requested >> 20,
+                    WINDOW_MAX >> 20
+                );
+                return Err(io::Error::new(io::ErrorKind::InvalidData, detail));
             }
             Err(error) => self.at = Frame::Damaged(damage(&error)),
         }
@@ -243,7 +311,9 @@ impl<R: BufRead> Read for Zstd<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while !buffer.is_empty() {
             if self.at != Frame::None && self.frame.can_collect() > 0 {
-                return self.frame.read(buffer);
+                let read = self.frame.read(buffer)?;
+                self.give(read);
+                return Ok(read);
             }
             match self.at {
                 Frame::None => {

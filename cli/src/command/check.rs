@@ -272,6 +272,7 @@ impl Check {
                 {
                     output.result(format_args!("  reproduce: {again}"))?;
                 }
+                let mut status = verdict::status(&checked.verdict);
                 if let Some(pages) = pages {
                     let page = Page {
                         name: &name,
@@ -280,8 +281,17 @@ impl Check {
                         verdict: &checked.verdict,
                         reproduce: again,
                     };
-                    let saved = pages.save(&page_name(path), &page)?;
-                    output.result(format_args!("  page:      {}", saved.display()))?;
+                    match pages.save(&page_name(path), &page) {
+                        Ok(saved) => {
+                            output.result(format_args!("  page:      {}", saved.display()))?;
+                        }
+                        Err(error) => {
+                            // The verdict stands, and the other files are worth their pages.
+                            output::error(&error);
+                            file.error = Some(output::chain(&error));
+                            status = status.max(Status::Usage);
+                        }
+                    }
                 }
                 if self.linearization && checked.verdict.is_valid() {
                     let order = Self::linearization(&checked)?;
@@ -293,7 +303,6 @@ impl Check {
                 }
                 file.format = Some(checked.format.name());
                 file.model = Some(checked.model.name());
-                let status = verdict::status(&checked.verdict);
                 file.verdict = Some(checked.verdict);
                 status
             }

@@ -126,7 +126,7 @@ function duration(ns) {
   return `${trim(ns / 1e9)} s`;
 }
 const trim = (number) => String(Number(number.toFixed(3)));
-const seconds = (ns) => `${(ns / 1e9).toFixed(6)} s`;
+const seconds = (ns) => `${(ns / 1e9).toFixed(packed.is_fine ? 9 : 6)} s`;
 
 /** The first index from `low` at which `isBehind` holds; it must hold from there on. */
 function search(low, high, isBehind) {

@@ -32,7 +32,8 @@ function span(operation) {
 function linesOf(operation) {
   const { begin, end } = operations;
   const first = lineOf(begin[operation]);
-  return end[operation] < 0 ? `line ${first}` : `lines ${first} and ${lineOf(end[operation])}`;
+  const last = end[operation] < 0 ? first : lineOf(end[operation]);
+  return last === first ? `line ${first}` : `lines ${first} and ${last}`;
 }
 
 /** The tooltip of an operation, or of the bands under a point. */

@@ -225,8 +225,65 @@ fn of_several_histories_each_has_its_page_in_a_folder() {
         .notes("Give a folder");
     folder
         .run("check --html a.jsonl/one.html a.jsonl")
-        .exits_with(2)
+        .exits_with(1)
         .notes("cannot make the folder a.jsonl");
+}
+
+#[test]
+fn the_proof_is_found_in_a_file_in_another_order_than_time() {
+    let folder = Folder::new();
+    let text = "# queue\ndeq 2 4 5\ndeq 1 6 7\nenq 3 8 9\nenq 2 2 3\nenq 1 0 1\n";
+    folder.write("q", text);
+    folder.run("check --html q.html q").exits_with(1);
+    let data = data(&folder.read("q.html"));
+    // In the order of time: `1` and `2` go in, `2` comes out first.
+    assert_eq!(data["witness"], serde_json::json!([0, 1, 2, 3]));
+    let lines = serde_json::json!([6, 0, -1, 0, -3, 0, 1, 0, 1, 0]);
+    assert_eq!(data["lines"], lines);
+}
+
+/// Operations of two clients' files that stand on the same lines: of `a` the read knows nothing.
+fn stale_report(folder: &Folder, name: &str) {
+    let put = |call: u64, key: &str, revision: u64| {
+        format!(
+            r#"{{"ClientId":1,"Input":{{"Type":"txn","LeaseID":0,"Txn":{{"Conditions":null,"OperationsOnSuccess":[{{"Type":"put-operation","Range":{{"Start":"","End":"","Limit":0}},"Put":{{"Key":"{key}","Value":{{"Value":"x","Hash":0}},"LeaseID":0}},"Delete":{{"Key":""}}}}],"OperationsOnFailure":null}}}},"Call":{call},"Output":{{"Txn":{{"Failure":false,"Results":[{{"KVs":null,"Count":0,"Deleted":0}}]}},"Revision":{revision},"Error":""}},"Return":{}}}"#,
+            call + 5
+        )
+    };
+    let range = r#"{"ClientId":2,"Input":{"Type":"range","LeaseID":0,"Range":{"Start":"a","End":"","Limit":0,"Revision":0}},"Call":30,"Output":{"Range":{"KVs":[],"Count":0},"Revision":3,"Error":""},"Return":40}"#;
+    let first = format!("{}\n{}\n", put(10, "a", 2), put(20, "b", 3));
+    for (client, lines) in [("client-1", first.as_str()), ("client-2", range)] {
+        std::fs::create_dir_all(folder.path(&format!("{name}/{client}"))).unwrap();
+        folder.write(&format!("{name}/{client}/operations.json"), lines);
+    }
+}
+
+#[test]
+fn the_proof_is_found_in_a_report_of_several_files() {
+    let folder = Folder::new();
+    stale_report(&folder, "report");
+    folder.run("check --html r.html report").exits_with(1);
+    let data = data(&folder.read("r.html"));
+    assert_eq!(data["lines"], serde_json::json!([1, 0, 1, 0, -1, 0]));
+    assert_eq!(data["witness"], serde_json::json!([0, 2]));
+}
+
+#[test]
+fn a_page_that_cannot_be_written_leaves_the_others_theirs() {
+    let folder = Folder::new();
+    for name in ["a", "b", "c"] {
+        folder.write(&format!("{name}.jsonl"), history(name, "", "fifo-queue"));
+    }
+    // There is a folder where the page belongs.
+    std::fs::create_dir_all(folder.path("pages/b.html")).unwrap();
+    let ran = folder.run("check --json --html pages a.jsonl b.jsonl c.jsonl");
+    let told = ran.exits_with(1).notes("cannot write the page").json();
+    assert!(folder.read("pages/c.html").contains("<title>c.jsonl"));
+    let index = folder.read("pages/index.html");
+    assert!(index.contains("c.html") && !index.contains("b.html"));
+    // The verdict is there all the same.
+    assert!(told["files"][1]["error"].is_string());
+    assert_eq!(told["files"][1]["verdict"]["verdict"], "violation");
 }
 
 /// Two transactions that miss each other's write: each read is of what the other one wrote.

@@ -26,10 +26,11 @@ mod watches;
 use std::path::{Path, PathBuf};
 
 use super::collect::{Collector, EventPlace, Found};
-use super::memory::Budget;
+use super::memory::{Budget, Held};
 use super::text::{Fault, Place, place_of, utf8, without_mark};
 use super::{ImportError, models};
-use crate::history::{EventKind, History, Json, Problem, Process, ReadError};
+use crate::Model;
+use crate::history::{Event, EventKind, History, Json, Problem, Process, ReadError};
 use report::{Operation, Watch};
 use requests::{End, Told};
 
@@ -67,34 +68,35 @@ pub(super) fn clients(folder: &Path) -> Vec<Client> {
 
 /// Reads the folder of a report.
 pub(super) fn read_folder(folder: &Path, budget: &mut Budget) -> Result<History, ImportError> {
-    let mut report = Report::default();
-    for client in clients(folder) {
+    let clients = clients(folder);
+    let files = clients
+        .iter()
+        .flat_map(|client| [&client.operations, &client.watch]);
+    let lengths = files
+        .flatten()
+        .filter_map(|path| Some(std::fs::metadata(path).ok()?.len()));
+    let mut report = Report::of(budget, lengths.sum());
+    for client in &clients {
         report.client = client.number;
         if let Some(path) = &client.operations {
-            let bytes = bytes_of(path, budget)?;
-            report
-                .operations(&bytes)
-                .map_err(|fault| in_file(path, fault))?;
+            report.file(path, Report::operations)?;
         }
         if let Some(path) = &client.watch {
-            let bytes = bytes_of(path, budget)?;
-            report
-                .watches(&bytes)
-                .map_err(|fault| in_file(path, fault))?;
+            report.file(path, Report::watches)?;
         }
     }
-    report.finish(budget)
+    report.finish()
 }
 
 /// Reads one file of a report by itself.
 pub(super) fn read(bytes: &[u8], budget: &mut Budget) -> Result<History, ImportError> {
-    let mut report = Report::default();
+    let mut report = Report::of(budget, bytes.len() as u64);
     if is_watch(bytes) {
         report.watches(bytes)?;
     } else {
         report.operations(bytes)?;
     }
-    report.finish(budget)
+    report.finish()
 }
 
 /// Whether the first object has the fields of an operation or of a watch.
@@ -109,29 +111,29 @@ fn is_watch(bytes: &[u8]) -> bool {
     has(b"\"Request\"") && has(b"\"WithPrefix\"")
 }
 
-fn bytes_of(path: &Path, budget: &mut Budget) -> Result<Vec<u8>, ImportError> {
-    let cannot = |source| ReadError::File {
-        file: path.to_owned(),
-        source,
-    };
-    let length = std::fs::metadata(path).map_err(cannot)?.len();
-    let length = usize::try_from(length).unwrap_or(usize::MAX);
-    budget.hold(length)?;
-    Ok(std::fs::read(path).map_err(cannot)?)
-}
-
-fn in_file(path: &Path, fault: Fault) -> ImportError {
-    ReadError::InFile {
-        file: path.to_owned(),
-        error: Box::new(fault.error()),
+/// The same error, in this file.
+fn in_file(path: &Path, error: ImportError) -> ImportError {
+    match error {
+        ImportError::Read(ReadError::History(error)) => ReadError::InFile {
+            file: path.to_owned(),
+            error: Box::new(error),
+        }
+        .into(),
+        ImportError::TooLarge(refused) => refused.in_file(path).into(),
+        other => other,
     }
-    .into()
 }
 
 /// Events in the making: each with its time, and what decides at equal times.
-#[derive(Default)]
-struct Report {
+struct Report<'b> {
+    budget: &'b mut Budget,
+    /// How many bytes all files have.
+    length: u64,
+    /// How many bytes those had that were read.
+    read: u64,
     events: Vec<Timed>,
+    /// What the events have on the heap, in bytes.
+    heap: usize,
     watches: u64,
     /// Whose files are read.
     client: Option<u64>,
@@ -144,6 +146,8 @@ struct Report {
 struct Timed {
     time: i64,
     is_return: bool,
+    /// How many were found before it.
+    number: u32,
     place: Place,
     client: Option<u64>,
     process: u64,
@@ -154,14 +158,80 @@ struct Timed {
     error: Option<String>,
 }
 
-impl Report {
-    fn operations<'a>(&mut self, bytes: &'a [u8]) -> Result<(), Fault> {
-        each(bytes, |place, operation: Operation<'a>| {
+impl<'b> Report<'b> {
+    fn of(budget: &'b mut Budget, length: u64) -> Self {
+        budget.asked(Model::Etcd);
+        Self {
+            budget,
+            length,
+            read: 0,
+            events: Vec::new(),
+            heap: 0,
+            watches: 0,
+            client: None,
+            processes: rustc_hash::FxHashMap::default(),
+            next_process: 0,
+        }
+    }
+
+    /// Reads a file, which holds its text until it is read.
+    fn file(
+        &mut self,
+        path: &Path,
+        take: fn(&mut Self, &[u8]) -> Result<(), ImportError>,
+    ) -> Result<(), ImportError> {
+        let cannot = |source| ReadError::File {
+            file: path.to_owned(),
+            source,
+        };
+        let length = std::fs::metadata(path).map_err(cannot)?.len();
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        let held = self.budget.hold(length);
+        held.map_err(|refused| refused.in_file(path))?;
+        let bytes = std::fs::read(path).map_err(cannot)?;
+        take(self, &bytes).map_err(|error| in_file(path, error))?;
+        self.read += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Adds an event of this line, which ends so many bytes behind the beginning of its file.
+    fn push(&mut self, reached: usize, mut event: Timed) -> Result<(), ImportError> {
+        event.number = u32::try_from(self.events.len()).unwrap_or(u32::MAX);
+        self.heap += event.value.heap_bytes() + event.error.as_ref().map_or(0, String::capacity);
+        let is_full = self.events.len() == self.events.capacity();
+        if is_full || self.events.len().is_multiple_of(ALLOW_EVERY) {
+            self.budget.reached(self.read + reached as u64, self.length);
+            // A list that grows is copied.
+            let lists = if is_full { 2 } else { 1 };
+            self.allow(event.place.line, lists)?;
+        }
+        if is_full && self.events.len() >= ALLOW_EVERY {
+            let more = self.budget.more(self.events.len());
+            let room = (more + more / 16).max(self.events.len() / 4);
+            self.events.try_reserve_exact(room).ok();
+        }
+        self.events.push(event);
+        Ok(())
+    }
+
+    /// Whether what was found up to this line may be held, so many lists of it.
+    fn allow(&mut self, line: usize, lists: usize) -> Result<(), ImportError> {
+        let events = self.events.len();
+        let found = lists * events * size_of::<Timed>();
+        let to_come = Held {
+            events,
+            bytes: events * EVENT + self.heap,
+        };
+        Ok(self.budget.set_aside(line, found, to_come)?)
+    }
+
+    fn operations(&mut self, bytes: &[u8]) -> Result<(), ImportError> {
+        each(bytes, |reached, place, operation: Operation<'_>| {
             let wrong = |detail: String| Fault::malformed(place, detail);
             let (call, returned) = (operation.call, operation.returned);
             if returned < call {
                 let detail = "the operation ends before it begins".to_owned();
-                return Err(wrong(detail));
+                return Err(wrong(detail).into());
             }
             let client = operation.client_id;
             let process = self.process(client, place, call)?;
@@ -174,6 +244,7 @@ impl Report {
             let event = |time: i64, kind: EventKind, value: Json| Timed {
                 time,
                 is_return: kind != EventKind::Invoke,
+                number: 0,
                 place,
                 client: number,
                 process,
@@ -183,11 +254,12 @@ impl Report {
                 revision: None,
                 error: None,
             };
-            self.events.push(event(call, EventKind::Invoke, invoke));
-            self.events.push(match end {
+            self.push(reached, event(call, EventKind::Invoke, invoke))?;
+            let end = match end {
                 End::Ok { value, revision } => {
                     if revision < 0 {
-                        return Err(Fault::at(place, Problem::NegativeRevision { revision }));
+                        let problem = Problem::NegativeRevision { revision };
+                        return Err(Fault::at(place, problem).into());
                     }
                     Timed {
                         revision: Some(revision),
@@ -205,8 +277,8 @@ impl Report {
                         ..event(returned, EventKind::Info, Json::NULL)
                     }
                 }
-            });
-            Ok(())
+            };
+            self.push(reached, end)
         })
     }
 
@@ -228,8 +300,8 @@ impl Report {
         }
     }
 
-    fn watches<'a>(&mut self, bytes: &'a [u8]) -> Result<(), Fault> {
-        each(bytes, |place, watch: Watch<'a>| {
+    fn watches(&mut self, bytes: &[u8]) -> Result<(), ImportError> {
+        each(bytes, |reached, place, watch: Watch<'_>| {
             self.watches += 1;
             let name = self.watches;
             let process = self.next_process;
@@ -238,6 +310,7 @@ impl Report {
             let event = |time: i64, kind: EventKind, f: &'static str, value: Json| Timed {
                 time,
                 is_return: kind != EventKind::Invoke,
+                number: 0,
                 place,
                 client: number,
                 process,
@@ -248,17 +321,18 @@ impl Report {
                 error: None,
             };
             let request = watches::request(name, &watch);
-            self.events
-                .push(event(i64::MIN, EventKind::Invoke, "watch", request));
+            let request = event(i64::MIN, EventKind::Invoke, "watch", request);
+            self.push(reached, request)?;
             // From which revision a watch begins that asks for none is not recorded.
             if watch.request.revision > 0 {
-                self.events.push(Timed {
+                let created = Timed {
                     revision: Some(1),
                     ..event(i64::MIN, EventKind::Ok, "watch", Json::NULL)
-                });
+                };
+                self.push(reached, created)?;
             } else {
-                self.events
-                    .push(event(i64::MIN, EventKind::Info, "watch", Json::NULL));
+                let unknown = event(i64::MIN, EventKind::Info, "watch", Json::NULL);
+                self.push(reached, unknown)?;
                 self.next_process += 1;
             }
             let hears = self.next_process - 1;
@@ -271,31 +345,34 @@ impl Report {
                     continue;
                 };
                 if revision < 0 {
-                    return Err(Fault::at(place, Problem::NegativeRevision { revision }));
+                    return Err(Fault::at(place, Problem::NegativeRevision { revision }).into());
                 }
                 // What a watch hears is in order; its clock need not tell.
                 last = response.time.max(last);
                 for kind in [EventKind::Invoke, EventKind::Ok] {
                     let is_ok = kind == EventKind::Ok;
                     let value = if is_ok { value.clone() } else { Json::NULL };
-                    self.events.push(Timed {
+                    let heard = Timed {
                         process: hears,
                         is_return: false,
                         revision: is_ok.then_some(revision),
                         ..event(last, kind, "notice", value)
-                    });
+                    };
+                    self.push(reached, heard)?;
                 }
             }
             Ok(())
         })
     }
 
-    fn finish(mut self, budget: &mut Budget) -> Result<History, ImportError> {
-        self.events
-            .sort_by_key(|event| (event.time, event.is_return));
+    fn finish(mut self) -> Result<History, ImportError> {
         let last = self.events.last().map_or(1, |last| last.place.line);
-        budget.set_aside(last, self.events.len() * size_of::<Timed>(), 0)?;
-        let mut collector = Collector::new(budget);
+        self.budget.reached(self.length, self.length);
+        self.budget.hold(0)?;
+        self.allow(last, 1)?;
+        self.events
+            .sort_unstable_by_key(|event| (event.time, event.is_return, event.number));
+        let mut collector = Collector::new(self.budget);
         collector.reserve(self.events.len());
         for event in self.events {
             let found = Found {
@@ -324,16 +401,23 @@ struct Parameters {
     values_repeat: bool,
 }
 
-/// Parses JSON values one after the other.
+/// After how many events it is asked whether they may be held.
+const ALLOW_EVERY: usize = 1 << 12;
+
+/// What an event takes besides what it has on the heap.
+const EVENT: usize = size_of::<Event>() + 8;
+
+/// Parses JSON values one after the other. Each is given with how many bytes there are up to
+/// its end.
 fn each<'a, T: serde::Deserialize<'a>>(
     bytes: &'a [u8],
-    mut take: impl FnMut(Place, T) -> Result<(), Fault>,
-) -> Result<(), Fault> {
+    mut take: impl FnMut(usize, Place, T) -> Result<(), ImportError>,
+) -> Result<(), ImportError> {
     let bytes = without_mark(bytes);
     let text = utf8(bytes)?;
     if text.trim_ascii().is_empty() {
         let detail = "this file holds no operation; it was probably cut off, or never written";
-        return Err(Fault::malformed(Place::FIRST, detail));
+        return Err(Fault::malformed(Place::FIRST, detail).into());
     }
     let mut values = serde_json::Deserializer::from_str(text).into_iter::<T>();
     let (mut line, mut counted) = (1, 0);
@@ -351,14 +435,14 @@ fn each<'a, T: serde::Deserialize<'a>>(
         };
         match values.next() {
             None => return Ok(()),
-            Some(Ok(value)) => take(place, value)?,
+            Some(Ok(value)) => take(values.byte_offset(), place, value)?,
             Some(Err(error)) => {
                 let problem = Problem::json(&error);
                 let place = Place {
                     line: error.line().max(1),
                     column: error.column().max(1),
                 };
-                return Err(Fault::at(place, problem));
+                return Err(Fault::at(place, problem).into());
             }
         }
     }

@@ -15,17 +15,21 @@ use serde::Serialize;
 
 use super::bands::{self, Band, Kind};
 use super::called::called;
+use crate::output::visible;
 
 /// Everything that is drawn.
 #[derive(Serialize)]
 pub(super) struct Data {
     /// Whether the history says times. If not, they only number its events.
     is_timed: bool,
+    /// Whether they are shown to the nanosecond.
+    is_fine: bool,
     /// Nanoseconds between each event and the one before it.
     times: Vec<u64>,
     /// Lines of the file between each event and the one before it; empty when
     /// every line is an event.
-    lines: Vec<usize>,
+    /// Less than none where a report has several files, or a file is in another order than time.
+    lines: Vec<i64>,
     /// Texts that other columns name by their place here.
     texts: Vec<String>,
     /// Names of the lanes, in the order in which they are drawn.
@@ -112,11 +116,12 @@ impl Data {
             .all(|(index, event)| event.line() == index + 2);
         Data {
             is_timed: history.has_times(),
+            is_fine: history.has_fine_times(),
             times: differences(events.iter().map(Event::time)),
             lines: if every_line {
                 Vec::new()
             } else {
-                differences(events.iter().map(Event::line))
+                differences(events.iter().map(|event| place(event.line())))
             },
             texts: texts.all,
             lanes: lanes.all,
@@ -254,7 +259,7 @@ impl Texts {
             return *place;
         }
         let new = place(self.all.len());
-        self.all.push(text.to_owned());
+        self.all.push(visible(text).into_owned());
         self.places.insert(text.to_owned(), new);
         new
     }
@@ -293,14 +298,8 @@ fn witness(operations: &[Operation<'_>], verdict: &Verdict) -> Vec<usize> {
     let violation = verdict.violation().into_iter();
     let told = violation.flat_map(|violation| &violation.witness);
     told.map(|told| {
-        let line = told.invoked.line;
-        let first = operations.partition_point(|operation| operation.invoke.line() < line);
-        // Other formats have several events on a line.
-        let is_it = |operation: &Operation<'_>| {
-            operation.process() == told.process && operation.invoke.time() == told.invoked.time_ns
-        };
-        let found = operations[first..].iter().position(is_it);
-        first + found.expect("a witness is an operation of the history")
+        let found = operations.binary_search_by_key(&told.event, |operation| operation.invoked);
+        found.expect("a witness is an operation of the history")
     })
     .collect()
 }

@@ -62,19 +62,23 @@ impl Page<'_> {
     /// Writes the page to this file.
     pub(crate) fn save(&self, path: &Path) -> anyhow::Result<()> {
         let failed = || format!("cannot write the page to {}", path.display());
+        // All is there before the file is: where it is not, no empty page is left.
+        let filled = self.filled().with_context(failed)?;
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder)
                 .with_context(|| format!("cannot make the folder {}", folder.display()))?;
         }
         let mut file = BufWriter::new(File::create(path).with_context(failed)?);
-        self.write(&mut file)
-            .and_then(|()| file.flush())
-            .with_context(failed)
+        let written = filled.write_into(&mut file).and_then(|()| file.flush());
+        if written.is_err() && path.is_file() {
+            fs::remove_file(path).ok();
+        }
+        written.with_context(failed)
     }
 
-    fn write(&self, writer: &mut impl io::Write) -> io::Result<()> {
+    fn filled(&self) -> io::Result<Filled<'_>> {
         let data = Data::of(self.history, self.model, self.verdict);
-        let filled = Filled {
+        Ok(Filled {
             page: self,
             words: Words::of(self, &data),
             style: include_str!("../../../templates/history/page.css"),
@@ -87,7 +91,6 @@ impl Page<'_> {
                 include_str!("../../../templates/history/main.js"),
             ],
             data: safe_json::to_string(&data)?,
-        };
-        filled.write_into(writer)
+        })
     }
 }

@@ -150,7 +150,7 @@ fn witness(violation: &Violation, data: &Data) -> Vec<Witness> {
             Some(client) => format!("client {client} (process {})", told.process),
             None => format!("process {}", told.process),
         },
-        what: told.description.clone(),
+        what: pieces::short(&told.description),
         place: place(told),
     })
     .collect()
@@ -158,18 +158,16 @@ fn witness(violation: &Violation, data: &Data) -> Vec<Witness> {
 
 /// `lines 4 and 9, 0.004 s to 0.009 s`
 fn place(told: &WitnessOperation) -> String {
-    let begun = format!("line {}", told.invoked.line);
+    let begun = told.invoked.line;
+    let lines = match told.completed {
+        Some(end) if end.line != begun => format!("lines {begun} and {}", end.line),
+        _ => format!("line {begun}"),
+    };
+    let since = told.seconds(told.invoked);
     match told.completed {
-        Some(end) if !told.is_timed => format!("lines {} and {}", told.invoked.line, end.line),
-        None if !told.is_timed => begun,
-        Some(end) => format!(
-            "lines {} and {}, {} to {}",
-            told.invoked.line,
-            end.line,
-            told.invoked.seconds(),
-            end.seconds()
-        ),
-        None => format!("{begun}, since {}", told.invoked.seconds()),
+        _ if !told.is_timed => lines,
+        Some(end) => format!("{lines}, {since} to {}", told.seconds(end)),
+        None => format!("{lines}, since {since}"),
     }
 }
 
@@ -197,9 +195,11 @@ fn contents(page: &Page<'_>, data: &Data) -> String {
         return format!("{operations} by {clients}");
     }
     let lasted = page.history.events().last().map_or(0, Event::time);
+    let digits = if page.history.has_fine_times() { 9 } else { 3 };
+    let fraction = lasted % 1_000_000_000 / 10_u64.pow(9 - digits);
+    let digits = digits as usize;
     format!(
-        "{operations} by {clients} in {}.{:03} s",
-        lasted / 1_000_000_000,
-        lasted % 1_000_000_000 / 1_000_000
+        "{operations} by {clients} in {}.{fraction:0digits$} s",
+        lasted / 1_000_000_000
     )
 }
