@@ -100,14 +100,15 @@ fn report(operations: usize) -> String {
     (0..operations).map(line).collect()
 }
 
-/// The bytes of a history in this format.
-fn bytes_of(format: &str) -> Vec<u8> {
+/// The bytes of a history in this format, or of one of a hundredth of the length.
+fn bytes_of(format: &str, is_short: bool) -> Vec<u8> {
+    let of = |whole: usize| if is_short { whole / 100 } else { whole };
     let text = match format {
-        "edn" => edn(300_000),
-        "log" => log(300_000),
-        "monitor" => monitor(150_000),
-        "report" => report(60_000),
-        _ => lines(300_000),
+        "edn" => edn(of(300_000)),
+        "log" => log(of(300_000)),
+        "monitor" => monitor(of(150_000)),
+        "report" => report(of(60_000)),
+        _ => lines(of(300_000)),
     };
     match format {
         "zstd" => ruzstd::encoding::compress_to_vec(
@@ -119,9 +120,9 @@ fn bytes_of(format: &str) -> Vec<u8> {
 }
 
 /// What reading and, for some, checking takes, and what it counts, in bytes.
-fn measure(format: &str, file: &Path) -> Option<(u64, u64)> {
+fn measure(format: &str, file: &Path, short: &Path) -> Option<(u64, u64)> {
     let is_checked = matches!(format, "lines" | "zstd" | "report");
-    let read = |limit: u64| {
+    let read_file = |file: &Path, limit: u64| {
         let check = Check::new().budget(Budget::bytes(limit));
         match is_checked {
             true => check
@@ -134,6 +135,9 @@ fn measure(format: &str, file: &Path) -> Option<(u64, u64)> {
             }
         }
     };
+    let read = |limit: u64| read_file(file, limit);
+    // The program itself is there from then on.
+    assert!(read_file(short, u64::MAX));
     let grown = growth(|| assert!(read(u64::MAX)))?;
     let (mut too_few, mut enough) = (0, 256);
     while enough - too_few > 1 {
@@ -154,7 +158,11 @@ const FILE: &str = "READING_KEEPS_TO_ITS_MEMORY_FILE";
 fn what_is_taken_is_what_is_counted() {
     if let Ok(format) = std::env::var(FORMAT) {
         let file = std::env::var(FILE).unwrap();
-        if let Some((grown, counted)) = measure(&format, Path::new(&file)) {
+        if let Some((grown, counted)) = measure(
+            &format,
+            Path::new(&file),
+            Path::new(&format!("{file}.short")),
+        ) {
             eprintln!("{format}: {grown} bytes for {counted}");
             // Lists that grew by doubling, and were copied, would take half as much again.
             let most = counted + counted / 8 + (4 << 20);
@@ -171,7 +179,9 @@ fn what_is_taken_is_what_is_counted() {
     let folder = tempfile::tempdir().unwrap();
     for format in ["edn", "log", "monitor", "lines", "zstd", "report"] {
         let file = folder.path().join(format);
-        fs::write(&file, bytes_of(format)).unwrap();
+        fs::write(&file, bytes_of(format, false)).unwrap();
+        let short = folder.path().join(format!("{format}.short"));
+        fs::write(short, bytes_of(format, true)).unwrap();
         let mut alone = Command::new(&this);
         alone
             .arg("--nocapture")

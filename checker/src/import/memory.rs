@@ -409,7 +409,7 @@ mod tests {
         );
         // The text is there at once, whatever was read of it.
         budget.hold(1 << 19).unwrap();
-        budget.set_aside(7, 1 << 19, held(1 << 18)).unwrap();
+        budget.set_aside(7, 1 << 18, held(1 << 18)).unwrap();
         let refused = budget.set_aside(7, 1 << 20, held(1 << 18)).unwrap_err();
         assert_eq!(refused.whole, Some((1 << 19) + (10 << 20) + (10 << 18)));
         budget.reached(1_000, 1_000);

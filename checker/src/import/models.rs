@@ -78,7 +78,11 @@ pub(super) fn guess(events: &[Event]) -> Option<&'static str> {
         let is_client = |event: &&Event| event.process() != Process::Nemesis;
         events.iter().filter(is_client)
     };
-    let names: BTreeSet<&str> = clients().map(Event::f).collect();
+    // Collected at once they would be sorted first, all that there are.
+    let mut names: BTreeSet<&str> = BTreeSet::new();
+    clients().for_each(|event| {
+        names.insert(event.f());
+    });
     let are = |known: &[&str]| !names.is_empty() && names.iter().all(|name| known.contains(name));
     // What the first read that tells anything tells.
     let has_read = clients()
