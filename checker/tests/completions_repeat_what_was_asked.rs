@@ -17,8 +17,11 @@ fn history(model: &str, f: &str, asked: &str, kind: &str, told: &str) -> String 
     )
 }
 
+type Texts = &'static [&'static str];
+type Asked = (&'static str, &'static str, &'static str, Texts, Texts);
+
 /// Operations, what was asked, what repeats it, and what contradicts it.
-const OPERATIONS: &[(&str, &str, &str, &[&str], &[&str])] = &[
+const OPERATIONS: &[Asked] = &[
     (
         "fifo-queue",
         "enqueue",

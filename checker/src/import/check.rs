@@ -255,7 +255,7 @@ impl Check {
         let mut options = self.options.clone();
         options.budget.memory_bytes = options.budget.memory_bytes.min(left);
         let verdict = check_with(&history, model, &options);
-        let verdict = verdict.map_err(|error| self.blamed(header, model, error))?;
+        let verdict = verdict.map_err(|error| self.blamed(&header, model, error))?;
         Ok(Checked {
             format,
             model,
@@ -275,7 +275,7 @@ impl Check {
     }
 
     /// Finds out whether a parameter that was given is to blame, and not one of the header's.
-    fn blamed(&self, header: Header, model: Model, error: HistoryError) -> CheckError {
+    fn blamed(&self, header: &Header, model: Model, error: HistoryError) -> CheckError {
         let Problem::Parameters { detail } = &error.problem else {
             return error.into();
         };
