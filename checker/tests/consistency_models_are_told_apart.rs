@@ -815,13 +815,20 @@ fn part_of(history: &History, lines: &[usize]) -> History {
     };
     let mut events = Vec::new();
     for (at, event) in history.events().iter().enumerate() {
-        let mut event = event.clone();
-        if taken.iter().any(|op| op.completed == at) {
-            let mut kept = micro(&event);
-            kept.retain(is_known);
-            event.set_value(etcd_checker::history::Json::new(&kept).unwrap());
-        } else if !taken.iter().any(|op| op.invoked == at) {
+        let of_event =
+            |op: &&&etcd_checker::history::Operation<'_>| op.completed == at || op.invoked == at;
+        let Some(op) = taken.iter().find(of_event) else {
             continue;
+        };
+        let mut event = event.clone();
+        if let Some(completion) = op.completion
+            && !event.value().is_null()
+        {
+            let known = micro(completion);
+            let all = micro(&event).into_iter().zip(&known);
+            let kept = all.filter_map(|(micro, told)| is_known(told).then_some(micro));
+            let kept: Vec<Micro> = kept.collect();
+            event.set_value(etcd_checker::history::Json::new(&kept).unwrap());
         }
         events.push(event);
     }
