@@ -493,9 +493,13 @@ fn reads_of(told: &[Value]) -> Linearization {
     let mut ops: Vec<Op> = writes
         .map(|(key, number)| op("write", &json!([["w", key, 1]]), at(number)))
         .collect();
-    ops.extend(told.iter().zip(3..).map(|(told, number)| Op {
-        result: Json::new(told).unwrap(),
-        ..op("read", &json!([]), at(number))
+    ops.extend(told.iter().zip(3..).map(|(told, number)| {
+        let reads = told.as_array().unwrap().iter();
+        let asked: Vec<Value> = reads.map(|read| json!(["r", read[1], null])).collect();
+        Op {
+            result: Json::new(told).unwrap(),
+            ..op("read", &json!(asked), at(number))
+        }
     }));
     let history = history("long-fork", "{}", &ops);
     assert!(check(&history, Model::LongFork).unwrap().is_valid());

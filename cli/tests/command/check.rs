@@ -371,10 +371,10 @@ fn what_is_larger_than_memory_is_refused_with_the_figure() {
     let folder = Folder::new();
     folder.write("h", valid());
     folder
-        .run("check --memory 512B h")
+        .run("check --memory 256B h")
         .exits_with(2)
         .notes("larger than memory")
-        .notes("only 0.5 KiB may be used; allow more (`--memory`)");
+        .notes("only 0.2 KiB may be used; allow more (`--memory`)");
     folder.run("check --memory 1GiB h").exits_with(0);
     folder
         .run("check --memory 1parsec h")
@@ -528,8 +528,8 @@ fn an_order_of_the_operations_is_printed_on_demand() {
         .run("check --linearization h.jsonl")
         .exits_with(0)
         .says(
-            "  linearization:\n    lines 3-5  0.000000 s - 0.000000 s  process 1  enqueue \"a\" -> ok\n    \
-             lines 2-4  0.000000 s - 0.000000 s  process 0  dequeue -> ok \"a\"\n",
+            "  linearization:\n    lines 3-5  0.000000002 s - 0.000000004 s  process 1  enqueue \"a\" -> ok\n    \
+             lines 2-4  0.000000001 s - 0.000000003 s  process 0  dequeue -> ok \"a\"\n",
         );
     let said = folder
         .run("check --linearization --json h.jsonl")

@@ -30,7 +30,7 @@ fn without_random_requests_only_the_scenarios_are_told_of() {
     folder
         .run("conform --requests 0 --seed 3")
         .exits_with(0)
-        .says(" in 5 sequences, the scenarios alone, seed 3");
+        .says(" in 6 sequences, the scenarios alone, seed 3");
 }
 
 #[test]
