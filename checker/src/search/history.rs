@@ -113,7 +113,7 @@ impl<'h, I, O> Calls<'h, I, O> {
                 let plain =
                     plain.and_then(|plain| minimal::meets(plain, &self.calls, &failure, budget));
                 failure.meets = plain.unwrap_or(failure.meets);
-                let failed = self.failed_needed(model, &failure, budget);
+                let failed = minimal::needed(model, &self.calls, &self.failed, &failure, budget);
                 Verdict::Violation(self.violation(&failure, name(&failure), &failed))
             }
             Found::Unknown(limit) => Verdict::Unknown {
@@ -134,13 +134,6 @@ impl<'h, I, O> Calls<'h, I, O> {
             }
             Found::NotLinearizable(_) | Found::Unknown(_) => None,
         }
-    }
-
-    fn failed_needed<M>(&self, model: &M, failure: &Failure, budget: &Budget) -> Failed
-    where
-        M: Sequential<Input = I, Output = O> + ?Sized,
-    {
-        minimal::needed(model, &self.calls, &self.failed, failure, budget)
     }
 
     /// What a failure of the search means to people.
