@@ -5,6 +5,7 @@ mod support;
 
 use std::io::{BufReader, Read};
 
+use etcd_checker::history::Source;
 use etcd_checker::{History, Model, check};
 use proptest::prelude::*;
 use support::{Random, busy_bank, busy_queue};
@@ -109,9 +110,9 @@ fn a_wrong_header_is_refused() {
         "needs the field \"seed\"",
     );
     refused(
-        &HEADER.replace("\"workload\":\"queue\",", ""),
+        &HEADER.replace("\"model\":\"fifo-queue\",", ""),
         1,
-        "the field `workload` is missing",
+        "the field `model` is missing",
     );
     refused(
         &HEADER.replace("\"parameters\":{}", "\"parameters\":[]"),
@@ -123,6 +124,17 @@ fn a_wrong_header_is_refused() {
         1,
         "unknown model \"stack\"; known are fifo-queue, transactions, bank",
     );
+}
+
+#[test]
+fn a_header_needs_no_more_than_a_model() {
+    let header = r#"{"format":"etcd-recipes-history","version":1,"model":"fifo-queue"}"#;
+    let history = History::read_from(header.as_bytes()).expect("it says what checks it");
+    assert_eq!(history.header().workload, "fifo-queue");
+    let nothing_said = Source::Other {
+        description: String::new(),
+    };
+    assert_eq!(history.header().source, nothing_said);
 }
 
 #[test]

@@ -80,8 +80,14 @@ impl Header {
         if !parameters.as_str().starts_with('{') && !parameters.is_null() {
             return Err(Problem::ParametersNoObject);
         }
-        let source = Source::from_fields(fields.source)?;
-        let header = Self::new(fields.workload, fields.model, source);
+        let source = match fields.source {
+            Some(source) => Source::from_fields(source)?,
+            None => Source::Other {
+                description: String::new(),
+            },
+        };
+        let workload = fields.workload.unwrap_or_else(|| fields.model.clone());
+        let header = Self::new(workload, fields.model, source);
         Ok(if parameters.is_null() {
             header
         } else {
@@ -181,10 +187,10 @@ struct EmptyObject {}
 
 #[derive(Deserialize)]
 struct HeaderLine<'a> {
-    workload: String,
+    workload: Option<String>,
     model: String,
     #[serde(borrow)]
-    source: SourceLine<'a>,
+    source: Option<SourceLine<'a>>,
     #[serde(borrow)]
     parameters: Option<&'a RawValue>,
 }
