@@ -48,8 +48,9 @@ use crate::keyed::{Keyed, parameters, text, unknown_operation};
 use crate::names::Names;
 use crate::object::{self, Object};
 use crate::register::{self, Act};
-use crate::search::{Budget, Call, Failure, Kept, NON_LINEARIZABLE, Others, Sequential};
+use crate::search::{Budget, Call, Failure, Kept, NON_LINEARIZABLE, Named, Others, Sequential};
 use crate::verdict::{Kind, Verdict};
+use crate::writers::Writers;
 
 /// Decides whether the history is that of a map.
 ///
@@ -97,6 +98,7 @@ pub(crate) struct Map<'h> {
     absent: Value,
     /// Whether values that nobody saw are told apart.
     is_plain: bool,
+    writers: Writers,
 }
 
 #[derive(Deserialize, Default)]
@@ -113,6 +115,7 @@ impl<'h> Object<'h> for Map<'h> {
             told: Vec::new(),
             absent: parameters.absent.and_then(|absent| value(absent.get())),
             is_plain: false,
+            writers: Writers::default(),
         })
     }
 
@@ -156,6 +159,9 @@ impl<'h> Object<'h> for Map<'h> {
             }
         };
         let key = self.keys.number(key);
+        if ask != Ask::Get {
+            self.writers.note(operation);
+        }
         self.tell(key, &ask, answer.as_ref());
         Ok(((key, ask), answer))
     }
@@ -166,7 +172,17 @@ impl<'h> Object<'h> for Map<'h> {
             told: Vec::new(),
             absent: self.absent.clone(),
             is_plain: true,
+            writers: Writers::default(),
         })
+    }
+
+    /// What was written only later is told with who wrote it.
+    fn named(&self, calls: &[Call<(u32, Ask), Answer>], failure: &Failure) -> Named {
+        let kind = self.kind(calls, failure);
+        let clause = (kind.name == anomaly::FUTURE_READ.name)
+            .then(|| self.written_later(calls, &calls[failure.refuted]))
+            .flatten();
+        Named { kind, clause }
     }
 
     fn kind(&self, calls: &[Call<(u32, Ask), Answer>], failure: &Failure) -> Kind {
@@ -213,6 +229,22 @@ impl Map<'_> {
     fn or_absent(&self, value: Value) -> Value {
         value.or_else(|| self.absent.clone())
     }
+
+    /// Who was the first to write what a call met.
+    fn written_later(
+        &self,
+        calls: &[Call<(u32, Ask), Answer>],
+        refuted: &Call<(u32, Ask), Answer>,
+    ) -> Option<String> {
+        let met = met(refuted)?;
+        let others = writes(calls, refuted.input.0, met);
+        let others = others.filter(|call| !std::ptr::eq(*call, refuted));
+        let begun = others.map(|call| call.invoked).min()?;
+        let value = met
+            .as_ref()
+            .map_or("no value".to_owned(), |text| format!("`{text}`"));
+        self.writers.only_afterwards(&value, begun)
+    }
 }
 
 /// What nothing can be parsed as that is no object.
@@ -230,30 +262,48 @@ fn value(json: &str) -> Value {
 fn kind(map: &Map<'_>, calls: &[Call<(u32, Ask), Answer>], failure: &Failure) -> Kind {
     let refuted = &calls[failure.refuted];
     let (key, ask) = &refuted.input;
-    let seen = match (ask, &refuted.output) {
-        (Ask::Get, Some(Answer::Got(value))) => value,
-        (Ask::CompareAndSet { .. }, Some(Answer::Compared(false))) => {
-            return anomaly::SPURIOUS_FAILURE;
-        }
-        (Ask::CompareAndSet { old, .. }, _) => old,
-        _ => return NON_LINEARIZABLE,
+    if refuted.output == Some(Answer::Compared(false)) {
+        return anomaly::SPURIOUS_FAILURE;
+    }
+    let Some(seen) = met(refuted) else {
+        return NON_LINEARIZABLE;
     };
-    let of_key = || calls.iter().filter(|call| call.input.0 == *key);
-    if of_key().any(|call| matches!(call.input.1, Ask::Append(_))) {
+    let mut of_key = calls.iter().filter(|call| call.input.0 == *key);
+    if of_key.any(|call| matches!(call.input.1, Ask::Append(_))) {
         return NON_LINEARIZABLE;
     }
-    let writes = of_key().filter(|call| match &call.input.1 {
-        Ask::Put(value) => value == seen,
-        Ask::CompareAndSet { new, .. } => {
-            new == seen && call.output != Some(Answer::Compared(false))
-        }
-        Ask::Get | Ask::Append(_) => false,
-    });
+    let writes = writes(calls, *key, seen);
     let was_first = *seen == map.absent;
     match ask {
         Ask::CompareAndSet { .. } => anomaly::wrong_comparison(refuted, was_first, writes),
         _ => anomaly::wrong_read(refuted, was_first, writes),
     }
+}
+
+/// The value that a call found, or that its comparison held for.
+fn met(call: &Call<(u32, Ask), Answer>) -> Option<&Value> {
+    match (&call.input.1, &call.output) {
+        (Ask::Get, Some(Answer::Got(value))) => Some(value),
+        (Ask::CompareAndSet { .. }, Some(Answer::Compared(false))) => None,
+        (Ask::CompareAndSet { old, .. }, _) => Some(old),
+        _ => None,
+    }
+}
+
+/// The calls that may have written this value to the key.
+fn writes<'c>(
+    calls: &'c [Call<(u32, Ask), Answer>],
+    key: u32,
+    value: &'c Value,
+) -> impl Iterator<Item = &'c Call<(u32, Ask), Answer>> {
+    let of_key = calls.iter().filter(move |call| call.input.0 == key);
+    of_key.filter(move |call| match &call.input.1 {
+        Ask::Put(put) => put == value,
+        Ask::CompareAndSet { new, .. } => {
+            new == value && call.output != Some(Answer::Compared(false))
+        }
+        Ask::Get | Ask::Append(_) => false,
+    })
 }
 
 impl Sequential for Map<'_> {

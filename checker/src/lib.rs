@@ -102,6 +102,7 @@ pub mod set;
 pub mod set_full;
 pub mod txn;
 pub mod verdict;
+mod writers;
 
 pub use history::{History, HistoryError, ReadError};
 pub use import::{Check, CheckError, Checked, check_file};

@@ -74,11 +74,17 @@ fn reads_of_registers() {
         ok((1, 2), "read", NOTHING, json!(1)),
         ok((3, 4), "write", json!(1), NOTHING),
     ];
-    let found = violation("register", "{}", &early);
-    assert_eq!(found.kind.name, "future-read");
-    let writer = "it met `1`, which was written only afterwards, by process ";
-    assert!(found.sentence.contains(writer), "{found}");
-    assert!(found.sentence.ends_with(" in line 4"), "{found}");
+    let early_get = [
+        ok((1, 2), "get", json!("a"), json!(1)),
+        ok((3, 4), "put", json!({"key": "a", "value": 1}), NOTHING),
+    ];
+    for (model, early) in [("register", &early), ("kv", &early_get)] {
+        let found = violation(model, "{}", early);
+        assert_eq!(found.kind.name, "future-read");
+        let writer = "it met `1`, which was written only afterwards, by process ";
+        assert!(found.sentence.contains(writer), "{found}");
+        assert!(found.sentence.ends_with(" in line 4"), "{found}");
+    }
 }
 
 #[test]

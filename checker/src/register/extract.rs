@@ -13,6 +13,7 @@ use crate::names::Names;
 use crate::object::Object;
 use crate::search::{Call, Failure, NON_LINEARIZABLE, Named};
 use crate::verdict::Kind;
+use crate::writers::Writers;
 
 /// What registers there are, and what they hold.
 pub(crate) struct Registers<'h> {
@@ -20,8 +21,7 @@ pub(crate) struct Registers<'h> {
     values: Names<'h>,
     /// The value before the first write.
     pub(super) initial: u32,
-    /// Who writes: when that begins, by the index of the event, the process, and the line.
-    writers: Vec<(u64, u64, usize)>,
+    writers: Writers,
 }
 
 /// The number of `null`.
@@ -42,7 +42,7 @@ impl<'h> Object<'h> for Registers<'h> {
             keys: Names::reserving_zero(),
             values: Names::reserving_zero(),
             initial: NULL,
-            writers: Vec::new(),
+            writers: Writers::default(),
         };
         let parameters: Parameters<'h> = parameters(history)?;
         let initial = parameters.initial.map(RawValue::get);
@@ -79,9 +79,7 @@ impl<'h> Object<'h> for Registers<'h> {
             }
         };
         if ask != Ask::Read {
-            let begun = operation.invoked as u64;
-            self.writers
-                .push((begun, operation.process(), event.line()));
+            self.writers.note(operation);
         }
         Ok(((key, ask), answer))
     }
@@ -151,13 +149,7 @@ impl<'h> Registers<'h> {
         let wrote = others
             .filter(|call| call.input.0 == key && writes(call.input.1, call.output) == Some(seen));
         let begun = wrote.map(|call| call.invoked).min()?;
-        let by_begin = |(other, _, _): &(u64, u64, usize)| other.cmp(&begun);
-        let writer = self.writers.binary_search_by(by_begin).ok()?;
-        let (_, process, line) = self.writers[writer];
-        let value = self.show_value(seen);
-        Some(format!(
-            "it met {value}, which was written only afterwards, by process {process} in line {line}"
-        ))
+        self.writers.only_afterwards(&self.show_value(seen), begun)
     }
 
     fn number(&mut self, value: Option<Cow<'h, str>>) -> u32 {
