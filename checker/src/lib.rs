@@ -101,6 +101,7 @@ pub mod semaphore;
 pub mod set;
 pub mod set_full;
 pub mod txn;
+mod unsat_core;
 pub mod verdict;
 mod writers;
 

@@ -30,6 +30,7 @@ use crate::linearization::Linearization;
 use crate::liveness::Deadline;
 use crate::points::Points;
 use crate::search::{Budget, Limit};
+use crate::unsat_core::Answer;
 use crate::verdict::{Class, Kind, Summary, Verdict, Violation, count};
 
 const EARLY: Kind = Kind {
@@ -356,21 +357,18 @@ fn latest_instants(rounds: &BTreeMap<u64, Round>) -> Vec<(usize, usize, u64)> {
 
 fn violation(visits: &Visits<'_, '_>, bounds: &Bounds<'_>) -> Violation {
     let operations = visits.operations;
-    let violates = |counts: &[bool]| {
-        let explained = visits.explain(counts, None, &bounds.of_question());
-        explained.is_err_and(|failure| !matches!(failure, Failure::GivenUp(_)))
+    let answer = |counts: &[bool]| match visits.explain(counts, None, &bounds.of_question()) {
+        Ok(_) => Answer::Possible,
+        Err(Failure::GivenUp(_)) => Answer::Unknown,
+        Err(_) => Answer::Impossible,
     };
-    let needed = minimal::needed(operations.len(), violates);
-    let mut counts = vec![false; operations.len()];
-    for index in &needed {
-        counts[*index] = true;
-    }
+    let needed = minimal::needed(operations.len(), answer);
     // It was found to be so before, and is again.
-    let Err(failure) = visits.explain(&counts, None, &Bounds::none()) else {
+    let Err(failure) = visits.explain(&needed.counts, None, &Bounds::none()) else {
         unreachable!("the answers that are needed are those that cannot be explained");
     };
     let (kind, mut sentence) = visits.describe(&failure);
-    let mut witness = needed;
+    let mut witness = needed.indices.clone();
     if let Failure::TooFew { first, .. } = failure {
         // Who had come, whatever became of them.
         let end = operations[first].completed;
@@ -385,7 +383,7 @@ fn violation(visits: &Visits<'_, '_>, bounds: &Bounds<'_>) -> Violation {
     }
     let witness: Vec<_> = witness.iter().map(|index| &operations[*index]).collect();
     sentence += &failures(&witness);
-    Violation::new(Class::Safety, kind, sentence, witness)
+    needed.judge(Violation::new(Class::Safety, kind, sentence, witness))
 }
 
 impl Visits<'_, '_> {

@@ -29,6 +29,7 @@ use crate::keyed::unknown_operation;
 use crate::linearization::Linearization;
 use crate::liveness::Deadline;
 use crate::search::Budget;
+use crate::unsat_core::Answer;
 use crate::verdict::{Class, Kind, Summary, Verdict, Violation, count};
 
 const EARLY_ENTER: Kind = Kind {
@@ -304,29 +305,29 @@ impl<'o, 'h> Parties<'o, 'h> {
 }
 
 fn violation(parties: &Parties<'_, '_>, bounds: &Bounds<'_>) -> Violation {
-    let violates = |counts: &[bool]| {
-        let search = parties.rounds(counts, None).search(&bounds.of_question());
-        matches!(search, Search::None(_))
+    let answer = |counts: &[bool]| {
+        let rounds = parties.rounds(counts, None);
+        match rounds.search(&bounds.of_question()) {
+            Search::Found(_) => Answer::Possible,
+            Search::None(_) => Answer::Impossible,
+            Search::GivenUp(_) => Answer::Unknown,
+        }
     };
     let operations = parties.operations;
-    let needed = minimal::needed(operations.len(), violates);
-    let mut counts = vec![false; operations.len()];
-    for index in &needed {
-        counts[*index] = true;
-    }
+    let needed = minimal::needed(operations.len(), answer);
     // It was found to be so before, and is again.
-    let Search::None(failure) = parties.rounds(&counts, None).search(&Bounds::none()) else {
+    let Search::None(failure) = parties.rounds(&needed.counts, None).search(&Bounds::none()) else {
         unreachable!("the answers that are needed are those that cannot be explained");
     };
     let (kind, mut sentence) = parties.describe(&failure);
-    let mut witness: BTreeSet<usize> = needed.into_iter().collect();
+    let mut witness: BTreeSet<usize> = needed.indices.iter().copied().collect();
     if let Reason::TooFew { first, .. } = failure.reason {
         // Who had come, whatever became of them.
         witness.extend(parties.present_at(operations[first].completed).take(8));
     }
     let witness: Vec<_> = witness.iter().map(|index| &operations[*index]).collect();
     sentence += &failures(&witness);
-    Violation::new(Class::Safety, kind, sentence, witness)
+    needed.judge(Violation::new(Class::Safety, kind, sentence, witness))
 }
 
 impl Parties<'_, '_> {

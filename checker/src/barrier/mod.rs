@@ -75,7 +75,7 @@
 //! An operation is spared when its answer is not needed: when the history stays
 //! impossible although all that is known of it is that it was over by its return,
 //! if it took effect at all. What is left cannot be spared, one by one; unless such a question
-//! takes more than 300 000 steps, or the time is over: then the operation stays.
+//! takes more than 300 000 steps, or the time is over: then the operation stays, and that is told.
 
 mod bounds;
 mod cyclic;

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::anomaly::Anomaly;
 use super::consistency::Consistency;
-use super::core::Core;
 use super::explain::Parties;
+use crate::unsat_core::Core;
 use crate::verdict::{Class, MAY_BE_FEWER, Violation};
 
 /// What was found so far.
@@ -54,11 +54,14 @@ impl Findings {
         &mut self,
         parties: &dyn Parties,
         anomaly: Anomaly,
-        core: Core,
+        core: Core<u32>,
         sentence: impl FnOnce(&[u32]) -> String,
     ) {
         let is_first = !self.found.contains_key(&anomaly);
-        let Core { txns, is_least } = core;
+        let Core {
+            things: txns,
+            is_least,
+        } = core;
         self.add(parties, anomaly, || (sentence(&txns), txns));
         if let Some(found) = self.found.get_mut(&anomaly)
             && is_first

@@ -60,7 +60,6 @@
 pub(crate) mod anomaly;
 pub(crate) mod components;
 mod consistency;
-mod core;
 pub(crate) mod cycle;
 pub(crate) mod cycles;
 pub(crate) mod explain;

@@ -31,6 +31,7 @@
 use super::graph::{Builder, Span, Why};
 use super::serial;
 use super::txns::NONE;
+use crate::unsat_core::Answer;
 
 /// How many words of rows may be changed before the search gives up.
 const STEPS_MAX: u64 = 400_000_000;
@@ -75,14 +76,6 @@ struct Choice {
     /// Where the arcs of the first side begin and those of it that are not drawn, the same of
     /// the second, and where they end.
     bounds: [u32; 5],
-}
-
-/// What became of it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Answer {
-    Possible,
-    Impossible,
-    Unknown,
 }
 
 /// What became of it, and where.
@@ -582,7 +575,8 @@ impl<'p> Search<'p> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Answer, Arc, Problem, Side};
+    use super::{Arc, Problem, Side};
+    use crate::unsat_core::Answer;
 
     fn problem(spans: &[(u32, u32)], arcs: &[Arc], choices: &[[&[Arc]; 2]]) -> Problem {
         let mut problem = Problem {

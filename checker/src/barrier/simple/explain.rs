@@ -6,6 +6,7 @@ use super::super::value::failures;
 use super::step::{Action, Step};
 use super::sweep::{Stop, Sweep};
 use crate::history::{Event, Operation, Outcome};
+use crate::unsat_core::Answer;
 use crate::verdict::{Class, Kind, Seconds, Violation};
 
 const EARLY_WAIT: Kind = Kind {
@@ -35,17 +36,17 @@ pub(super) fn violation(
     failed: usize,
     bounds: &Bounds<'_>,
 ) -> Violation {
-    let violates = |counts: &[bool]| {
+    let answer = |counts: &[bool]| {
         let run = Sweep::new(steps, counts).run(usize::MAX, &bounds.of_question());
-        matches!(run, Err(Stop::Failed(_)))
+        match run {
+            Ok(_) => Answer::Possible,
+            Err(Stop::Failed(_)) => Answer::Impossible,
+            Err(Stop::Spent(_)) => Answer::Unknown,
+        }
     };
-    let needed = minimal::needed(steps.len(), violates);
-    let mut counts = vec![false; steps.len()];
-    for index in &needed {
-        counts[*index] = true;
-    }
+    let needed = minimal::needed(steps.len(), answer);
     // The last of the answers that are needed may be another one of its kind.
-    let failed = match Sweep::new(steps, &counts).run(usize::MAX, &Bounds::none()) {
+    let failed = match Sweep::new(steps, &needed.counts).run(usize::MAX, &Bounds::none()) {
         Err(Stop::Failed(step)) => step,
         _ => failed,
     };
@@ -58,13 +59,14 @@ pub(super) fn violation(
         (Action::Release, _) => BLIND_RELEASE,
     };
     let witness: Vec<&Operation<'_>> = needed
+        .indices
         .iter()
         .map(|index| &operations[steps[*index].operation])
         .collect();
     let operation = &operations[step.operation];
     let mut sentence = sentence(kind, operation, &witness);
     sentence += &failures(&witness);
-    Violation::new(Class::Safety, kind, sentence, witness)
+    needed.judge(Violation::new(Class::Safety, kind, sentence, witness))
 }
 
 fn sentence(kind: Kind, operation: &Operation<'_>, witness: &[&Operation<'_>]) -> String {

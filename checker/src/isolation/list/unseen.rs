@@ -11,17 +11,17 @@ use rustc_hash::FxHashMap;
 use super::super::anomaly::{Anomaly, Dependencies, Order};
 use super::super::components::{Components, Rule};
 use super::super::consistency::Consistency;
-use super::super::core::core;
 use super::super::cycle;
 use super::super::explain::{self, Parties as _};
 use super::super::findings::Findings;
 use super::super::graph::{Graph, Why};
 use super::super::judge::UNASKED_MAX;
-use super::super::order::{Answer, Arc, Problem, Side};
+use super::super::order::{Arc, Problem, Side};
 use super::super::txns::{MicroOp, NONE, Txns, What};
 use super::super::updates;
 use super::edges::{self, Unseen};
 use super::versions::{INCOMPATIBLE, Versions};
+use crate::unsat_core::{Answer, ONE_BY_ONE_MAX, core};
 
 /// How many transactions may be put in an order.
 const AT_ONCE_MAX: usize = 10_000;
@@ -250,7 +250,7 @@ impl<'t, 'h> Choices<'t, 'h> {
 
     /// Notes that there is none for these transactions, or some of them.
     fn note(&self, ideal: Ideal, txns: Vec<u32>, anomaly: Anomaly, findings: &mut Findings) {
-        let core = core(txns, |txns| self.exists(ideal, txns));
+        let core = core(txns, ONE_BY_ONE_MAX, |txns| self.exists(ideal, txns));
         findings.add_core(self.txns, anomaly, core, |txns| {
             let wrong = match ideal {
                 Ideal::Updates => "one has read what no order of those that appended explains",

@@ -6,13 +6,13 @@ use super::super::cycles::Relations;
 use super::super::graph::{Builder, Graph, Why};
 use super::super::group::Group;
 use super::super::options::KeyOrders;
-use super::super::order::Answer;
 use super::super::txns::{NONE, Txns, What};
 use super::local::show;
 use super::orders::{Ideal, Known, Orders};
 use super::succession::Successions;
 use super::told;
 use super::versions::Versions;
+use crate::unsat_core::Answer;
 
 /// The dependencies between all transactions that took effect.
 pub(super) fn graph(
@@ -229,7 +229,7 @@ impl Relations for Registers<'_, '_> {
         let is_proof = orders.exists(question, members).answer == Answer::Impossible;
         let core = orders
             .core(question, is_proof.then(|| members.to_vec())?)
-            .txns;
+            .things;
         let asked = (ideal, order);
         let sentence = || told::sentence(self.txns, self.versions, asked, anomaly, &core);
         (core.len() < members.len()).then(|| (sentence(), core.clone()))

@@ -65,13 +65,13 @@ use super::findings::Findings;
 use super::graph::{Builder, Span, Why};
 use super::judge::{self, Evidence, UNASKED_MAX};
 use super::options::{KeyOrders, Options};
-use super::order::Answer;
 use super::serial;
 use super::settle::open_questions;
 use super::txns::{NONE, Names, Txns};
 use crate::history::{History, HistoryError, Problem};
 use crate::linearization::Linearization;
 use crate::search::Budget;
+use crate::unsat_core::Answer;
 use crate::verdict::Verdict;
 
 use edges::Registers;

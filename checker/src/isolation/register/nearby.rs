@@ -17,9 +17,9 @@
 //! Only where neither tells are all transactions searched at once.
 
 use super::super::anomaly::Order;
-use super::super::order::Answer;
 use super::super::txns::{NONE, What};
 use super::orders::{Ideal, Interval, Orders, Question};
+use crate::unsat_core::Answer;
 
 /// How many transactions on either side of a conflict are looked at.
 const WIDTHS: [u32; 4] = [8, 32, 128, 512];
@@ -139,7 +139,7 @@ fn block(
         times: Some(&times),
     };
     let core = match window(orders, question, conflict) {
-        Nearby::Impossible(near) => orders.core(question, near).txns,
+        Nearby::Impossible(near) => orders.core(question, near).things,
         _ => conflict.to_vec(),
     };
     let (first, last) = (*core.iter().min()?, *core.iter().max()?);

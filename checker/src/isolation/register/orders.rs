@@ -24,11 +24,11 @@
 use std::cell::Cell;
 
 use super::super::anomaly::Order;
-use super::super::core::{Core, core};
-use super::super::order::{Answer, Arc, Problem, Side};
+use super::super::order::{Arc, Problem, Side};
 use super::super::txns::{NONE, Status, Txns, What};
 use super::versions::Versions;
 use crate::search::Limit;
+use crate::unsat_core::{Answer, Core, ONE_BY_ONE_MAX, core};
 
 /// How many transactions may be put in an order if real time is of no help.
 const AT_ONCE_MAX: usize = 10_000;
@@ -185,8 +185,10 @@ impl<'t, 'h> Orders<'t, 'h> {
     }
 
     /// Of transactions that have no such order some that have none.
-    pub(super) fn core(&self, question: Question<'_>, txns: Vec<u32>) -> Core {
-        core(txns, |txns| self.exists(question, txns).answer)
+    pub(super) fn core(&self, question: Question<'_>, txns: Vec<u32>) -> Core<u32> {
+        core(txns, ONE_BY_ONE_MAX, |txns| {
+            self.exists(question, txns).answer
+        })
     }
 }
 

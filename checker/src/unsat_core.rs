@@ -1,0 +1,133 @@
+//! Of things that cannot be true together, some that cannot, and of which none can be left out.
+
+/// Of more than this, those that are slow to ask about are not left out one by one.
+pub(crate) const ONE_BY_ONE_MAX: usize = 200;
+
+/// Whether things can be true together.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Answer {
+    Possible,
+    Impossible,
+    /// It would have taken too long to tell.
+    Unknown,
+}
+
+/// Things that cannot be true together.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Core<T> {
+    pub(crate) things: Vec<T>,
+    /// Whether each of them is certainly needed; else it would have taken too long to tell.
+    pub(crate) is_least: bool,
+}
+
+/// Leaves out of things that cannot be true together what is not needed for that: one by one
+/// if no more than `one_by_one_max` are left by then. Things that can be true together must be
+/// so as well when some are left out.
+pub(crate) fn core<T: Clone>(
+    all: Vec<T>,
+    one_by_one_max: usize,
+    answer: impl Fn(&[T]) -> Answer,
+) -> Core<T> {
+    let mut core = Core {
+        things: all,
+        is_least: true,
+    };
+    core.drop_ends(&answer);
+    let mut size = core.things.len().div_ceil(2);
+    while size > 0 {
+        if size == 1 && core.things.len() > one_by_one_max {
+            core.is_least = false;
+            break;
+        }
+        core.drop_chunks(size, &answer);
+        size = if size == 1 { 0 } else { size.div_ceil(2) };
+    }
+    core
+}
+
+impl<T: Clone> Core<T> {
+    /// As many of the first as it takes, then as few of these as it takes: most lie before or
+    /// after what went wrong.
+    fn drop_ends(&mut self, answer: &impl Fn(&[T]) -> Answer) {
+        let things = &mut self.things;
+        let is_impossible = |things: &[T]| answer(things) == Answer::Impossible;
+        let end = smallest(things.len(), |end| is_impossible(&things[..end]));
+        things.truncate(end);
+        let length = things.len();
+        let behind = smallest(length, |last| is_impossible(&things[length - last..]));
+        things.drain(..length - behind);
+    }
+
+    fn drop_chunks(&mut self, size: usize, answer: &impl Fn(&[T]) -> Answer) {
+        let mut at = 0;
+        while at < self.things.len() {
+            let mut rest = self.things.clone();
+            rest.drain(at..self.things.len().min(at + size));
+            match answer(&rest) {
+                Answer::Impossible => self.things = rest,
+                other => {
+                    at += size;
+                    self.is_least &= size > 1 || other == Answer::Possible;
+                }
+            }
+        }
+    }
+}
+
+/// The smallest number up to `most` of which this holds, as it does of `most` and of every
+/// number above one of which it holds.
+fn smallest(most: usize, holds: impl Fn(usize) -> bool) -> usize {
+    let (mut low, mut high) = (0, most);
+    while low < high {
+        let middle = usize::midpoint(low, high);
+        if holds(middle) {
+            high = middle;
+        } else {
+            low = middle + 1;
+        }
+    }
+    high
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What all of these are among cannot be true.
+    fn clash<'a>(needed: &'a [u32]) -> impl Fn(&[u32]) -> Answer + 'a {
+        |txns| match needed.iter().all(|txn| txns.contains(txn)) {
+            true => Answer::Impossible,
+            false => Answer::Possible,
+        }
+    }
+
+    #[test]
+    fn what_is_needed_is_left() {
+        for needed in [&[3][..], &[0, 99], &[7, 8, 50], &[98, 99], &[]] {
+            let core = core((0..100).collect(), ONE_BY_ONE_MAX, clash(needed));
+            let is_least = true;
+            let things = needed.to_vec();
+            assert_eq!(core, Core { things, is_least });
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_to_be_needed_is_left_and_told() {
+        let answer = |txns: &[u32]| match clash(&[2, 9])(txns) {
+            Answer::Possible if txns.contains(&5) => Answer::Possible,
+            Answer::Impossible if txns.contains(&5) => Answer::Impossible,
+            _ => Answer::Unknown,
+        };
+        let core = core((0..12).collect(), ONE_BY_ONE_MAX, answer);
+        assert_eq!(core.things, [2, 5, 9]);
+        assert!(!core.is_least);
+    }
+
+    #[test]
+    fn of_very_many_it_is_told_that_fewer_may_do() {
+        let needed: Vec<u32> = (0..500).filter(|txn| txn % 2 == 0).collect();
+        let core = core((0..500).collect(), ONE_BY_ONE_MAX, clash(&needed));
+        assert!(!core.is_least);
+        assert_eq!(clash(&needed)(&core.things), Answer::Impossible);
+    }
+}
