@@ -114,7 +114,21 @@ impl Executor {
             Executor::Tokio => "tokio",
         }
     }
+
+    /// What to say when the program calls tokio, and tokio is not there.
+    fn advice(self) -> Option<&'static str> {
+        match self {
+            #[cfg(madsim)]
+            Executor::Madsim => Some(WITHOUT_TOKIO),
+            Executor::Tokio => None,
+        }
+    }
 }
+
+/// Tokio's tasks and timers are not simulated, those of `madsim-tokio` are.
+#[cfg(madsim)]
+const WITHOUT_TOKIO: &str =
+    "the program calls tokio on madsim: depend on `madsim-tokio` under the name `tokio`";
 
 /// What the current thread runs on.
 #[derive(Clone)]
@@ -196,7 +210,7 @@ where
     let thread = std::thread::Builder::new()
         .name(format!("simulation-{seed}"))
         .spawn(move || {
-            panics::enter(panics);
+            panics::enter(panics, executor.advice());
             let run = std::panic::AssertUnwindSafe(|| match executor {
                 #[cfg(madsim)]
                 Executor::Madsim => madsim_block_on(seed, body),
@@ -247,14 +261,14 @@ fn kill_all_nodes() {
 #[cfg(all(madsim, tokio_unstable))]
 fn seeded_thread<T>(seed: u64, run: impl FnOnce() -> T) -> T {
     let mut builder = tokio::runtime::Builder::new_current_thread();
-    builder.on_task_spawn(|_| {
-        panic!("tokio::spawn on madsim: depend on `madsim-tokio` under the name `tokio`")
-    });
+    builder.on_task_spawn(|_| panic!("{WITHOUT_TOKIO}"));
     seeded_select(&mut builder, seed);
     let runtime = builder
         .build()
         .expect("a tokio runtime without drivers can always be built");
-    runtime.block_on(async { run() })
+    // One poll of this runtime is the whole run. Tokio lets one poll do 128 operations on
+    // its channels and locks, and then says that they are not ready.
+    runtime.block_on(tokio::task::unconstrained(async { run() }))
 }
 
 #[cfg(all(madsim, not(tokio_unstable)))]

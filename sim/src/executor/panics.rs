@@ -45,6 +45,7 @@ thread_local! {
     /// None on threads that run no simulation.
     static RUN: Cell<Option<Panics>> = const { Cell::new(None) };
     static SEEN: RefCell<Seen> = RefCell::default();
+    static ADVICE: Cell<Option<&'static str>> = const { Cell::new(None) };
 }
 
 /// Sees to it that panics of simulations are noticed.
@@ -69,16 +70,21 @@ pub(super) fn may_be_caught() {
     SEEN.with_borrow_mut(|seen| seen.may_be_caught = true);
 }
 
-/// This thread runs a simulation from now on, and nothing else.
-pub(super) fn enter(panics: Panics) {
+/// This thread runs a simulation from now on, and nothing else. `advice`: what to say
+/// beside what tokio says where it finds no runtime of its own.
+pub(super) fn enter(panics: Panics, advice: Option<&'static str>) {
     RUN.set(Some(panics));
+    ADVICE.set(advice);
 }
 
 fn notice(info: &PanicHookInfo<'_>) {
-    let panicked = Panicked {
+    let mut panicked = Panicked {
         message: message(info.payload()),
         location: info.location().map(ToString::to_string),
     };
+    if let Some(advice) = ADVICE.get().filter(|_| misses_tokio(&panicked.message)) {
+        panicked.message = format!("{advice} ({})", panicked.message);
+    }
     // A panic while it is borrowed is one of this module: nothing to add.
     let waker = SEEN.try_with(|seen| {
         let mut seen = seen.try_borrow_mut().ok()?;
@@ -92,6 +98,14 @@ fn notice(info: &PanicHookInfo<'_>) {
     if let Ok(Some(waker)) = waker {
         waker.wake();
     }
+}
+
+/// Whether this is what tokio's tasks and timers say where no runtime of tokio runs, or one
+/// without timers.
+fn misses_tokio(message: &str) -> bool {
+    ["there is no reactor running", "timers are disabled"]
+        .iter()
+        .any(|words| message.contains(words))
 }
 
 /// Runs `body`, but stops as soon as any task panics: on tokio a panic ends only its own

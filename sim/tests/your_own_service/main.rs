@@ -13,6 +13,7 @@ mod attribute;
 mod builder;
 mod by_hand;
 mod ordinary;
+mod runtime;
 
 pub(crate) fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
