@@ -61,7 +61,31 @@ impl Parse for Setting {
     }
 }
 
+/// A setting that stands there twice, or beside one that says the same.
+fn refuse_twice(settings: &Punctuated<Setting, Token![,]>) -> syn::Result<()> {
+    let mut said = Vec::new();
+    for Setting { name, .. } in settings {
+        let what = name.to_string();
+        let same = match &*what {
+            "seeds" => "seed",
+            other => other,
+        }
+        .to_owned();
+        if let Some((before, _)) = said.iter().find(|(_, before)| *before == same) {
+            let message = if *before == what {
+                format!("`{what}` is set twice: which of them is meant?")
+            } else {
+                format!("`{before}` and `{what}` are both set: which of them is meant?")
+            };
+            return Err(Error::new(name.span(), message));
+        }
+        said.push((what, same));
+    }
+    Ok(())
+}
+
 fn expand(settings: &Punctuated<Setting, Token![,]>, mut function: ItemFn) -> syn::Result<Tokens> {
+    refuse_twice(settings)?;
     let signature = &function.sig;
     if signature.asyncness.is_none() {
         let message = "a simulated test is an `async fn`";
@@ -100,4 +124,33 @@ fn expand(settings: &Punctuated<Setting, Token![,]>, mut function: ItemFn) -> sy
                 .check(#name);
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    // All but the attribute that is called `test` too.
+    use super::{Punctuated, Setting, Token, expand};
+    use syn::parse::Parser as _;
+
+    /// Why this attribute is refused; none where it is not.
+    fn refused(attribute: &str) -> Option<String> {
+        let parser = Punctuated::<Setting, Token![,]>::parse_terminated;
+        let function = "async fn a_test(simulation: Simulation) {}";
+        let function = syn::parse_str(function).expect("it is a function");
+        let expanded = parser.parse_str(attribute);
+        let expanded = expanded.and_then(|settings| expand(&settings, function));
+        expanded.err().map(|error| error.to_string())
+    }
+
+    #[test]
+    fn each_setting_stands_there_once() {
+        assert_eq!(refused(""), None);
+        assert_eq!(refused("seeds = 3, members = 3, clients = 3"), None);
+        let twice = refused("seeds = 3, members = 3, seeds = 4").unwrap();
+        assert!(twice.contains("`seeds` is set twice"), "{twice}");
+        let both = refused("seed = 3, seeds = 4").unwrap();
+        assert!(both.contains("`seed` and `seeds` are both set"), "{both}");
+        let unknown = refused("sedes = 3").unwrap();
+        assert!(unknown.contains("there is no setting `sedes`"), "{unknown}");
+    }
 }
