@@ -43,7 +43,9 @@ pub(crate) const MEMBERS_MAX: usize = 5;
 /// A time that does not come.
 pub(crate) const NEVER: SimTime = SimTime::from_nanos(u64::MAX);
 
-/// How often a leader sends heartbeats (`--heartbeat-interval`).
+/// How often a leader sends heartbeats (`--heartbeat-interval`). In a real cluster, of
+/// 3.4.23, a follower wrote 102 to 107 ms after the lead had been handed over, half of the
+/// times within 103 ms: whoever hands it over is answered by one of these ticks.
 pub(crate) const HEARTBEAT: Duration = Duration::from_millis(100);
 
 /// A request that is to become part of the history.
