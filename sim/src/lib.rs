@@ -72,7 +72,7 @@
 //! `etcd-recipes` draw jitter: on tokio begin the body with
 //! `let _seeded = etcd_recipes::runtime::seed_thread(simulation.seed());`.
 //!
-//! A program that is always ready to run again would stop the clock. One that
+//! A program or a body that is always ready to run again would stop the clock. One that
 //! sends too much or is polled too often is stopped ([`Builder::messages_max`],
 //! [`Builder::polls_max`]). Not counted are the polls of tasks that
 //! it spawns by itself: on tokio such a run does not end, on madsim it ends late,

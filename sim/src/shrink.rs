@@ -14,6 +14,8 @@ pub struct Shrunk {
     pub plan: Plan,
     /// How many plans were tried.
     pub runs: u32,
+    /// There were more to try than `runs_max`: what is left may be more than it needs.
+    pub is_cut_off: bool,
 }
 
 /// Looks for a smaller plan that fails, with at most `runs_max` runs. `fails` runs a
@@ -37,10 +39,16 @@ pub fn shrink(plan: &Plan, runs_max: u32, mut fails: impl FnMut(&Plan) -> bool) 
     let mut shrunk = Shrunk {
         plan: plan.clone(),
         runs: 0,
+        is_cut_off: false,
     };
-    let Shrunk { plan, runs } = &mut shrunk;
+    let Shrunk {
+        plan,
+        runs,
+        is_cut_off,
+    } = &mut shrunk;
     let mut fails = |candidate: &Plan| {
         if *runs >= runs_max {
+            *is_cut_off = true;
             return false;
         }
         *runs += 1;
@@ -134,5 +142,29 @@ impl Search<'_> {
             }
         }
         shorter
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Profile;
+
+    #[test]
+    fn a_search_that_is_cut_off_says_so() {
+        let profile = Profile {
+            clients: 3,
+            until_ms: 5_000,
+            faults_max: 12,
+            members: Some(3),
+        };
+        let plans = (0..).map(|seed| Plan::draw(seed, &profile));
+        let plan = plans.into_iter().find(|plan| plan.faults.len() > 8);
+        let plan = plan.expect("some seed draws many faults");
+        let needs_nothing = |runs_max| shrink(&plan, runs_max, |_| true);
+        let all = needs_nothing(500);
+        assert!(!all.is_cut_off && all.plan.faults.is_empty(), "{all:?}");
+        assert!(!needs_nothing(all.runs).is_cut_off);
+        assert!(needs_nothing(all.runs - 1).is_cut_off);
     }
 }

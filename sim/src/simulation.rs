@@ -59,7 +59,7 @@ pub struct Options {
     /// then on nothing is answered. Default: two million.
     pub messages_max: u64,
     /// A client process that was polled more often than this is in a busy
-    /// loop: it is stopped. Default: ten million.
+    /// loop: it is stopped. Default: ten million. [`Builder`] counts the body too.
     pub polls_max: u64,
     /// How long a call of a client may take that is made by [`Simulation::client`] or
     /// [`Incarnation::connect`]; default: for ever.
@@ -565,24 +565,24 @@ impl Simulation {
     }
 }
 
-/// A program whose polls are counted: one that is always ready to run again
+/// A program, or the body, whose polls are counted: one that is always ready to run again
 /// would otherwise stop the clock, and the run with it.
-struct Budgeted {
+struct Budgeted<F> {
     polls_left: u64,
-    future: ProgramFuture,
+    future: F,
 }
 
 struct BusyLoop;
 
-impl Future for Budgeted {
-    type Output = Result<(), BusyLoop>;
+impl<F: Future + Unpin> Future for Budgeted<F> {
+    type Output = Result<F::Output, BusyLoop>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         if self.polls_left == 0 {
             return Poll::Ready(Err(BusyLoop));
         }
         self.polls_left -= 1;
-        self.future.as_mut().poll(context).map(Ok)
+        Pin::new(&mut self.future).poll(context).map(Ok)
     }
 }
 

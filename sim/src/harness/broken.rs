@@ -37,6 +37,8 @@ pub struct Broken {
     pub(crate) drawn: Option<String>,
     /// How many runs it took to make the plan smaller; none when that was not tried.
     pub(crate) shrink_runs: Option<u32>,
+    /// There were more plans to try than it may take runs.
+    pub(crate) is_cut_off: bool,
     pub(crate) is_replay: bool,
 }
 
@@ -73,12 +75,18 @@ impl fmt::Display for Broken {
         match (&self.shrunk, self.shrink_runs) {
             (Some(shrunk), Some(runs)) => {
                 let (before, after) = (self.plan.faults.len(), shrunk.faults.len());
-                writeln!(
-                    f,
-                    "of {before} fault{} it needs {after} (found in {runs} run{}):",
-                    plural(before as u64),
-                    plural(runs.into())
-                )?;
+                let (faults, s) = (plural(before as u64), plural(runs.into()));
+                if self.is_cut_off {
+                    writeln!(
+                        f,
+                        "of {before} fault{faults} it needs {after} or fewer (cut off after {runs} run{s}; ETCD_SIM_SHRINK allows more):"
+                    )?;
+                } else {
+                    writeln!(
+                        f,
+                        "of {before} fault{faults} it needs {after} (found in {runs} run{s}):"
+                    )?;
+                }
                 write_plan(f, shrunk)?;
             }
             (None, Some(_)) => {

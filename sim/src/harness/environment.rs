@@ -95,6 +95,14 @@ mod tests {
     }
 
     #[test]
+    fn every_number_is_a_seed() {
+        let last = u64::MAX.to_string();
+        let seeds = read(&[("ETCD_SIM_SEED", &last)]).unwrap().seeds.unwrap();
+        assert_eq!(seeds.iter().collect::<Vec<_>>(), [u64::MAX]);
+        assert_eq!(seeds.first(), u64::MAX);
+    }
+
+    #[test]
     fn what_cannot_be_understood_is_refused_by_name() {
         for name in [
             "ETCD_SIM_SEED",

@@ -36,52 +36,61 @@ pub use saved::{SavedPlan, WrongPlanFile};
 pub use test_name::TestName;
 
 pub(crate) use environment::Environment;
+pub(crate) use saved::wrong_members;
 
 /// The seeds of a test: so many from 0, or a range.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seeds(Range<u64>);
+pub struct Seeds(Option<RangeInclusive<u64>>);
 
 impl Seeds {
     /// The first of them; 0 where there is none.
     pub fn first(&self) -> u64 {
-        self.0.start
+        self.iter().next().unwrap_or_default()
     }
 
     /// All of them.
-    pub fn range(&self) -> Range<u64> {
-        self.0.clone()
+    pub fn iter(&self) -> impl Iterator<Item = u64> + use<> {
+        self.0.clone().into_iter().flatten()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_none()
     }
 
     /// This one.
     pub(crate) fn one(seed: u64) -> Self {
-        Seeds(seed..seed.saturating_add(1))
+        Seeds(Some(seed..=seed))
     }
 }
 
 impl From<u64> for Seeds {
     fn from(count: u64) -> Self {
-        Seeds(0..count)
+        Seeds::from(0..count)
     }
 }
 
 impl From<Range<u64>> for Seeds {
     fn from(range: Range<u64>) -> Self {
-        Seeds(range)
+        let last = range.end.checked_sub(1);
+        Seeds::from(last.map_or(EMPTY, |last| range.start..=last))
     }
 }
 
 impl From<RangeInclusive<u64>> for Seeds {
     fn from(range: RangeInclusive<u64>) -> Self {
-        Seeds(*range.start()..range.end().saturating_add(1))
+        Seeds(Some(range).filter(|range| !range.is_empty()))
     }
 }
+
+const EMPTY: RangeInclusive<u64> = 1..=0;
 
 impl std::str::FromStr for Seeds {
     type Err = std::num::ParseIntError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text.split_once("..") {
-            Some((from, to)) => Ok(Seeds(from.trim().parse()?..to.trim().parse()?)),
+            Some((from, to)) => Ok(Seeds::from(from.trim().parse()?..to.trim().parse()?)),
             None => Ok(Seeds::from(text.trim().parse::<u64>()?)),
         }
     }

@@ -194,7 +194,7 @@ fn in_file_name(letter: char) -> char {
 }
 
 /// What is wrong with the members that a plan names, if anything is.
-pub(super) fn wrong_members(plan: &Plan) -> Option<String> {
+pub(crate) fn wrong_members(plan: &Plan) -> Option<String> {
     let members = plan.members;
     if !(1..=5).contains(&members) {
         return Some(format!("a cluster has 1 to 5 members, not {members}"));

@@ -66,9 +66,19 @@ impl TestName {
         if !self.target.is_empty() {
             words.push(self.target.clone());
         }
-        words.push(format!("-- --exact {}", self.path));
+        words.push("-- --exact".to_owned());
+        if may_be_ignored(std::env::args()) {
+            words.push("--include-ignored".to_owned());
+        }
+        words.push(self.path.clone());
         words.join(" ")
     }
+}
+
+/// Whether the test that runs may be one that is `#[ignore]`d: such a one runs only where
+/// its runner was told so.
+fn may_be_ignored(mut arguments: impl Iterator<Item = String>) -> bool {
+    arguments.any(|argument| matches!(&*argument, "--ignored" | "--include-ignored"))
 }
 
 /// The target of an integration test. Its crate has `_` where the file may have `-`.
@@ -90,6 +100,14 @@ fn target_of_file(file: &str, crate_name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_test_is_an_ignored_one_only_where_its_runner_was_told_to_run_those() {
+        let may_be = |line: &str| may_be_ignored(line.split(' ').map(str::to_owned));
+        assert!(may_be("tests-1a2b --exact --ignored a_test"));
+        assert!(may_be("tests-1a2b --include-ignored"));
+        assert!(!may_be("tests-1a2b --exact ignored"));
+    }
 
     #[test]
     fn the_command_names_package_target_and_test() {

@@ -39,6 +39,9 @@ enum Source {
     Rates(Vec<(usize, f64)>),
 }
 
+/// No run has more faults of one kind than so many: each is looked at with each other.
+const RATES_MAX: f64 = 10_000.0;
+
 /// What else a plan is drawn from.
 #[derive(Clone, Debug)]
 pub(crate) struct Setting {
@@ -137,9 +140,54 @@ impl Faults {
         bits
     }
 
-    /// A kind that was asked for and does not exist.
-    pub(crate) fn unknown_kind(&self) -> Option<&str> {
-        self.unknown.first().map(String::as_str)
+    /// Whether the plans of some seeds have faults, and no more than a run can have.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong and what to do, for people. Whoever wants no faults says so.
+    pub(crate) fn check_sense(&self, setting: &Setting) -> Result<(), String> {
+        if let Some(kind) = self.unknown.first() {
+            let known = FaultKind::NAMES.join(", ");
+            return Err(format!(
+                "there is no kind of fault {kind:?}; there are: {known}"
+            ));
+        }
+        match &self.source {
+            Source::List(faults) if faults.is_empty() => return Ok(()),
+            Source::List(_) => {}
+            Source::Rates(rates) => check_rates(rates, setting)?,
+            Source::Swarm => {
+                let mut drawn = Profile::kinds(Some(setting.members)).filter_map(number);
+                if !drawn.any(|kind| self.has(kind)) {
+                    return Err(nothing("no kind is left that is drawn for so many members"));
+                }
+            }
+        }
+        match self.is_empty(setting) {
+            Some(why) => Err(nothing(why)),
+            None => Ok(()),
+        }
+    }
+
+    /// Why there is no fault, whatever the seed is.
+    fn is_empty(&self, setting: &Setting) -> Option<&'static str> {
+        let is_left = match &self.source {
+            Source::List(faults) => faults.iter().any(|fault| self.has_kind_of(fault)),
+            Source::Rates(rates) => rates
+                .iter()
+                .any(|(kind, rate)| self.has(*kind) && *rate > 0.0),
+            Source::Swarm => true,
+        };
+        let is_drawn = !matches!(self.source, Source::List(_));
+        if !is_left {
+            Some("no kind is left that comes at all")
+        } else if is_drawn && self.at_most == 0 {
+            Some("there are to be 0 at most")
+        } else if matches!(self.source, Source::Rates(_)) && setting.lasts.is_zero() {
+            Some("there is no time for them (Builder::lasts)")
+        } else {
+            None
+        }
     }
 
     /// The plan of a seed.
@@ -154,7 +202,7 @@ impl Faults {
             Source::List(faults) => {
                 let mut faults = faults.clone();
                 faults.sort_by_key(|fault| fault.at_ms);
-                faults.retain(|fault| number(fault.kind.name()).is_some_and(|kind| self.has(kind)));
+                faults.retain(|fault| self.has_kind_of(fault));
                 Plan { faults, ..quiet }
             }
             Source::Rates(rates) => {
@@ -191,6 +239,38 @@ impl Faults {
     fn has(&self, kind: usize) -> bool {
         self.kinds & 1 << kind != 0
     }
+
+    fn has_kind_of(&self, fault: &Fault) -> bool {
+        number(fault.kind.name()).is_some_and(|kind| self.has(kind))
+    }
+}
+
+/// Whether rates are numbers, and come to no more faults than a run can have.
+fn check_rates(rates: &[(usize, f64)], setting: &Setting) -> Result<(), String> {
+    for (kind, rate) in rates {
+        let kind = FaultKind::NAMES[*kind];
+        if !rate.is_finite() || *rate < 0.0 {
+            return Err(format!(
+                "the rate of {kind:?} is {rate}: say how many there are a second, 0 or more"
+            ));
+        }
+        let expected = rate * setting.lasts.as_secs_f64();
+        if expected > RATES_MAX {
+            return Err(format!(
+                "{rate} of {kind:?} a second for {:?} (Builder::lasts) are {expected} faults, \
+                 more than {RATES_MAX}: lower the rate",
+                setting.lasts
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn nothing(why: &str) -> String {
+    format!(
+        "the faults come to nothing: {why}. Leave some, or say `Faults::none()`: \
+         what is tested under no fault looks as if it had been tested under some"
+    )
 }
 
 fn number(name: &str) -> Option<usize> {
@@ -264,12 +344,63 @@ mod tests {
     }
 
     #[test]
-    fn kinds_that_do_not_exist_are_remembered() {
-        assert_eq!(Faults::swarm().only(["reset"]).unknown_kind(), None);
-        assert_eq!(
-            Faults::swarm().without(["rset"]).unknown_kind(),
-            Some("rset")
-        );
-        assert_eq!(Faults::rates([("rset", 1.0)]).unknown_kind(), Some("rset"));
+    fn faults_that_are_some_make_sense() {
+        let lost = Fault {
+            at_ms: 5,
+            kind: FaultKind::LoseRequest { client: 0 },
+        };
+        for faults in [
+            Faults::none(),
+            Faults::list([]),
+            Faults::list([lost]).only(["request lost"]),
+            Faults::swarm(),
+            Faults::swarm().only(["reset"]).at_most(1),
+            Faults::rates([("reset", 0.0), ("compaction", 1_000.0)]),
+            Faults::rates([("tokens expired", 0.1)]),
+        ] {
+            assert_eq!(faults.check_sense(&SETTING), Ok(()), "{faults:?}");
+        }
+    }
+
+    #[test]
+    fn faults_that_do_not_come_or_cannot_are_refused_with_what_to_do() {
+        let lost = Fault {
+            at_ms: 5,
+            kind: FaultKind::LoseRequest { client: 0 },
+        };
+        let nothing = "Leave some, or say `Faults::none()`";
+        let number = "say how many there are a second";
+        for (faults, advice) in [
+            (Faults::swarm().without(["rset"]), "\"rset\"; there are: "),
+            (Faults::rates([("rset", 1.0)]), "\"rset\"; there are: "),
+            (Faults::swarm().only([]), nothing),
+            (Faults::swarm().only(["reset"]).without(["reset"]), nothing),
+            (Faults::swarm().only(["tokens expired"]), nothing),
+            (Faults::swarm().at_most(0), nothing),
+            (Faults::rates([]), nothing),
+            (Faults::rates([("reset", 0.0)]), nothing),
+            (Faults::rates([("reset", 1.0)]).without(["reset"]), nothing),
+            (Faults::rates([("reset", f64::NAN)]), number),
+            (Faults::rates([("delay", 1.0), ("reset", -1.0)]), number),
+            (Faults::rates([("reset", f64::INFINITY)]), number),
+            (Faults::rates([("reset", 1e12)]), "lower the rate"),
+            (Faults::list([lost]).without(["request lost"]), nothing),
+        ] {
+            let refused = faults.check_sense(&SETTING).unwrap_err();
+            assert!(refused.contains(advice), "{faults:?}: {refused}");
+        }
+        let one = Setting {
+            members: 1,
+            ..SETTING
+        };
+        let several = Faults::swarm().only(["leader transfer"]);
+        assert_eq!(several.check_sense(&SETTING), Ok(()));
+        assert!(several.check_sense(&one).unwrap_err().contains(nothing));
+        let at_once = Setting {
+            lasts: Duration::ZERO,
+            ..SETTING
+        };
+        let rates = Faults::rates([("reset", 1.0)]);
+        assert!(rates.check_sense(&at_once).unwrap_err().contains(nothing));
     }
 }

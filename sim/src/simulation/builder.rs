@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use futures_util::future::{Either, select};
 
-use super::{Ending, Options, Simulation};
+use super::{Budgeted, BusyLoop, Ending, Options, Simulation};
 use crate::bug::EtcdBug;
 use crate::executor::{self, Executor, Panicked, Panics};
-use crate::fault::{ClientId, FaultKind};
-use crate::harness::{Broken, Checked, Environment, Outcome, SavedPlan, Seeds, TestName};
+use crate::fault::ClientId;
+use crate::harness::{
+    Broken, Checked, Environment, Outcome, SavedPlan, Seeds, TestName, wrong_members,
+};
 use crate::network::{Endpoints, Observer};
 use crate::plan::{Faults, Latency, Plan, Setting};
 use crate::seed::Stream;
@@ -75,10 +77,10 @@ pub enum Failure {
         "had not ended after {0:?} of simulated time: it waits for something that never comes (Builder::time_limit)"
     )]
     TimeLimit(Duration),
-    /// So many messages were sent, or a client process was polled so often, that this is
-    /// taken for a busy loop.
+    /// So many messages were sent, or the body or a client process was polled so often, that
+    /// this is taken for a busy loop.
     #[error(
-        "was in a busy loop: a client process or the network did more than Builder::messages_max or Builder::polls_max allow"
+        "was in a busy loop: the body, a client process or the network did more than Builder::messages_max or Builder::polls_max allow"
     )]
     BusyLoop,
     /// It cannot be run at all.
@@ -245,7 +247,8 @@ impl Builder {
         self
     }
 
-    /// A client process that was polled more often than this is in a busy loop.
+    /// A body or a client process that was polled more often than this is in a busy loop.
+    /// Tasks that they spawn are not counted.
     #[must_use]
     pub fn polls_max(mut self, polls: u64) -> Self {
         self.polls_max = polls;
@@ -399,7 +402,7 @@ impl Builder {
             Some(plan) => vec![plan.clone()],
             None => builder
                 .seeds
-                .range()
+                .iter()
                 .map(|seed| builder.plan_of(seed))
                 .collect(),
         };
@@ -423,6 +426,7 @@ impl Builder {
         if !broken.is_replay && runs_max > 0 {
             let shrunk = fails(&broken.plan).then(|| shrink(&broken.plan, runs_max, fails));
             broken.shrink_runs = Some(1 + shrunk.as_ref().map_or(0, |shrunk| shrunk.runs));
+            broken.is_cut_off = shrunk.as_ref().is_some_and(|shrunk| shrunk.is_cut_off);
             broken.shrunk = shrunk.map(|shrunk| shrunk.plan);
         }
         builder.save(&mut broken, environment.plan.is_some());
@@ -446,17 +450,21 @@ impl Builder {
             observer: self.observer.clone(),
             ..Options::new(plan)
         };
-        let catches_panics = self.catches_panics;
+        let (catches_panics, polls_max) = (self.catches_panics, self.polls_max);
         let ended = executor::block_on_with(options.executor, seed, panics, move || async move {
             if catches_panics {
                 executor::panics_may_be_caught();
             }
             let simulation = Simulation::start(options);
             let _ending = Ending(simulation.clone());
-            let body = pin!(body(simulation.clone()));
+            let body = Budgeted {
+                polls_left: polls_max,
+                future: pin!(body(simulation.clone())),
+            };
             let limit = pin!(executor::sleep(limit));
             match select(body, limit).await {
-                Either::Left((result, _)) => Ended::Done(result),
+                Either::Left((Ok(result), _)) => Ended::Done(result),
+                Either::Left((Err(BusyLoop), _)) => Ended::BusyLoop,
                 Either::Right(_) if simulation.in_busy_loop() => Ended::BusyLoop,
                 Either::Right(_) => Ended::TimeLimit,
             }
@@ -494,16 +502,29 @@ impl Builder {
             let what = format!("a cluster has 1 to 5 members, not {members}");
             return Err(Failure::Refused(what));
         }
-        if let Some(kind) = self.faults.unknown_kind() {
-            let known = FaultKind::NAMES.join(", ");
-            let what = format!("there is no kind of fault {kind:?}; there are: {known}");
-            return Err(Failure::Refused(what));
-        }
-        if self.seeds.range().is_empty() && self.plan.is_none() {
+        if self.seeds.is_empty() && self.plan.is_none() {
             let what = "there are no seeds to run: a check that cannot fail".to_owned();
             return Err(Failure::Refused(what));
         }
-        Ok(())
+        if self.timeout == Some(Duration::ZERO) {
+            let what = "a timeout of zero lets no call be answered: leave it out, or give \
+                        calls the time that they have in production";
+            return Err(Failure::Refused(what.to_owned()));
+        }
+        self.refuse_senseless_faults().map_err(Failure::Refused)
+    }
+
+    /// Faults that do not come, or cannot.
+    fn refuse_senseless_faults(&self) -> Result<(), String> {
+        if self.plan.is_none() {
+            self.faults.check_sense(&self.setting)?;
+        }
+        // What is drawn makes sense for every seed or for none.
+        let plan = self.plan_of(self.seeds.first());
+        match wrong_members(&plan) {
+            Some(wrong) => Err(wrong),
+            None => plan.check_sense().map_err(|wrong| wrong.to_string()),
+        }
     }
 
     fn broken(&self, plan: Plan, failure: Failure, passed: u64) -> Broken {
@@ -520,6 +541,7 @@ impl Builder {
             test: self.test.clone().unwrap_or_else(TestName::of_thread),
             passed,
             shrink_runs: None,
+            is_cut_off: false,
             is_replay: false,
         }
     }

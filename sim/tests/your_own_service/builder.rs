@@ -6,7 +6,7 @@ use std::time::Duration;
 use etcd_sim::executor::Executor;
 use etcd_sim::harness::SavedPlan;
 use etcd_sim::simulation::Builder;
-use etcd_sim::{Failure, Faults, Simulation};
+use etcd_sim::{Failure, Fault, FaultKind, Faults, Plan, Simulation};
 
 use crate::{executors, secs};
 
@@ -31,6 +31,73 @@ fn what_cannot_be_simulated_is_refused_with_the_reason() {
     assert!(refused(Simulation::builder().seeds(0)).contains("no seeds"));
     let unknown = Faults::swarm().without(["gremlins"]);
     assert!(refused(Simulation::builder().faults(unknown)).contains("\"gremlins\""));
+    let empty = Faults::swarm().only(["reset"]).without(["reset"]);
+    assert!(refused(Simulation::builder().faults(empty)).contains("come to nothing"));
+    let endless = Faults::rates([("response lost", 1e12)]);
+    assert!(refused(Simulation::builder().faults(endless)).contains("lower the rate"));
+    let never = Simulation::builder().timeout(Duration::ZERO);
+    assert!(refused(never).contains("a timeout of zero"));
+
+    let of_a_stranger = Fault {
+        at_ms: 7,
+        kind: FaultKind::PauseMember {
+            member: 6,
+            for_ms: 100,
+        },
+    };
+    let why = "the fault at 7 ms strikes Member(6), but the cluster has 1 member,";
+    let listed = Simulation::builder().faults([of_a_stranger.clone()]);
+    assert!(refused(listed).contains(why));
+    let planned = Plan {
+        faults: vec![of_a_stranger],
+        ..Plan::quiet(1)
+    };
+    assert!(refused(Simulation::builder().plan(planned)).contains(why));
+    let swapped = Simulation::builder().latency(secs(2), secs(1));
+    assert!(refused(swapped).contains("`min_us` is at most `max_us`"));
+}
+
+/// It would stop the clock, and so the time limit.
+#[test]
+fn a_body_that_is_always_ready_to_go_on_is_stopped() {
+    for executor in executors() {
+        let builder = Simulation::builder().executor(executor).polls_max(1_000);
+        let goes_on = builder.run(|_| async {
+            loop {
+                tokio::task::yield_now().await;
+            }
+        });
+        assert_eq!(goes_on, Err::<(), _>(Failure::BusyLoop));
+        // Each of these is polled once or twice.
+        let waits = builder.run(async |simulation| {
+            for _ in 0..400 {
+                simulation.sleep(secs(1)).await;
+            }
+        });
+        assert_eq!(waits, Ok(()));
+    }
+}
+
+#[cfg(madsim)]
+#[test]
+fn a_program_that_calls_tokio_on_madsim_is_told_what_to_depend_on() {
+    #[expect(clippy::disallowed_methods, reason = "what a user's program does")]
+    fn calls(what: &str) {
+        match what {
+            "spawn" => drop(tokio::spawn(async {})),
+            "sleep" => drop(tokio::time::sleep(secs(1))),
+            _ => drop(tokio::time::timeout(secs(1), async {})),
+        }
+    }
+    for what in ["spawn", "sleep", "timeout"] {
+        let builder = Simulation::builder().executor(Executor::Madsim);
+        let panicked = match builder.run(async move |_| calls(what)) {
+            Err(Failure::Panicked(panicked)) => panicked.message,
+            other => panic!("{other:?}"),
+        };
+        let advice = "depend on `madsim-tokio` under the name `tokio`";
+        assert!(panicked.contains(advice), "{what}: {panicked}");
+    }
 }
 
 #[test]
@@ -143,6 +210,55 @@ fn the_first_failing_seed_is_shrunk_saved_and_runs_again() {
     ] {
         assert!(report.contains(part), "{part:?} is not in\n{report}");
     }
+}
+
+/// What a process of this test prints that runs one of these, which fails when this is set.
+const IS_TO_FAIL: &str = "ETCD_SIM_TEST_IS_TO_FAIL";
+
+fn fails_where_asked(simulation: &Simulation) {
+    let is_to_fail = std::env::var_os(IS_TO_FAIL).is_some();
+    assert!(!is_to_fail || simulation.seed() < 3, "it is to fail");
+}
+
+#[etcd_sim::test(seeds = 5)]
+#[ignore = "fails where another test asks for it"]
+async fn an_ignored_test(simulation: Simulation) {
+    fails_where_asked(&simulation);
+}
+
+#[etcd_sim::test(seeds = 5, members = 3, faults = Faults::swarm())]
+async fn a_test(simulation: Simulation) {
+    fails_where_asked(&simulation);
+}
+
+/// What a test of this file reports that fails.
+fn report_of(test: &str, variable: (&str, &str), is_ignored: bool) -> String {
+    let mut process = std::process::Command::new(std::env::current_exe().unwrap());
+    process.args(["--exact", test]).env(variable.0, variable.1);
+    process.args(is_ignored.then_some("--ignored"));
+    let output = process.env(IS_TO_FAIL, "1").output().unwrap();
+    assert!(!output.status.success());
+    let printed = [output.stdout, output.stderr].concat();
+    String::from_utf8(printed).unwrap()
+}
+
+#[test]
+fn the_command_for_an_ignored_test_runs_it() {
+    let ignored = report_of("builder::an_ignored_test", ("ETCD_SIM_SEEDS", "5"), true);
+    let command = "-- --exact --include-ignored builder::an_ignored_test\n";
+    assert!(ignored.contains(command), "{ignored}");
+    let other = report_of("builder::a_test", ("ETCD_SIM_SEEDS", "5"), false);
+    assert!(other.contains("-- --exact builder::a_test\n"), "{other}");
+}
+
+#[test]
+fn a_plan_that_could_have_been_made_smaller_is_told_as_such() {
+    let report = |runs| report_of("builder::a_test", ("ETCD_SIM_SHRINK", runs), false);
+    let cut_off = report("1");
+    let says_so = "or fewer (cut off after 2 runs; ETCD_SIM_SHRINK allows more):";
+    assert!(cut_off.contains(says_so), "{cut_off}");
+    let whole = report("300");
+    assert!(whole.contains("it needs 0 (found in "), "{whole}");
 }
 
 #[test]
