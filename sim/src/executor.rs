@@ -266,9 +266,11 @@ fn seeded_thread<T>(seed: u64, run: impl FnOnce() -> T) -> T {
     let runtime = builder
         .build()
         .expect("a tokio runtime without drivers can always be built");
-    // One poll of this runtime is the whole run. Tokio lets one poll do 128 operations on
-    // its channels and locks, and then says that they are not ready.
-    runtime.block_on(tokio::task::unconstrained(async { run() }))
+    // One poll is the whole run. Tokio lets one poll do 128 operations on its channels and
+    // locks, and then says that they are not ready. What yields is woken when the runtime has
+    // time, which is never; but one that is entered by its handle alone does so at once.
+    let run = tokio::task::unconstrained(async { run() });
+    runtime.handle().block_on(run)
 }
 
 #[cfg(all(madsim, not(tokio_unstable)))]

@@ -204,7 +204,9 @@ fn the_first_failing_seed_is_shrunk_saved_and_runs_again() {
         "etcd answers",
         "builder.rs:",
         "drawn from the seed: 3 members",
-        &format!("ETCD_SIM_SEED={} cargo test -p etcd-sim", broken.plan.seed),
+        // Between them the RUSTFLAGS, if there are some.
+        &format!("  ETCD_SIM_SEED={} ", broken.plan.seed),
+        " cargo test -p etcd-sim ",
         &format!("ETCD_SIM_PLAN={}", broken.saved.unwrap().display()),
         "-- --exact builder::the_first_failing_seed_is_shrunk_saved_and_runs_again",
     ] {
