@@ -12,9 +12,11 @@
 //! | `reliable-queue` | nothing lost, nothing acknowledged twice, nothing in two hands | [`reliable_queue`] |
 //! | `priority-queue` | linearizable priority queue, ties in order of arrival | [`priority_queue`] |
 //! | `transactions` | a consistency model, from the revisions that etcd reveals | [`txn`] |
-//! | `bank` | the same, and the accounts always add up | [`txn`] |
+//! | `stm` | the same, and what every attempt saw | [`txn`] |
+//! | `bank` | the same as `transactions`, and the accounts always add up; or that they do alone | [`txn`], [`bank`] |
 //! | `list-append` | a consistency model, inferred from lists that only grow | [`isolation`] |
 //! | `rw-register` | a consistency model, inferred from registers of distinct values | [`isolation`] |
+//! | `long-fork` | reads agree on an order of the writes | [`long_fork`] |
 //! | `mutex` | one holder at a time while its lease lives, and fences that hold | [`lock`] |
 //! | `rwlock` | the same, with one writer or any number of readers | [`lock`] |
 //! | `election` | one leader per term, seen by all in one order | [`election`] |
@@ -22,11 +24,13 @@
 //! | `double-barrier` | participants enter together and leave together | [`barrier`] |
 //! | `cyclic-barrier` | nobody passes a round before all of it have come | [`barrier`] |
 //! | `register`, `cas-register` | linearizable registers | [`register`] |
+//! | `multi-register` | linearizable transactions on several registers | [`multi_register`] |
 //! | `kv` | a linearizable map, without revisions | [`kv`] |
 //! | `mutex`, `rwlock` | the same without tokens: nobody is inside with a holder | [`mutex`], [`rw_lock`] |
 //! | `semaphore` | never more permits are out than there are | [`semaphore`] |
 //! | `counter` | what is read is the sum of what was added | [`counter`] |
 //! | `set` | what was added and not removed is inside | [`set`] |
+//! | `set-full` | no element that was added is lost for good | [`set_full`] |
 //! | `membership` | who joined and did not leave is a member | [`membership`] |
 //! | `etcd` | etcd's own requests: linearizable by revision, watches that lose nothing | [`etcd`] |
 //!
@@ -59,8 +63,9 @@
 //! - [`verdict`]: what checkers say;
 //! - [`queue`], [`priority_queue`], [`reliable_queue`], [`txn`], [`isolation`], [`lock`],
 //!   [`election`], [`barrier`] and [`etcd`]: the checkers, each with its algorithm and why it is right;
-//! - [`register`], [`kv`], [`mutex`], [`rw_lock`], [`semaphore`], [`counter`], [`set`] and [`membership`]: objects
-//!   that are checked by a search;
+//! - [`register`], [`multi_register`], [`kv`], [`mutex`], [`rw_lock`], [`semaphore`], [`counter`], [`set`] and
+//!   [`membership`]: objects that are checked by a search;
+//! - [`bank`], [`set_full`] and [`long_fork`]: what reads must show, one look at each;
 //! - [`search`]: linearizability of any object that has a sequential description;
 //! - [`Model`] and [`check`]: a checker by its name; [`linearization`]: an order that explains a valid history.
 

@@ -212,9 +212,18 @@ pub struct Violation {
     pub kind: Kind,
     /// What happened, in plain words.
     pub sentence: String,
-    /// The operations that prove it, in the order of their invocations. They alone
-    /// break the promise. Of a queue's none can be spared; for transactions they are
-    /// the shortest cycle, and those who wrote what it read.
+    /// The operations that prove it, in the order of their invocations, whatever came of all
+    /// the others.
+    ///
+    /// Each is needed: for its answer, without which the rest would not prove it; or for its
+    /// invocation, without which the history would not show this violation, but none or another
+    /// one. For their invocations are needed the enqueue of a value that was served too early,
+    /// and writes that others saw where nothing else tells of versions (`list-append`,
+    /// `rw-register`, an `add` of `set-full` that nobody acknowledged).
+    ///
+    /// Some are listed to be seen: of transactions with revisions those who wrote what the
+    /// others read, and of queues the dequeue that got a value in the end. `docs/history-format.md`
+    /// in the repository says exactly what holds of which model.
     pub witness: Vec<WitnessOperation>,
     /// What the operations that are not in the witness may have done: it proves it
     /// whatever that was.

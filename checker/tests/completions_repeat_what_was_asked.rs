@@ -7,6 +7,8 @@ use etcd_checker::Check;
 fn history(model: &str, f: &str, asked: &str, kind: &str, told: &str) -> String {
     let parameters = match model {
         "semaphore" => r#"{"permits":5}"#,
+        "bank" => r#"{"accounts":["a","b"],"total":10}"#,
+        "double-barrier" | "cyclic-barrier" => r#"{"count":1}"#,
         _ => "{}",
     };
     format!(
@@ -168,6 +170,101 @@ const OPERATIONS: &[Asked] = &[
         &[r#"[["w","x",1]]"#],
         &[r#"[["w","y",1]]"#],
     ),
+    (
+        "transactions",
+        "txn",
+        r#"[["w","x","1"]]"#,
+        &[
+            r#"[["w","x",1]]"#,
+            // Who says what it wants to write may read for that.
+            r#"[["r","y",null,0],["w","x","1"]]"#,
+        ],
+        &[
+            r#"[["w","x","2"]]"#,
+            r#"[["w","y","1"]]"#,
+            r#"[["w","x","1"],["w","y","1"]]"#,
+            r#"[["r","x",null]]"#,
+            "[]",
+        ],
+    ),
+    (
+        "transactions",
+        "txn",
+        r#"[["r","y",null],["w","x",null]]"#,
+        &[r#"[["r","y","5",4],["w","x",null]]"#],
+        &[r#"[["w","x",null]]"#, r#"[["r","z","5",4],["w","x",null]]"#],
+    ),
+    (
+        "bank",
+        "txn",
+        r#"[["w","a",2],["w","b",8]]"#,
+        &[
+            r#"[["w","a",2],["w","b",8]]"#,
+            r#"[["r","a",null,0],["w","a","2"],["w","b","8"]]"#,
+        ],
+        &[
+            r#"[["w","a",3],["w","b",7]]"#,
+            r#"[["r","a",null,0],["w","a",2]]"#,
+        ],
+    ),
+    (
+        "stm",
+        "txn",
+        r#"[["w","x",1]]"#,
+        &[r#"[["w","x",1]]"#],
+        &[r#"[["w","x",2]]"#],
+    ),
+    (
+        "double-barrier",
+        "enter",
+        r#"{"lease":1}"#,
+        &["null", r#"{"lease":1}"#, r#"{"inside":1}"#],
+        &[r#"{"lease":2}"#],
+    ),
+    (
+        "double-barrier",
+        "leave",
+        r#"{"lease":1,"alive":true}"#,
+        // That is said of another moment.
+        &[r#"{"lease":1,"alive":false}"#],
+        &[r#"{"lease":2,"alive":true}"#],
+    ),
+    (
+        "cyclic-barrier",
+        "close",
+        r#"{"lease":1}"#,
+        &["null", r#"{"lease": 1}"#],
+        &[r#"{"lease":2}"#],
+    ),
+    (
+        "cyclic-barrier",
+        "wait",
+        r#"{"lease":1}"#,
+        &[
+            r#"{"round":1,"index":0}"#,
+            r#"{"lease":1,"round":1,"index":0}"#,
+        ],
+        &[r#"{"lease":2,"round":1,"index":0}"#],
+    ),
+    (
+        "election",
+        "proclaim",
+        r#"{"term":5,"value":"b"}"#,
+        &[
+            "null",
+            r#"{"term":5}"#,
+            r#"{"term":5,"value":null}"#,
+            r#"{"value":"b","term":5}"#,
+        ],
+        &[r#"{"term":6,"value":"b"}"#, r#"{"term":5,"value":"c"}"#],
+    ),
+    (
+        "election",
+        "resign",
+        r#"{"term":5}"#,
+        &["null", r#"{"term":5}"#],
+        &[r#"{"term":6}"#],
+    ),
 ];
 
 #[test]
@@ -209,6 +306,33 @@ fn what_did_not_happen_or_may_not_have_repeats_nothing() {
     };
     assert!(Check::new().bytes(text("fail").as_bytes()).is_ok());
     assert!(Check::new().bytes(text("info").as_bytes()).is_err());
+}
+
+/// A lock's token is one of that lock.
+#[test]
+fn who_holds_a_lock_acts_on_that_one() {
+    let text = |f: &str, lock: &str| {
+        format!(
+            r#"{{"format":"etcd-recipes-history","version":1,"model":"mutex"}}
+{{"time":1,"process":0,"type":"invoke","f":"lock","value":{{"lock":"a"}}}}
+{{"time":2,"process":0,"type":"ok","f":"lock","value":5,"revision":5}}
+{{"time":3,"process":0,"type":"invoke","f":"{f}","value":{{"lock":"{lock}","token":5,"guarded":true}}}}
+{{"time":4,"process":0,"type":"ok","f":"{f}","value":true,"revision":6}}
+"#
+        )
+    };
+    for f in ["write", "unlock"] {
+        let checked = Check::new().bytes(text(f, "a").as_bytes());
+        assert!(checked.is_ok(), "{:?}", checked.err());
+        let checked = Check::new().bytes(text(f, r"\u0061").as_bytes());
+        assert!(checked.is_ok(), "{:?}", checked.err());
+        let error = Check::new().bytes(text(f, "b").as_bytes()).unwrap_err();
+        let column = if f == "write" { 59 } else { 60 };
+        let expected = format!(
+            "line 4, column {column}: the value of {f:?} must be done with a token of the lock that it names: 5 is the token of `a`"
+        );
+        assert_eq!(error.to_string(), expected);
+    }
 }
 
 #[test]

@@ -1,12 +1,14 @@
-//! What a reader counts is what it takes: the process grows by no more than that, and where our
-//! own lines are read hardly by less. Only Linux tells how much it was.
+//! What a reader counts is what it takes, with the check of each model: the process grows by no
+//! more than that, and where our own lines are read hardly by less. Only Linux tells how much it was.
+
+mod sequential;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use etcd_checker::Check;
-use etcd_checker::import::Budget;
+use etcd_checker::import::{Budget, ImportError};
+use etcd_checker::{Check, CheckError};
 
 /// That of the command. Others move large lists without a copy, and hide what growing costs.
 #[global_allocator]
@@ -108,7 +110,8 @@ fn bytes_of(format: &str, is_short: bool) -> Vec<u8> {
         "log" => log(of(300_000)),
         "monitor" => monitor(of(150_000)),
         "report" => report(of(60_000)),
-        _ => lines(of(300_000)),
+        "lines" | "zstd" => lines(of(300_000)),
+        model => sequential::history(model, of(150_000)),
     };
     match format {
         "zstd" => ruzstd::encoding::compress_to_vec(
@@ -119,50 +122,82 @@ fn bytes_of(format: &str, is_short: bool) -> Vec<u8> {
     }
 }
 
-/// What reading and, for some, checking takes, and what it counts, in bytes.
-fn measure(format: &str, file: &Path, short: &Path) -> Option<(u64, u64)> {
-    let is_checked = matches!(format, "lines" | "zstd" | "report");
-    let read_file = |file: &Path, limit: u64| {
-        let check = Check::new().budget(Budget::bytes(limit));
-        match is_checked {
-            true => check
-                .file(file)
-                .is_ok_and(|checked| checked.verdict.is_valid()),
-            false => {
-                let length = fs::metadata(file).unwrap().len();
-                let opened = fs::File::open(file).unwrap();
-                check.read_sized(opened, Some(length)).is_ok()
-            }
-        }
-    };
-    let read = |limit: u64| read_file(file, limit);
+/// Reads and, in some formats, checks a file within this memory.
+fn read_within(format: &str, file: &Path, limit: u64) -> bool {
+    let check = Check::new().budget(Budget::bytes(limit));
+    if matches!(format, "edn" | "log" | "monitor") {
+        let length = fs::metadata(file).unwrap().len();
+        let opened = fs::File::open(file).unwrap();
+        return check.read_sized(opened, Some(length)).is_ok();
+    }
+    let checked = check.file(file);
+    checked.is_ok_and(|checked| checked.verdict.is_valid())
+}
+
+/// What reading and, for some, checking takes, in bytes.
+fn taken(format: &str, file: &Path) -> Option<u64> {
     // The program itself is there from then on.
-    assert!(read_file(short, u64::MAX));
-    let grown = growth(|| assert!(read(u64::MAX)))?;
+    assert!(read_within(format, &short_of(file), u64::MAX));
+    growth(|| assert!(read_within(format, file, u64::MAX)))
+}
+
+/// The least that must be allowed for it, in bytes.
+fn counted(format: &str, file: &Path) -> u64 {
     let (mut too_few, mut enough) = (0, 256);
     while enough - too_few > 1 {
         let middle = (too_few + enough) / 2;
-        match read(middle << 20) {
+        match read_within(format, file, middle << 20) {
             true => enough = middle,
             false => too_few = middle,
         }
     }
-    Some((grown, enough << 20))
+    enough << 20
+}
+
+fn short_of(file: &Path) -> PathBuf {
+    file.with_extension("short")
 }
 
 const FORMAT: &str = "READING_KEEPS_TO_ITS_MEMORY";
 const FILE: &str = "READING_KEEPS_TO_ITS_MEMORY_FILE";
 
 /// In a process of its own for each format: what an allocator keeps hides what comes after.
+fn in_processes_of_their_own(test: &str, formats: &[&str], look: impl Fn(&str, &Path)) {
+    if let Ok(format) = std::env::var(FORMAT) {
+        look(&format, Path::new(&std::env::var(FILE).unwrap()));
+        return;
+    }
+    let this = std::env::current_exe().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let mut wrong = Vec::new();
+    for format in formats {
+        let file = folder.path().join(format);
+        fs::write(&file, bytes_of(format, false)).unwrap();
+        fs::write(short_of(&file), bytes_of(format, true)).unwrap();
+        let mut alone = Command::new(&this);
+        alone
+            .args(["--nocapture", "--exact", test])
+            .env(FORMAT, format)
+            .env(FILE, &file);
+        if !alone.status().unwrap().success() {
+            wrong.push(*format);
+        }
+        fs::remove_file(file).unwrap();
+    }
+    assert!(wrong.is_empty(), "{wrong:?}");
+}
+
 #[test]
 fn what_is_taken_is_what_is_counted() {
-    if let Ok(format) = std::env::var(FORMAT) {
-        let file = std::env::var(FILE).unwrap();
-        if let Some((grown, counted)) = measure(
-            &format,
-            Path::new(&file),
-            Path::new(&format!("{file}.short")),
-        ) {
+    let formats = ["edn", "log", "monitor", "lines", "zstd", "report"];
+    in_processes_of_their_own(
+        "what_is_taken_is_what_is_counted",
+        &formats,
+        |format, file| {
+            let Some(grown) = taken(format, file) else {
+                return;
+            };
+            let counted = counted(format, file);
             eprintln!("{format}: {grown} bytes for {counted}");
             // Lists that grew by doubling, and were copied, would take half as much again.
             let most = counted + counted / 8 + (4 << 20);
@@ -172,21 +207,25 @@ fn what_is_taken_is_what_is_counted() {
             if format == "lines" {
                 assert!(counted <= grown + grown / 8, "{grown} bytes for {counted}");
             }
-        }
-        return;
-    }
-    let this = std::env::current_exe().unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    for format in ["edn", "log", "monitor", "lines", "zstd", "report"] {
-        let file = folder.path().join(format);
-        fs::write(&file, bytes_of(format, false)).unwrap();
-        let short = folder.path().join(format!("{format}.short"));
-        fs::write(short, bytes_of(format, true)).unwrap();
-        let mut alone = Command::new(&this);
-        alone
-            .arg("--nocapture")
-            .env(FORMAT, format)
-            .env(FILE, &file);
-        assert!(alone.status().unwrap().success(), "{format}");
-    }
+        },
+    );
+}
+
+/// With much less than a check takes the history is refused, before it takes that.
+#[test]
+fn no_check_takes_much_more_than_is_counted_for_its_model() {
+    let test = "no_check_takes_much_more_than_is_counted_for_its_model";
+    in_processes_of_their_own(test, sequential::MODELS, |model, file| {
+        let Some(grown) = taken(model, file) else {
+            return;
+        };
+        eprintln!("{model}: {grown} bytes");
+        assert!(grown > 20 << 20, "{model}: {grown} bytes are too few");
+        // An allocator takes large pieces, and there are not as many figures as ways to check.
+        let too_few = (grown - (12 << 20)) * 5 / 6;
+        let refused = Check::new().budget(Budget::bytes(too_few)).file(file);
+        let Err(CheckError::Import(ImportError::TooLarge(_))) = refused else {
+            panic!("{model}: it takes {grown} bytes, but {too_few} are enough to begin");
+        };
+    });
 }

@@ -288,6 +288,18 @@ const KINDS: [&str; 9] = [
     "non-linearizable",
 ];
 
+#[test]
+fn each_kind_is_told_of_in_the_documents() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/history-format.md");
+    let told = std::fs::read_to_string(path).unwrap();
+    let sections = told.split("\n## ");
+    let mut of_model = sections.filter(|section| section.starts_with("The model `reliable-queue`"));
+    let section = of_model.next().unwrap();
+    for kind in KINDS {
+        assert!(section.contains(&format!("`{kind}`")), "{kind}");
+    }
+}
+
 /// Those that are proven whatever came of all other operations.
 const PROVEN_ALONE: [&str; 5] = [
     "RQ-acknowledged-twice",
@@ -425,6 +437,93 @@ fn the_sweeps_count_as_one_counts_by_hand() {
     }
     println!("{found:?}");
     assert!(found[0] > 100 && found[1] > 100, "{found:?}");
+}
+
+/// Whether the operations that count in these sweeps are all needed: with the outcome of one of
+/// them unknown, they no longer count enough.
+#[track_caller]
+fn check_counted(ops: &[Op], violation: &Violation, is_wrong: impl Fn(&[Op]) -> bool) {
+    let whole = history("reliable-queue", "{}", ops);
+    let lines = violation.witness.iter().map(|op| op.invoked.line);
+    let witness = witness_ops(&whole, ops, lines);
+    let is_answer = |op: &Op| match op.f {
+        "length" => true,
+        "claim" => op.outcome == Outcome::Ok && op.result.is_null(),
+        _ => false,
+    };
+    let known = |spared: Option<&Op>| -> Vec<Op> {
+        let of_it = |op: &Op| match witness.contains(op) && Some(op) != spared {
+            true => Some(op.clone()),
+            // Of what was asked, it is one answer that is wrong.
+            false if is_answer(op) => None,
+            false if op.f == "enqueue" => Some(Op {
+                outcome: Outcome::Info,
+                ..op.clone()
+            }),
+            false => Some(op.clone()),
+        };
+        ops.iter().filter_map(of_it).collect()
+    };
+    assert!(is_wrong(&known(None)), "{violation}\n{ops:#?}");
+    for spared in &witness {
+        assert!(
+            !is_wrong(&known(Some(spared))),
+            "not needed: {spared:?} in {violation}\n{ops:#?}"
+        );
+    }
+}
+
+/// Of values that were enqueued together, one enqueue may be enough.
+#[test]
+fn no_enqueue_of_a_sweep_can_be_left_out() {
+    let mut random = Random(17);
+    let mut found = [0, 0];
+    for number in 0..HISTORIES / 3 {
+        let ops = run(&mut random, [Mistake::Loses, Mistake::Blind][number % 2]);
+        let verdict = check(&ops);
+        let Some(violation) = verdict.violation() else {
+            continue;
+        };
+        match violation.kind.name {
+            "RQ-lost" => check_counted(&ops, violation, loses),
+            "RQ-empty" => check_counted(&ops, violation, is_blind),
+            _ => continue,
+        }
+        found[usize::from(violation.kind.name == "RQ-empty")] += 1;
+    }
+    assert!(found[0] > 100 && found[1] > 100, "{found:?}");
+}
+
+#[test]
+fn of_values_that_were_overtaken_the_fewest_enqueues_are_shown() {
+    let op = |f, invoke: Value, outcome, result: Value, invoked| Op {
+        f,
+        invoke: json(&invoke),
+        result: json(&result),
+        outcome,
+        revision: None,
+        invoked,
+        returned: invoked + 5,
+    };
+    let enqueue = |values: Value, invoked| op("enqueue", values, Outcome::Ok, json!(null), invoked);
+    let ops = [
+        enqueue(json!([1]), 0),
+        enqueue(json!([2, 3]), 10),
+        op("claim", json!(null), Outcome::Info, json!(null), 20),
+        enqueue(json!([4]), 30),
+        op("claim", json!(null), Outcome::Ok, json!([[4, 9]]), 40),
+    ];
+    let verdict = check(&ops);
+    let violation = verdict.violation().unwrap();
+    assert_eq!(violation.kind.name, "RQ-order");
+    let shown: Vec<u64> = violation.witness.iter().map(|op| op.process).collect();
+    assert_eq!(shown, [1, 3, 4], "{verdict}");
+    assert!(
+        violation
+            .sentence
+            .contains("`2` and `3` had been enqueued before"),
+        "{verdict}"
+    );
 }
 
 #[test]

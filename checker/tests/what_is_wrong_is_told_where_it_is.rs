@@ -309,6 +309,27 @@ fn what_has_no_effect_is_refused() {
     assert!(check.bytes(transactions.as_bytes()).is_ok());
 }
 
+#[test]
+fn every_model_is_told_of() {
+    let crate_docs = include_str!("../src/lib.rs");
+    let table = crate_docs
+        .lines()
+        .filter(|line| line.starts_with("//! | `"));
+    let table: Vec<&str> = table.collect();
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/history-format.md");
+    let format = std::fs::read_to_string(path).unwrap();
+    let sections: Vec<&str> = format
+        .lines()
+        .filter(|line| line.starts_with("## The model"))
+        .collect();
+    for model in Model::all() {
+        let name = format!("`{model}`");
+        for told in [&table, &sections] {
+            assert!(told.iter().any(|line| line.contains(&name)), "{name}");
+        }
+    }
+}
+
 /// Whoever looks for a parameter finds it.
 #[test]
 fn every_parameter_is_told_of_in_the_documents() {

@@ -131,20 +131,24 @@ impl Checking {
     fn of(model: Model, has_tokens: bool) -> Self {
         let each = match model {
             Model::FifoQueue => 12,
-            Model::Election => 40,
-            Model::PriorityQueue => 50,
+            Model::PriorityQueue => 40,
             Model::Mutex | Model::RwLock if has_tokens => 70,
-            Model::LongFork => 110,
-            Model::Register | Model::CasRegister | Model::Kv => 210,
-            Model::ReliableQueue => 200,
-            Model::MultiRegister => 245,
-            Model::Counter | Model::Semaphore | Model::Mutex | Model::RwLock => 275,
-            Model::SetFull => 310,
-            Model::Transactions | Model::Bank | Model::Stm => 360,
-            Model::Set | Model::Membership | Model::Etcd => 410,
-            Model::ListAppend => 430,
-            Model::RwRegister => 480,
             Model::Barrier | Model::DoubleBarrier | Model::CyclicBarrier => 100,
+            Model::Election => 105,
+            Model::LongFork => 180,
+            Model::Counter => 205,
+            Model::Kv => 210,
+            Model::Semaphore | Model::Mutex | Model::RwLock => 225,
+            Model::Register | Model::CasRegister => 290,
+            Model::SetFull => 310,
+            Model::Set | Model::Membership => 340,
+            Model::Transactions | Model::Bank => 360,
+            Model::ReliableQueue => 380,
+            Model::Etcd => 410,
+            Model::ListAppend => 430,
+            Model::Stm => 450,
+            Model::RwRegister => 480,
+            Model::MultiRegister => 550,
         };
         Self(each)
     }
@@ -426,7 +430,7 @@ mod tests {
         let mut budget = Budget::bytes(1);
         assert_eq!(needed(&budget), 84_000);
         budget.about(Model::Register);
-        assert_eq!(needed(&budget), 282_000);
+        assert_eq!(needed(&budget), 362_000);
         budget.asked(Model::FifoQueue);
         budget.about(Model::Register);
         assert_eq!(needed(&budget), 84_000);

@@ -118,9 +118,11 @@ enum Mode {
     Write,
 }
 
-#[derive(Clone, Copy, Deserialize)]
-struct HeldValue {
+#[derive(Deserialize)]
+struct HeldValue<'h> {
     token: i64,
+    #[serde(borrow, default)]
+    lock: Option<Cow<'h, str>>,
     #[serde(default)]
     guarded: bool,
 }
@@ -147,9 +149,9 @@ impl<'h> LockValue<'h> {
     }
 }
 
-impl HeldValue {
+impl<'h> HeldValue<'h> {
     /// As almost every program writes it. Of anything else nothing is said here.
-    fn plain(json: &Json) -> Option<Self> {
+    fn plain(json: &'h Json) -> Option<Self> {
         let (mut lock, mut token, mut guarded) = (None, None, None);
         plain_object(json, |name, scanner| match name {
             "lock" => put(&mut lock, scanner.string()?),
@@ -159,6 +161,7 @@ impl HeldValue {
         })?;
         Some(Self {
             token: token?,
+            lock: lock.map(Cow::Borrowed),
             guarded: guarded.unwrap_or_default(),
         })
     }
@@ -534,14 +537,8 @@ impl<'h> Locks<'h> {
                 None => parse(operation.invoke, "{\"lock\":\"name\",\"token\":5}")?,
             };
             near = up_to(&self.by_token, held.token, near);
-            let Some(grant) = self.last_granted(&self.by_token[..near], held.token, &operation)
-            else {
-                let detail = format!("no lock had returned the token {}", held.token);
-                return Err(wrong(
-                    operation.invoke,
-                    "done with a token that was granted",
-                    detail,
-                ));
+            let Some(grant) = self.last_granted(&self.by_token[..near], &held, &operation) else {
+                return Err(self.with_wrong_token(near, &held, &operation));
             };
             if is_unlock {
                 self.grants[grant].unlock.get_or_insert(index);
@@ -568,16 +565,49 @@ impl<'h> Locks<'h> {
         Ok(())
     }
 
-    /// The last of these grants if it has the token, and was granted before the operation.
+    /// The last of these grants that has the token, is one of this lock, and was granted before
+    /// the operation.
     fn last_granted(
         &self,
         grants: &[(i64, usize)],
-        token: i64,
+        held: &HeldValue<'_>,
         operation: &Operation<'h>,
     ) -> Option<usize> {
-        let same_key = grants.iter().rev().take_while(|(of, _)| *of == token);
+        let same_key = grants.iter().rev().take_while(|(of, _)| *of == held.token);
         let mut same_key = same_key.map(|(_, grant)| *grant);
-        same_key.find(|grant| self.granted(&self.grants[*grant]) < operation.invoked)
+        same_key.find(|grant| {
+            let grant = &self.grants[*grant];
+            let is_of = |lock: &Cow<'_, str>| *lock == self.names[grant.name];
+            self.granted(grant) < operation.invoked && held.lock.as_ref().is_none_or(is_of)
+        })
+    }
+
+    /// Nobody can do this with that token, which the grants up to this one have not returned
+    /// for that lock.
+    fn with_wrong_token(
+        &self,
+        near: usize,
+        held: &HeldValue<'_>,
+        operation: &Operation<'h>,
+    ) -> HistoryError {
+        let token = held.token;
+        let of_any_lock = HeldValue {
+            lock: None,
+            ..*held
+        };
+        let (expected, detail) =
+            match self.last_granted(&self.by_token[..near], &of_any_lock, operation) {
+                Some(other) => {
+                    let lock = self.name(&self.grants[other]);
+                    let detail = format!("{token} is the token of {lock}");
+                    ("done with a token of the lock that it names", detail)
+                }
+                None => {
+                    let detail = format!("no lock had returned the token {token}");
+                    ("done with a token that was granted", detail)
+                }
+            };
+        wrong(operation.invoke, expected, detail)
     }
 
     /// A client believes that it holds a lock until it unlocks, or dies.

@@ -66,6 +66,8 @@ mod counts;
 mod extract;
 mod sequential;
 
+use std::cmp::Reverse;
+
 use crate::history::{Event, History, HistoryError, Operation, Outcome};
 use crate::liveness::{Deadline, STUCK};
 use crate::queue::list;
@@ -311,10 +313,10 @@ fn find_wrong_length(queue: &Queue<'_>) -> Option<Violation> {
         let Question { since, until } = questions[index];
         let process = queue.operation(*operation).process();
         if inside[index] as u64 > *length {
-            let missing: Vec<usize> = (0..queue.items.len())
-                .filter(|item| queue.enqueued(*item) < since && touched[*item] > until)
-                .take(usize::try_from(*length).map_or(NEVER, |length| length + 1))
-                .collect();
+            let missing = (0..queue.items.len())
+                .filter(|item| queue.enqueued(*item) < since && touched[*item] > until);
+            let needed = usize::try_from(*length).map_or(NEVER, |length| length + 1);
+            let missing = from_fewest_enqueues(queue, missing, needed);
             let names: Vec<String> = missing.iter().map(|item| queue.show(*item)).collect();
             let text = format!(
                 "the queue had {} when process {process} asked, although {} had been enqueued and nobody acknowledged {}",
@@ -357,13 +359,14 @@ fn find_overtaken(queue: &Queue<'_>) -> Option<Violation> {
         if passed + batch.len() <= excused {
             continue;
         }
-        let overtaken: Vec<usize> = (0..queue.items.len())
-            .filter(|item| {
-                queue.enqueued(*item) < question.since && touched[*item] > question.until
-            })
-            .chain(batch)
-            .take(excused + 1)
-            .collect();
+        // Its own enqueue is shown in any case.
+        let batch: Vec<usize> = batch.into_iter().take(excused + 1).collect();
+        let others = (0..queue.items.len()).filter(|item| {
+            queue.enqueued(*item) < question.since && touched[*item] > question.until
+        });
+        let needed = excused + 1 - batch.len();
+        let mut overtaken = from_fewest_enqueues(queue, others, needed);
+        overtaken.extend(batch);
         let names: Vec<String> = overtaken.iter().map(|item| queue.show(*item)).collect();
         let mut text = format!(
             "{} was claimed although {} had been enqueued before and nobody had claimed {}",
@@ -379,6 +382,23 @@ fn find_overtaken(queue: &Queue<'_>) -> Option<Violation> {
         return Some(safety(queue, ORDER, text, &of));
     }
     None
+}
+
+/// So many of these values, which are in order, from as few enqueues as can be: none of these can
+/// then be left out.
+fn from_fewest_enqueues(
+    queue: &Queue<'_>,
+    items: impl Iterator<Item = usize>,
+    needed: usize,
+) -> Vec<usize> {
+    let items: Vec<usize> = items.collect();
+    let enqueue = |item: &usize| queue.items[*item].enqueue;
+    let mut batches: Vec<&[usize]> = items.chunk_by(|a, b| enqueue(a) == enqueue(b)).collect();
+    batches.sort_by_key(|batch| Reverse(batch.len()));
+    let mut chosen: Vec<usize> = batches.concat();
+    chosen.truncate(needed);
+    chosen.sort_unstable();
+    chosen
 }
 
 /// Values of the same batch that come before this one.
@@ -415,10 +435,9 @@ fn find_wrong_empty(queue: &Queue<'_>) -> Option<Violation> {
         .find(|index| there[*index] > queue.vaguely_claimed(questions[*index].until))?;
     let Question { since, until } = questions[wrong];
     let excused = queue.vaguely_claimed(until);
-    let there: Vec<usize> = (0..queue.items.len())
-        .filter(|item| queue.enqueued(*item) < since && touched[*item] > until)
-        .take(excused + 1)
-        .collect();
+    let there = (0..queue.items.len())
+        .filter(|item| queue.enqueued(*item) < since && touched[*item] > until);
+    let there = from_fewest_enqueues(queue, there, excused + 1);
     let names: Vec<String> = there.iter().map(|item| queue.show(*item)).collect();
     let operation = queue.empties[wrong];
     let mut text = format!(

@@ -9,21 +9,21 @@
 //! transactions of unknown outcome checkers look at it.
 //!
 //! Models whose completions have answers of their own, such as those of etcd's requests, do not
-//! repeat anything. The FIFO queue and the multi-register look themselves, on their way.
+//! repeat anything. The FIFO queue, the multi-register and locks with tokens look themselves, on
+//! their way.
 //!
 //! O(n).
 
-use std::borrow::Cow;
-use std::collections::BTreeMap;
+mod fields;
+mod micro;
 
-use serde_json::value::RawValue;
-
-use crate::history::{
-    Event, EventKind, History, HistoryError, PerProcess, Problem, Process, Scanner,
-};
+use crate::history::{Event, EventKind, History, HistoryError, PerProcess, Problem, Process};
 use crate::keyed::{Keyed, text};
 use crate::model::Model;
 use crate::mutex;
+
+use fields::{fields_differ, is_same};
+use micro::{Micros, micro_operations_differ};
 
 /// The part of an invocation that its completion repeats, if it says anything of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,8 +38,10 @@ enum Repeated {
     ValueOfKey,
     /// Each field of an object.
     Fields,
-    /// All micro-operations, but for the values of reads.
-    MicroOperations,
+    /// This field of an object; its others are answers.
+    Field(&'static str),
+    /// Micro-operations, but for the values of reads.
+    MicroOperations(Micros),
 }
 
 fn repeated(model: Model, f: &str) -> Option<Repeated> {
@@ -64,8 +66,19 @@ fn repeated(model: Model, f: &str) -> Option<Repeated> {
             | Model::Kv,
             _,
         ) => Repeated::Key,
-        (Model::Mutex | Model::RwLock, _) => Repeated::Fields,
-        (Model::ListAppend | Model::RwRegister | Model::LongFork, _) => Repeated::MicroOperations,
+        (Model::Mutex | Model::RwLock, _)
+        | (Model::Election, "proclaim" | "resign" | "act" | "write") => Repeated::Fields,
+        // Whether it can be relied on is another thing at another time.
+        (Model::DoubleBarrier, "enter" | "leave") | (Model::CyclicBarrier, "wait" | "close") => {
+            Repeated::Field("lease")
+        }
+        (Model::ListAppend | Model::RwRegister | Model::LongFork, _) => {
+            Repeated::MicroOperations(Micros::All)
+        }
+        // Who writes what it wants to write need not know what it will read for that.
+        (Model::Transactions | Model::Bank | Model::Stm, "txn" | "attempt") => {
+            Repeated::MicroOperations(Micros::AllButReads)
+        }
         _ => return None,
     })
 }
@@ -74,7 +87,8 @@ fn repeated(model: Model, f: &str) -> Option<Repeated> {
 fn is_looked_at(history: &History, model: Model) -> bool {
     match model {
         Model::Mutex | Model::RwLock => mutex::is_of(history),
-        model => repeated(model, "enqueue").or(repeated(model, "")).is_some(),
+        Model::FifoQueue | Model::MultiRegister | Model::Etcd | Model::Barrier => false,
+        _ => true,
     }
 }
 
@@ -113,7 +127,8 @@ pub(crate) fn check(history: &History, model: Model) -> Result<(), HistoryError>
 
 impl Repeated {
     fn is_said_by(self, kind: EventKind) -> bool {
-        kind == EventKind::Ok || kind == EventKind::Info && self == Self::MicroOperations
+        let tells_though_unknown = matches!(self, Self::MicroOperations(_));
+        kind == EventKind::Ok || kind == EventKind::Info && tells_though_unknown
     }
 
     /// Whether the completion tells of something else than was asked. What has another shape
@@ -121,8 +136,9 @@ impl Repeated {
     fn is_another(self, model: Model, invoke: &Event, end: &Event) -> bool {
         let (asked, told) = (invoke.value().as_str(), end.value().as_str());
         match self {
-            Self::MicroOperations => micro_operations_differ(asked, told),
-            Self::Fields => fields_differ(asked, told),
+            Self::MicroOperations(which) => micro_operations_differ(asked, told, which),
+            Self::Fields => fields_differ(asked, told, None),
+            Self::Field(name) => fields_differ(asked, told, Some(name)),
             _ => {
                 let (Ok(mut asked), Ok(told)) = (Keyed::of(invoke), Keyed::of(end)) else {
                     return false;
@@ -152,117 +168,6 @@ impl Repeated {
         };
         told.value != "null" && !is_same(asked, told.value)
     }
-}
-
-/// Whether two values are the same to models, to which the number `1` and the string `"1"` are.
-fn is_same(one: &str, other: &str) -> bool {
-    if one == other || text(one) == text(other) {
-        return true;
-    }
-    let lists: (Result<Vec<&RawValue>, _>, Result<Vec<&RawValue>, _>) =
-        (serde_json::from_str(one), serde_json::from_str(other));
-    if let (Ok(one), Ok(other)) = lists {
-        let mut pairs = one.iter().zip(&other);
-        return one.len() == other.len()
-            && pairs.all(|(one, other)| is_same(one.get(), other.get()));
-    }
-    // Objects may be spaced in another way.
-    let values: (Result<serde_json::Value, _>, Result<serde_json::Value, _>) =
-        (serde_json::from_str(one), serde_json::from_str(other));
-    matches!(values, (Ok(one), Ok(other)) if one == other)
-}
-
-/// Whether a field that both objects have differs.
-fn fields_differ(asked: &str, told: &str) -> bool {
-    type Fields<'t> = BTreeMap<Cow<'t, str>, &'t RawValue>;
-    let fields = |text| serde_json::from_str::<Fields<'_>>(text);
-    let (Ok(asked), Ok(told)) = (fields(asked), fields(told)) else {
-        return false;
-    };
-    let mut both = told
-        .iter()
-        .filter_map(|(name, told)| Some((asked.get(name)?, told)));
-    both.any(|(asked, told)| !is_same(asked.get(), told.get()))
-}
-
-const READ: &str = "r";
-
-fn micro_operations_differ(asked: &str, told: &str) -> bool {
-    if asked == "null" {
-        return false;
-    }
-    let plain = plain_micro_operations_differ(&mut Scanner::new(asked), &mut Scanner::new(told));
-    plain.unwrap_or_else(|| any_micro_operations_differ(asked, told))
-}
-
-/// The same of lists as almost every program writes them. Of others nothing is said.
-fn plain_micro_operations_differ<'t>(
-    asked: &mut Scanner<'t>,
-    told: &mut Scanner<'t>,
-) -> Option<bool> {
-    both(asked, told, |list| list.expect(b'['))?;
-    loop {
-        both(asked, told, |list| list.expect(b'['))?;
-        let kinds = both(asked, told, Scanner::string)?;
-        both(asked, told, next_element)?;
-        let keys = both(asked, told, Scanner::text)?;
-        both(asked, told, next_element)?;
-        let values = both(asked, told, Scanner::any)?;
-        both(asked, told, |list| {
-            list.skip_space();
-            list.expect(b']')?;
-            list.skip_space();
-            Some(())
-        })?;
-        let is_same_value = kinds.0 == READ || is_same(values.0, values.1);
-        if kinds.0 != kinds.1 || keys.0 != keys.1 || !is_same_value {
-            return Some(true);
-        }
-        match both(asked, told, Scanner::next)? {
-            (b',', b',') => {}
-            (b']', b']') => return (asked.is_at_end() && told.is_at_end()).then_some(false),
-            _ => return None,
-        }
-        both(asked, told, |list| {
-            list.skip_space();
-            Some(())
-        })?;
-    }
-}
-
-fn both<'t, T>(
-    one: &mut Scanner<'t>,
-    other: &mut Scanner<'t>,
-    take: impl Fn(&mut Scanner<'t>) -> Option<T>,
-) -> Option<(T, T)> {
-    Some((take(one)?, take(other)?))
-}
-
-fn next_element(list: &mut Scanner<'_>) -> Option<()> {
-    list.skip_space();
-    list.expect(b',')?;
-    list.skip_space();
-    Some(())
-}
-
-fn any_micro_operations_differ(asked: &str, told: &str) -> bool {
-    let lists = |text| serde_json::from_str::<Vec<Vec<&RawValue>>>(text);
-    let (Ok(asked), Ok(told)) = (lists(asked), lists(told)) else {
-        return false;
-    };
-    if asked.len() != told.len() {
-        return true;
-    }
-    asked.iter().zip(&told).any(|(asked, told)| {
-        let is_read = asked
-            .first()
-            .is_some_and(|kind| text(kind.get()).as_deref() == Some(READ));
-        // What a read found stands behind its key.
-        let compared = if is_read { 2 } else { 3 };
-        let part = |list: &[&RawValue]| list.len().min(compared);
-        let mut parts = asked.iter().zip(told).take(compared);
-        part(asked) != part(told) || parts.any(|(asked, told)| !is_same(asked.get(), told.get()))
-    })
 }
 
 /// How much of a value an error shows, in characters.
