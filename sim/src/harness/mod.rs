@@ -73,7 +73,8 @@ impl From<u64> for Seeds {
 impl From<Range<u64>> for Seeds {
     fn from(range: Range<u64>) -> Self {
         let last = range.end.checked_sub(1);
-        Seeds::from(last.map_or(EMPTY, |last| range.start..=last))
+        let last = last.filter(|last| range.start <= *last);
+        Seeds(last.map(|last| range.start..=last))
     }
 }
 
@@ -82,8 +83,6 @@ impl From<RangeInclusive<u64>> for Seeds {
         Seeds(Some(range).filter(|range| !range.is_empty()))
     }
 }
-
-const EMPTY: RangeInclusive<u64> = 1..=0;
 
 impl std::str::FromStr for Seeds {
     type Err = std::num::ParseIntError;
