@@ -80,7 +80,7 @@ mod documented {
         let broken = builder
             .try_check(|simulation| each_job_is_done_once(simulation, Bookkeeping::ThenAcknowledge))
             .unwrap_err();
-        let test = "the_documentation_shows_what_is_found";
+        let test = "documented::the_documentation_shows_what_is_found";
         let report = broken.to_string().replacen(test, "the_bug_is_found", 1);
 
         let page = include_str!("../../../docs/test-your-own-service.md");
