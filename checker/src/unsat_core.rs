@@ -76,7 +76,7 @@ impl<T: Clone> Core<T> {
 
 /// The smallest number up to `most` of which this holds, as it does of `most` and of every
 /// number above one of which it holds.
-fn smallest(most: usize, holds: impl Fn(usize) -> bool) -> usize {
+pub(crate) fn smallest(most: usize, holds: impl Fn(usize) -> bool) -> usize {
     let (mut low, mut high) = (0, most);
     while low < high {
         let middle = usize::midpoint(low, high);

@@ -7,7 +7,9 @@ mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use etcd_checker::history::{Json, Outcome};
+use etcd_checker::history::EventKind::{Invoke, Ok};
+use etcd_checker::history::{Event, EventKind, Json, Outcome, Process};
+use etcd_checker::search::Others;
 use etcd_checker::{History, Model, Verdict, Violation, check};
 use support::{Op, Random, history, witness_ops};
 
@@ -100,6 +102,8 @@ struct Tally {
     /// Operations of unknown outcome in the orders of valid histories, and falls with a lease.
     silent: usize,
     fallen: usize,
+    /// Violations that a witness proves only if the others took effect in their time.
+    in_their_time: usize,
 }
 
 /// Compares one verdict with the twin's, and tries the witness.
@@ -117,14 +121,22 @@ fn compare(
     match check(&whole, model).unwrap() {
         Verdict::Valid(_) => {
             assert!(expected, "called valid: {ops:#?}");
+            if model == Model::DoubleBarrier {
+                let count = parameters_count(&whole);
+                assert!(refusal_twin(ops, count), "called valid: {ops:#?}");
+            }
             replay_valid(tally, model, &whole);
         }
         Verdict::Violation(violation) => {
             *tally.kinds.entry(violation.kind.name).or_default() += 1;
             if violation.kind.name == "wrong-refusal" {
+                let count = parameters_count(&whole);
+                assert!(!refusal_twin(ops, count), "refused: {violation}\n{ops:#?}");
+                check_witness(&whole, ops, &violation, &|ops| refusal_twin(ops, count));
                 return;
             }
             assert!(!expected, "refused: {violation}\n{ops:#?}");
+            tally.in_their_time += usize::from(violation.others == Others::InTheirTime);
             check_witness(&whole, ops, &violation, &twin);
         }
         other => panic!("{other}\n{ops:#?}"),
@@ -152,8 +164,8 @@ fn replay_valid(tally: &mut Tally, model: Model, history: &History) {
     }
 }
 
-/// The answers of the witness are enough, whatever became of all others, and of the barrier all
-/// of them are needed.
+/// The answers of the witness are enough, whatever became of all others, as far as the violation
+/// leaves that open; and all of them are needed.
 fn check_witness(
     whole: &History,
     ops: &[Op],
@@ -162,39 +174,46 @@ fn check_witness(
 ) {
     let lines = violation.witness.iter().map(|op| op.invoked.line);
     let witness = witness_ops(whole, ops, lines);
-    let is_barrier = whole.header().model == Model::Barrier.name();
-    let weakened = |op: &Op, spared: Option<&Op>| {
-        let mut weak = op.clone();
-        if !witness.contains(op) || Some(op) == spared {
-            // What failed may have happened as well, while it went on.
-            if op.outcome == Outcome::Fail {
-                weak.outcome = Outcome::Ok;
-            }
-            if weak.outcome == Outcome::Ok {
-                weak.revision = SPARED;
-            }
-            match op.f {
-                "release" => weak.invoke = Json::NULL,
-                "leave" => weak.invoke = with(lease_of(op).unwrap(), false),
-                _ => {}
-            }
-        }
-        weak
+    let says_so = violation.sentence.contains("while they went on");
+    assert_eq!(says_so, violation.others != Others::AtAnyTime);
+    // What had ended before this is known, too.
+    let since = match violation.others {
+        Others::InTheirTimeSince(line) => whole.events()[line as usize - 2].time(),
+        _ => 0,
     };
-    let explains = |spared| {
-        let weak = ops.iter().map(|op| weakened(op, spared));
-        !twin(&weak.collect::<Vec<Op>>())
+    let proves = |listed: &dyn Fn(&Op) -> bool| {
+        let known = |op: &Op| {
+            if listed(op) || op.returned < since {
+                op.clone()
+            } else {
+                weakened(op, violation.others)
+            }
+        };
+        !twin(&ops.iter().map(known).collect::<Vec<Op>>())
     };
     assert!(
-        explains(None),
+        proves(&|op| witness.contains(op)),
         "the witness explains nothing: {violation}\n{ops:#?}"
     );
-    for spared in witness.iter().filter(|_| is_barrier) {
+    for spared in &witness {
         assert!(
-            !explains(Some(spared)),
+            !proves(&|op| witness.contains(op) && op != spared),
             "not needed: {spared:?} in {violation}\n{ops:#?}"
         );
     }
+}
+
+/// An operation of which nothing is known but what it asked and when it began; and perhaps that it
+/// was over by its return, if it took effect at all.
+fn weakened(op: &Op, others: Others) -> Op {
+    let mut weak = op.clone();
+    let is_over = matches!(op.outcome, Outcome::Ok | Outcome::Fail);
+    match others {
+        Others::AtAnyTime if is_over => weak.outcome = Outcome::Info,
+        _ if is_over => (weak.outcome, weak.revision) = (Outcome::Ok, SPARED),
+        _ => {}
+    }
+    weak
 }
 
 // The barrier.
@@ -205,9 +224,7 @@ type Barrier = Option<Option<u64>>;
 fn barrier_twin(ops: &[Op]) -> bool {
     let mut alive_until: BTreeMap<u64, u64> = BTreeMap::new();
     for op in ops {
-        if let (Some(lease), "release") = (lease_of(op), op.f)
-            && op.outcome != Outcome::Fail
-        {
+        if let (Some(lease), "release") = (lease_of(op), op.f) {
             let until = alive_until.entry(lease).or_default();
             *until = op.invoked.max(*until);
         }
@@ -336,6 +353,7 @@ fn the_barrier() {
         kinds: BTreeMap::new(),
         silent: 0,
         fallen: 0,
+        in_their_time: 0,
     };
     for number in 0..120_000 {
         let operations = 4 + random.below(5);
@@ -373,7 +391,10 @@ fn the_barrier() {
 #[track_caller]
 fn assert_spread(tally: &Tally, kinds: &[&str]) {
     let share = tally.valid * 100 / tally.all;
-    println!("{share} % valid, {:?}", tally.kinds);
+    println!(
+        "{share} % valid, {:?}, {} in their time",
+        tally.kinds, tally.in_their_time
+    );
     assert!((25..90).contains(&share), "{share} % are valid");
     for kind in kinds {
         let seen = tally.kinds.get(kind).copied().unwrap_or(0);
@@ -405,16 +426,13 @@ impl<'o> Double<'o> {
         for index in order {
             let op = &ops[index];
             let lease = lease_of(op).unwrap();
-            if op.f == "enter" && op.outcome == Outcome::Ok && !is_spared(op) {
+            if op.f == "enter" {
                 inside.insert(lease, index);
-            } else if op.f == "leave"
-                && let Some(enter) = inside.get(&lease).copied()
+            } else if let Some(enter) = inside.remove(&lease)
+                && ops[enter].outcome == Outcome::Ok
+                && !is_spared(&ops[enter])
                 && ops[enter].returned < op.invoked
             {
-                inside.remove(&lease);
-                if is_spared(op) {
-                    continue;
-                }
                 double.leave[enter] = Some(index);
                 if is_alive(op) {
                     double.until[enter] = op.invoked;
@@ -507,6 +525,38 @@ fn double_twin(ops: &[Op], count: usize) -> bool {
     Double::of(ops, count).search([0; 3], 0, &mut BTreeSet::new())
 }
 
+fn parameters_count(history: &History) -> usize {
+    let parameters: serde_json::Value = history.header().parameters.parse().unwrap();
+    parameters["count"].as_u64().unwrap() as usize
+}
+
+/// Whether all who were refused were so while somebody else was there, and more had come than
+/// a round has.
+fn refusal_twin(ops: &[Op], count: usize) -> bool {
+    let double = Double::of(ops, count);
+    let is_known = |op: &Op, outcome| op.outcome == outcome && !is_spared(op);
+    let gone = |enter: usize| {
+        let leave = double.leave[enter].map(|leave| &ops[leave]);
+        match leave.filter(|leave| is_known(leave, Outcome::Ok)) {
+            _ if is_known(&ops[enter], Outcome::Fail) => ops[enter].returned,
+            Some(leave) => leave.returned,
+            None => u64::MAX,
+        }
+    };
+    let enters = || (0..ops.len()).filter(|index| ops[*index].f == "enter");
+    let mut refused = enters().filter(|enter| is_known(&ops[*enter], Outcome::Fail));
+    refused.all(|refused| {
+        let during = ops[refused].invoked + 1..=ops[refused].returned;
+        let changes = enters().flat_map(|enter| [ops[enter].invoked + 1, gone(enter)]);
+        let is_reason = |at: u64| {
+            let come = enters().filter(|enter| ops[*enter].invoked < at);
+            let is_there = |enter: usize| enter != refused && at <= gone(enter);
+            during.contains(&at) && come.clone().count() > count && come.clone().any(is_there)
+        };
+        changes.clone().any(is_reason)
+    })
+}
+
 #[derive(Clone, Copy, PartialEq)]
 enum Stage {
     Idle,
@@ -589,6 +639,7 @@ fn the_double_barrier() {
         kinds: BTreeMap::new(),
         silent: 0,
         fallen: 0,
+        in_their_time: 0,
     };
     for number in 0..90_000 {
         let (parties, count) = [(2, 2), (3, 2), (3, 3), (4, 2)][number % 4];
@@ -622,6 +673,7 @@ fn the_double_barrier() {
             "too-many-inside",
             "overlapping-rounds",
             "early-leave",
+            "wrong-refusal",
         ],
     );
     assert!(tally.silent > 500, "{} places were filled", tally.silent);
@@ -658,7 +710,30 @@ fn an_early_enter_is_told_from_those_of_the_round_before() {
     assert_eq!(
         violation.sentence,
         "the enter by process 2 returned, but of the 2 participants that its round needs no more \
-         than 1 can have come by then, if the round before was that of processes 0 and 1"
+         than 1 can have come by then, if the enters on lines 2 and 3 made a round; other rounds \
+         explain it no better"
+    );
+    // Who returned while another one was inside was there with it.
+    let lease = |number: u64| format!("{{\"lease\":{number},\"alive\":true}}");
+    let history = told_as(
+        Model::DoubleBarrier,
+        r#"{"count":2}"#,
+        &[
+            (0, Invoke, "enter", &lease(0)),
+            (1, Invoke, "enter", &lease(1)),
+            (2, Invoke, "enter", &lease(2)),
+            (0, Ok, "enter", "null"),
+            (1, Ok, "enter", "null"),
+            (0, Invoke, "leave", &lease(0)),
+            (1, Invoke, "leave", &lease(1)),
+            (2, Ok, "enter", "null"),
+        ],
+    );
+    let violation = refuted(&history, Model::DoubleBarrier, "early-enter", &[2, 3, 4]);
+    assert_eq!(
+        violation.sentence,
+        "the enter by process 2 returned, but of the 2 participants that its round needs no more \
+         than 1 can have come by then; the enters on lines 2 and 3 made the round before"
     );
 }
 
@@ -686,9 +761,18 @@ impl Cyclic<'_> {
     }
 
     /// `now` is the earliest instant that is left.
-    fn search(&self, round: u64, used: u32, now: u64) -> bool {
+    fn search(
+        &self,
+        round: u64,
+        used: u32,
+        now: u64,
+        seen: &mut BTreeSet<(u64, u32, u64)>,
+    ) -> bool {
         if round > self.last {
             return true;
+        }
+        if !seen.insert((round, used, now)) {
+            return false;
         }
         let members: Vec<&Op> = self
             .ops
@@ -730,7 +814,7 @@ impl Cyclic<'_> {
             let now = all().map(|op| op.invoked).max().unwrap_or(0).max(now);
             let ends = all().map(|op| self.gone(op)).min().unwrap_or(u64::MAX);
             let used = picked.iter().fold(used, |set, index| set | 1 << index);
-            if now < deadline && now < ends && self.search(round + 1, used, now) {
+            if now < deadline && now < ends && self.search(round + 1, used, now, seen) {
                 return true;
             }
         }
@@ -760,7 +844,7 @@ fn cyclic_twin(ops: &[Op], count: usize) -> bool {
         gone,
         last: last.unwrap_or(0),
     };
-    cyclic.search(1, 0, 0)
+    cyclic.search(1, 0, 0, &mut BTreeSet::new())
 }
 
 /// A real cyclic barrier. Parties give up and close their session, or die.
@@ -825,6 +909,7 @@ fn the_cyclic_barrier() {
         kinds: BTreeMap::new(),
         silent: 0,
         fallen: 0,
+        in_their_time: 0,
     };
     for number in 0..90_000 {
         let (parties, count) = [(2, 2), (3, 2), (3, 3), (4, 3)][number % 4];
@@ -876,12 +961,153 @@ fn rounds_are_over_in_the_order_of_their_numbers() {
     assert!(!cyclic_twin(&ops, 2));
 }
 
+// Witnesses.
+
+/// These events: process, type, name, and value if there is one.
+fn told_as(
+    model: Model,
+    parameters: &str,
+    events: &[(u64, EventKind, &'static str, &str)],
+) -> History {
+    let header = support::header(model.name()).with_parameters(json(parameters));
+    let events = (1_000..).step_by(1_000).zip(events);
+    let events = events.map(|(time, (process, kind, f, value))| {
+        Event::new(time, Process::Number(*process), *kind, *f).with_value(json(value))
+    });
+    History::new(header, events.collect()).unwrap()
+}
+
+#[track_caller]
+fn refuted(history: &History, model: Model, kind: &str, lines: &[usize]) -> Violation {
+    let verdict = check(history, model).unwrap();
+    let violation = verdict.violation().unwrap_or_else(|| panic!("{verdict}"));
+    let witness = violation.witness.iter().map(|op| op.invoked.line);
+    let witness: Vec<usize> = witness.collect();
+    assert_eq!(
+        (violation.kind.name, &witness[..]),
+        (kind, lines),
+        "{violation}"
+    );
+    violation.clone()
+}
+
+/// Two holds prove it only if a release did not happen in between, of which nothing is known then.
+#[test]
+fn a_few_operations_prove_it_whatever_the_others_did() {
+    let history = told_as(
+        Model::Barrier,
+        "{}",
+        &[
+            (1, Invoke, "release", "null"),
+            (1, Ok, "release", "false"),
+            (0, Invoke, "hold", "null"),
+            (0, Ok, "hold", "true"),
+            (1, Invoke, "hold", "null"),
+            (1, Ok, "hold", "true"),
+        ],
+    );
+    let violation = refuted(&history, Model::Barrier, "double-hold", &[2, 4, 6]);
+    assert_eq!(violation.others, Others::AtAnyTime);
+}
+
+#[test]
+fn who_only_waited_is_told_besides() {
+    let lease = |number: u64| format!("{{\"lease\":{number}}}");
+    let of_round_2 = r#"{"round":2,"index":0}"#;
+    let history = told_as(
+        Model::CyclicBarrier,
+        r#"{"count":2}"#,
+        &[
+            (1, Invoke, "wait", &lease(1)),
+            (2, Invoke, "wait", &lease(3)),
+            (2, Ok, "wait", of_round_2),
+            (1, Ok, "wait", r#"{"round":1,"index":0}"#),
+        ],
+    );
+    let violation = refuted(&history, Model::CyclicBarrier, "early-round", &[3]);
+    assert_eq!(
+        violation.also,
+        ["process 1 (line 2) was waiting at that time, too"]
+    );
+    let history = told_as(
+        Model::DoubleBarrier,
+        r#"{"count":2}"#,
+        &[
+            (1, Invoke, "enter", &lease(1)),
+            (0, Invoke, "enter", &lease(2)),
+            (0, Ok, "enter", "null"),
+            (2, Invoke, "enter", &lease(3)),
+            (2, Ok, "enter", "null"),
+            (1, Ok, "enter", "null"),
+        ],
+    );
+    let violation = refuted(&history, Model::DoubleBarrier, "early-enter", &[3, 5]);
+    assert_eq!(
+        violation.also,
+        ["process 1 (line 2) was waiting at that time, too"]
+    );
+}
+
+#[test]
+fn whose_round_it_was_is_only_supposed_where_others_may_have_made_it() {
+    let lease = |number: u64| format!("{{\"lease\":{number},\"alive\":true}}");
+    let history = told_as(
+        Model::DoubleBarrier,
+        r#"{"count":2}"#,
+        &[
+            (0, Invoke, "enter", &lease(1)),
+            (1, Invoke, "enter", &lease(2)),
+            (2, Invoke, "enter", &lease(3)),
+            (1, Ok, "enter", "null"),
+            (1, Invoke, "leave", &lease(2)),
+            (1, Ok, "leave", "null"),
+            (1, Invoke, "enter", &lease(4)),
+            (2, Ok, "enter", "null"),
+            (1, Ok, "enter", "null"),
+            (0, Ok, "enter", "null"),
+        ],
+    );
+    let violation = refuted(&history, Model::DoubleBarrier, "early-leave", &[2, 3, 4, 6]);
+    assert_eq!(
+        violation.sentence,
+        "the leave by process 1 returned although process 2 of the same round was told only \
+         later that it was inside, with a lease that was alive, if the enters on lines 3 and 4 \
+         made a round; other rounds explain it no better"
+    );
+    let alone = told_as(
+        Model::DoubleBarrier,
+        r#"{"count":2}"#,
+        &[
+            (1, Invoke, "enter", &lease(2)),
+            (2, Invoke, "enter", &lease(3)),
+            (1, Ok, "enter", "null"),
+            (2, Ok, "enter", "null"),
+            (1, Invoke, "leave", &lease(2)),
+            (1, Ok, "leave", "null"),
+            (2, Invoke, "leave", &lease(3)),
+            (2, Ok, "leave", "null"),
+        ],
+    );
+    // With whom it was inside would be seen by its leave alone, whatever came of that.
+    let violation = refuted(&alone, Model::DoubleBarrier, "early-leave", &[2, 3, 6]);
+    assert_eq!(
+        violation.sentence,
+        "the leave by process 1 returned although process 2 of the same round began to leave \
+         only on line 8, with a lease that was alive"
+    );
+}
+
 // Long histories.
 
 /// What a long history is called after the answer of one operation was moved to
 /// before its turn.
 #[track_caller]
-fn planted(model: Model, parameters: &str, mut ops: Vec<Op>, change: impl FnOnce(&mut Vec<Op>)) {
+fn planted(
+    model: Model,
+    parameters: &str,
+    mut ops: Vec<Op>,
+    change: impl FnOnce(&mut Vec<Op>),
+) -> Others {
     let valid = history(model.name(), parameters, &ops);
     let verdict = check(&valid, model).unwrap();
     assert!(verdict.is_valid(), "{verdict}");
@@ -891,13 +1117,14 @@ fn planted(model: Model, parameters: &str, mut ops: Vec<Op>, change: impl FnOnce
     let violation = verdict.violation().unwrap_or_else(|| panic!("{verdict}"));
     assert!(violation.witness.len() <= 12, "{violation}");
     println!("{violation}");
+    violation.others
 }
 
 #[test]
 fn one_wrong_answer_is_found_in_a_long_history() {
     let random = &mut Random(1);
     let ops = barrier_run(random, 5_000, 5, true);
-    planted(Model::Barrier, "{}", ops, |ops| {
+    let others = planted(Model::Barrier, "{}", ops, |ops| {
         let is_hold =
             |op: &&Op| op.f == "hold" && lease_of(op).is_none() && op.result == json("true");
         let is_alone = |hold: &&Op| {
@@ -913,8 +1140,10 @@ fn one_wrong_answer_is_found_in_a_long_history() {
         wait.outcome = Outcome::Ok;
         ops.push(wait);
     });
+    // Whatever was over before could explain it, if it could have happened at any time.
+    assert_eq!(others, Others::InTheirTime);
     let ops = double_run(random, 30_000, 4, 3);
-    planted(Model::DoubleBarrier, "{\"count\":3}", ops, |ops| {
+    let others = planted(Model::DoubleBarrier, "{\"count\":3}", ops, |ops| {
         let is_enter = |op: &Op| op.f == "enter" && op.outcome == Outcome::Ok;
         // The first of its round.
         let is_first = |index: &usize| {
@@ -925,6 +1154,7 @@ fn one_wrong_answer_is_found_in_a_long_history() {
         let first = (2_000..ops.len()).find(is_first).unwrap();
         ops[first].returned = ops[first].invoked + 1;
     });
+    assert_eq!(others, Others::InTheirTime);
     let ops = cyclic_run(random, 30_000, 4, 3);
     planted(Model::CyclicBarrier, "{\"count\":3}", ops, |ops| {
         let is_told = |op: &&mut Op| told(op).is_some();

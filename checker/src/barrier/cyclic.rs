@@ -21,9 +21,9 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::bounds::{self, Bounds};
-use super::minimal;
+use super::minimal::{self, Known};
 use super::pool::{Lacks, Pools};
-use super::value::{failures, happened, is_absent, lease, participants, stuck};
+use super::value::{failures, happened, is_absent, lease, participants, stuck, who_waited};
 use crate::history::{History, HistoryError, Operation, Outcome};
 use crate::keyed::unknown_operation;
 use crate::linearization::Linearization;
@@ -63,7 +63,7 @@ const ORDER: Kind = Kind {
 pub fn check(history: &History, budget: &Budget) -> Result<Verdict, HistoryError> {
     let operations = history.operations();
     let visits = Visits::of(&operations, participants(history)?)?;
-    let all = vec![true; operations.len()];
+    let all = Known::all(operations.len());
     let clock = budget.clock();
     let bounds = Bounds::of(budget, &clock);
     let violation = match visits.explain(&all, None, &bounds) {
@@ -87,7 +87,7 @@ pub(crate) fn linearization(
 ) -> Result<Linearization, HistoryError> {
     let operations = history.operations();
     let visits = Visits::of(&operations, participants(history)?)?;
-    let all = vec![true; operations.len()];
+    let all = Known::all(operations.len());
     let clock = budget.clock();
     let order = visits
         .explain(&all, None, &Bounds::of(budget, &clock))
@@ -211,11 +211,11 @@ impl<'o, 'h> Visits<'o, 'h> {
     /// are open and were called before `none_open_before` took part in none.
     fn explain(
         &self,
-        counts: &[bool],
+        known: &Known,
         none_open_before: Option<usize>,
         bounds: &Bounds<'_>,
     ) -> Result<(), Failure> {
-        let closed = self.closed(counts);
+        let closed = self.closed(known);
         let gone = |index: usize| {
             closed
                 .get(&self.leases[index])
@@ -225,10 +225,10 @@ impl<'o, 'h> Visits<'o, 'h> {
         let mut rounds: BTreeMap<u64, Round> = BTreeMap::new();
         let mut unknown = Vec::new();
         for (index, operation) in self.operations.iter().enumerate() {
-            if operation.invoke.f() != "wait" || is_absent(operation, counts[index]) {
+            if operation.invoke.f() != "wait" || is_absent(operation, known.counts(index)) {
                 continue;
             }
-            if let (Some(place), true) = (self.places[index], counts[index]) {
+            if let (Some(place), true) = (self.places[index], known.counts(index)) {
                 let over = (operation.completed.min(gone(index)), index);
                 let round = rounds.entry(place.round).or_default();
                 round.members.push(index);
@@ -240,11 +240,7 @@ impl<'o, 'h> Visits<'o, 'h> {
                 operation.outcome() == Outcome::Open && operation.invoked < mark
             });
             if !is_stuck {
-                // One whose answer does not count was over by its return.
-                let over = match operation.outcome() {
-                    Outcome::Ok | Outcome::Fail => operation.completed,
-                    Outcome::Info | Outcome::Open => usize::MAX,
-                };
+                let over = known.is_over_by(operation);
                 unknown.push((operation.invoked, gone(index).min(over)));
             }
         }
@@ -255,10 +251,10 @@ impl<'o, 'h> Visits<'o, 'h> {
     }
 
     /// By lease: the event by which it was gone for certain.
-    fn closed(&self, counts: &[bool]) -> BTreeMap<u64, usize> {
+    fn closed(&self, known: &Known) -> BTreeMap<u64, usize> {
         let mut closed = BTreeMap::new();
         for (index, operation) in self.operations.iter().enumerate() {
-            if operation.invoke.f() == "close" && happened(operation) && counts[index] {
+            if operation.invoke.f() == "close" && happened(operation) && known.counts(index) {
                 closed
                     .entry(self.leases[index])
                     .or_insert(operation.completed);
@@ -323,13 +319,13 @@ impl<'o, 'h> Visits<'o, 'h> {
             };
             // Rounds that nobody was told of.
             for silent in last + 1..*number {
-                pools
-                    .take(self.count, 0..=latest.0)
+                pools = pools
+                    .after(self.count, 0..=latest.0, 0)
                     .map_err(|lacks| too_few(silent, lacks, latest.1))?;
             }
             let needed = self.count - round.members.len();
-            pools
-                .take(needed, begins + 1..=latest.0)
+            pools = pools
+                .after(needed, begins + 1..=latest.0, 0)
                 .map_err(|lacks| too_few(*number, lacks, first))?;
             last = *number;
         }
@@ -357,33 +353,28 @@ fn latest_instants(rounds: &BTreeMap<u64, Round>) -> Vec<(usize, usize, u64)> {
 
 fn violation(visits: &Visits<'_, '_>, bounds: &Bounds<'_>) -> Violation {
     let operations = visits.operations;
-    let answer = |counts: &[bool]| match visits.explain(counts, None, &bounds.of_question()) {
+    let answer = |known: &Known| match visits.explain(known, None, &bounds.of_question()) {
         Ok(_) => Answer::Possible,
         Err(Failure::GivenUp(_)) => Answer::Unknown,
         Err(_) => Answer::Impossible,
     };
     let needed = minimal::needed(operations.len(), answer);
     // It was found to be so before, and is again.
-    let Err(failure) = visits.explain(&needed.counts, None, &Bounds::none()) else {
+    let Err(failure) = visits.explain(&needed.known, None, &Bounds::none()) else {
         unreachable!("the answers that are needed are those that cannot be explained");
     };
     let (kind, mut sentence) = visits.describe(&failure);
-    let mut witness = needed.indices.clone();
-    if let Failure::TooFew { first, .. } = failure {
-        // Who had come, whatever became of them.
-        let end = operations[first].completed;
-        let waited = |index: &usize| {
-            let operation = &operations[*index];
-            operation.invoke.f() == "wait"
-                && operation.outcome() != Outcome::Fail
-                && operation.invoked < end
-                && end <= operation.completed
-        };
-        witness.extend((0..operations.len()).filter(waited).take(8));
-    }
-    let witness: Vec<_> = witness.iter().map(|index| &operations[*index]).collect();
+    let witness: Vec<_> = needed.indices.iter().map(|i| &operations[*i]).collect();
     sentence += &failures(&witness);
-    needed.judge(Violation::new(Class::Safety, kind, sentence, witness))
+    let violation = Violation::new(Class::Safety, kind, sentence, witness);
+    let mut violation = needed.judge(violation);
+    if let Failure::TooFew { first, .. } = failure {
+        let returned = operations[first].completed;
+        violation
+            .also
+            .extend(who_waited("wait", operations, returned, &needed.indices));
+    }
+    violation
 }
 
 impl Visits<'_, '_> {
@@ -468,7 +459,7 @@ fn find_stuck(
     let deadline = Deadline::of(history)?;
     let mut overdue = deadline.overdue(visits.operations);
     let waiting = overdue.iter().filter(|op| op.invoke.f() == "wait").count();
-    let all = vec![true; visits.operations.len()];
+    let all = Known::all(visits.operations.len());
     let why = if waiting >= visits.count {
         ", although enough participants had come"
     } else if !matches!(

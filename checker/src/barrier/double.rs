@@ -21,9 +21,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::bounds::{self, Bounds};
-use super::minimal;
+use super::minimal::{self, Known};
 use super::rounds::{Enter, Failure, Reason, Rounds, Search};
-use super::value::{Holder, failures, happened, is_absent, participants, stuck};
+use super::value::{Holder, failures, happened, is_absent, participants, stuck, who_waited};
 use crate::history::{History, HistoryError, Operation, Outcome};
 use crate::keyed::unknown_operation;
 use crate::linearization::Linearization;
@@ -66,7 +66,7 @@ const WRONG_REFUSAL: Kind = Kind {
 pub fn check(history: &History, budget: &Budget) -> Result<Verdict, HistoryError> {
     let operations = history.operations();
     let parties = Parties::of(&operations, participants(history)?)?;
-    let all = vec![true; operations.len()];
+    let all = Known::all(operations.len());
     let clock = budget.clock();
     let bounds = Bounds::of(budget, &clock);
     let failure = match parties.rounds(&all, None).search(&bounds) {
@@ -94,7 +94,7 @@ pub(crate) fn linearization(
 ) -> Result<Linearization, HistoryError> {
     let operations = history.operations();
     let parties = Parties::of(&operations, participants(history)?)?;
-    let rounds = parties.rounds(&vec![true; operations.len()], None);
+    let rounds = parties.rounds(&Known::all(operations.len()), None);
     let clock = budget.clock();
     Ok(match rounds.search(&Bounds::of(budget, &clock)) {
         Search::Found(found) => Linearization::Order(parties.order(&rounds, &found)),
@@ -125,15 +125,16 @@ impl<'o, 'h> Parties<'o, 'h> {
             let holder = Holder::of(operation.invoke)?;
             let lease = super::value::lease(operation.invoke)?;
             match operation.invoke.f() {
-                "enter" if happened(operation) => {
+                // Which enter a leave belongs to does not depend on what came of any.
+                "enter" => {
                     inside.insert(lease, index);
                 }
-                "enter" => {}
                 "leave" => {
-                    let enter = inside.get(&lease).copied();
-                    let entered = |enter: &usize| operations[*enter].completed < operation.invoked;
-                    if let Some(enter) = enter.filter(entered) {
-                        inside.remove(&lease);
+                    let entered = |enter: &usize| {
+                        let enter = &operations[*enter];
+                        happened(enter) && enter.completed < operation.invoked
+                    };
+                    if let Some(enter) = inside.remove(&lease).filter(entered) {
                         let alive = holder.alive;
                         let leave = Leave {
                             operation: index,
@@ -186,31 +187,25 @@ impl<'o, 'h> Parties<'o, 'h> {
         order
     }
 
-    /// The question of which rounds there were. `counts` says whose answers count;
+    /// The question of which rounds there were, by the answers that are known;
     /// enters that are open and were invoked before `none_open_before` took part
     /// in none.
-    fn rounds(&self, counts: &[bool], none_open_before: Option<usize>) -> Rounds {
+    fn rounds(&self, known: &Known, none_open_before: Option<usize>) -> Rounds {
         let mut enters = Vec::new();
         let mut unknown = Vec::new();
-        let mut spared = Vec::new();
         for (index, operation) in self.operations.iter().enumerate() {
-            if operation.invoke.f() != "enter" || is_absent(operation, counts[index]) {
+            if operation.invoke.f() != "enter" || is_absent(operation, known.counts(index)) {
                 continue;
             }
-            if happened(operation) && counts[index] {
-                let leave = self.leave_of.get(&index).filter(|l| counts[l.operation]);
-                enters.push(self.enter(index, leave));
-                continue;
-            }
-            if happened(operation) || operation.outcome() == Outcome::Fail {
-                spared.push((operation.invoked, operation.completed));
+            if happened(operation) && known.counts(index) {
+                enters.push(self.enter(index, known));
                 continue;
             }
             let is_stuck = none_open_before.is_some_and(|mark| {
                 operation.outcome() == Outcome::Open && operation.invoked < mark
             });
             if !is_stuck {
-                unknown.push(operation.invoked);
+                unknown.push((operation.invoked, known.is_over_by(operation)));
             }
         }
         enters.sort_by_key(|enter| enter.returned);
@@ -218,23 +213,30 @@ impl<'o, 'h> Parties<'o, 'h> {
             count: self.count,
             enters,
             unknown,
-            spared,
         }
     }
 
-    fn enter(&self, index: usize, leave: Option<&Leave>) -> Enter {
+    fn enter(&self, index: usize, known: &Known) -> Enter {
         let operation = &self.operations[index];
-        let leave = leave.map(|leave| (leave, &self.operations[leave.operation]));
+        let leave = self.leave_of.get(&index);
+        // What a leave says when it begins is known, whatever comes of it.
+        let called = self.alive_leave(index).map(|leave| leave.invoked);
+        let left = leave.filter(|leave| known.counts(leave.operation));
         Enter {
             operation: index,
             invoked: operation.invoked,
             returned: operation.completed,
-            inside_until: match leave {
-                Some((leave, operation)) if leave.alive => operation.invoked,
-                _ => operation.completed,
-            },
-            left: leave.map_or(usize::MAX, |(_, operation)| operation.returned()),
+            inside_until: called.unwrap_or(operation.completed),
+            left: left.map_or(usize::MAX, |leave| {
+                self.operations[leave.operation].returned()
+            }),
         }
+    }
+
+    /// The leave of this enter, if the lease could be relied on when it began.
+    fn alive_leave(&self, enter: usize) -> Option<&Operation<'h>> {
+        let leave = self.leave_of.get(&enter).filter(|leave| leave.alive)?;
+        Some(&self.operations[leave.operation])
     }
 
     fn process(&self, operation: usize) -> u64 {
@@ -254,7 +256,7 @@ impl<'o, 'h> Parties<'o, 'h> {
 
     fn describe(&self, failure: &Failure) -> (Kind, String) {
         let needed = count(self.count as u64, "participant");
-        match &failure.reason {
+        let (kind, sentence) = match &failure.reason {
             Reason::TooFew {
                 first,
                 come,
@@ -266,47 +268,88 @@ impl<'o, 'h> Parties<'o, 'h> {
                 );
                 // Who waited at the same time could be taken for one of them.
                 let called = self.operations[*first].invoked;
-                if before
-                    .iter()
-                    .any(|other| self.operations[*other].completed > called)
-                {
-                    sentence += &format!(
-                        ", if the round before was that of {}",
-                        self.processes(before)
-                    );
+                let is_beside = |other: &usize| self.operations[*other].completed > called;
+                if before.iter().any(is_beside) && !failure.chosen.contains(before) {
+                    sentence += &format!("; {} the round before", self.made(before));
                 }
                 (EARLY_ENTER, sentence)
             }
             Reason::TooMany { inside } => {
                 let sentence = format!(
-                    "{} were inside at the same time, but a round has {needed}",
+                    "{} were inside together, each with another of them, but a round has {needed}",
                     self.processes(inside)
                 );
                 (TOO_MANY, sentence)
             }
             Reason::Overlap { first, inside } => {
                 let sentence = format!(
-                    "the enter by process {} returned although {} of the round before had not begun to leave, with a lease that was alive",
+                    "the enter by process {} returned although process {} of the round before {}",
                     self.process(*first),
-                    self.processes(&[*inside]),
+                    self.process(*inside),
+                    self.was_inside(*inside),
                 );
                 (OVERLAP, sentence)
             }
             Reason::EarlyLeave { left, inside } => {
                 let sentence = format!(
-                    "the leave by process {} returned although {}, which was inside with it, had not begun to leave, with a lease that was alive",
+                    "the leave by process {} returned although process {} of the same round {}",
                     self.process(*left),
-                    self.processes(&[*inside]),
+                    self.process(*inside),
+                    self.was_inside(*inside),
                 );
                 (EARLY_LEAVE, sentence)
             }
+        };
+        (kind, sentence + &self.supposed(&failure.chosen))
+    }
+
+    /// How it is known that one was inside.
+    fn was_inside(&self, enter: usize) -> String {
+        match self.alive_leave(enter) {
+            Some(leave) => format!(
+                "began to leave only on line {}, with a lease that was alive",
+                leave.invoke.line()
+            ),
+            None => {
+                "was told only later that it was inside, with a lease that was alive".to_owned()
+            }
+        }
+    }
+
+    /// Under which suppositions on who made a round something is so.
+    fn supposed(&self, chosen: &[Vec<usize>]) -> String {
+        let rounds = chosen.iter().map(|enters| self.made(enters) + " a round");
+        let rounds: Vec<String> = rounds.collect();
+        if rounds.is_empty() {
+            return String::new();
+        }
+        let rounds = rounds.join(", and ");
+        format!(", if {rounds}; other rounds explain it no better")
+    }
+
+    /// That these made something, with others if they are too few.
+    fn made(&self, enters: &[usize]) -> String {
+        let line = |enter: &usize| self.operations[*enter].invoke.line();
+        let mut lines: Vec<usize> = enters.iter().map(line).collect();
+        lines.sort_unstable();
+        let lines: Vec<String> = lines.iter().map(usize::to_string).collect();
+        let enters = match lines.split_last() {
+            Some((last, lines)) if !lines.is_empty() => {
+                format!("the enters on lines {} and {last}", lines.join(", "))
+            }
+            _ => format!("the enter on line {}", lines.concat()),
+        };
+        if lines.len() < self.count {
+            enters + ", with others of unknown outcome, made"
+        } else {
+            enters + " made"
         }
     }
 }
 
 fn violation(parties: &Parties<'_, '_>, bounds: &Bounds<'_>) -> Violation {
-    let answer = |counts: &[bool]| {
-        let rounds = parties.rounds(counts, None);
+    let answer = |known: &Known| {
+        let rounds = parties.rounds(known, None);
         match rounds.search(&bounds.of_question()) {
             Search::Found(_) => Answer::Possible,
             Search::None(_) => Answer::Impossible,
@@ -316,55 +359,62 @@ fn violation(parties: &Parties<'_, '_>, bounds: &Bounds<'_>) -> Violation {
     let operations = parties.operations;
     let needed = minimal::needed(operations.len(), answer);
     // It was found to be so before, and is again.
-    let Search::None(failure) = parties.rounds(&needed.counts, None).search(&Bounds::none()) else {
+    let Search::None(failure) = parties.rounds(&needed.known, None).search(&Bounds::none()) else {
         unreachable!("the answers that are needed are those that cannot be explained");
     };
     let (kind, mut sentence) = parties.describe(&failure);
-    let mut witness: BTreeSet<usize> = needed.indices.iter().copied().collect();
-    if let Reason::TooFew { first, .. } = failure.reason {
-        // Who had come, whatever became of them.
-        witness.extend(parties.present_at(operations[first].completed).take(8));
-    }
-    let witness: Vec<_> = witness.iter().map(|index| &operations[*index]).collect();
+    let witness: Vec<_> = needed.indices.iter().map(|i| &operations[*i]).collect();
     sentence += &failures(&witness);
-    needed.judge(Violation::new(Class::Safety, kind, sentence, witness))
+    let violation = Violation::new(Class::Safety, kind, sentence, witness);
+    let mut violation = needed.judge(violation);
+    if let Reason::TooFew { first, .. } = failure.reason {
+        let returned = operations[first].completed;
+        let waited = who_waited("enter", operations, returned, &needed.indices);
+        violation.also.extend(waited);
+    }
+    violation
 }
 
-impl Parties<'_, '_> {
-    /// The enters that had been called and not been answered at this event.
-    fn present_at(&self, event: usize) -> impl Iterator<Item = usize> {
-        let is_present = move |operation: &Operation<'_>| {
-            operation.invoke.f() == "enter"
-                && operation.outcome() != Outcome::Fail
-                && operation.invoked < event
-                && event <= operation.completed
-        };
-        (0..self.operations.len()).filter(move |index| is_present(&self.operations[*index]))
-    }
+/// What shows that somebody was refused for no reason.
+fn find_wrong_refusal(parties: &Parties<'_, '_>) -> Option<Violation> {
+    let operations = parties.operations;
+    let all = Known::all(operations.len());
+    let refused = &operations[wrongly_refused(parties, &all)?];
+    let answer = |known: &Known| match wrongly_refused(parties, known) {
+        Some(_) => Answer::Impossible,
+        None => Answer::Possible,
+    };
+    let line = refused.invoke.line();
+    let needed = minimal::needed_since(operations, refused.invoked, line, answer);
+    let refused = wrongly_refused(parties, &needed.known)?;
+    let sentence = format!(
+        "the enter by process {} was refused, but there cannot have been a round under way, nor {} before it",
+        parties.process(refused),
+        count(parties.count as u64, "participant"),
+    );
+    let witness = needed.indices.iter().map(|index| &operations[*index]);
+    let violation = Violation::new(Class::Safety, WRONG_REFUSAL, sentence, witness);
+    Some(needed.judge(violation))
 }
 
 /// A participant that was refused although at each instant of its enter nobody else
 /// can have been there, or fewer had ever come than a round has.
-fn find_wrong_refusal(parties: &Parties<'_, '_>) -> Option<Violation> {
+fn wrongly_refused(parties: &Parties<'_, '_>, known: &Known) -> Option<usize> {
     let operations = parties.operations;
     let mut changes: Vec<(usize, Change)> = Vec::new();
-    for (index, operation) in operations.iter().enumerate() {
-        if operation.invoke.f() != "enter" {
-            continue;
-        }
+    let entered = operations.iter().enumerate();
+    for (index, operation) in entered.filter(|(_, one)| one.invoke.f() == "enter") {
         changes.push((operation.invoked, Change::Comes));
-        let gone = match operation.outcome() {
-            Outcome::Fail => operation.completed,
-            Outcome::Ok => parties
-                .leave_of
-                .get(&index)
-                .map_or(usize::MAX, |leave| operations[leave.operation].returned()),
-            Outcome::Info | Outcome::Open => usize::MAX,
-        };
-        if operation.outcome() == Outcome::Fail {
-            changes.push((gone, Change::Refused(index)));
-        } else if gone != usize::MAX {
-            changes.push((gone, Change::Gone));
+        let leave = parties.leave_of.get(&index);
+        let leave = leave.filter(|leave| known.counts(leave.operation));
+        match (operation.outcome(), leave) {
+            _ if !known.counts(index) => {}
+            (Outcome::Fail, _) => changes.push((operation.completed, Change::Refused(index))),
+            (Outcome::Ok, Some(leave)) => {
+                let gone = operations[leave.operation].returned();
+                changes.push((gone, Change::Gone));
+            }
+            _ => {}
         }
     }
     changes.sort_unstable();
@@ -382,7 +432,7 @@ fn find_wrong_refusal(parties: &Parties<'_, '_>) -> Option<Violation> {
             Change::Gone => present -= 1,
             Change::Refused(index) => {
                 if last_full.is_none_or(|full| full <= operations[index].invoked) {
-                    return Some(wrong_refusal(&operations[index], parties.count));
+                    return Some(index);
                 }
                 present -= 1;
             }
@@ -398,15 +448,6 @@ enum Change {
     Refused(usize),
 }
 
-fn wrong_refusal(refused: &Operation<'_>, parties: usize) -> Violation {
-    let sentence = format!(
-        "the enter by process {} was refused, but there cannot have been a round under way, nor {} before it",
-        refused.process(),
-        count(parties as u64, "participant"),
-    );
-    Violation::new(Class::Safety, WRONG_REFUSAL, sentence, [refused])
-}
-
 /// Leaves that were not over by the mark; enters whose round had begun; and enters
 /// of whom there were enough for a round.
 fn find_stuck(
@@ -417,7 +458,7 @@ fn find_stuck(
     let deadline = Deadline::of(history)?;
     let mut overdue = deadline.overdue(parties.operations);
     let waiting = overdue.iter().filter(|op| op.invoke.f() == "enter").count();
-    let all = vec![true; parties.operations.len()];
+    let all = Known::all(parties.operations.len());
     let without = parties.rounds(&all, Some(deadline.index));
     let without = without.search(&bounds.of_question());
     let why = if waiting >= parties.count {

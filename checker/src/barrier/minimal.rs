@@ -1,44 +1,190 @@
-//! Which answers a violation needs.
+//! Which answers a violation needs, and what it leaves open of the others.
 
+use std::cell::Cell;
+
+use crate::history::{Operation, Outcome};
+use crate::search::{Others, given};
 use crate::unsat_core::{self, Answer};
 use crate::verdict::{MAY_BE_FEWER, Violation};
 
+/// So many operations are few enough to be read, if they prove it whatever the others did.
+const FEW: usize = 4;
+
+/// How many operations may be looked at in all to find those few: no time, so that a history
+/// has the same witness everywhere.
+const LOOKED_AT_MAX: usize = 4_000_000;
+
+/// Which answers count, and what may have become of the operations whose answers do not.
+pub(super) struct Known {
+    counts: Vec<bool>,
+    others: Others,
+}
+
+impl Known {
+    /// All of so many.
+    pub(super) fn all(count: usize) -> Self {
+        Self {
+            counts: vec![true; count],
+            others: Others::AtAnyTime,
+        }
+    }
+
+    pub(super) fn of(count: usize, indices: &[usize], others: Others) -> Self {
+        let mut counts = vec![false; count];
+        for index in indices {
+            counts[*index] = true;
+        }
+        Self { counts, others }
+    }
+
+    /// Whether the answer of this one counts.
+    pub(super) fn counts(&self, index: usize) -> bool {
+        self.counts[index]
+    }
+
+    /// The event by which it was over, if nothing else is known of it: never, if it may still
+    /// happen.
+    pub(super) fn is_over_by(&self, operation: &Operation<'_>) -> usize {
+        match operation.outcome() {
+            Outcome::Ok | Outcome::Fail if self.others == Others::InTheirTime => {
+                operation.completed
+            }
+            _ => usize::MAX,
+        }
+    }
+
+    /// Whether those whose answers do not count took effect before they returned, if at all.
+    pub(super) fn others_are_in_time(&self) -> bool {
+        self.others == Others::InTheirTime
+    }
+}
+
 /// The answers that alone make a history impossible.
 pub(super) struct Needed {
-    /// By answer, whether it counts.
-    pub(super) counts: Vec<bool>,
-    /// The indices of those that do.
+    pub(super) known: Known,
+    /// The indices of those that count.
     pub(super) indices: Vec<usize>,
     is_least: bool,
 }
 
-/// Of so many answers, as few as make the history impossible: `answer` is told of each whether
-/// it counts. Taking one away must never make a possible history impossible.
-pub(super) fn needed(count: usize, answer: impl Fn(&[bool]) -> Answer) -> Needed {
+/// Of so many answers, as few as make the history impossible: those that do it whatever the
+/// others did at any time, if these are no more than a few, or than those that do it if the
+/// others took effect in their time. Knowing less must never make a possible history impossible.
+pub(super) fn needed(count: usize, answer: impl Fn(&Known) -> Answer) -> Needed {
+    let ask = |others, indices: &[usize]| answer(&Known::of(count, indices, others));
     let core = unsat_core::core((0..count).collect(), usize::MAX, |indices| {
-        answer(&counting(count, indices))
+        ask(Others::InTheirTime, indices)
+    });
+    let most = core.things.len().max(FEW);
+    let found = few(count, &core.things, most, &answer);
+    let (others, indices, is_least) = match found {
+        Some(found) => (Others::AtAnyTime, found, true),
+        None => (Others::InTheirTime, core.things, core.is_least),
+    };
+    Needed {
+        known: Known::of(count, &indices, others),
+        indices,
+        is_least,
+    }
+}
+
+/// The same where it makes no difference when the others took effect. If it takes more than a
+/// few, those that were over before this event are given, which is on this line.
+pub(super) fn needed_since(
+    operations: &[Operation<'_>],
+    event: usize,
+    line: usize,
+    answer: impl Fn(&Known) -> Answer,
+) -> Needed {
+    let count = operations.len();
+    if let Some(indices) = few(count, &[], FEW, &answer) {
+        return Needed {
+            known: Known::of(count, &indices, Others::AtAnyTime),
+            indices,
+            is_least: true,
+        };
+    }
+    let others = Others::InTheirTimeSince(line as u64);
+    let is_given = |index: &usize| operations[*index].completed < event;
+    let (given, rest): (Vec<usize>, Vec<usize>) = (0..count).partition(is_given);
+    let known = |indices: &[usize]| Known::of(count, &[&given, indices].concat(), others);
+    let core = unsat_core::core(rest, unsat_core::ONE_BY_ONE_MAX, |indices| {
+        answer(&known(indices))
     });
     Needed {
-        counts: counting(count, &core.things),
+        known: known(&core.things),
         indices: core.things,
         is_least: core.is_least,
     }
 }
 
+/// At most so many answers of `count` that make it impossible whatever the others did at any
+/// time; rather these.
+fn few(
+    count: usize,
+    rather: &[usize],
+    most: usize,
+    answer: &impl Fn(&Known) -> Answer,
+) -> Option<Vec<usize>> {
+    let asked = Cell::new(0);
+    few_of(nearest(count, rather), most, |indices| {
+        asked.set(asked.get() + count);
+        if asked.get() > LOOKED_AT_MAX {
+            return Answer::Unknown;
+        }
+        answer(&Known::of(count, indices, Others::AtAnyTime))
+    })
+}
+
+/// These, then those next to the last of them: the ones before it first.
+fn nearest(count: usize, first: &[usize]) -> Vec<usize> {
+    let last = first.iter().max().map_or(count, |last| last + 1);
+    let others = (0..last).rev().chain(last..count);
+    let others = others.filter(|index| !first.contains(index));
+    first.iter().copied().chain(others).collect()
+}
+
+/// At most so many that make it impossible, in order, and of which none can be left out; rather
+/// those that come first here. None if there are none, or it would take too long to tell.
+fn few_of(
+    mut order: Vec<usize>,
+    most: usize,
+    answer: impl Fn(&[usize]) -> Answer,
+) -> Option<Vec<usize>> {
+    let is_unknown = Cell::new(false);
+    let is_impossible = |indices: &[usize]| {
+        let answer = answer(indices);
+        is_unknown.set(is_unknown.get() || answer == Answer::Unknown);
+        answer == Answer::Impossible || is_unknown.get()
+    };
+    let mut found: Vec<usize> = Vec::new();
+    while !is_impossible(&found) {
+        if found.len() == most {
+            return None;
+        }
+        // Without the last of the shortest beginning that does, there would be a way.
+        let with = |length: usize| [&found, &order[..length]].concat();
+        let length = unsat_core::smallest(order.len(), |length| is_impossible(&with(length)));
+        let last = length.checked_sub(1)?;
+        found.push(order[last]);
+        order.truncate(last);
+    }
+    found.sort_unstable();
+    (!is_unknown.get()).then_some(found)
+}
+
 impl Needed {
-    /// The violation, saying whether fewer operations may prove it.
+    /// The violation, saying what it leaves open of the others, and whether fewer operations
+    /// may prove it.
     pub(super) fn judge(&self, mut violation: Violation) -> Violation {
+        violation.others = self.known.others;
+        if self.known.others != Others::AtAnyTime {
+            let is_alone = violation.witness.len() == 1;
+            violation.sentence = given(is_alone, violation.others) + &violation.sentence;
+        }
         if !self.is_least {
             violation.also.push(MAY_BE_FEWER.to_owned());
         }
         violation
     }
-}
-
-fn counting(count: usize, indices: &[usize]) -> Vec<bool> {
-    let mut counts = vec![false; count];
-    for index in indices {
-        counts[*index] = true;
-    }
-    counts
 }

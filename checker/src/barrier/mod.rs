@@ -72,10 +72,22 @@
 //!
 //! # Witnesses
 //!
-//! An operation is spared when its answer is not needed: when the history stays
-//! impossible although all that is known of it is that it was over by its return,
-//! if it took effect at all. What is left cannot be spared, one by one; unless such a question
-//! takes more than 300 000 steps, or the time is over: then the operation stays, and that is told.
+//! An operation is spared when its answer is not needed: when the history stays impossible
+//! although nothing is known of it but what it asked, and when it began. Then it may have taken
+//! effect at any time after that, or never ([`Others::AtAnyTime`]). Where that takes more than a
+//! few operations, and less do if those that are spared were over by their return, if they took
+//! effect at all, that is said ([`Others::InTheirTime`]). What asked with a lease that could be
+//! relied on says so when it begins, so it is not listed for that; sentences name its line.
+//!
+//! What is left cannot be spared, one by one; unless such a question takes more than 300 000
+//! steps, or the time is over: then the operation stays, and that is told.
+//!
+//! That somebody was refused for no reason rests on all who came and left before. Where these
+//! are more than a few, they are given ([`Others::InTheirTimeSince`]).
+//!
+//! [`Others::AtAnyTime`]: crate::search::Others::AtAnyTime
+//! [`Others::InTheirTime`]: crate::search::Others::InTheirTime
+//! [`Others::InTheirTimeSince`]: crate::search::Others::InTheirTimeSince
 
 mod bounds;
 mod cyclic;

@@ -1,14 +1,15 @@
-//! Who can fill the places of a cyclic barrier that no answer names.
+//! Who can fill the places of a round that no answer names.
 
 use std::ops::RangeInclusive;
 
 use super::bounds::Bounds;
 use crate::search::Limit;
 
-/// Waits of unknown outcome, from call to end, each of which fills one place; in
-/// every way that is worth keeping.
+/// Waits of which nobody knows whether they took effect, from call to end, each of which fills
+/// one place; in every way that is worth keeping.
 ///
-/// Instants are named by the event that follows them.
+/// Instants are named by the event that follows them. An end of [`usize::MAX`] is none.
+#[derive(Clone)]
 pub(super) struct Pools<'u> {
     unknown: &'u [(usize, usize)],
     /// None covers another.
@@ -25,49 +26,47 @@ pub(super) enum Lacks {
 }
 
 /// What is left after the rounds so far.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 struct Pool {
     now: usize,
     /// How many of the unknown have been called.
     called: usize,
     /// The ends of those that are not used, soonest first.
     ends: Vec<usize>,
+    /// How many without an end are not used.
+    endless: usize,
 }
 
 impl<'u> Pools<'u> {
     /// `unknown` in the order of the calls.
     pub(super) fn new(unknown: &'u [(usize, usize)], bounds: &'u Bounds<'u>) -> Self {
-        let start = Pool {
-            now: 0,
-            called: 0,
-            ends: Vec::new(),
-        };
         Self {
             unknown,
-            ways: vec![start],
+            ways: vec![Pool::default()],
             bounds,
         }
     }
 
-    /// Takes this many that wait at the same instant of these, not before that of
-    /// the round before; or says how many are missing.
-    pub(super) fn take(
-        &mut self,
+    /// What is left when this many are taken that wait at the same instant of these, not before
+    /// that of the round before; or how many are missing. So many bytes are held besides.
+    pub(super) fn after(
+        &self,
         needed: usize,
         instants: RangeInclusive<usize>,
-    ) -> Result<(), Lacks> {
+        held: usize,
+    ) -> Result<Self, Lacks> {
         let mut kept: Vec<Pool> = Vec::new();
         let mut most = 0;
-        for mut pool in std::mem::take(&mut self.ways) {
+        for pool in &self.ways {
+            let mut pool = pool.clone();
             let mut news = true;
             pool.advance(self.unknown, pool.now.max(*instants.start()));
             while pool.now <= *instants.end() {
-                most = most.max(pool.ends.len());
-                if news && pool.ends.len() >= needed {
-                    let new = pool.without_first(needed);
-                    add(&mut kept, new, self.unknown);
-                    let bytes = kept.iter().map(Pool::bytes).sum();
-                    self.bounds.step(bytes).map_err(Lacks::Budget)?;
+                most = most.max(pool.len());
+                if news && pool.len() >= needed {
+                    add(&mut kept, pool.without_first(needed), self.unknown);
+                    let bytes: usize = kept.iter().map(Pool::bytes).sum();
+                    self.bounds.step(held + bytes).map_err(Lacks::Budget)?;
                     if needed == 0 {
                         break;
                     }
@@ -76,15 +75,22 @@ impl<'u> Pools<'u> {
                 let Some((call, end)) = self.unknown.get(pool.called).copied() else {
                     break;
                 };
-                news = end != usize::MAX || pool.ends.len() < needed;
+                news = end != usize::MAX || pool.len() < needed;
                 pool.advance(self.unknown, call + 1);
             }
         }
-        self.ways = kept;
-        if self.ways.is_empty() {
+        if kept.is_empty() {
             return Err(Lacks::Waits(needed - most.min(needed)));
         }
-        Ok(())
+        Ok(Self {
+            ways: kept,
+            ..*self
+        })
+    }
+
+    /// About how much memory it takes.
+    pub(super) fn bytes(&self) -> usize {
+        self.ways.iter().map(Pool::bytes).sum()
     }
 }
 
@@ -98,12 +104,20 @@ fn add(kept: &mut Vec<Pool>, new: Pool, unknown: &[(usize, usize)]) {
 }
 
 impl Pool {
+    fn len(&self) -> usize {
+        self.ends.len() + self.endless
+    }
+
     /// Lets time pass.
     fn advance(&mut self, unknown: &[(usize, usize)], now: usize) {
         self.now = now;
         while let Some((_, end)) = unknown.get(self.called).filter(|(call, _)| *call < now) {
-            let place = self.ends.partition_point(|other| other <= end);
-            self.ends.insert(place, *end);
+            if *end == usize::MAX {
+                self.endless += 1;
+            } else {
+                let place = self.ends.partition_point(|other| other <= end);
+                self.ends.insert(place, *end);
+            }
             self.called += 1;
         }
         // The instant before the end is the last one.
@@ -115,9 +129,12 @@ impl Pool {
         size_of::<Self>() + self.ends.len() * size_of::<usize>()
     }
 
+    /// The same without so many, those that are gone soonest.
     fn without_first(&self, number: usize) -> Self {
+        let ending = number.min(self.ends.len());
         Self {
-            ends: self.ends[number..].to_vec(),
+            ends: self.ends[ending..].to_vec(),
+            endless: self.endless - (number - ending),
             ..*self
         }
     }
@@ -129,7 +146,12 @@ impl Pool {
         }
         let mut later = self.clone();
         later.advance(unknown, other.now);
-        let pairs = later.ends.iter().rev().zip(other.ends.iter().rev());
-        later.ends.len() >= other.ends.len() && pairs.into_iter().all(|(mine, its)| mine >= its)
+        // Of those that are gone last, one for each of the other's.
+        let latest = |pool: &Self| {
+            let endless = std::iter::repeat_n(usize::MAX, pool.endless);
+            endless.chain(pool.ends.clone().into_iter().rev())
+        };
+        let mut pairs = latest(&later).zip(latest(other));
+        later.len() >= other.len() && pairs.all(|(mine, its)| mine >= its)
     }
 }

@@ -1,8 +1,10 @@
 //! The search for the rounds of a double barrier.
 
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 
 use super::bounds::Bounds;
+use super::pool::{Lacks, Pools};
 use crate::search::Limit;
 
 /// An enter that returned.
@@ -22,11 +24,9 @@ pub(super) struct Rounds {
     pub(super) count: usize,
     /// In the order of their returns.
     pub(super) enters: Vec<Enter>,
-    /// The calls of the enters of unknown outcome, in order.
-    pub(super) unknown: Vec<usize>,
-    /// Enters that returned, from call to return, but whose answers do not count:
-    /// they may have been of any round in between, or of none.
-    pub(super) spared: Vec<(usize, usize)>,
+    /// The others, from call to end, in the order of their calls: they may have been of any
+    /// one round in between, or of none.
+    pub(super) unknown: Vec<(usize, usize)>,
 }
 
 pub(super) enum Search {
@@ -44,6 +44,9 @@ pub(super) enum Search {
 pub(super) struct Failure {
     at: usize,
     pub(super) reason: Reason,
+    /// The enters of each round before it, and of the one in which it is, that was chosen among
+    /// several.
+    pub(super) chosen: Vec<Vec<usize>>,
 }
 
 pub(super) enum Reason {
@@ -67,13 +70,15 @@ pub(super) enum Reason {
 }
 
 /// A round of the explanation that is being tried.
-struct Round {
+struct Round<'r> {
     /// The ways to fill it that are still to be tried, best last.
     others: Vec<Vec<usize>>,
     chosen: Vec<usize>,
-    /// How many of unknown outcome were used before it.
-    used_before: usize,
-    /// How many ways were held before it.
+    /// Whether there was no other way to fill it, nor one that keeps others out who entered.
+    is_forced: bool,
+    /// Who was left before it.
+    left_before: Pools<'r>,
+    /// How many bytes were held before it.
     held_before: usize,
 }
 
@@ -83,11 +88,20 @@ struct Attempt<'r> {
     /// returned.
     open: Vec<Vec<usize>>,
     assigned: Vec<bool>,
-    used: usize,
+    /// The rounds so far.
+    stack: Vec<Round<'r>>,
+    /// Who is left of those of unknown outcome.
+    left: Pools<'r>,
     failure: Option<Failure>,
-    /// How many ways are held, at most.
+    /// How many bytes are held, at most.
     held: usize,
     bounds: &'r Bounds<'r>,
+}
+
+/// The ways to fill a round, the best one last.
+struct Ways {
+    ways: Vec<Vec<usize>>,
+    is_forced: bool,
 }
 
 impl Rounds {
@@ -96,7 +110,8 @@ impl Rounds {
             rounds: self,
             open: self.open(),
             assigned: vec![false; self.enters.len()],
-            used: 0,
+            stack: Vec::new(),
+            left: Pools::new(&self.unknown, bounds),
             failure: None,
             held: 0,
             bounds,
@@ -124,22 +139,15 @@ impl Rounds {
         open
     }
 
-    /// How many of those whose answers do not count can have been of a round of
-    /// these. Each is looked at by itself, so that it may be too many: a violation
-    /// then stays one.
-    fn spared_beside(&self, members: &[usize], before: &[usize]) -> usize {
-        if self.spared.is_empty() {
-            return 0;
-        }
+    /// The instants at which a round of these can have begun, after that of `before`.
+    fn instants(&self, members: &[usize], before: &[usize]) -> RangeInclusive<usize> {
         let calls = members.iter().map(|member| self.enters[*member].invoked);
         let over = before
             .iter()
             .map(|member| self.enters[*member].inside_until);
         let after = calls.chain(over).max().unwrap_or(0);
         let returns = members.iter().map(|member| self.enters[*member].returned);
-        let begins = returns.min().unwrap_or(usize::MAX);
-        let fits = |(call, end): &&(usize, usize)| *call < begins && *end > after;
-        self.spared.iter().filter(fits).count()
+        after + 1..=returns.min().unwrap_or(usize::MAX)
     }
 
     /// Until when somebody of these was certainly inside.
@@ -149,38 +157,41 @@ impl Rounds {
     }
 }
 
-impl Attempt<'_> {
+impl<'r> Attempt<'r> {
     fn run(&mut self) -> Result<Search, Limit> {
-        let mut stack: Vec<Round> = Vec::new();
         let mut next = 0;
         loop {
             while self.assigned.get(next) == Some(&true) {
                 next += 1;
             }
             if next == self.assigned.len() {
-                let rounds = stack.into_iter().map(|round| round.chosen);
+                let rounds = self.stack.drain(..).map(|round| round.chosen);
                 return Ok(Search::Found(rounds.collect()));
             }
-            let before = stack.last().map_or(&[][..], |round| &round.chosen);
-            let (mut used_before, mut held_before) = (self.used, self.held);
-            let mut others = self.ways_to_fill(next, before)?;
-            self.held += others.len();
+            let (mut left_before, mut held_before) = (self.left.clone(), self.held);
+            let Ways {
+                ways: mut others,
+                mut is_forced,
+            } = self.ways_to_fill(next)?;
+            self.held += others.len() * self.bytes_of_way() + left_before.bytes();
             loop {
                 self.step(0)?;
                 if let Some(chosen) = others.pop() {
-                    let before = stack.last().map_or(&[][..], |round| &round.chosen);
-                    let spared = self.rounds.spared_beside(&chosen, before);
-                    self.choose(&chosen, spared);
-                    let round = Round {
+                    let left = self.fill(&chosen)?;
+                    self.left = left.expect("a way has been found to be one");
+                    for member in &chosen {
+                        self.assigned[*member] = true;
+                    }
+                    self.stack.push(Round {
                         others,
                         chosen,
-                        used_before,
+                        is_forced,
+                        left_before,
                         held_before,
-                    };
-                    stack.push(round);
+                    });
                     break;
                 }
-                let Some(round) = stack.pop() else {
+                let Some(round) = self.stack.pop() else {
                     let failure = self.failure.take();
                     let failure = failure.expect("a round that cannot be filled says why");
                     return Ok(Search::None(failure));
@@ -188,41 +199,56 @@ impl Attempt<'_> {
                 for member in round.chosen {
                     self.assigned[member] = false;
                 }
-                (self.used, self.held) =
-                    (round.used_before, round.held_before + round.others.len());
-                (used_before, held_before) = (round.used_before, round.held_before);
-                others = round.others;
+                (left_before, held_before) = (round.left_before, round.held_before);
+                (others, is_forced) = (round.others, round.is_forced);
+                self.left = left_before.clone();
+                self.held = held_before + others.len() * self.bytes_of_way() + left_before.bytes();
                 next = 0;
             }
         }
     }
 
+    /// The enters of the round before.
+    fn before(&self) -> &[usize] {
+        self.stack.last().map_or(&[], |round| &round.chosen)
+    }
+
+    /// Who is left of those of unknown outcome when they take the places that these leave; or
+    /// how many are missing.
+    fn fill(&self, members: &[usize]) -> Result<Result<Pools<'r>, usize>, Limit> {
+        let missing = self.rounds.count - members.len();
+        let instants = self.rounds.instants(members, self.before());
+        match self.left.after(missing, instants, self.held) {
+            Ok(left) => Ok(Ok(left)),
+            Err(Lacks::Waits(missing)) => Ok(Err(missing)),
+            Err(Lacks::Budget(limit)) => Err(limit),
+        }
+    }
+
+    fn bytes_of_way(&self) -> usize {
+        size_of::<Vec<usize>>() + self.rounds.count * size_of::<usize>()
+    }
+
     /// One step more, with so many ways in the making.
     fn step(&self, making: usize) -> Result<(), Limit> {
-        let way = size_of::<Vec<usize>>() + self.rounds.count * size_of::<usize>();
-        self.bounds.step((self.held + making) * way)
+        self.bounds.step(self.held + making * self.bytes_of_way())
     }
 
-    fn choose(&mut self, chosen: &[usize], spared: usize) {
-        for member in chosen {
-            self.assigned[*member] = true;
-        }
-        let missing = self.rounds.count - chosen.len();
-        self.used += missing.saturating_sub(spared);
-    }
-
-    /// The ways to fill the round that begins just before the return of `first`,
-    /// the best one last. `before` are those of the round before it.
-    fn ways_to_fill(&mut self, first: usize, before: &[usize]) -> Result<Vec<Vec<usize>>, Limit> {
+    /// The ways to fill the round that begins before the return of `first`.
+    fn ways_to_fill(&mut self, first: usize) -> Result<Ways, Limit> {
         let rounds = self.rounds;
         let begins = rounds.enters[first].returned;
-        if let Some(last) = rounds.last_inside(before)
+        let none = Ways {
+            ways: Vec::new(),
+            is_forced: true,
+        };
+        if let Some(last) = rounds.last_inside(self.before())
             && rounds.enters[last].inside_until >= begins
         {
             let inside = rounds.enters[last].operation;
             let first = rounds.enters[first].operation;
-            self.fail(begins, Reason::Overlap { first, inside });
-            return Ok(Vec::new());
+            self.fail(begins, Reason::Overlap { first, inside }, None);
+            return Ok(none);
         }
         let open: Vec<usize> = self.open[first]
             .iter()
@@ -233,10 +259,10 @@ impl Attempt<'_> {
         if forced.len() > rounds.count {
             let inside = forced.iter().map(|member| rounds.enters[*member].operation);
             let inside = inside.collect();
-            self.fail(begins, Reason::TooMany { inside });
-            return Ok(Vec::new());
+            self.fail(begins, Reason::TooMany { inside }, None);
+            return Ok(none);
         }
-        self.ways_with(first, &forced, &open, before)
+        self.ways_with(first, &forced, &open)
     }
 
     /// These, and those who must be of the same round because they returned while
@@ -260,54 +286,52 @@ impl Attempt<'_> {
 
     /// Adds any of the others that are open, and leaves the rest to those of
     /// unknown outcome.
-    fn ways_with(
-        &mut self,
-        first: usize,
-        forced: &[usize],
-        open: &[usize],
-        before: &[usize],
-    ) -> Result<Vec<Vec<usize>>, Limit> {
+    fn ways_with(&mut self, first: usize, forced: &[usize], open: &[usize]) -> Result<Ways, Limit> {
         let rounds = self.rounds;
         let begins = rounds.enters[first].returned;
-        let unknown = rounds.unknown.partition_point(|call| *call < begins) - self.used;
-        let mut ways: BTreeSet<Vec<usize>> = BTreeSet::new();
+        let mut tried: BTreeSet<Vec<usize>> = BTreeSet::new();
         let mut next = vec![forced.to_vec()];
-        let mut most = forced.len();
+        let mut ways = Vec::new();
+        let (mut missing, mut too_many) = (rounds.count, 0);
         while let Some(way) = next.pop() {
-            self.step(ways.len() + next.len())?;
-            if way.len() > rounds.count || !ways.insert(way.clone()) {
+            self.step(tried.len() + next.len())?;
+            if !tried.insert(way.clone()) {
                 continue;
             }
-            most = most.max(way.len());
-            for enter in open.iter().filter(|enter| !way.contains(enter)) {
+            if way.len() > rounds.count {
+                too_many += 1;
+                continue;
+            }
+            match self.fill(&way)? {
+                Ok(_) => ways.push(way.clone()),
+                Err(lacks) => missing = missing.min(lacks),
+            }
+            let has_room = way.len() < rounds.count;
+            for enter in open.iter().filter(|e| has_room && !way.contains(e)) {
                 let with = [way.as_slice(), &[*enter]].concat();
                 next.push(self.close(&with, open));
             }
         }
-        let mut ways: Vec<Vec<usize>> = ways
-            .into_iter()
-            .filter(|way| rounds.count - way.len() <= unknown + rounds.spared_beside(way, before))
-            .collect();
         if ways.is_empty() {
-            let come = most + unknown + rounds.spared_beside(forced, before);
+            let come = rounds.count - missing;
             let first = rounds.enters[first].operation;
-            let before = before.iter().map(|member| rounds.enters[*member].operation);
-            let before = before.collect();
+            let before = self.before().iter();
             let reason = Reason::TooFew {
                 first,
                 come,
-                before,
+                before: before.map(|m| rounds.enters[*m].operation).collect(),
             };
-            self.fail(begins, reason);
+            self.fail(begins, reason, None);
         }
-        ways.retain(|way| self.leaves_fit(begins, way));
+        let is_forced = ways.len() + too_many < 2;
+        ways.retain(|way| self.leaves_fit(begins, way, is_forced));
         // Rather those that are known to have entered than those that may have.
-        ways.sort_by_key(Vec::len);
-        Ok(ways)
+        ways.sort_by_key(|way| (way.len(), way.clone()));
+        Ok(Ways { ways, is_forced })
     }
 
     /// Whether no leave returned while somebody was inside.
-    fn leaves_fit(&mut self, begins: usize, members: &[usize]) -> bool {
+    fn leaves_fit(&mut self, begins: usize, members: &[usize], is_forced: bool) -> bool {
         let rounds = self.rounds;
         let left = |member: &usize| rounds.enters[*member].left;
         let first = members.iter().copied().min_by_key(left);
@@ -318,15 +342,26 @@ impl Attempt<'_> {
         if !fit {
             let left = rounds.enters[first].operation;
             let inside = rounds.enters[last].operation;
-            self.fail(begins, Reason::EarlyLeave { left, inside });
+            let chosen = (!is_forced).then_some(members);
+            self.fail(begins, Reason::EarlyLeave { left, inside }, chosen);
         }
         fit
     }
 
-    /// Remembers what stands in the way, if it is the farthest.
-    fn fail(&mut self, at: usize, reason: Reason) {
-        if self.failure.as_ref().is_none_or(|known| known.at < at) {
-            self.failure = Some(Failure { at, reason });
+    /// Remembers what stands in the way, if it is the farthest; in a round that was chosen, if
+    /// so.
+    fn fail(&mut self, at: usize, reason: Reason, chosen: Option<&[usize]>) {
+        if self.failure.as_ref().is_some_and(|known| known.at >= at) {
+            return;
         }
+        let before = self.stack.iter().filter(|round| !round.is_forced);
+        let before = before.map(|round| round.chosen.as_slice());
+        let operation = |member: &usize| self.rounds.enters[*member].operation;
+        let operations = |members: &[usize]| members.iter().map(operation).collect();
+        self.failure = Some(Failure {
+            at,
+            reason,
+            chosen: before.chain(chosen).map(operations).collect(),
+        });
     }
 }

@@ -82,6 +82,40 @@ pub(super) fn failures(witness: &[&Operation<'_>]) -> String {
     that_failed(&failed.copied().collect::<Vec<_>>())
 }
 
+/// So many of those who waited are named.
+const NAMED_MAX: usize = 8;
+
+/// Who was waiting at this event, in an operation of this name, besides those who are listed; a
+/// sentence, unless there was nobody.
+pub(super) fn who_waited(
+    f: &str,
+    operations: &[Operation<'_>],
+    event: usize,
+    listed: &[usize],
+) -> Option<String> {
+    let waited = operations.iter().enumerate().filter(|(index, operation)| {
+        operation.invoke.f() == f
+            && operation.outcome() != Outcome::Fail
+            && operation.invoked < event
+            && event <= operation.completed
+            && !listed.contains(index)
+    });
+    let mut named: Vec<String> = waited
+        .map(|(_, one)| format!("process {} (line {})", one.process(), one.invoke.line()))
+        .collect();
+    if named.len() > NAMED_MAX {
+        let more = named.split_off(NAMED_MAX).len();
+        named.push(format!("{more} more"));
+    }
+    let last = named.pop()?;
+    let who = if named.is_empty() {
+        format!("{last} was")
+    } else {
+        format!("{} and {last} were", named.join(", "))
+    };
+    Some(format!("{who} waiting at that time, too"))
+}
+
 /// Operations that had to finish and did not; `why` says what they waited for in
 /// vain.
 pub(super) fn stuck<'h>(

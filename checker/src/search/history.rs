@@ -212,7 +212,7 @@ impl<'h, I, O> Calls<'h, I, O> {
 }
 
 /// What is said of the other operations before it is said what cannot be.
-fn given(is_alone: bool, others: Others) -> String {
+pub(crate) fn given(is_alone: bool, others: Others) -> String {
     let listed = if is_alone {
         "whatever"
     } else {
@@ -226,10 +226,17 @@ fn given(is_alone: bool, others: Others) -> String {
     match others {
         Others::AtAnyTime => format!("{listed} {rest} did, "),
         Others::InTheirTime => format!("{listed} came of {rest} while they went on, "),
-        Others::InTheirTimeSince(line) => format!(
-            "given what had ended before line {line} and the other operations that are listed, \
-             and whatever came of the rest while they went on, "
-        ),
+        Others::InTheirTimeSince(line) => {
+            let and_listed = if is_alone {
+                ","
+            } else {
+                " and the other operations that are listed,"
+            };
+            format!(
+                "given what had ended before line {line}{and_listed} and whatever came of the \
+                 rest while they went on, "
+            )
+        }
     }
 }
 

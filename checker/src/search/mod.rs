@@ -106,7 +106,7 @@ use serde::Serialize;
 pub use aspects::{Aspect, Reduced};
 pub use budget::{Budget, Clock, Limit};
 pub use history::{Calls, FailedCall, check_history};
-pub(crate) use history::{NON_LINEARIZABLE, Named};
+pub(crate) use history::{NON_LINEARIZABLE, Named, given};
 
 pub use sequential::{Kept, Sequential};
 pub(crate) use suspects::nearest;

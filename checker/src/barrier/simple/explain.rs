@@ -1,8 +1,8 @@
 //! What is wrong with a history, and which operations show it.
 
 use super::super::bounds::Bounds;
-use super::super::minimal;
-use super::super::value::failures;
+use super::super::minimal::{self, Known};
+use super::super::value::{Holder, failures};
 use super::step::{Action, Step};
 use super::sweep::{Stop, Sweep};
 use crate::history::{Event, Operation, Outcome};
@@ -36,8 +36,12 @@ pub(super) fn violation(
     failed: usize,
     bounds: &Bounds<'_>,
 ) -> Violation {
-    let answer = |counts: &[bool]| {
-        let run = Sweep::new(steps, counts).run(usize::MAX, &bounds.of_question());
+    let answer = |known: &Known| {
+        // Nothing can be wrong behind the last answer that counts.
+        let counted = steps.iter().filter(|step| known.counts(step.operation));
+        let answered = counted.filter(|step| step.answer.is_some());
+        let end = answered.map(|step| step.completed + 1).max().unwrap_or(0);
+        let run = Sweep::new(steps, known).run(end, &bounds.of_question());
         match run {
             Ok(_) => Answer::Possible,
             Err(Stop::Failed(_)) => Answer::Impossible,
@@ -46,7 +50,7 @@ pub(super) fn violation(
     };
     let needed = minimal::needed(steps.len(), answer);
     // The last of the answers that are needed may be another one of its kind.
-    let failed = match Sweep::new(steps, &needed.counts).run(usize::MAX, &Bounds::none()) {
+    let failed = match Sweep::new(steps, &needed.known).run(usize::MAX, &Bounds::none()) {
         Err(Stop::Failed(step)) => step,
         _ => failed,
     };
@@ -64,12 +68,17 @@ pub(super) fn violation(
         .map(|index| &operations[steps[*index].operation])
         .collect();
     let operation = &operations[step.operation];
-    let mut sentence = sentence(kind, operation, &witness);
+    let mut sentence = sentence(kind, operation, operations, &witness);
     sentence += &failures(&witness);
     needed.judge(Violation::new(Class::Safety, kind, sentence, witness))
 }
 
-fn sentence(kind: Kind, operation: &Operation<'_>, witness: &[&Operation<'_>]) -> String {
+fn sentence(
+    kind: Kind,
+    operation: &Operation<'_>,
+    operations: &[Operation<'_>],
+    witness: &[&Operation<'_>],
+) -> String {
     let process = operation.process();
     let holder = witness
         .iter()
@@ -79,9 +88,10 @@ fn sentence(kind: Kind, operation: &Operation<'_>, witness: &[&Operation<'_>]) -
     let since = holder.map_or_else(String::new, |hold| {
         let at = hold.completion.map_or(hold.invoke.time(), Event::time);
         format!(
-            " process {} had raised it by {},",
+            " process {} had raised it by {},{}",
             hold.process(),
-            Seconds(at)
+            Seconds(at),
+            relied_on(hold, operations),
         )
     });
     let by = Seconds(operation.completion.map_or(0, Event::time));
@@ -100,6 +110,20 @@ fn sentence(kind: Kind, operation: &Operation<'_>, witness: &[&Operation<'_>]) -
             "process {process} was told by {by} that there was no barrier to take down, although it stood:{since} and nobody can have taken it down before"
         ),
     }
+}
+
+/// That a hold had not fallen by itself, if somebody says so.
+fn relied_on(hold: &Operation<'_>, operations: &[Operation<'_>]) -> String {
+    let lease = |one: &Operation<'_>| Holder::of(one.invoke).ok().and_then(|holder| holder.lease);
+    let Some(held) = lease(hold) else {
+        return String::new();
+    };
+    let says_so = |one: &&Operation<'_>| one.invoke.f() == "release" && lease(one) == Some(held);
+    let last = operations.iter().rfind(says_so);
+    last.map_or_else(String::new, |release| {
+        let line = release.invoke.line();
+        format!(" with a lease that line {line} says could still be relied on,")
+    })
 }
 
 /// Somebody else may have seen that it did not stand.

@@ -32,6 +32,7 @@ use self::explain::violation;
 use self::step::{Action, Step};
 use self::sweep::{Stop, Sweep};
 use super::bounds::{self, Bounds};
+use super::minimal::Known;
 use super::value::stuck;
 use crate::history::{History, HistoryError, Operation};
 use crate::liveness::Deadline;
@@ -50,7 +51,7 @@ use crate::verdict::{Summary, Verdict, Violation};
 pub fn check(history: &History, budget: &Budget) -> Result<Verdict, HistoryError> {
     let operations = history.operations();
     let steps = Step::all(&operations)?;
-    let all = vec![true; steps.len()];
+    let all = Known::all(steps.len());
     let clock = budget.clock();
     let bounds = Bounds::of(budget, &clock);
     let failed = match Sweep::new(&steps, &all).run(usize::MAX, &bounds) {
@@ -80,7 +81,7 @@ fn find_stuck(
 ) -> Option<Violation> {
     let deadline = Deadline::of(history)?;
     let mut overdue = deadline.overdue(operations);
-    let all = vec![true; steps.len()];
+    let all = Known::all(steps.len());
     let mut sweep = Sweep::new(steps, &all);
     // It has been run to its end before.
     let at_mark = sweep.run(deadline.index, &Bounds::none()).ok()?;

@@ -31,12 +31,11 @@ pub(crate) fn linearization(
 /// The calls, and the operation of each; those without one are falls.
 fn calls(steps: &[Step]) -> (Vec<Call<Asked, bool>>, Vec<Option<usize>>) {
     let mut relied_on_until = BTreeMap::new();
-    let steps = || steps.iter().filter(|step| !step.has_failed);
-    for step in steps().filter(|step| step.action == Action::Release) {
+    for step in steps.iter().filter(|step| step.action == Action::Release) {
         relied_on_until.extend(step.lease.map(|lease| (lease, step.invoked)));
     }
     let (mut calls, mut operation_of) = (Vec::new(), Vec::new());
-    for step in steps() {
+    for step in steps.iter().filter(|step| !step.has_failed) {
         let asked = match step.action {
             Action::Hold => Asked::Hold(step.lease),
             Action::Release => Asked::Release,

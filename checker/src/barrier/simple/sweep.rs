@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::bounds::Bounds;
+use super::super::minimal::Known;
 use super::configuration::{Configuration, Front, State, small};
 use super::step::{Action, Step};
 use crate::search::Limit;
@@ -20,8 +21,8 @@ pub(super) enum Stop {
 /// The pass over the events.
 pub(super) struct Sweep<'s> {
     steps: &'s [Step],
-    /// Whether the answer of a step counts.
-    counts: &'s [bool],
+    /// Of which steps the answers count.
+    known: &'s Known,
     /// Until which event a lease can be relied on. One that is not named may fall
     /// at any time.
     alive_until: BTreeMap<u64, usize>,
@@ -34,17 +35,17 @@ pub(super) struct Sweep<'s> {
 }
 
 impl<'s> Sweep<'s> {
-    pub(super) fn new(steps: &'s [Step], counts: &'s [bool]) -> Self {
+    pub(super) fn new(steps: &'s [Step], known: &'s Known) -> Self {
         let mut alive_until = BTreeMap::new();
-        let steps_counted = steps.iter().zip(counts);
-        for (step, counts) in steps_counted.filter(|(step, _)| !step.has_failed) {
-            if let (Action::Release, Some(lease), true) = (step.action, step.lease, counts) {
+        for step in steps {
+            // It is said when it begins, whatever comes of it.
+            if let (Action::Release, Some(lease)) = (step.action, step.lease) {
                 alive_until.insert(lease, step.invoked);
             }
         }
         Self {
             steps,
-            counts,
+            known,
             alive_until,
             open: BTreeSet::new(),
             unknown: [0; 3],
@@ -52,7 +53,7 @@ impl<'s> Sweep<'s> {
     }
 
     fn answer(&self, step: usize) -> Option<bool> {
-        self.steps[step].answer.filter(|_| self.counts[step])
+        self.steps[step].answer.filter(|_| self.known.counts(step))
     }
 
     /// Whether it is over by its return, but its answer does not count.
@@ -60,7 +61,13 @@ impl<'s> Sweep<'s> {
         let Step {
             answer, has_failed, ..
         } = self.steps[step];
-        !self.counts[step] && (answer.is_some() || has_failed)
+        let is_over = answer.is_some() || has_failed;
+        is_over && !self.known.counts(step) && self.known.others_are_in_time()
+    }
+
+    /// Whether it is known that it did nothing.
+    fn is_absent(&self, step: usize) -> bool {
+        self.steps[step].has_failed && self.known.counts(step)
     }
 
     /// What explains all events before `end`.
@@ -71,9 +78,6 @@ impl<'s> Sweep<'s> {
     ) -> Result<Vec<Configuration>, Stop> {
         let mut events: Vec<(usize, usize, bool)> = Vec::with_capacity(self.steps.len() * 2);
         for (index, step) in self.steps.iter().enumerate() {
-            if step.has_failed && self.counts[index] {
-                continue;
-            }
             events.push((step.invoked, index, true));
             let is_spared = self.is_spared(index) && step.action != Action::Wait;
             if is_spared || self.answer(index).is_some() {
@@ -103,6 +107,9 @@ impl<'s> Sweep<'s> {
     }
 
     fn invoke(&mut self, index: usize) {
+        if self.is_absent(index) {
+            return;
+        }
         let step = &self.steps[index];
         match (step.action, self.answer(index)) {
             (Action::Hold | Action::Release, Some(true)) => {
@@ -138,7 +145,8 @@ impl<'s> Sweep<'s> {
         }
         let is_unknown = |index: &usize| {
             let step = &self.steps[*index];
-            step.action == Action::Hold && step.lease == lease && step.answer.is_none()
+            let is_hold = step.action == Action::Hold && step.lease == lease;
+            is_hold && self.answer(*index).is_none() && !self.is_spared(*index)
         };
         let unknown: Vec<usize> = self.open.iter().copied().filter(is_unknown).collect();
         for index in unknown {

@@ -17,7 +17,7 @@ use super::{asked_and_told, value};
 pub fn replay(history: &History, order: &[usize]) -> (usize, usize) {
     let mut relied_on_until = BTreeMap::new();
     for operation in history.operations() {
-        let is_told = operation.invoke.f() == "release" && operation.outcome() != Outcome::Fail;
+        let is_told = operation.invoke.f() == "release";
         if let (true, Some(lease)) = (is_told, lease(&operation)) {
             relied_on_until.insert(lease, operation.invoked);
         }
@@ -160,17 +160,13 @@ impl<'h> Double<'h> {
         })
     }
 
-    /// The leave that followed an enter, if its participant did not call to enter again before.
+    /// The leave that followed an enter, if its participant did not call anything else before.
     fn leave(&self, enter: &Operation<'h>) -> Option<Operation<'h>> {
-        let of_same = self.all.iter().filter(|other| {
-            let follows = match other.invoke.f() {
-                "leave" => other.invoked > enter.completed,
-                _ => other.outcome() == Outcome::Ok && other.invoked > enter.invoked,
-            };
-            follows && lease(other) == lease(enter)
-        });
-        let next = of_same.min_by_key(|other| other.invoked);
-        next.filter(|next| next.invoke.f() == "leave").copied()
+        let of_same = self.all.iter().filter(|other| lease(other) == lease(enter));
+        let called = of_same.filter(|other| other.invoked > enter.invoked);
+        let next = called.min_by_key(|other| other.invoked)?;
+        let follows = next.invoke.f() == "leave" && next.invoked > enter.completed;
+        follows.then_some(*next)
     }
 
     /// The same, if it says that the lease could be relied on.
