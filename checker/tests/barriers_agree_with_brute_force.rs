@@ -972,7 +972,7 @@ fn told_as(
     let header = support::header(model.name()).with_parameters(json(parameters));
     let events = (1_000..).step_by(1_000).zip(events);
     let events = events.map(|(time, (process, kind, f, value))| {
-        Event::new(time, Process::Number(*process), *kind, *f).with_value(json(value))
+        Event::new(time, Process::Number(*process), *kind, f).with_value(json(value))
     });
     History::new(header, events.collect()).unwrap()
 }
