@@ -904,3 +904,178 @@ fn a_value_that_nobody_wrote_is_named_beside_writes_of_unknown_outcome() {
         "#,
     );
 }
+
+#[test]
+fn a_stale_read_is_named_beside_writes_of_unknown_outcome() {
+    let stale = r#"
+        0-1 put {"key":"b","value":"w1"} => {} @2
+        2-3 put {"key":"b","value":"w2"} => {} @3
+        4-5 range {"key":"b"} => {"kvs":[["b","w1",2,2,1,0]],"count":1} @3"#;
+    let counted = r#"
+        6-7 put {"key":"a","value":"v1"} => {} @4
+        8-9 put {"key":"a","value":"v2"} => info
+        10-11 put {"key":"a","value":"v3"} => {} @6
+        12-13 range {"key":"a"} => {"kvs":[["a","v3",4,6,3,0]],"count":1} @6"#;
+    breaks("lost-write", &[0, 1, 2], &format!("{stale}{counted}"));
+}
+
+#[test]
+fn a_write_of_unknown_outcome_is_shown_by_who_was_told_of_it() {
+    let all = ops(r#"
+        0-1 watch {"watch":1,"key":"a","start":2} => null @1
+        2-3 put {"key":"a","value":"v1"} => {} @2
+        4-5 put {"key":"a","value":"v2"} => info
+        6-7 notice {} => {"watch":1,"events":[{"put":[["a","v1",2,2,1,0],null]},{"put":[["a","v2",2,3,2,0],null]}]} @3
+        8-9 range {"key":"a"} => {"kvs":[["a","v1",2,2,1,0]],"count":1} @4
+        10-11 notice {} => {"watch":1} @4
+        12-13 notice {} => {"watch":1} @5"#);
+    let violation = violation(&all);
+    assert_eq!(violation.kind.name, "lost-write", "{violation}");
+    let listed: Vec<u64> = violation
+        .witness
+        .iter()
+        .map(|op| op.invoked.time_ns)
+        .collect();
+    assert!(listed.contains(&all[3].invoked), "{violation}");
+    assert!(listed.contains(&all[4].invoked), "{violation}");
+}
+
+/// Thousands of writes of which nobody knows whether they happened, and one answer that none of
+/// them explains.
+#[test]
+fn among_thousands_of_writes_of_unknown_outcome_a_few_operations_are_the_proof() {
+    let faults: [(fn(&mut Store) -> bool, &str); 2] = [
+        (Store::read_before_the_last_write, "lost-write"),
+        (Store::read_as_absent, "vanished"),
+    ];
+    for (fault, kind) in faults {
+        let mut store = Store::default();
+        let mut random = support::Random(7);
+        (0..6_000).for_each(|_| store.ask(&mut random));
+        while !fault(&mut store) {
+            store.ask(&mut random);
+        }
+        let wrong = store.lines.len() - 1;
+        (0..6_000).for_each(|_| store.ask(&mut random));
+        let all = ops(&store.lines.join("\n"));
+        let violation = violation(&all);
+        assert_eq!(violation.kind.name, kind, "{violation}");
+        assert!(violation.witness.len() <= 3, "{violation}");
+        assert!(violation.also.is_empty(), "{violation}");
+        let mut listed = violation.witness.iter().map(|op| op.invoked.time_ns);
+        assert!(listed.any(|at| at == all[wrong].invoked), "{violation}");
+    }
+}
+
+/// A store of which many answers are lost.
+#[derive(Default)]
+struct Store {
+    keys: [Option<Held>; 20],
+    revision: i64,
+    lines: Vec<String>,
+}
+
+#[derive(Clone, Copy)]
+struct Held {
+    value: usize,
+    created: i64,
+    modified: i64,
+    count: i64,
+    /// Whether the answer to the last write came.
+    is_known: bool,
+}
+
+impl Held {
+    fn shown(&self, key: usize) -> String {
+        let Self {
+            value,
+            created,
+            modified,
+            count,
+            ..
+        } = self;
+        format!(r#"["k{key}","v{value}",{created},{modified},{count},0]"#)
+    }
+}
+
+impl Store {
+    /// A read, a deletion or a put; of six changes one has no answer, and half of those do not
+    /// happen.
+    fn ask(&mut self, random: &mut support::Random) {
+        let key = random.below(self.keys.len());
+        let is_known = random.below(6) > 0;
+        let happens = is_known || random.below(2) == 0;
+        match random.below(4) {
+            0 => self.read(key, self.keys[key].map(|held| held.shown(key))),
+            1 => self.delete(key, is_known, happens),
+            _ => self.put(key, is_known, happens),
+        }
+    }
+
+    fn put(&mut self, key: usize, is_known: bool, happens: bool) {
+        let value = self.lines.len();
+        if happens {
+            self.revision += 1;
+            let before = self.keys[key];
+            self.keys[key] = Some(Held {
+                value,
+                created: before.map_or(self.revision + 1, |before| before.created),
+                modified: self.revision + 1,
+                count: before.map_or(1, |before| before.count + 1),
+                is_known,
+            });
+        }
+        let request = format!(r#"put {{"key":"k{key}","value":"v{value}"}}"#);
+        self.note(&request, "{}", is_known);
+    }
+
+    fn delete(&mut self, key: usize, is_known: bool, happens: bool) {
+        let deleted = i64::from(happens && self.keys[key].is_some());
+        self.revision += deleted;
+        if deleted > 0 {
+            self.keys[key] = None;
+        }
+        let request = format!(r#"delete {{"key":"k{key}"}}"#);
+        self.note(&request, &format!(r#"{{"deleted":{deleted}}}"#), is_known);
+    }
+
+    fn read(&mut self, key: usize, shown: Option<String>) {
+        let count = usize::from(shown.is_some());
+        let shown = shown.unwrap_or_default();
+        let answer = format!(r#"{{"kvs":[{shown}],"count":{count}}}"#);
+        self.note(&format!(r#"range {{"key":"k{key}"}}"#), &answer, true);
+    }
+
+    fn note(&mut self, request: &str, answer: &str, is_known: bool) {
+        let (at, revision) = (2 * self.lines.len(), self.revision + 1);
+        let answer = match is_known {
+            true => format!("{answer} @{revision}"),
+            false => "info".to_owned(),
+        };
+        self.lines
+            .push(format!("{at}-{} {request} => {answer}", at + 1));
+    }
+
+    /// A read that does not see what was written last.
+    fn read_before_the_last_write(&mut self) -> bool {
+        let there = (0..self.keys.len()).find_map(|key| Some((key, self.keys[key]?)));
+        let Some((key, before)) = there else {
+            return false;
+        };
+        self.put(key, true, true);
+        self.read(key, Some(before.shown(key)));
+        true
+    }
+
+    /// A read that does not find what was written right before it.
+    fn read_as_absent(&mut self) -> bool {
+        let is_last = |held: &Held| held.is_known && held.modified == self.revision + 1;
+        let last = self
+            .keys
+            .iter()
+            .position(|held| held.as_ref().is_some_and(is_last));
+        let Some(key) = last else { return false };
+        self.read(key, None);
+        true
+    }
+}

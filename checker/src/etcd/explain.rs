@@ -3,7 +3,7 @@
 use super::facts::{By, Fact, Facts, How, Joint, JointFact, Seen};
 use super::kinds::*;
 use super::lease::Lives;
-use super::log::{Call, Log, Reply, puts};
+use super::log::{Call, Entry, Log, Reply, puts};
 use super::lost;
 use super::message::KeyValue;
 use super::solve::Contradiction;
@@ -153,8 +153,12 @@ impl Explainer<'_, '_> {
             Seen::Present => format!("`{name}` was there at revision {revision}, but {why}"),
             Seen::Without(_) => format!("`{name}` was still there at revision {revision}: {why}"),
         };
+        others.extend(self.shown_by(key, state));
         others.push(fact.entry);
-        others.extend(self.coverage.request_of(fact.entry));
+        let notices = others.iter();
+        let requests = notices.filter_map(|notice| self.coverage.request_of(*notice));
+        let requests: Vec<usize> = requests.collect();
+        others.extend(requests);
         let lease = match (fact.seen, state.by) {
             (Seen::Version(kv) | Seen::Writing(kv), _) if kv.5 > 0 => kv.5,
             _ => state.version.map_or(0, |version| version.lease),
@@ -256,6 +260,25 @@ impl Explainer<'_, '_> {
             false => VANISHED,
         };
         (kind, why, by)
+    }
+
+    /// Who was told of a version whose writer was not.
+    fn shown_by(&self, key: usize, state: &State<'_>) -> Option<usize> {
+        let entry = &self.log.entries[maker(state.by)?];
+        let name = self.log.keys[key].as_ref();
+        let shows = |entry: &Entry<'_>| match &entry.call {
+            Call::Notice(notice) => {
+                let mut events = notice.events.iter();
+                events.any(|event| event.key() == name && event.revision() == state.since)
+            }
+            Call::Range(_, Reply::Done(result)) => {
+                let mut kvs = result.kvs.iter();
+                kvs.any(|kv| kv.0 == name && kv.3 == state.since)
+            }
+            _ => false,
+        };
+        let is_unknown = entry.header() == 0;
+        is_unknown.then(|| self.log.entries.iter().position(shows))?
     }
 
     /// Whether the missing write is of a transaction of which the same answer shows

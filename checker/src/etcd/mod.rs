@@ -102,6 +102,7 @@
 //! granted once. What a lease's status says of its time, and whether it lists all its
 //! keys, is not judged: a leader may answer that before it has applied the last write.
 
+mod alike;
 mod compaction;
 mod deletions;
 mod explain;

@@ -6,13 +6,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use super::alike::Alike;
 use super::facts::{By, Change, Effect, Facts, Joint, JointFact, Seen, attached_keys};
 use super::gaps::Gaps;
 use super::lease::Lives;
 use super::log::{Call, Log};
 use super::message::{Compare, Relation, Target, Txn, TxnOp, UNKNOWN};
 use super::order::Order;
-use super::timeline::{Difference, Missing, State, Timeline, replay, state_at};
+use super::timeline::{Difference, Differences, Missing, State, Timeline, replay, state_at};
 use super::watch::Coverage;
 use crate::search::Clock;
 
@@ -38,47 +39,13 @@ pub(super) struct Pending<'a> {
     pub(super) is_placed: bool,
 }
 
-impl Pending<'_> {
-    /// Whether it makes no difference which of the two happened at some revision.
-    fn does_the_same(&self, other: &Self, seen: &SeenValues<'_>) -> bool {
-        let mut branches = self.branches.iter().zip(&other.branches);
-        self.branches.len() == other.branches.len()
-            && branches.all(|(this, other)| this.does_the_same(other, seen))
-    }
-}
-
 /// What an operation does if it happens.
 pub(super) struct Branch<'a> {
     pub(super) effects: Vec<(usize, Effect<'a>)>,
     /// The comparisons, and whether they hold.
     pub(super) condition: Option<(&'a [Compare<'a>], bool)>,
     /// Leases that must live when it happens.
-    leases: Vec<i64>,
-}
-
-impl Branch<'_> {
-    fn does_the_same(&self, other: &Self, seen: &SeenValues<'_>) -> bool {
-        let is_unseen = |key: usize, value: &str| !seen.contains(&(key, value));
-        let alike = |(this, other): (&(usize, Effect<'_>), &(usize, Effect<'_>))| {
-            if let ((key, Effect::Put { value, lease }), (other_key, effect)) = (this, other)
-                && let Effect::Put {
-                    value: other_value,
-                    lease: other_lease,
-                } = effect
-                && is_unseen(*key, value)
-                && is_unseen(*other_key, other_value)
-            {
-                // Which of two values it was that nobody saw, nobody can tell.
-                return (key, lease) == (other_key, other_lease);
-            }
-            this == other
-        };
-        self.condition.is_none()
-            && other.condition.is_none()
-            && self.leases == other.leases
-            && self.effects.len() == other.effects.len()
-            && self.effects.iter().zip(&other.effects).all(alike)
-    }
+    pub(super) leases: Vec<i64>,
 }
 
 /// A difference between what was seen and what is known to have happened.
@@ -101,7 +68,7 @@ struct Place {
 }
 
 /// Keys with values that some answer or watch showed.
-type SeenValues<'a> = FxHashSet<(usize, &'a str)>;
+pub(super) type SeenValues<'a> = FxHashSet<(usize, &'a str)>;
 
 /// What could explain a difference.
 #[derive(Default)]
@@ -163,7 +130,7 @@ pub(super) struct Solver<'a> {
     pub(super) facts: Facts<'a>,
     timelines: Vec<Timeline<'a>>,
     /// Keys whose replay differs from what was seen.
-    wrong: BTreeMap<usize, Difference<'a>>,
+    wrong: BTreeMap<usize, Differences<'a>>,
     /// The same for facts about several keys, by index.
     wrong_joint: BTreeSet<usize>,
     /// Which facts about several keys concern each key.
@@ -180,6 +147,7 @@ pub(super) struct Solver<'a> {
     /// The keys that revocations may have deleted, by the revision in their answers.
     revoked: BTreeMap<i64, Vec<usize>>,
     pub(super) pending: Vec<Pending<'a>>,
+    alike: Alike,
     /// The place of each operation of unknown outcome in `pending`.
     pending_of: FxHashMap<usize, usize>,
     /// The last revision before each lease can have been granted.
@@ -208,6 +176,7 @@ pub(super) fn solve<'a>(
     let mut solver = Solver::new(log, coverage, facts);
     solver.pending = pending(log, order, lives);
     solver.places_in_line = places_in_line(&solver.pending);
+    solver.alike = Alike::of(&solver.pending, &solver.seen_values);
     for (index, pending) in solver.pending.iter().enumerate() {
         if let By::Entry(entry) = pending.by {
             solver.pending_of.insert(entry, index);
@@ -279,6 +248,7 @@ impl<'a> Solver<'a> {
             occupied,
             revoked,
             pending: Vec::new(),
+            alike: Alike::default(),
             pending_of: FxHashMap::default(),
             granted_after: BTreeMap::new(),
             seen_values: seen_values(&facts),
@@ -387,11 +357,12 @@ impl<'a> Solver<'a> {
             !is_revocation(change) || !self.occupied.contains_key(&change.revision)
         };
         let changes = changes.iter().filter(happens);
-        let (timeline, difference) = replay(key, changes, facts, self.coverage);
+        let (timeline, differences) = replay(key, changes, facts, self.coverage);
         self.timelines[key] = timeline;
-        match difference {
-            Some(difference) => drop(self.wrong.insert(key, difference)),
-            None => drop(self.wrong.remove(&key)),
+        if differences.is_empty() {
+            self.wrong.remove(&key);
+        } else {
+            self.wrong.insert(key, differences);
         }
     }
 
@@ -420,31 +391,39 @@ impl<'a> Solver<'a> {
     /// Each difference must be explained by something, so any would do; one that
     /// nothing explains ends the attempt at once.
     fn search(&mut self, depth: usize) -> bool {
-        let differences = self.differences();
-        let Some(first) = differences.first() else {
+        let mut fewest: Option<(Contradiction<'a>, Explanations)> = None;
+        for difference in self.differences() {
+            self.is_spent |= self.clock.is_over();
+            if self.is_spent {
+                return false;
+            }
+            let explanations = self.explanations(&difference);
+            let is_fewer =
+                |(_, other): &(_, Explanations)| explanations.places.len() < other.places.len();
+            if fewest.as_ref().is_none_or(is_fewer) {
+                fewest = Some((difference.contradiction, explanations));
+            }
+        }
+        let Some((contradiction, explanations)) = fewest else {
             return true;
         };
         if depth == 0 {
-            self.first = Some(first.contradiction.clone());
+            self.first = Some(contradiction);
         } else if self
             .deepest
             .as_ref()
             .is_none_or(|(known, _)| *known < depth)
         {
-            self.deepest = Some((depth, first.contradiction.clone()));
+            self.deepest = Some((depth, contradiction));
         }
-        let explanations = differences
-            .iter()
-            .map(|difference| self.explanations(difference));
-        let fewest = explanations.min_by_key(|explanations| explanations.places.len());
-        let Some(Explanations {
+        let Explanations {
             mut places,
             was_cut,
-        }) = fewest
-        else {
-            return true;
-        };
-        places.sort_by_key(|place| self.unlikeliness(place));
+        } = explanations;
+        places.sort_by_key(|place| {
+            let of_it = (place.pending, place.branch, place.revision);
+            (self.unlikeliness(place), of_it)
+        });
         self.was_cut |= was_cut;
         for Place {
             pending,
@@ -481,34 +460,27 @@ impl<'a> Solver<'a> {
             ..
         } = difference;
         let mut explanations = Explanations::default();
+        let explains = |branch: &Branch<'_>| {
+            let mut effects = branch.effects.iter();
+            effects.any(|(key, effect)| keys.contains(key) && missing.may_be(effect))
+        };
         let mut able = 0;
-        for (pending, one) in self.pending.iter().enumerate() {
-            if one.is_placed {
+        for group in self.alike.groups() {
+            let branches = &self.pending[group[0]].branches;
+            if !branches.iter().any(explains) {
                 continue;
             }
-            let mut is_able = false;
-            let (low, high) = ((*after).max(one.after), (*at).min(one.before - 1));
-            for (branch, what) in one.branches.iter().enumerate() {
-                let explains = |(key, effect): &(usize, Effect<'_>)| {
-                    keys.contains(key) && missing.may_be(effect)
-                };
-                if !what.effects.iter().any(explains) {
-                    continue;
-                }
-                let free = self.gaps.within(low.saturating_add(1), high);
-                let mut free = free.inspect(|_| is_able = true);
-                let free = free
-                    .by_ref()
-                    .filter(|revision| !self.is_another_better(pending, *revision));
-                let mut free = free.map(|revision| Place {
-                    pending,
-                    branch,
-                    revision,
-                });
-                explanations.places.extend(free.by_ref().take(PLACES_MAX));
-                explanations.was_cut |= free.next().is_some();
+            let may_come = |index: &usize| {
+                let one = &self.pending[*index];
+                let (low, high) = ((*after).max(one.after), (*at).min(one.before - 1));
+                let mut free = self.gaps.within(low.saturating_add(1), high);
+                !one.is_placed && free.next().is_some()
+            };
+            let able_ones: Vec<usize> = group.iter().copied().filter(may_come).collect();
+            able += i64::try_from(able_ones.len()).unwrap_or(i64::MAX);
+            for (branch, _) in branches.iter().enumerate().filter(|(_, one)| explains(one)) {
+                self.add_places(&able_ones, branch, (*after, *at), &mut explanations);
             }
-            able += i64::from(is_able);
         }
         // Where more is missing than there is to be had, none of it would help.
         if let Missing::Puts(needed) = *missing {
@@ -519,6 +491,42 @@ impl<'a> Solver<'a> {
             }
         }
         explanations
+    }
+
+    /// Adds for each free revision after the first and up to the second of these which of a
+    /// group that does the same is to be tried there.
+    fn add_places(
+        &self,
+        group: &[usize],
+        branch: usize,
+        (after, at): (i64, i64),
+        explanations: &mut Explanations,
+    ) {
+        let Some(first) = group.first().map(|index| &self.pending[*index]) else {
+            return;
+        };
+        let high = at.min(first.before - 1);
+        let mut next = after.max(first.after).saturating_add(1);
+        let mut count = (usize::MAX, 0);
+        while let Some(revision) = self.gaps.within(next, high).next() {
+            let come = group.partition_point(|index| self.pending[*index].after < revision);
+            if count.0 != come {
+                count = (come, 0);
+            }
+            if count.1 == PLACES_MAX {
+                explanations.was_cut = true;
+                let Some(later) = group.get(come) else { return };
+                next = self.pending[*later].after.saturating_add(1);
+                continue;
+            }
+            explanations.places.push(Place {
+                pending: group[come - 1],
+                branch,
+                revision,
+            });
+            count.1 += 1;
+            next = revision + 1;
+        }
     }
 
     /// How far a place is from the one that an operation would have if all operations
@@ -536,25 +544,11 @@ impl<'a> Solver<'a> {
         free_before.abs_diff(self.places_in_line[place.pending])
     }
 
-    /// Whether something that does the same can take the revision, and nothing is lost
-    /// if it does: everywhere else where it could be, this one could be instead.
-    fn is_another_better(&self, pending: usize, revision: i64) -> bool {
-        let this = &self.pending[pending];
-        let is_better = |(index, other): (usize, &Pending<'a>)| {
-            let is_stricter = other.after >= this.after && other.before <= this.before;
-            let is_as_strict = (other.after, other.before) == (this.after, this.before);
-            !other.is_placed
-                && is_stricter
-                && (!is_as_strict || index < pending)
-                && (other.after < revision && revision < other.before)
-                && other.does_the_same(this, &self.seen_values)
-        };
-        self.pending.iter().enumerate().any(is_better)
-    }
-
     /// What is not explained yet: of each key, then facts about several.
     fn differences(&self) -> Vec<Unexplained<'a>> {
-        let of_keys = self.wrong.iter().map(|(&key, difference)| Unexplained {
+        let each = self.wrong.iter();
+        let each = each.flat_map(|(&key, all)| all.all().map(move |difference| (key, difference)));
+        let of_keys = each.map(|(key, difference)| Unexplained {
             keys: vec![key],
             after: difference.after,
             at: difference.at,

@@ -59,7 +59,67 @@ const NEVER: State<'static> = State {
     by: None,
 };
 
-/// The first difference between what was replayed and what was seen.
+/// Differences between what was replayed and what was seen, each of which something must
+/// explain.
+#[derive(Clone, Default, Debug)]
+pub(super) struct Differences<'a> {
+    first: Option<Difference<'a>>,
+    /// The first that nothing explains: a later write had certainly replaced what was seen.
+    overwritten: Option<Difference<'a>>,
+    /// Of keys that were gone soon after they were written, the one with the least room for
+    /// that.
+    removed: Option<Difference<'a>>,
+}
+
+impl<'a> Differences<'a> {
+    pub(super) fn all(&self) -> impl Iterator<Item = &Difference<'a>> {
+        let all = [&self.first, &self.overwritten, &self.removed];
+        all.into_iter().flatten()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
+    /// Whether it matters that this was seen instead of that.
+    fn wants(&self, fact: &Fact<'_>, state: &State<'_>) -> bool {
+        let is_removed = matches!(fact.seen, Seen::Absent) && state.version.is_some();
+        let is_first = self.first.is_none();
+        is_first || is_removed || self.overwritten.is_none() && is_overwritten(fact, state)
+    }
+
+    fn add(&mut self, difference: Difference<'a>) {
+        let room = |difference: &Difference<'_>| difference.at - difference.after;
+        if self.first.is_none() {
+            self.first = Some(difference);
+            return;
+        }
+        let place = match difference.missing {
+            Missing::Impossible => &mut self.overwritten,
+            _ => &mut self.removed,
+        };
+        if place.is_none_or(|other| room(&difference) < room(&other)) {
+            *place = Some(difference);
+        }
+    }
+
+    /// Adds what a watch should have heard of, if that came first.
+    fn add_unheard(&mut self, unheard: Difference<'a>) {
+        if self.first.is_none_or(|first| unheard.at < first.at) {
+            self.first = Some(unheard);
+        }
+    }
+}
+
+/// Whether what was seen had been replaced by a later write.
+fn is_overwritten(fact: &Fact<'_>, state: &State<'_>) -> bool {
+    let (Seen::Version(seen) | Seen::Writing(seen)) = fact.seen else {
+        return false;
+    };
+    seen.3 != UNKNOWN && state.version.is_some() && state.since > seen.3
+}
+
+/// A difference between what was replayed and what was seen.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Difference<'a> {
     /// The state was certain here.
@@ -116,9 +176,9 @@ pub(super) fn replay<'c, 'a: 'c>(
     changes: impl Iterator<Item = &'c Change<'a>>,
     facts: &[Fact<'a>],
     coverage: &Coverage,
-) -> (Timeline<'a>, Option<Difference<'a>>) {
+) -> (Timeline<'a>, Differences<'a>) {
     let mut timeline: Timeline<'a> = Vec::new();
-    let mut difference: Option<Difference<'a>> = None;
+    let mut differences = Differences::default();
     let mut state = NEVER;
     let mut certain = 0;
     let mut next = 0;
@@ -129,9 +189,9 @@ pub(super) fn replay<'c, 'a: 'c>(
                 if fact.seen.is_full() {
                     *certain = fact.revision;
                 }
-            } else if difference.is_none() {
+            } else if differences.wants(fact, &state) {
                 let (missing, after, at) = narrowed(fact, timeline, *certain);
-                difference = Some(Difference {
+                differences.add(Difference {
                     after,
                     at,
                     missing,
@@ -167,16 +227,16 @@ pub(super) fn replay<'c, 'a: 'c>(
         }
     }
     compare(&facts[next..], &timeline, &mut certain);
-    let difference = match (difference, unheard) {
-        (Some(a), Some(b)) => Some(if b.at < a.at { b } else { a }),
-        (a, b) => a.or(b),
-    };
-    (timeline, difference)
+    if let Some(unheard) = unheard {
+        differences.add_unheard(unheard);
+    }
+    (timeline, differences)
 }
 
 /// What else must have happened for the fact to be true, after which revision, and not
 /// after which one, when everything was right at `certain`.
 ///
+/// - Who was written later than the fact says is not as it says, whatever else happened.
 /// - Who is absent although it was written at some revision was removed after that, or
 ///   written once more with a lease that has ended. So it was if it is created later.
 /// - A version that was written when the fact says, but counts another number of writes,
@@ -194,6 +254,9 @@ fn narrowed(fact: &Fact<'_>, timeline: &Timeline<'_>, certain: i64) -> (Missing,
         _ => return (Missing::Anything, certain, fact.revision),
     };
     let KeyValue(_, _, created, modified, count, _) = *seen;
+    if is_overwritten(fact, &now) {
+        return (Missing::Impossible, certain, fact.revision);
+    }
     let of_then = now.version.filter(|_| now.since == modified);
     let last = of_then.map_or(fact.revision, |_| modified - 1);
     let is_older = created == UNKNOWN || created == EARLIER || created > fact.revision;
