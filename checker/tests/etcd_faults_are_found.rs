@@ -944,7 +944,8 @@ fn a_write_of_unknown_outcome_is_shown_by_who_was_told_of_it() {
 /// them explains.
 #[test]
 fn among_thousands_of_writes_of_unknown_outcome_a_few_operations_are_the_proof() {
-    let faults: [(fn(&mut Store) -> bool, &str); 2] = [
+    type Fault = fn(&mut Store) -> bool;
+    let faults: [(Fault, &str); 2] = [
         (Store::read_before_the_last_write, "lost-write"),
         (Store::read_as_absent, "vanished"),
     ];

@@ -17,6 +17,7 @@ use crate::pair::{Compared, Differs, Pair};
 use crate::pursuit::{Sides as _, pursue};
 use crate::real::ConformError;
 use crate::scenario::{self, Scenario};
+use crate::shrink::without_needless;
 use crate::step::Step;
 
 /// After how many sequences an etcd of our own is started anew: its data stays small.
@@ -25,6 +26,10 @@ const SEQUENCES_PER_ETCD: u64 = 400;
 /// How many sequences come then before the first one that compacts: an etcd that has never
 /// compacted anything answers some things otherwise.
 const UNCOMPACTED: u64 = 20;
+
+/// How often a scenario that differs is tried without some of its steps, each time with an etcd
+/// that was started anew.
+const SCENARIO_TRIALS_MAX: u32 = 60;
 
 /// The real etcd.
 #[derive(Clone, Debug)]
@@ -218,7 +223,7 @@ impl Run<'_> {
                 self.renew(0)?;
             }
             if !has_ended || self.run_scenario(scenario)?.is_some() {
-                self.report.difference = Some(difference);
+                self.report.difference = Some(self.shortened(scenario, difference)?);
                 return Ok(());
             }
             self.report.unrepeated.push(difference);
@@ -231,15 +236,35 @@ impl Run<'_> {
         let compared = self.pair.compare(&steps)?;
         self.report.count(&compared);
         self.report.scenarios += 1;
-        Ok(compared.differs.map(|differs| Difference {
-            sequence: None,
-            together_from: None,
-            scenario: Some(scenario.name),
-            // What comes after the answer that differs has nothing to do with it.
-            steps: texts(&steps[..steps.len().min(differs.at + 1)]),
-            at: differs.at,
-            diff: differs.diff,
-        }))
+        let differs = compared.differs;
+        Ok(differs.map(|differs| of_scenario(scenario, &steps, differs)))
+    }
+
+    /// The same difference without the steps that it does not need.
+    fn shortened(
+        &mut self,
+        scenario: &Scenario,
+        difference: Difference,
+    ) -> Result<Difference, ConformError> {
+        let mut steps = (scenario.steps)();
+        steps.truncate(difference.at + 1);
+        let half = steps.len().div_ceil(2);
+        let (mut shortest, mut trials) = (difference, 0);
+        without_needless(steps, half, |steps| {
+            trials += 1;
+            if trials > SCENARIO_TRIALS_MAX {
+                return Ok::<_, ConformError>(false);
+            }
+            self.renew(0)?;
+            let differs = self.pair.compare(steps)?.differs;
+            let found = differs.map(|differs| of_scenario(scenario, steps, differs));
+            let is_found = found.is_some();
+            if let Some(found) = found {
+                shortest = found;
+            }
+            Ok(is_found)
+        })?;
+        Ok(shortest)
     }
 
     fn run_sequences(&mut self, progress: &mut dyn FnMut(Progress)) -> Result<(), ConformError> {
@@ -348,6 +373,18 @@ impl Report {
                 *self.refusals.entry(text.clone()).or_default() += 1;
             }
         }
+    }
+}
+
+fn of_scenario(scenario: &Scenario, steps: &[Step], differs: Differs) -> Difference {
+    Difference {
+        sequence: None,
+        together_from: None,
+        scenario: Some(scenario.name),
+        // What comes after the answer that differs has nothing to do with it.
+        steps: texts(&steps[..steps.len().min(differs.at + 1)]),
+        at: differs.at,
+        diff: differs.diff,
     }
 }
 

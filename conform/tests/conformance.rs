@@ -49,6 +49,7 @@ fn a_torn_transaction_is_told_by_its_own_answer_and_nothing_after_it() {
     assert!(difference.diff.contains("revision"), "{difference}");
     let told = format!("answer {} differs", difference.steps.len());
     assert!(difference.to_string().contains(&told), "{difference}");
+    assert!(difference.steps.len() <= 2, "needless steps: {difference}");
 }
 
 #[test]

@@ -106,6 +106,8 @@
 //!   an empty value.
 //! - `Maintenance.Alarm` with an action that does not exist makes a real etcd crash (3.4.23,
 //!   3.5.1, 3.5.16 and 3.5.30 do). Here it is answered, and nothing is changed.
+//! - Messages that a client has compressed are refused. etcd takes gzip from 3.5 on; 3.4 refuses
+//!   it too, in other words.
 //!
 //! To a real network:
 //!

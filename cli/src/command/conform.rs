@@ -1,7 +1,8 @@
 //! `conform`: the simulated etcd beside a real one.
 
+use std::ffi::OsString;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -189,7 +190,14 @@ impl Conform {
         if self.destroy_data {
             arguments += " --destroy-data";
         }
-        format!("  reproduce: {}", reproduce::command_line(&arguments))
+        let command = reproduce::command_line(&arguments);
+        match named().filter(|_| self.endpoints.is_empty()) {
+            Some(etcd) => format!(
+                "  reproduce: ETCD={} {command}",
+                reproduce::path(Path::new(&etcd))
+            ),
+            None => format!("  reproduce: {command}"),
+        }
     }
 
     fn measure(&self, output: Output) -> anyhow::Result<Status> {
@@ -235,8 +243,12 @@ fn bug(name: &str) -> Result<EtcdBug, String> {
 
 /// The etcd that is started.
 pub(super) fn program() -> PathBuf {
-    let named = std::env::var_os("ETCD").filter(|name| !name.is_empty());
-    named.unwrap_or_else(|| "etcd".into()).into()
+    named().unwrap_or_else(|| "etcd".into()).into()
+}
+
+/// The etcd that the environment names.
+fn named() -> Option<OsString> {
+    std::env::var_os("ETCD").filter(|name| !name.is_empty())
 }
 
 fn shown(target: &Target) -> String {

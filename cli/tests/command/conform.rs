@@ -34,6 +34,19 @@ fn without_random_requests_only_the_scenarios_are_told_of() {
 }
 
 #[test]
+fn a_difference_is_reproduced_with_the_etcd_that_showed_it() {
+    let named = std::env::var("ETCD").unwrap_or_else(|_| "etcd".to_owned());
+    let folder = Folder::new();
+    let mut command = folder.command();
+    command.args("conform --requests 0 --seed 3 --bug etcd-torn-txn".split(' '));
+    command.env("ETCD", &named);
+    let ran = crate::support::Ran::from(command.output().expect("it starts"));
+    ran.exits_with(1)
+        .says(&format!("reproduce: ETCD={named} "))
+        .says("conform --seed 3 --requests 0 --bug etcd-torn-txn");
+}
+
+#[test]
 fn a_bug_that_one_member_cannot_show_is_exit_2() {
     let folder = Folder::new();
     folder

@@ -199,11 +199,9 @@ impl Command {
     }
 }
 
+/// Whether a full database refuses it. etcd counts what the puts of a transaction take, and not
+/// those of transactions within it (`costTxn` in `server/storage/quota.go`): these it takes.
 fn can_put(txn: &PbTxnRequest) -> bool {
     let mut ops = txn.success.iter().chain(&txn.failure);
-    ops.any(|op| match &op.request {
-        Some(PbTxnOpRequest::RequestPut(_)) => true,
-        Some(PbTxnOpRequest::RequestTxn(txn)) => can_put(txn),
-        _ => false,
-    })
+    ops.any(|op| matches!(op.request, Some(PbTxnOpRequest::RequestPut(_))))
 }

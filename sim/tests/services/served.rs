@@ -2,7 +2,9 @@
 
 use std::net::TcpStream;
 
-use etcd_client::{AlarmAction, AlarmMember, AlarmOptions, AlarmType, Client, Error, WatchOptions};
+use etcd_client::{
+    AlarmAction, AlarmMember, AlarmOptions, AlarmType, Client, Error, Txn, TxnOp, WatchOptions,
+};
 use etcd_sim::fault::{Fault, FaultKind, Party};
 use etcd_sim::plan::Plan;
 use etcd_sim::serve::{Idle, Options, ServeError, cannot_strike, run};
@@ -288,6 +290,15 @@ fn the_alarm_of_a_full_database_can_be_disarmed_and_is_raised_by_the_next_put() 
             };
             while put(&client).await.is_ok() {}
             assert_eq!(alarms(&mut client).await, [AlarmType::Nospace]);
+            let puts = Txn::new().and_then([TxnOp::put("b", "1", None)]);
+            let refused = soon(client.txn(puts.clone())).await.unwrap_err();
+            assert!(
+                refused.to_string().contains("database space exceeded"),
+                "{refused}"
+            );
+            // What is put further within is not counted.
+            let within = Txn::new().and_then([TxnOp::txn(puts)]);
+            assert!(soon(client.txn(within)).await.unwrap().succeeded());
             disarm(&mut client).await;
             assert_eq!(alarms(&mut client).await, []);
             soon(client.delete("none", None)).await.unwrap();
