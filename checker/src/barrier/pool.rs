@@ -12,6 +12,8 @@ use crate::search::Limit;
 #[derive(Clone)]
 pub(super) struct Pools<'u> {
     unknown: &'u [(usize, usize)],
+    /// Behind so many all are without an end.
+    ending: usize,
     /// None covers another.
     ways: Vec<Pool>,
     bounds: &'u Bounds<'u>,
@@ -40,8 +42,13 @@ struct Pool {
 impl<'u> Pools<'u> {
     /// `unknown` in the order of the calls.
     pub(super) fn new(unknown: &'u [(usize, usize)], bounds: &'u Bounds<'u>) -> Self {
+        let is_ending = |(_, end): &(usize, usize)| *end != usize::MAX;
         Self {
             unknown,
+            ending: unknown
+                .iter()
+                .rposition(is_ending)
+                .map_or(0, |last| last + 1),
             ways: vec![Pool::default()],
             bounds,
         }
@@ -60,14 +67,18 @@ impl<'u> Pools<'u> {
         for pool in &self.ways {
             let mut pool = pool.clone();
             let mut news = true;
+            let mut last = *instants.end();
             pool.advance(self.unknown, pool.now.max(*instants.start()));
-            while pool.now <= *instants.end() {
+            while pool.now <= last {
                 most = most.max(pool.len());
+                self.bounds.step(held).map_err(Lacks::Budget)?;
                 if news && pool.len() >= needed {
+                    // When these are gone, they had better been taken now.
+                    last = last.min(pool.last_of_first(needed));
                     add(&mut kept, pool.without_first(needed), self.unknown);
                     let bytes: usize = kept.iter().map(Pool::bytes).sum();
                     self.bounds.step(held + bytes).map_err(Lacks::Budget)?;
-                    if needed == 0 {
+                    if needed == 0 || pool.called >= self.ending {
                         break;
                     }
                 }
@@ -127,6 +138,15 @@ impl Pool {
 
     fn bytes(&self) -> usize {
         size_of::<Self>() + self.ends.len() * size_of::<usize>()
+    }
+
+    /// The end of the last of so many, those that are gone soonest.
+    fn last_of_first(&self, number: usize) -> usize {
+        let ends = &self.ends[..number.min(self.ends.len())];
+        match ends.last() {
+            Some(last) if ends.len() == number => *last,
+            _ => usize::MAX,
+        }
     }
 
     /// The same without so many, those that are gone soonest.
