@@ -17,6 +17,7 @@ use etcd_checker::{Checked, Consistency, KeyOrders, Linearization, Model, Option
 use serde_json::Value;
 
 use crate::exit_code::{self, Status};
+use crate::failure;
 use crate::files::{Pages, page_name};
 use crate::output::{self, Output};
 use crate::report::html::Page;
@@ -219,7 +220,7 @@ impl Check {
         } else {
             Output::People
         };
-        let sources = Sources::find(&self.files)?;
+        let sources = Sources::find(&self.files);
         let pages = Pages::of_option(self.html.as_deref(), sources.list.len() as u64)?;
         let mut status = Status::Valid;
         let mut files = Vec::new();
@@ -228,7 +229,15 @@ impl Check {
             files.push(checked);
             status = status.max(one);
         }
-        if sources.is_table {
+        for (argument, error) in &sources.refused {
+            output::error(error);
+            files.push(json::CheckedFile {
+                error: Some(output::chain(error)),
+                ..json::CheckedFile::of(name(argument))
+            });
+            status = status.max(failure::status_of(error));
+        }
+        if sources.is_table && !sources.list.is_empty() {
             output.result(checked::table(&files, sources.skipped))?;
         }
         if self.json {
@@ -251,15 +260,7 @@ impl Check {
         output: Output,
     ) -> anyhow::Result<(json::CheckedFile, Status)> {
         let name = name(path);
-        let mut file = json::CheckedFile {
-            file: name.clone(),
-            format: None,
-            model: None,
-            linearization: None,
-            no_linearization: None,
-            verdict: None,
-            error: None,
-        };
+        let mut file = json::CheckedFile::of(name.clone());
         let status = match self.judge(path) {
             Ok(checked) => {
                 if !is_table || !checked.verdict.is_valid() {

@@ -151,6 +151,21 @@ pub(crate) struct CheckedFile {
     pub(crate) error: Option<String>,
 }
 
+impl CheckedFile {
+    /// This file, of which nothing is known yet.
+    pub(crate) fn of(file: String) -> Self {
+        Self {
+            file,
+            format: None,
+            model: None,
+            verdict: None,
+            linearization: None,
+            no_linearization: None,
+            error: None,
+        }
+    }
+}
+
 /// `live`.
 #[derive(Serialize)]
 pub(crate) struct Live {

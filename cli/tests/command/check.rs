@@ -122,6 +122,43 @@ fn the_model_can_be_chosen() {
         .notes("h: line 2");
 }
 
+/// Programs that read the answer need not know what an argument stands for.
+#[test]
+fn json_says_what_stands_for_nothing() {
+    let folder = Folder::new();
+    folder.write("valid", valid());
+    std::fs::create_dir(folder.path("empty")).unwrap();
+    for (argument, why) in [
+        ("empty", "no history is in this folder"),
+        ("none*.jsonl", "no file has such a name"),
+        ("***", "no pattern"),
+        ("missing", "cannot open the file"),
+    ] {
+        let check = |others: &str| {
+            let ran = folder.run(&format!("check --json {argument} {others}"));
+            let json = ran.exits_with(2).notes(why).json();
+            assert_eq!(json["command"], "check");
+            assert_eq!(json["exit_code"], 2);
+            json["files"].as_array().unwrap().clone()
+        };
+        let is_refused = |file: &serde_json::Value| {
+            let error = file["error"].as_str();
+            let says_why = error.is_some_and(|error| error.contains(why));
+            file["file"] == *argument && file["verdict"].is_null() && says_why
+        };
+        let [file] = &check("")[..] else {
+            panic!("{argument}: one file");
+        };
+        assert!(is_refused(file), "{file}");
+        // The others are still worth a look.
+        let files = check("valid");
+        assert_eq!(files.len(), 2, "{files:?}");
+        assert!(files.iter().any(is_refused), "{files:?}");
+        let is_valid = |file: &serde_json::Value| file["verdict"]["verdict"] == "valid";
+        assert!(files.iter().any(is_valid), "{files:?}");
+    }
+}
+
 #[test]
 fn json_has_one_entry_for_each_file() {
     let folder = Folder::new();

@@ -19,42 +19,51 @@ pub(super) struct Sources {
     pub(super) is_table: bool,
     /// Files in folders that are no histories.
     pub(super) skipped: u64,
+    /// Arguments that stand for nothing, and why.
+    pub(super) refused: Vec<(PathBuf, anyhow::Error)>,
 }
 
 impl Sources {
-    /// Finds them, those of each argument in the order of their names.
-    ///
-    /// # Errors
-    /// When a pattern is malformed or stands for nothing, or a folder has no history
-    /// in it.
-    pub(super) fn find(arguments: &[PathBuf]) -> anyhow::Result<Self> {
+    /// Finds them, those of each argument in the order of their names. A pattern that is
+    /// malformed or stands for nothing is refused, and so is a folder with no history in it.
+    pub(super) fn find(arguments: &[PathBuf]) -> Self {
         let mut sources = Self::default();
         for argument in arguments {
             let found = sources.list.len();
-            let is_one = argument == Path::new("-") || argument.is_file();
-            if is_one || import::is_report_folder(argument) {
-                sources.list.push(argument.clone());
-            } else if argument.is_dir() {
-                sources.is_table = true;
-                sources.folder(argument, 0)?;
-                if sources.list.len() == found {
-                    let what = format!("{}: no history is in this folder", argument.display());
-                    return Err(Failure::usage(what).into());
-                }
-            } else if is_pattern(argument) {
-                sources.is_table = true;
-                sources.pattern(argument)?;
-                if sources.list.len() == found {
-                    let what = format!("{}: no file has such a name", argument.display());
-                    return Err(Failure::usage(what).into());
-                }
-            } else {
-                // Whoever opens it says what is wrong.
-                sources.list.push(argument.clone());
+            if let Err(error) = sources.argument(argument) {
+                sources.list.truncate(found);
+                sources.refused.push((argument.clone(), error));
             }
         }
         sources.list = reports_whole(std::mem::take(&mut sources.list));
-        Ok(sources)
+        sources
+    }
+
+    fn argument(&mut self, argument: &Path) -> anyhow::Result<()> {
+        let found = self.list.len();
+        let is_one = argument == Path::new("-") || argument.is_file();
+        if is_one || import::is_report_folder(argument) {
+            self.list.push(argument.to_owned());
+            return Ok(());
+        }
+        let nothing = if argument.is_dir() {
+            self.is_table = true;
+            self.folder(argument, 0)?;
+            "no history is in this folder"
+        } else if is_pattern(argument) {
+            self.is_table = true;
+            self.pattern(argument)?;
+            "no file has such a name"
+        } else {
+            // Whoever opens it says what is wrong.
+            self.list.push(argument.to_owned());
+            return Ok(());
+        };
+        if self.list.len() == found {
+            let what = format!("{}: {nothing}", argument.display());
+            return Err(Failure::usage(what).into());
+        }
+        Ok(())
     }
 
     fn pattern(&mut self, pattern: &Path) -> anyhow::Result<()> {
