@@ -178,11 +178,13 @@ impl<'h> Object<'h> for Map<'h> {
 
     /// What was written only later is told with who wrote it.
     fn named(&self, calls: &[Call<(u32, Ask), Answer>], failure: &Failure) -> Named {
-        let kind = self.kind(calls, failure);
-        let clause = (kind.name == anomaly::FUTURE_READ.name)
-            .then(|| self.written_later(calls, &calls[failure.refuted]))
-            .flatten();
-        Named { kind, clause }
+        let refuted = &calls[failure.refuted];
+        self.writers.named(self.kind(calls, failure), refuted, || {
+            let met = met(refuted)?;
+            let shown = met.as_ref().map(|text| format!("`{text}`"));
+            let shown = shown.unwrap_or_else(|| "no value".to_owned());
+            Some((shown, writes(calls, refuted.input.0, met)))
+        })
     }
 
     fn kind(&self, calls: &[Call<(u32, Ask), Answer>], failure: &Failure) -> Kind {
@@ -228,22 +230,6 @@ impl Map<'_> {
 
     fn or_absent(&self, value: Value) -> Value {
         value.or_else(|| self.absent.clone())
-    }
-
-    /// Who was the first to write what a call met.
-    fn written_later(
-        &self,
-        calls: &[Call<(u32, Ask), Answer>],
-        refuted: &Call<(u32, Ask), Answer>,
-    ) -> Option<String> {
-        let met = met(refuted)?;
-        let others = writes(calls, refuted.input.0, met);
-        let others = others.filter(|call| !std::ptr::eq(*call, refuted));
-        let begun = others.map(|call| call.invoked).min()?;
-        let value = met
-            .as_ref()
-            .map_or("no value".to_owned(), |text| format!("`{text}`"));
-        self.writers.only_afterwards(&value, begun)
     }
 }
 

@@ -1,6 +1,9 @@
 //! Who wrote when, for sentences about what was read before.
 
+use crate::anomaly::FUTURE_READ;
 use crate::history::Operation;
+use crate::search::{Call, Named};
+use crate::verdict::Kind;
 
 /// The operations that write, in the order in which they began.
 #[derive(Default)]
@@ -23,8 +26,28 @@ impl Writers {
         });
     }
 
-    /// What an operation met that was written only by the one that began then.
-    pub(crate) fn only_afterwards(&self, value: &str, begun: u64) -> Option<String> {
+    /// The violation of a call that met a value, told with who wrote that only afterwards where
+    /// that is what is wrong. `met` shows the value, and gives the calls that may have written
+    /// it.
+    pub(crate) fn named<'c, I: 'c, O: 'c, W: Iterator<Item = &'c Call<I, O>>>(
+        &self,
+        kind: Kind,
+        refuted: &Call<I, O>,
+        met: impl FnOnce() -> Option<(String, W)>,
+    ) -> Named {
+        let met = (kind.name == FUTURE_READ.name).then(met).flatten();
+        let clause = met.and_then(|(value, writes)| self.only_afterwards(&value, refuted, writes));
+        Named { kind, clause }
+    }
+
+    fn only_afterwards<'c, I: 'c, O: 'c>(
+        &self,
+        value: &str,
+        refuted: &Call<I, O>,
+        writes: impl Iterator<Item = &'c Call<I, O>>,
+    ) -> Option<String> {
+        let others = writes.filter(|write| !std::ptr::eq(*write, refuted));
+        let begun = others.map(|write| write.invoked).min()?;
         let at = self.0.binary_search_by_key(&begun, |writer| writer.begun);
         let Writer { process, line, .. } = self.0[at.ok()?];
         Some(format!(

@@ -86,34 +86,51 @@ impl<'h> Object<'h> for Registers<'h> {
 
     /// What was written only later is told with who wrote it.
     fn named(&self, calls: &[Call<(u32, Ask), Answer>], failure: &Failure) -> Named {
-        let kind = self.kind(calls, failure);
-        let clause = (kind.name == anomaly::FUTURE_READ.name)
-            .then(|| self.written_later(calls, &calls[failure.refuted]))
-            .flatten();
-        Named { kind, clause }
+        let refuted = &calls[failure.refuted];
+        self.writers.named(self.kind(calls, failure), refuted, || {
+            let met = met(refuted)?;
+            Some((self.show_value(met), writers(calls, refuted.input.0, met)))
+        })
     }
 
     fn kind(&self, calls: &[Call<(u32, Ask), Answer>], failure: &Failure) -> Kind {
         let refuted = &calls[failure.refuted];
         let (key, ask) = refuted.input;
-        let seen = match (ask, refuted.output) {
-            (Ask::Read, Some(Answer::Read(value))) => value,
-            (Ask::CompareAndSet { .. }, Some(Answer::Compared(false))) => {
-                return anomaly::SPURIOUS_FAILURE;
-            }
-            (Ask::CompareAndSet { old, .. }, _) => old,
-            _ => return NON_LINEARIZABLE,
+        if refuted.output == Some(Answer::Compared(false)) {
+            return anomaly::SPURIOUS_FAILURE;
+        }
+        let Some(seen) = met(refuted) else {
+            return NON_LINEARIZABLE;
         };
-        let writes = calls.iter().filter(|call| {
-            let (other, ask) = call.input;
-            other == key && writes(ask, call.output) == Some(seen)
-        });
+        let writes = writers(calls, key, seen);
         let was_first = seen == self.initial;
         match ask {
             Ask::CompareAndSet { .. } => anomaly::wrong_comparison(refuted, was_first, writes),
             _ => anomaly::wrong_read(refuted, was_first, writes),
         }
     }
+}
+
+/// The value that a call found, or that its comparison held for.
+fn met(call: &Call<(u32, Ask), Answer>) -> Option<u32> {
+    match (call.input.1, call.output) {
+        (Ask::Read, Some(Answer::Read(value))) => Some(value),
+        (Ask::CompareAndSet { .. }, Some(Answer::Compared(false))) => None,
+        (Ask::CompareAndSet { old, .. }, _) => Some(old),
+        _ => None,
+    }
+}
+
+/// The calls that may have written this value to the key.
+fn writers(
+    calls: &[Call<(u32, Ask), Answer>],
+    key: u32,
+    value: u32,
+) -> impl Iterator<Item = &Call<(u32, Ask), Answer>> {
+    calls.iter().filter(move |call| {
+        let (other, ask) = call.input;
+        other == key && writes(ask, call.output) == Some(value)
+    })
 }
 
 /// The value that an operation may have written.
@@ -131,25 +148,6 @@ impl<'h> Registers<'h> {
             NULL => "null".to_owned(),
             value => format!("`{}`", self.values.text(value)),
         }
-    }
-
-    /// Who was the first to write what a call met.
-    fn written_later(
-        &self,
-        calls: &[Call<(u32, Ask), Answer>],
-        refuted: &Call<(u32, Ask), Answer>,
-    ) -> Option<String> {
-        let (key, ask) = refuted.input;
-        let seen = match (ask, refuted.output?) {
-            (_, Answer::Read(value)) => value,
-            (Ask::CompareAndSet { old, .. }, _) => old,
-            _ => return None,
-        };
-        let others = calls.iter().filter(|call| !std::ptr::eq(*call, refuted));
-        let wrote = others
-            .filter(|call| call.input.0 == key && writes(call.input.1, call.output) == Some(seen));
-        let begun = wrote.map(|call| call.invoked).min()?;
-        self.writers.only_afterwards(&self.show_value(seen), begun)
     }
 
     fn number(&mut self, value: Option<Cow<'h, str>>) -> u32 {
