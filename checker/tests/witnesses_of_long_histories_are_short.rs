@@ -8,7 +8,9 @@ use etcd_checker::history::{Event, EventKind, Json, Operation, Outcome, Process}
 use etcd_checker::search::{Budget, Others};
 use etcd_checker::{History, Model, Verdict, Violation, check_within};
 use serde_json::{Value, json};
-use support::busy::plain::{busy_counter, busy_few_values, busy_plain_register, busy_set};
+use support::busy::plain::{
+    busy_counter, busy_few_values, busy_plain_register, busy_reentrant_mutex, busy_set,
+};
 use support::busy::turns::{Kind, turns};
 use support::planted::ops_of;
 use support::{Op, Random};
@@ -184,6 +186,26 @@ fn overlapping_holders_whom_nobody_knows() {
                 assert_eq!(violation.kind.name, "mutual-exclusion");
                 assert_proves(&history, &violation);
             }
+        }
+    }
+}
+
+/// Who has acquired it many times may do so again: not all those times are listed.
+#[test]
+fn refusals_of_a_mutex_to_its_owner() {
+    let mut random = Random(13);
+    for (size, times) in [(300, 5), (2_000, 2)] {
+        for _ in 0..times {
+            let history = busy_reentrant_mutex(&mut random, size, CLIENTS);
+            let verdict = check(&history);
+            assert!(verdict.is_valid(), "{verdict}");
+            let refused = |answer: &Json, _: &Json| {
+                (answer.as_str() == "true").then(|| Json::new(&false).unwrap())
+            };
+            let history = planted(&mut random, history, "try-acquire", refused);
+            let violation = assert_short(&history, 4);
+            assert_eq!(violation.kind.name, "spurious-failure");
+            assert_proves(&history, &violation);
         }
     }
 }

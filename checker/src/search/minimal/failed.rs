@@ -38,10 +38,14 @@ pub(in crate::search) fn needed<M: Sequential + ?Sized>(
     let mut proof = Shrinking::of(failure, model, &part, budget);
     let has_failed = part.indices().iter().map(|index| *index >= calls.len());
     proof.is_absent = has_failed.collect();
-    // What had failed by the time up to which all is given is given as well.
-    let is_suspect = |call: &usize| {
-        let is_given = proof.is_given(*call);
-        proof.is_absent[*call] && !is_given && !model.only_reads(part.calls[*call].input, None)
+    // What had failed by the time up to which all is given is given as well; and what began
+    // after all that is known can have nothing to do with it.
+    let end = proof.end();
+    let is_suspect = |index: &usize| {
+        let call = &part.calls[*index];
+        let has_begun = Some(call.invoked) <= end;
+        let is_open = proof.is_absent[*index] && has_begun && !proof.is_given(*index);
+        is_open && !model.only_reads(call.input, None)
     };
     let suspects: Vec<usize> = (0..part.calls.len()).filter(is_suspect).collect();
     proof.let_happen(&suspects);

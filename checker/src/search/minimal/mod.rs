@@ -195,27 +195,30 @@ fn shortest<'s, 'c, M: Sequential + ?Sized>(
 
 /// A few calls that prove it together with all that had returned before them, which is not
 /// listed. Where everybody waits for somebody else, each call that one would leave out could
-/// have made way for another one, and so on from the beginning.
+/// have made way for another one, and so on from the beginning. One call alone does not say
+/// what is in its way, but is better than many.
 fn recent<'s, 'c, M: Sequential + ?Sized>(
     begin: impl Fn(Others) -> Shrinking<'s, 'c, M>,
     stuck: usize,
 ) -> Option<Shrinking<'s, 'c, M>> {
     let all = begin(Others::AtAnyTime);
+    let mut alone = None;
     for calls in all.last(None) {
         let returned = |call: &usize| all.calls[*call].returned;
-        let since = calls.iter().filter_map(returned).min()?;
+        let Some(since) = calls.iter().filter_map(returned).min() else {
+            break;
+        };
         let mut proof = begin(Others::InTheirTimeSince(since));
         proof.shrink(stuck);
-        let known = proof.known().len();
-        if known > MANY || !proof.is_minimal {
-            return None;
+        if !proof.is_short() {
+            break;
         }
-        // One alone does not say what is in its way.
-        if known > 1 {
+        if proof.known().len() > 1 {
             return Some(proof);
         }
+        alone.get_or_insert(proof);
     }
-    None
+    alone
 }
 
 impl<'s, 'c, M: Sequential + ?Sized> Shrinking<'s, 'c, M> {

@@ -179,9 +179,7 @@ impl<'c, M: Sequential + ?Sized> Shrinking<'_, 'c, M> {
 
     /// What is known, and those unknown calls that can matter.
     fn what_matters(&self) -> Vec<usize> {
-        let known = self.calls.iter().zip(&self.is_known);
-        let known = known.filter(|(_, is_known)| **is_known);
-        let end = known.filter_map(|(call, _)| call.returned).max();
+        let end = self.end();
         let matters = |index: &usize| {
             let call = &self.calls[*index];
             let changes = || !self.model.only_reads(call.input, None);
@@ -189,5 +187,12 @@ impl<'c, M: Sequential + ?Sized> Shrinking<'_, 'c, M> {
             self.is_known[*index] || is_unknown && Some(call.invoked) <= end && changes()
         };
         (0..self.calls.len()).filter(matters).collect()
+    }
+
+    /// When the last of the known calls returned.
+    pub(super) fn end(&self) -> Option<u64> {
+        let known = self.calls.iter().zip(&self.is_known);
+        let known = known.filter(|(_, is_known)| **is_known);
+        known.filter_map(|(call, _)| call.returned).max()
     }
 }

@@ -1,4 +1,4 @@
-//! Registers, counters, sets and groups of members.
+//! Registers, counters, sets, groups of members, and mutexes that are entered again and again.
 
 use std::collections::BTreeSet;
 
@@ -170,5 +170,60 @@ impl Server for Counter {
             return Some((Json::NULL, Evidence::NONE));
         }
         Some((json(&self.sum), Evidence::NONE))
+    }
+}
+
+/// A reentrant mutex of two owners, each with half of the clients. Who holds it acquires it
+/// more often than it releases it; the other one tries in vain.
+pub fn busy_reentrant_mutex(random: &mut Random, operations: usize, clients: usize) -> History {
+    let server = Reentrant {
+        held: None,
+        releasing: 0,
+        releases: vec![false; clients],
+    };
+    let (mut header, events) = run(random, "mutex", server, operations, clients).into_parts();
+    header.parameters = json(&json!({"owners": true, "reentrant": true}));
+    History::new(header, events).unwrap()
+}
+
+struct Reentrant {
+    /// By whom, and how often.
+    held: Option<(usize, usize)>,
+    /// How many releases are asked for.
+    releasing: usize,
+    releases: Vec<bool>,
+}
+
+impl Server for Reentrant {
+    fn ask(&mut self, random: &mut Random, client: usize) -> (&'static str, Json) {
+        let owner = client % 2;
+        let may_release = self.held.is_some_and(|(holder, times)| {
+            // It is never free again after the beginning.
+            holder == owner && times > self.releasing + 1
+        });
+        self.releases[client] = may_release && random.one_in(3);
+        self.releasing += usize::from(self.releases[client]);
+        let f = if self.releases[client] {
+            "release"
+        } else {
+            "try-acquire"
+        };
+        (f, json(&json!({"owner": owner})))
+    }
+
+    fn answer(&mut self, client: usize) -> Option<(Json, Evidence)> {
+        let owner = client % 2;
+        let (holder, times) = self.held.unwrap_or((owner, 0));
+        let answer = if self.releases[client] {
+            self.releasing -= 1;
+            self.held = Some((holder, times - 1));
+            Json::NULL
+        } else {
+            if holder == owner {
+                self.held = Some((holder, times + 1));
+            }
+            json(&(holder == owner))
+        };
+        Some((answer, Evidence::NONE))
     }
 }
