@@ -59,6 +59,94 @@ fn jepsens_maps() {
     );
 }
 
+/// Jepsen fills in -1 where no time was given, and `nil` where no process was.
+#[test]
+fn a_time_of_minus_one_is_none() {
+    let expected = expect![[r#"
+        jepsen "list-append"
+         1 {"time":1,"process":0,"type":"invoke","f":"txn","value":[["append","x",1]]}
+         2 {"time":2,"process":0,"type":"ok","f":"txn","value":[["append","x",1]]}
+    "#]];
+    reads(
+        "#jepsen.history.Op{:index 0, :time -1, :type :invoke, :process nil, :f :txn, :value [[:append :x 1]]}\n\
+         {:index 1 :time -1 :type :ok :process 0 :f :txn :value [[:append :x 1]]}\n",
+        &expected,
+    );
+    let json = r#"{"type":"invoke","f":"txn","value":[["append","x",1]],"process":0,"time":-1,"index":0}
+        {"type":"ok","f":"txn","value":[["append","x",1]],"process":0,"time":-1,"index":1}"#;
+    reads(json, &expected);
+    let (_, history) = Check::new().read(json.as_bytes()).unwrap();
+    assert!(!history.has_times());
+}
+
+/// What Clojure prints of faults, above all.
+#[test]
+fn numbers_and_expressions_as_clojure_writes_them() {
+    reads(
+        "{:process 0x1, :type :invoke, :f :write, :value 017, :pattern #\"x.y\\\"\\d\"}\n\
+         {:process :nemesis, :type :info, :f :kill, :value {\"n1\" #object[clojure.lang.Atom 0x6a1d204a {:status :ready, :val 1/2}]}}\n\
+         {:process 1N, :type :ok, :f :write, :value 2r1111}\n",
+        &expect![[r#"
+            jepsen "register"
+             1 {"time":1,"process":1,"type":"invoke","f":"write","value":15}
+             2 {"time":2,"process":"nemesis","type":"info","f":"kill","value":{"n1":["clojure.lang.Atom",1780293706,{"status":"ready","val":"1/2"}]}}
+             3 {"time":3,"process":1,"type":"ok","f":"write","value":15}
+        "#]],
+    );
+    for (number, notation) in [
+        ("{:process 08}", "EDN"),
+        ("{\"type\":\"ok\",\"f\":08}", "JSON"),
+    ] {
+        let told = read(number).unwrap_err();
+        assert!(
+            told.ends_with(&format!("\"08\" is no number of {notation}")),
+            "{told}"
+        );
+    }
+}
+
+/// Whatever stands before the first event, or names its record.
+#[test]
+fn maps_are_recognized_behind_what_does_not_count() {
+    for text in [
+        "#_{:type :foo} {:process 0 :type :invoke :f :read}",
+        "; a\n#_ #_ 1 2 ; b\n [#_x #knossos.op.Op{:process 0, :type :invoke, :f :read}]",
+        "^:meta ( #my.own/Record {#_ :x :process 0, :type :invoke, :f :read})",
+    ] {
+        let told = read(text).unwrap();
+        assert!(told.starts_with("jepsen \"register\"\n"), "{told}");
+    }
+    for text in ["#_{:type :foo}", "(ns user {:a 1})", "#_", "[{1 2}]", "[]"] {
+        assert_eq!(Format::recognize(text.as_bytes()), None, "{text}");
+    }
+}
+
+#[test]
+fn who_is_no_number_is_no_client() {
+    reads(
+        "{:process 0, :type :invoke, :f :read}\n\
+         {:process :logging, :type :info, :f :log, :value \"x\"}\n\
+         {:process \"n1\", :type :invoke, :f :kill, :value 1.5}\n\
+         {:process -1, :type :invoke, :f :read}\n\
+         {:process 0, :type :ok, :f :read}\n",
+        &expect![[r#"
+            jepsen "register"
+             1 {"time":1,"process":0,"type":"invoke","f":"read","value":null}
+             2 {"time":2,"process":"nemesis","type":"info","f":"log","value":"x"}
+             3 {"time":3,"process":"nemesis","type":"info","f":"kill","value":1.5}
+             4 {"time":4,"process":1099511627776,"type":"invoke","f":"read","value":null}
+             5 {"time":5,"process":0,"type":"ok","f":"read","value":null}
+        "#]],
+    );
+    // Nothing would be judged.
+    let all = r#"{"type":"invoke","process":"client-1","f":"read","value":null}"#;
+    refuses(
+        all,
+        "line 1, column 28",
+        "no whole number, and so no client",
+    );
+}
+
 #[test]
 fn a_vector_of_maps_and_of_records() {
     reads(

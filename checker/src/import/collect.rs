@@ -7,7 +7,7 @@ use super::text::{Fault, Place};
 use super::{ImportError, models};
 use crate::history::{self, Event, EventKind, Header, History, Json, Places, Process, Validator};
 
-/// Numbers of processes that have none in their file begin here.
+/// Numbers of processes whose own ones are negative or too large begin here.
 const NAMED_FROM: u64 = 1 << 40;
 
 /// After how many events the collector asks whether it may go on.
@@ -100,7 +100,7 @@ impl<'b> Collector<'b> {
         self.budget.reached(done as u64, all as u64);
     }
 
-    /// The number of a process that has only a name.
+    /// The number of a process whose own one is negative or too large.
     pub(super) fn process_named(&mut self, name: &str) -> Process {
         if let Some(number) = self.names.get(name) {
             return Process::Number(*number);

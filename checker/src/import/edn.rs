@@ -6,8 +6,9 @@
 //!
 //! | EDN | JSON |
 //! |---|---|
-//! | `nil`, `true`, `false`, strings, integers, decimal fractions | the same |
+//! | `nil`, `true`, `false`, strings, integers in any base, decimal fractions | the same |
 //! | keywords, symbols, characters, ratios such as `1/2`, `##Inf` | strings, keywords without the colon |
+//! | what Clojure prints besides: regular expressions `#"a.*"`, vars `#'a/b` | strings |
 //! | lists, vectors, sets | arrays |
 //! | maps | objects; keys that are no text become the text of their JSON |
 //! | tagged values such as `#inst "..."` and records such as `#jepsen.history.Op{...}` | the value behind the tag |
@@ -18,6 +19,7 @@
 
 use std::fmt::Write as _;
 
+use super::number::push_number;
 use super::text::{Fault, Place, Text};
 use crate::history::Problem;
 
@@ -137,6 +139,11 @@ impl<'a> Edn<'a> {
         }
     }
 
+    /// Whether a keyword is next.
+    pub(super) fn is_keyword(&self) -> bool {
+        self.text.peek() == Some(b':')
+    }
+
     /// Goes past what stands between a key and its value, which is nothing in EDN.
     pub(super) fn colon(&mut self) -> Result<(), Fault> {
         if !self.is_json() {
@@ -200,7 +207,8 @@ impl<'a> Edn<'a> {
                     self.text.advance(1);
                     self.discard(depth)?;
                 }
-                [b'#', b'{' | b'#', ..] => return Ok(()),
+                [b'#', b'{' | b'#' | b'"', ..] => return Ok(()),
+                [b'#', b'\'', ..] => self.text.advance(2),
                 [b'#', tag, ..] if tag.is_ascii_alphabetic() || *tag == b':' => {
                     let tag = self.token();
                     self.text.advance(tag.len());
@@ -232,6 +240,7 @@ impl<'a> Edn<'a> {
             [b'(' | b'#' | b'\\', ..] if self.is_json() => self.word(out),
             [b'(', ..] => self.list(b')', 1, out, depth),
             [b'#', b'{', ..] => self.list(b'}', 2, out, depth),
+            [b'#', b'"', ..] => self.expression(out),
             [b'{', ..] => self.map(out, depth),
             [b']' | b')' | b'}', ..] => Err(self.wrong("a bracket is closed that is not open")),
             [b'"', ..] => self.string(out),
@@ -374,28 +383,34 @@ impl<'a> Edn<'a> {
 
     fn number(&mut self, out: &mut String) -> Result<(), Fault> {
         let token = self.token();
-        let plain = token.strip_prefix('+').unwrap_or(token);
-        let is_digits =
-            |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        let unsigned = plain.strip_prefix('-').unwrap_or(plain);
-        let integer = unsigned.strip_suffix('N').unwrap_or(unsigned);
-        if is_digits(integer) && (integer == "0" || !integer.starts_with('0')) {
-            if unsigned.len() < plain.len() && integer != "0" {
-                out.push('-');
-            }
-            out.push_str(integer);
-        } else if plain.split_once('/').is_some_and(|(over, under)| {
-            is_digits(over.trim_start_matches('-')) && is_digits(under)
-        }) {
-            push_text(out, plain);
+        let (read, notation) = if self.is_json() {
+            let number = serde_json::from_str::<serde_json::Number>(token).ok();
+            (number.map(|_| out.push_str(token)), "JSON")
         } else {
-            let decimal = plain.strip_suffix('M').unwrap_or(plain);
-            match serde_json::from_str::<serde_json::Number>(decimal) {
-                Ok(_) => out.push_str(decimal),
-                Err(_) => return Err(self.wrong(format!("{token:?} is no number of EDN"))),
-            }
+            (push_number(out, token), "EDN")
+        };
+        if read.is_none() {
+            return Err(self.wrong(format!("{token:?} is no number of {notation}")));
         }
         self.text.advance(token.len());
+        Ok(())
+    }
+
+    /// A regular expression, whose backslashes are its own.
+    fn expression(&mut self, out: &mut String) -> Result<(), Fault> {
+        let rest = &self.text.rest()[2..];
+        let mut is_escaped = false;
+        let end = rest.bytes().position(|byte| {
+            let is_end = byte == b'"' && !is_escaped;
+            is_escaped = byte == b'\\' && !is_escaped;
+            is_end
+        });
+        let Some(end) = end else {
+            self.text.advance(rest.len() + 2);
+            return Err(self.fault(self.cut_off()));
+        };
+        push_text(out, &rest[..end]);
+        self.text.advance(end + 3);
         Ok(())
     }
 
@@ -502,6 +517,13 @@ mod tests {
             (":a/b", "\"a/b\""),
             ("symbol?", "\"symbol?\""),
             ("##Inf", "\"Inf\""),
+            ("[0x1F 017 2r101 1.]", "[31,15,5,1]"),
+            (r#"#"a\"\\d""#, r#""a\\\"\\\\d""#),
+            ("#'user/f", "\"user/f\""),
+            (
+                "#object[clojure.lang.Atom 0x6a {:val 1}]",
+                r#"["clojure.lang.Atom",106,{"val":1}]"#,
+            ),
             (r#""a\"b\\\n\u0041""#, r#""a\"b\\\nA""#),
             (r"\a", "\"a\""),
             (r"\newline", "\"\\n\""),
@@ -528,7 +550,8 @@ mod tests {
             ("{:a}", "line 1, column 4:"),
             ("\"abc", "line 1, column"),
             (r#""\x""#, "line 1, column 2:"),
-            ("007", "line 1, column 1:"),
+            ("008", "line 1, column 1:"),
+            ("#\"a\\\"", "line 1, column"),
             ("1.2.3", "line 1, column 1:"),
             ("#", "line 1, column 1:"),
             (r"\nothing", "line 1, column 1:"),

@@ -14,7 +14,8 @@
 //! The maps stand one after the other, or in one vector or list. The fields are those
 //! of [Jepsen's histories](https://github.com/jepsen-io/history). What they lack is
 //! filled in: without `:process` all operations are of one process, without `:f` a
-//! list of micro-operations is a `txn`, without `:time` the order alone counts. The
+//! list of micro-operations is a `txn`, without `:time`, or where that is -1, the order alone
+//! counts. Who is no whole number is no client, and taken for the nemesis. The
 //! clocks that time the events of several threads may be read in another order than the
 //! events are written in, as older versions of Jepsen do; Jepsen orders by `:index`, so a time
 //! that goes back from one process to another is taken for none. One process reads its clock
@@ -29,7 +30,7 @@ use super::edn::{Edn, Next, Notation, push_text};
 use super::memory::Budget;
 use super::text::{Fault, Place};
 use super::{ImportError, models};
-use crate::history::{EventKind, History, Json, Process};
+use crate::history::{Event, EventKind, History, Json, Process};
 
 /// Reads such a file.
 pub(super) fn read(bytes: &[u8], budget: &mut Budget) -> Result<History, ImportError> {
@@ -42,11 +43,13 @@ pub(super) fn read(bytes: &[u8], budget: &mut Budget) -> Result<History, ImportE
         edn.bracket();
     }
     let mut is_closed = false;
+    let mut stranger = None;
     loop {
         match edn.next()? {
             Next::Map => {
                 collector.reached(edn.offset(), bytes.len());
-                operation(&mut edn, &mut collector, &mut scratch)?;
+                let by_stranger = operation(&mut edn, &mut collector, &mut scratch)?;
+                stranger = stranger.or(by_stranger);
             }
             Next::Close if is_one_list && !is_closed => {
                 edn.bracket();
@@ -61,6 +64,12 @@ pub(super) fn read(bytes: &[u8], budget: &mut Budget) -> Result<History, ImportE
                 return Err(edn.wrong(detail).into());
             }
         }
+    }
+    let is_client = |event: &Event| event.process() != Process::Nemesis;
+    if let Some(place) = stranger.filter(|_| !collector.events().iter().any(is_client)) {
+        let detail = "this process invokes an operation but is no whole number, and so no client; \
+                      nor is any other one";
+        return Err(Fault::malformed(place, detail).into());
     }
     let origin = match notation {
         Notation::Edn => "Jepsen's history.edn",
@@ -82,6 +91,22 @@ fn notation(bytes: &[u8]) -> Notation {
     } else {
         Notation::Edn
     }
+}
+
+/// Whether a text begins with a map or a record of EDN that has keywords, perhaps in a list, and
+/// whatever is discarded before.
+pub(super) fn is_edn_event(beginning: &str) -> bool {
+    let mut edn = Edn::at(beginning, Place::FIRST);
+    let mut next = edn.next();
+    if matches!(next, Ok(Next::List)) {
+        edn.bracket();
+        next = edn.next();
+    }
+    if !matches!(next, Ok(Next::Map)) {
+        return false;
+    }
+    edn.bracket();
+    edn.next().is_ok() && edn.is_keyword()
 }
 
 /// Whether a text in JSON begins with an event.
@@ -137,7 +162,10 @@ fn end_of_string(text: &str) -> Option<usize> {
 /// The fields of a map, as far as they were met.
 struct Fields {
     place: EventPlace,
+    /// None where it is not said.
     process: Option<Process>,
+    /// Whether it is neither a number nor the nemesis.
+    is_stranger: bool,
     kind: Option<EventKind>,
     f: Option<String>,
     key: Option<String>,
@@ -146,15 +174,17 @@ struct Fields {
     error: Option<String>,
 }
 
+/// Reads a map; where its process is if it begins an operation and is no client.
 fn operation(
     edn: &mut Edn<'_>,
     collector: &mut Collector<'_>,
     scratch: &mut String,
-) -> Result<(), ImportError> {
+) -> Result<Option<Place>, ImportError> {
     let start = edn.place();
     let mut fields = Fields {
         place: EventPlace::all(start),
         process: None,
+        is_stranger: false,
         kind: None,
         f: None,
         key: None,
@@ -164,7 +194,6 @@ fn operation(
     };
     edn.bracket();
     while edn.next()? != Next::Close {
-        let place = edn.place();
         let name = edn.name();
         if name.is_none() {
             // Some other key.
@@ -174,17 +203,13 @@ fn operation(
         if edn.next()? == Next::Close {
             return Err(edn.wrong("the last key of the map has no value").into());
         }
-        field(
-            edn,
-            collector,
-            scratch,
-            &mut fields,
-            name.unwrap_or(""),
-            place,
-        )?;
+        field(edn, collector, scratch, &mut fields, name.unwrap_or(""))?;
     }
     edn.bracket();
-    event(collector, start, fields)
+    let is_begun = fields.kind == Some(EventKind::Invoke);
+    let stranger = (fields.is_stranger && is_begun).then_some(fields.place.process);
+    event(collector, start, fields)?;
+    Ok(stranger)
 }
 
 fn field(
@@ -193,7 +218,6 @@ fn field(
     scratch: &mut String,
     fields: &mut Fields,
     name: &str,
-    _key: Place,
 ) -> Result<(), ImportError> {
     let place = edn.place();
     scratch.clear();
@@ -213,7 +237,9 @@ fn field(
         "process" => {
             fields.place.process = place;
             edn.value(scratch)?;
-            fields.process = Some(process(collector, scratch));
+            fields.process = process(collector, scratch);
+            let is_nemesis = fields.process == Some(Process::Nemesis);
+            fields.is_stranger = is_nemesis && scratch != "\"nemesis\"";
         }
         "f" => {
             fields.place.f = place;
@@ -243,9 +269,9 @@ fn field(
     Ok(())
 }
 
-/// The time that a JSON text says, if it says one.
+/// The time that a JSON text says, if it says one. Jepsen fills in -1 where none was given.
 fn time(json: &str) -> Result<Option<u64>, String> {
-    if json == "null" {
+    if matches!(json, "null" | "-1") {
         return Ok(None);
     }
     json.parse().map(Some).map_err(|_| {
@@ -261,13 +287,18 @@ fn time(json: &str) -> Result<Option<u64>, String> {
     })
 }
 
-/// The process that a JSON text names.
-fn process(collector: &mut Collector<'_>, json: &str) -> Process {
-    match json.parse() {
-        Ok(number) => Process::Number(number),
-        Err(_) if json == "\"nemesis\"" => Process::Nemesis,
-        Err(_) => collector.process_named(json),
+/// The process that a JSON text names, if it names one. Who is no whole number is no client,
+/// whatever it does happens in the background: so Jepsen has it.
+fn process(collector: &mut Collector<'_>, json: &str) -> Option<Process> {
+    if json == "null" {
+        return None;
     }
+    let digits = json.strip_prefix('-').unwrap_or(json);
+    Some(match json.parse() {
+        Ok(number) => Process::Number(number),
+        Err(_) if digits.bytes().all(|byte| byte.is_ascii_digit()) => collector.process_named(json),
+        Err(_) => Process::Nemesis,
+    })
 }
 
 /// A JSON string as the text that it stands for, anything else as its JSON.

@@ -23,6 +23,7 @@ mod jepsen_log;
 mod memory;
 mod models;
 mod monitor;
+mod number;
 mod open;
 mod robustness;
 mod text;
@@ -97,7 +98,7 @@ impl Format {
         if monitor::is_heading(first_line) {
             return Some(Self::Monitor);
         }
-        if is_edn(text) {
+        if jepsen::is_edn_event(text) {
             return Some(Self::Jepsen);
         }
         let is_ours = first_line.contains(crate::history::FORMAT);
@@ -115,27 +116,6 @@ impl Format {
             .any(|line| jepsen_log::event_start(line).is_some());
         is_log.then_some(Self::JepsenLog)
     }
-}
-
-/// Whether the first form is a map with keywords, perhaps in a list.
-fn is_edn(text: &str) -> bool {
-    let mut text = text;
-    loop {
-        text = text.trim_start_matches(|c: char| c.is_whitespace() || "[(,".contains(c));
-        if text.starts_with(';') {
-            match text.split_once('\n') {
-                Some((_, rest)) => text = rest,
-                None => return false,
-            }
-        } else {
-            break;
-        }
-    }
-    if text.starts_with("#jepsen.history.Op") {
-        return true;
-    }
-    text.strip_prefix('{')
-        .is_some_and(|fields| fields.trim_start().starts_with(':'))
 }
 
 impl fmt::Display for Format {
