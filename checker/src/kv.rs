@@ -351,6 +351,10 @@ impl Sequential for Map<'_> {
         Some(vec![self.held(*key, after.clone())])
     }
 
+    fn order(&self, calls: &[Call<&Self::Input, &Answer>]) -> Option<Vec<usize>> {
+        register::order(INITIAL, &acts(calls, &self.absent)?)
+    }
+
     fn suspects(&self, calls: &[Call<&Self::Input, &Answer>], stuck: usize) -> Vec<Vec<usize>> {
         let acts = acts(calls, &self.absent);
         acts.map_or_else(Vec::new, |acts| register::suspects(INITIAL, &acts, stuck))

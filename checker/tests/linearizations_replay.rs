@@ -16,8 +16,13 @@ use std::io::BufReader;
 use std::path::Path;
 
 use etcd_checker::history::Process;
-use etcd_checker::{Consistency, History, Model, Options, Verdict, check, check_with};
+use etcd_checker::search::Budget;
+use etcd_checker::{
+    Consistency, History, Model, Options, Verdict, check, check_with, check_within,
+};
 use support::Random;
+use support::busy::plain::busy_plain_register;
+use support::busy::with_unknown;
 use support_locks::{Service, locks};
 
 /// Some of them without what is known about the ends of keys.
@@ -69,6 +74,24 @@ fn leaders_lead_in_the_order() {
     }
     println!("{valid} valid, {silent} operations of unknown outcome");
     assert!(valid > 15_000 && silent > 1_000, "{valid}, {silent}");
+}
+
+/// Where each value is written once there is an order that takes no search, however many
+/// operations overlap, of unknown outcome or not.
+#[test]
+fn registers_written_once_are_read_in_the_order() {
+    let mut random = Random(14);
+    let busy = busy_plain_register(&mut random, 20_000, 40);
+    let unknown = with_unknown(&mut random, busy.clone(), "read", 20);
+    for history in [busy, unknown] {
+        let budget = Budget {
+            memory_bytes: 1 << 10,
+            ..Budget::default()
+        };
+        let verdict = check_within(&history, Model::Register, &budget).unwrap();
+        assert!(verdict.is_valid(), "{verdict}");
+        replay::register::replay(&history, &replay::order_of(&history, Model::Register));
+    }
 }
 
 #[test]

@@ -128,7 +128,7 @@ fn plant<N: Naive>(unknowns: usize) -> Tally {
 #[test]
 fn registers() {
     let faults = ["swap", "stale read", "early return"];
-    plant::<Registers>(FEW).assert_noticed(&faults, 2);
+    plant::<Registers<3>>(FEW).assert_noticed(&faults, 2);
 }
 
 #[test]

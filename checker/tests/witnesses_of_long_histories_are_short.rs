@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use etcd_checker::history::{Event, EventKind, Json, Operation, Outcome, Process};
 use etcd_checker::search::{Budget, Others};
@@ -12,6 +12,7 @@ use support::busy::plain::{
     busy_counter, busy_few_values, busy_plain_register, busy_reentrant_mutex, busy_set,
 };
 use support::busy::turns::{Kind, turns};
+use support::busy::with_unknown;
 use support::planted::ops_of;
 use support::{Op, Random};
 
@@ -294,34 +295,6 @@ fn unknown_outcomes_hide_no_plain_fault() {
     }
 }
 
-/// One in ten changes has an unknown outcome, and its client goes on as another process.
-fn with_unknown(random: &mut Random, history: History, look: &str) -> History {
-    let (header, events) = history.into_parts();
-    let mut processes: BTreeMap<u64, u64> = BTreeMap::new();
-    let mut next = 1_000_000;
-    let mut all = Vec::new();
-    for event in events {
-        let Process::Number(client) = event.process() else {
-            continue;
-        };
-        let process = processes.get(&client).copied().unwrap_or(client);
-        let is_lost = event.kind() == EventKind::Ok && event.f() != look && random.one_in(10);
-        if is_lost {
-            processes.insert(client, next);
-            next += 1;
-        }
-        let kind = if is_lost {
-            EventKind::Info
-        } else {
-            event.kind()
-        };
-        let event = Event::new(event.time(), Process::Number(process), kind, event.f())
-            .with_value(event.value().clone());
-        all.push(event);
-    }
-    History::new(header, all).unwrap()
-}
-
 /// What happened to an element by itself proves it, whatever became of all the other ones.
 #[test]
 fn sets_of_which_many_changes_have_unknown_outcomes() {
@@ -329,7 +302,7 @@ fn sets_of_which_many_changes_have_unknown_outcomes() {
         for size in [None, Some(30)] {
             let mut random = Random(9);
             let history = busy_set(&mut random, names, 3_000, CLIENTS, size);
-            let history = with_unknown(&mut random, history, names[2]);
+            let history = with_unknown(&mut random, history, names[2], 10);
             let verdict = check(&history);
             assert!(verdict.is_valid(), "{verdict}");
             let never = |answer: &Json, _: &Json| {

@@ -14,8 +14,9 @@
 //!
 //! # The answer
 //!
-//! Registers are independent of each other, so each key is checked by itself. The state
-//! is one value, and a [search](crate::search) through the orders of writes that overlap
+//! Registers are independent of each other, so each key is checked by itself. Where each value
+//! is written once an order is found without a search, if there is one (see `zones`):
+//! O(n log n). Otherwise the state is one value, and a [search](crate::search) through the orders of writes that overlap
 //! remembers where it has been: O(n 2^k) at worst, for k writes that overlap, since reads
 //! and compares that fail do not branch.
 //!
@@ -36,6 +37,7 @@
 mod extract;
 mod overwritten;
 mod suspects;
+mod zones;
 
 use crate::history::{History, HistoryError};
 use crate::object;
@@ -44,6 +46,7 @@ use crate::verdict::Verdict;
 
 pub(crate) use extract::Registers;
 pub(crate) use suspects::{Act, suspects, what_matters};
+pub(crate) use zones::order;
 
 /// Decides whether the history is that of registers.
 ///
@@ -115,6 +118,10 @@ impl Sequential for Registers<'_> {
             _ => return None,
         };
         Some(vec![after])
+    }
+
+    fn order(&self, calls: &[Call<&Self::Input, &Answer>]) -> Option<Vec<usize>> {
+        order(self.initial, &acts(calls))
     }
 
     fn suspects(&self, calls: &[Call<&Self::Input, &Answer>], stuck: usize) -> Vec<Vec<usize>> {

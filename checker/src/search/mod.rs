@@ -35,6 +35,8 @@
 //! - *The next read is looked at ahead*: a state is not gone on from when it cannot become the
 //!   one that the next read has seen ([`Sequential::can_become`]).
 //! - *Parts are searched one by one*, several at a time.
+//! - *An order may be plain* ([`Sequential::order`]), as that of a register in which each value is
+//!   written once.
 //! - *A part of the question may have no answer* ([`Sequential::aspects`]), as that about one
 //!   element of a set. It is asked where the search takes long.
 //! - *A few calls may prove it.* Where the search takes long, those are looked for next to where

@@ -242,6 +242,9 @@ fn decide<M: Sequential + ?Sized>(
     end: Option<Instant>,
     clock: &Clock<'_>,
 ) -> Answer {
+    if let Some(order) = model.order(&part.calls) {
+        return Answer::Order(order.into_iter().map(|call| call as u32).collect());
+    }
     let plan = Plan::of(model, part.calls.clone());
     let small = Budget {
         memory_bytes: SMALL_BYTES + SMALL_BYTES_PER_CALL * part.calls.len(),

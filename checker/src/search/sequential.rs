@@ -157,6 +157,16 @@ pub trait Sequential: Sync {
         true
     }
 
+    /// An order of these calls of one part, by their index, that the object can do, where there
+    /// is a quicker way to one than to try all; calls that did not return need not be in it.
+    /// None where there is no order, and where none is found like that: then it is searched for.
+    ///
+    /// It is taken as it is: one that is none makes a verdict wrong.
+    fn order(&self, calls: &[Call<&Self::Input, &Self::Output>]) -> Option<Vec<usize>> {
+        let _ = calls;
+        None
+    }
+
     /// Which calls there is no order without, in few guesses: each is a set of calls of one
     /// part, by their index, that may prove by themselves that nothing explains what `stuck`
     /// and all that returned before it tell. Better guesses come first.

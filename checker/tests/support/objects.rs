@@ -24,9 +24,10 @@ fn value_of(argument: &Value) -> &Value {
     argument.get("key").map_or(argument, |_| &argument["value"])
 }
 
-pub struct Registers;
+/// That hold one of so many values.
+pub struct Registers<const VALUES: usize>;
 
-impl Naive for Registers {
+impl<const VALUES: usize> Naive for Registers<VALUES> {
     type State = BTreeMap<String, String>;
     const MODEL: &'static str = "cas-register";
 
@@ -44,7 +45,7 @@ impl Naive for Registers {
             Value::Null => Some(["a", "b"][random.below(2)]),
             _ => None,
         };
-        let value = |random: &mut Random| json!(random.below(3));
+        let value = |random: &mut Random| json!(random.below(VALUES));
         match random.below(3) {
             0 => ("read", keyed(key, Value::Null)),
             1 => ("write", keyed(key, value(random))),
@@ -88,7 +89,7 @@ impl Naive for Registers {
 
     fn alter(random: &mut Random, op: &mut Op) {
         match op.f {
-            "read" => op.result = Json::from(random.below(3) as u64),
+            "read" => op.result = Json::from(random.below(VALUES) as u64),
             "cas" => op.result = Json::new(&random.one_in(2)).unwrap(),
             _ => {}
         }

@@ -8,8 +8,10 @@ pub mod priority_queue;
 pub mod register;
 pub mod turns;
 
+use std::collections::BTreeMap;
+
 use etcd_checker::History;
-use etcd_checker::history::{Evidence, Json, OperationId, Recorder};
+use etcd_checker::history::{Event, EventKind, Evidence, Json, OperationId, Process, Recorder};
 
 use super::{Random, header};
 
@@ -101,4 +103,33 @@ impl Run<'_> {
 
 fn json<T: serde::Serialize>(value: &T) -> Json {
     Json::new(value).unwrap()
+}
+
+/// One in so many operations but these looks has an unknown outcome, and its client goes on as
+/// another process.
+pub fn with_unknown(random: &mut Random, history: History, look: &str, one_in: usize) -> History {
+    let (header, events) = history.into_parts();
+    let mut processes: BTreeMap<u64, u64> = BTreeMap::new();
+    let mut next = 1_000_000;
+    let mut all = Vec::new();
+    for event in events {
+        let Process::Number(client) = event.process() else {
+            continue;
+        };
+        let process = processes.get(&client).copied().unwrap_or(client);
+        let is_lost = event.kind() == EventKind::Ok && event.f() != look && random.one_in(one_in);
+        if is_lost {
+            processes.insert(client, next);
+            next += 1;
+        }
+        let kind = if is_lost {
+            EventKind::Info
+        } else {
+            event.kind()
+        };
+        let event = Event::new(event.time(), Process::Number(process), kind, event.f())
+            .with_value(event.value().clone());
+        all.push(event);
+    }
+    History::new(header, all).unwrap()
 }

@@ -10,6 +10,7 @@ pub mod barrier;
 pub mod election;
 pub mod etcd;
 pub mod lock;
+pub mod register;
 pub mod transactions;
 
 use etcd_checker::history::{Event, Operation};
