@@ -688,6 +688,64 @@ fn the_order_of_keys_can_be_taken_for_granted() {
     );
 }
 
+/// What a process met in a transaction comes before what it meets in the next one, also where
+/// that reads the same version once more before it writes another one.
+#[test]
+fn a_process_that_reads_what_it_wrote_and_writes_again_wrote_that_later() {
+    for parameter in ["sequential_keys", "linearizable_keys"] {
+        registers_given(
+            parameter,
+            &["0 ok wy2", "0 ok ry2wy3", "0 ok ry2"],
+            &["cyclic-versions", "G-single-process"],
+            &["read-uncommitted"],
+        );
+        // Which of two versions it read first in one transaction says nothing.
+        registers_given(
+            parameter,
+            &[
+                "0 ok wy1",
+                "1 ok wx1wy2",
+                "2 ok ry1",
+                "2 ok ry1ry2",
+                "2 ok ry1",
+            ],
+            &["cyclic-versions", "internal", "G-single-process"],
+            &["read-uncommitted"],
+        );
+    }
+}
+
+/// Where the order of a process is taken for granted, its words are those of a process.
+#[test]
+fn an_order_of_keys_is_told_in_its_own_words() {
+    let of_process = &["0 ok wx1wy2", "1 ok wx2wy1", "0 ok rx2", "1 ok ry2"][..];
+    let in_time = &["0 ok wx1", "1 ok wx2", "2 ok rx2", "3 ok rx1"][..];
+    for (parameter, short, because) in [
+        (
+            "sequential_keys",
+            of_process,
+            "for process 0 met `2` after `1`",
+        ),
+        (
+            "linearizable_keys",
+            in_time,
+            "for `1` was met only after `2` had been acknowledged",
+        ),
+    ] {
+        let (mut header, events) = history("rw-register", false, short).into_parts();
+        header.parameters = Json::new(&serde_json::json!({ parameter: true })).unwrap();
+        let history = History::new(header, events).unwrap();
+        let verdict = judge(&history, Consistency::ReadUncommitted).to_string();
+        assert!(verdict.contains(because), "{verdict}");
+        let is_of_process = parameter == "sequential_keys";
+        assert_eq!(
+            verdict.contains("acknowledged"),
+            !is_of_process,
+            "{verdict}"
+        );
+    }
+}
+
 /// As in Elle's tests: nobody wrote 1, or 2, but whatever they were, there is a cycle.
 #[test]
 fn values_that_nobody_wrote_have_a_place_in_an_order_that_is_taken_for_granted() {

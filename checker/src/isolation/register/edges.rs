@@ -151,6 +151,20 @@ impl Registers<'_, '_> {
         Some((first?, second))
     }
 
+    /// In which order the versions of a step come after each other, and who met them in it; none
+    /// where the second was written over the first.
+    fn proof(&self, step: &Step, first: usize, second: usize) -> Option<(Order, [u32; 2])> {
+        let proof = |order| {
+            let pair = self.successions.proof(order, step.key, first, second)?;
+            Some((order, pair))
+        };
+        match step.assumes {
+            Order::Any if self.follows(step.key, first, second) => None,
+            Order::Any => self.keys.orders().find_map(proof),
+            order => proof(order),
+        }
+    }
+
     /// Whether it is taken for granted that keys by themselves respect an order, and it
     /// gives one to these versions.
     fn knows(&self, key: u32, first: usize, second: usize) -> bool {
@@ -192,16 +206,8 @@ impl Relations for Registers<'_, '_> {
         };
         let mut evidence = Vec::new();
         let versions = &self.versions.keys[step.key as usize];
-        let orders = match step.assumes {
-            Order::Any if self.follows(step.key, first, second) => Vec::new(),
-            Order::Any => self.keys.orders().collect(),
-            order => vec![order],
-        };
-        for order in orders {
-            if let Some(pair) = self.successions.proof(order, step.key, first, second) {
-                evidence.extend(pair);
-                break;
-            }
+        if let Some((_, pair)) = self.proof(step, first, second) {
+            evidence.extend(pair);
         }
         // Who wrote what is compared belongs to it.
         if !evidence.is_empty() {
@@ -246,12 +252,15 @@ impl Relations for Registers<'_, '_> {
         let Some((earlier, later)) = self.ends_of(step) else {
             return format!("{second} wrote {shown} after {first}");
         };
-        let follows = self.follows(key, earlier, later);
+        let proof = self.proof(step, earlier, later);
         let (earlier, later) = (self.value(key, earlier), self.value(key, later));
-        let because = match step.assumes {
-            _ if follows => String::new(),
-            Order::Process => format!(", for a process met {later} after {earlier}"),
-            _ => format!(", for {later} was met only after {earlier} had been acknowledged"),
+        let because = match proof {
+            None => String::new(),
+            Some((Order::Process, [_, met])) => {
+                let process = self.txns.operation(met).process();
+                format!(", for process {process} met {later} after {earlier}")
+            }
+            Some(_) => format!(", for {later} was met only after {earlier} had been acknowledged"),
         };
         match step.why {
             Why::Overwrote => {

@@ -9,21 +9,30 @@
 //! r x=2                   |----|       .. and version 2 behind: 1 comes before 2
 //! ```
 //!
-//! So it is enough to know for each version the first return and the last invocation of those
+//! In the order of a process that is so for what it met in two transactions: whoever reads a
+//! version and writes another has met both, after what the process had met before.
+//!
+//! In real time it is enough to know for each version the first return and the last invocation of those
 //! who met it. Of the versions that follow upon one only the next are named: those that
 //! were last met before all of them had been met. The others follow upon these.
+
+use rustc_hash::FxHashMap;
 
 use super::super::anomaly::Order;
 use super::super::txns::{NONE, Status, Txns, What};
 use super::orders::Known;
 use super::versions::Versions;
 
+/// Of how many versions of a key that one transaction met is asked what comes before and after
+/// them. Who does not contradict itself reads one and writes one.
+const AT_ONCE_MAX: usize = 16;
+
 /// The successions by process and by real time.
 pub(super) struct Successions {
     process: Vec<Known>,
     real_time: Vec<Known>,
     /// The transactions that met the two versions, one after the other, of `process`.
-    by_process: rustc_hash::FxHashMap<Known, [u32; 2]>,
+    by_process: FxHashMap<Known, [u32; 2]>,
     /// By key and version.
     met: Vec<Vec<Met>>,
 }
@@ -58,7 +67,7 @@ impl Successions {
         let mut successions = Self {
             process: Vec::new(),
             real_time: Vec::new(),
-            by_process: rustc_hash::FxHashMap::default(),
+            by_process: FxHashMap::default(),
             met,
         };
         successions.add_real_time();
@@ -159,39 +168,59 @@ impl Successions {
         self.real_time.dedup();
     }
 
+    /// What a process met in one transaction comes before what it meets in the next one.
     fn add_processes(&mut self, txns: &Txns<'_>, versions: &Versions) {
-        // The version that a process met last of a key, and when.
-        let mut last = rustc_hash::FxHashMap::default();
+        // The versions that a process met last of a key, and where.
+        let mut last: FxHashMap<_, (u32, Vec<usize>)> = FxHashMap::default();
         for txn in 0..txns.len() {
             let txn = u32::try_from(txn).unwrap_or(NONE);
             if !versions.happened[txn as usize] {
                 continue;
             }
             let process = txns.operation(txn).process();
-            for micro in txns.micro(txn) {
-                let key = micro.key;
-                let met = match micro.what {
-                    What::Read(seen) => versions
-                        .version_read(txns, seen)
-                        .filter(|place| versions.keys[key as usize][*place].writer != txn),
-                    What::Write(_) => versions.version_written(txns, txn, key),
-                };
-                let Some(place) = met else {
-                    continue;
-                };
-                if let Some((before, other)) = last.insert((process, key), (place, txn))
-                    && before != place
-                    && other != txn
-                {
-                    self.by_process
-                        .entry((key, before, place))
-                        .or_insert([other, txn]);
+            for (key, places) in met_by(txns, versions, txn) {
+                let of_key = last.entry((process, key)).or_default();
+                for before in &of_key.1 {
+                    for place in places.iter().filter(|place| *place != before) {
+                        self.by_process
+                            .entry((key, *before, *place))
+                            .or_insert([of_key.0, txn]);
+                    }
                 }
+                *of_key = (txn, places);
             }
         }
         self.process = self.by_process.keys().copied().collect();
         self.process.sort_unstable();
     }
+}
+
+/// The versions that a transaction met, by key: what it read of others, and what it wrote. In
+/// which order it met them says nothing.
+fn met_by(txns: &Txns<'_>, versions: &Versions, txn: u32) -> Vec<(u32, Vec<usize>)> {
+    let mut found: Vec<(u32, Vec<usize>)> = Vec::new();
+    let mut at = FxHashMap::default();
+    for micro in txns.micro(txn) {
+        let key = micro.key;
+        let met = match micro.what {
+            What::Read(seen) => versions
+                .version_read(txns, seen)
+                .filter(|place| versions.keys[key as usize][*place].writer != txn),
+            What::Write(_) => versions.version_written(txns, txn, key),
+        };
+        let Some(place) = met else {
+            continue;
+        };
+        let at = *at.entry(key).or_insert_with(|| {
+            found.push((key, Vec::new()));
+            found.len() - 1
+        });
+        let places = &mut found[at].1;
+        if places.len() < AT_ONCE_MAX && !places.contains(&place) {
+            places.push(place);
+        }
+    }
+    found
 }
 
 fn met(txns: &Txns<'_>, who: impl Iterator<Item = u32>) -> Met {
