@@ -247,21 +247,22 @@ impl Twin {
     }
 }
 
-/// Attempts as transactions that only read, each from the end of the one before.
+/// Attempts as transactions that only read: the first from its beginning, each of the others
+/// from the end of the one before.
 fn attempts(txns: &[Txn]) -> Vec<Actor> {
     let mut all = Vec::new();
     for txn in txns {
-        let mut begin = txn.invoked;
+        let mut ended = None;
         for attempt in &txn.attempts {
             all.push(Actor {
                 reads: attempt.reads.clone(),
                 writes: Vec::new(),
                 revision: 0,
                 optional: false,
-                invoked: begin,
+                invoked: ended.unwrap_or(attempt.begin),
                 returned: attempt.end,
             });
-            begin = attempt.end;
+            ended = Some(attempt.end);
         }
     }
     all

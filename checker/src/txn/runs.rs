@@ -19,8 +19,9 @@ pub(super) struct Runs {
 
 impl Runs {
     /// An attempt belongs to the transaction of its client that was open when it
-    /// began. It counts from the end of the attempt before it: what the failed commit
-    /// in between has read serves the new attempt.
+    /// began. The first one counts from there: it had read nothing before. Each of the
+    /// others counts from the end of the attempt before it: what the failed commit in
+    /// between has read serves the new attempt.
     pub(super) fn of(operations: &[Operation<'_>]) -> Self {
         let mut runs = Self::default();
         let mut latest: FxHashMap<u64, usize> = FxHashMap::default();
@@ -40,10 +41,7 @@ impl Runs {
             let ended = before
                 .map(|before| operations[before].completed)
                 .filter(|ended| *ended < operation.invoked);
-            let from = ended.unwrap_or(match before {
-                Some(_) => operation.invoked,
-                None => operations[whole].invoked,
-            });
+            let from = ended.unwrap_or(operation.invoked);
             runs.by_attempt.insert(index, (whole, from));
         }
         runs
