@@ -3,8 +3,8 @@
 //! # The question
 //!
 //! Clients `transfer` money between accounts, and `read` the balances of all of them, as
-//! in the bank test of Jepsen. Does every read see the same total, and no account below
-//! zero?
+//! in the bank test of Jepsen. Does every read see all accounts, the same total, and none
+//! below zero?
 //!
 //! ```text
 //! read -> a: 8, b: 2                    |-----|
@@ -59,6 +59,8 @@ struct Parameters {
     total: Option<i64>,
     /// Whether an account may be below zero.
     allow_negative: bool,
+    /// Whether an account that a read has not is empty, and not missing.
+    missing_is_empty: bool,
 }
 
 /// Whether the operations of the history are those of this bank, not transactions.
@@ -74,8 +76,12 @@ pub(crate) fn is_of(history: &History) -> bool {
 ///
 /// Operations: `transfer`, whose value does not matter; `read`, whose result is an object
 /// with the balance of each account. The header's parameters may have `accounts`, a list;
-/// `total`, a whole number; and `allow_negative`, false when left out. Without them the
-/// first read says what accounts there are, and what they add up to.
+/// `total`, a whole number; and `allow_negative` and `missing_is_empty`, false when left out.
+/// Without them the first read says what accounts there are, and what they add up to.
+///
+/// Where accounts are closed when they are empty, as in Jepsen's tests of Dgraph, reads need not
+/// have all of them: that is `missing_is_empty`. Then the first read says nothing of what
+/// accounts there are.
 ///
 /// # Errors
 /// When an event is no such operation.
@@ -162,40 +168,41 @@ impl<'de> Deserialize<'de> for Pairs {
 }
 
 struct Bank<'b> {
-    accounts: BTreeSet<String>,
+    /// None where nobody says which there are.
+    accounts: Option<BTreeSet<String>>,
     total: i128,
     allow_negative: bool,
-    /// The read that says what there is where nobody else does.
-    first: Option<&'b Operation<'b>>,
+    missing_is_empty: bool,
+    /// The read that says what accounts there are, where the header does not.
+    first_has: Option<&'b Operation<'b>>,
+    /// Likewise what they add up to.
+    first_sums: Option<&'b Operation<'b>>,
 }
 
 impl<'b> Bank<'b> {
     fn of(parameters: Parameters, first: &'b Operation<'b>, balances: &Balances) -> Self {
-        let is_said = parameters.accounts.is_some() && parameters.total.is_some();
         let seen = || balances.iter().map(|(account, _)| account.clone());
+        let is_said = parameters.accounts.is_some();
+        let said = parameters.accounts.map(BTreeSet::from_iter);
         Self {
-            accounts: match parameters.accounts {
-                Some(accounts) => accounts.into_iter().collect(),
-                None => seen().collect(),
-            },
+            accounts: said.or_else(|| (!parameters.missing_is_empty).then(|| seen().collect())),
             total: parameters.total.map_or_else(|| sum(balances), i128::from),
             allow_negative: parameters.allow_negative,
-            first: (!is_said).then_some(first),
+            missing_is_empty: parameters.missing_is_empty,
+            first_has: (!is_said).then_some(first),
+            first_sums: parameters.total.is_none().then_some(first),
         }
     }
 
     fn judge(&self, operation: &'b Operation<'b>, balances: &Balances) -> Option<Violation> {
         let process = operation.process();
         let alone = |kind, sentence| Violation::new(Class::Safety, kind, sentence, [operation]);
-        let beside_first = |kind, sentence| {
-            let witness = self.first.into_iter().chain([operation]);
+        let beside = |first: Option<&'b Operation<'b>>, kind, sentence| {
+            let witness = first.into_iter().chain([operation]);
             Violation::new(Class::Safety, kind, sentence, witness)
         };
-        let has = |(account, _): &&(String, _)| self.accounts.contains(account);
-        if let Some((account, _)) = balances.iter().find(|balance| !has(balance)) {
-            let sentence =
-                format!("process {process} read the account {account:?}, which there is not");
-            return Some(beside_first(ACCOUNTS, sentence));
+        if let Some(sentence) = self.unlike(operation, balances) {
+            return Some(beside(self.first_has, ACCOUNTS, sentence));
         }
         if let Some((account, _)) = balances.iter().find(|(_, balance)| balance.is_none()) {
             let sentence = format!("process {process} read no balance of the account {account:?}");
@@ -218,7 +225,24 @@ impl<'b> Bank<'b> {
             "process {process} read accounts that add up to {sum} instead of {}",
             self.total
         );
-        Some(beside_first(TOTAL, sentence))
+        Some(beside(self.first_sums, TOTAL, sentence))
+    }
+
+    /// How the accounts of a read are not those that there are.
+    fn unlike(&self, read: &Operation<'_>, balances: &Balances) -> Option<String> {
+        let accounts = self.accounts.as_ref()?;
+        let process = read.process();
+        let seen: BTreeSet<&String> = balances.iter().map(|(account, _)| account).collect();
+        if let Some(account) = seen.iter().find(|account| !accounts.contains(**account)) {
+            return Some(format!(
+                "process {process} read the account {account:?}, which there is not"
+            ));
+        }
+        let is_missing = |account: &&String| !self.missing_is_empty && !seen.contains(account);
+        let missing = accounts.iter().find(is_missing)?;
+        Some(format!(
+            "process {process} read the accounts, but not {missing:?}"
+        ))
     }
 }
 

@@ -143,6 +143,7 @@ impl Model {
                 "accounts",
                 "total",
                 "allow_negative",
+                "missing_is_empty",
                 "initial",
                 "consistency",
             ],
@@ -205,7 +206,7 @@ impl Model {
                 "No element that was acknowledged, or that somebody saw, is lost for good."
             }
             Self::LongFork => {
-                "All who read the same keys see the writes to them happen in one and the same order."
+                "All who read see the writes happen in one and the same order, and nothing else."
             }
             Self::Mutex => {
                 "One client holds a lock at a time while its lease lives, and a write with an old \

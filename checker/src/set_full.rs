@@ -26,8 +26,8 @@
 //! # Pending operations
 //!
 //! An addition of unknown outcome is known once a read has the element. Reads of unknown
-//! outcome say nothing. An addition that failed did not happen, but what others saw of it
-//! counts, as in Jepsen.
+//! outcome say nothing. An addition that failed did not happen: nobody can have read the element
+//! unless another one added it. Jepsen asks less of these, as of elements that nobody added.
 //!
 //! # Evidence
 //!
@@ -39,7 +39,7 @@ use std::borrow::Cow;
 
 use rustc_hash::FxHashMap;
 
-use crate::history::{History, HistoryError, Operation};
+use crate::history::{History, HistoryError, Operation, Outcome};
 use crate::keyed::{Keyed, unknown_operation};
 use crate::linearization::Linearization;
 use crate::names::Names;
@@ -58,7 +58,7 @@ pub(crate) const TWICE: Kind = Kind {
 };
 pub(crate) const PHANTOM: Kind = Kind {
     name: "phantom-element",
-    meaning: "an element that nobody had begun to add",
+    meaning: "an element that nobody had begun to add, or whose addition failed",
 };
 
 /// Decides whether no element of the sets is lost.
@@ -148,6 +148,8 @@ struct Sets<'h, 'o> {
 #[derive(Default)]
 struct Set<'o> {
     elements: FxHashMap<u32, Element<'o>>,
+    /// Additions that failed, the first of each element.
+    failed: FxHashMap<u32, &'o Operation<'o>>,
     reads: Vec<Read<'o>>,
 }
 
@@ -209,8 +211,13 @@ impl<'h: 'o, 'o> Sets<'h, 'o> {
             "add" => {
                 let text = keyed.text().unwrap_or(Cow::Borrowed("null"));
                 let number = self.elements.number(text);
+                let set = &mut self.sets[name as usize];
+                if operation.outcome() == Outcome::Fail {
+                    set.failed.entry(number).or_insert(operation);
+                    return Ok(());
+                }
                 let known = operation.returned();
-                let elements = &mut self.sets[name as usize].elements;
+                let elements = &mut set.elements;
                 let element = elements.entry(number).or_insert(Element {
                     added: operation,
                     acknowledged: operation,
@@ -259,12 +266,16 @@ impl<'o> Set<'o> {
             };
             if let Some(element) = read.elements.iter().find(is_phantom) {
                 let text = names.text(*element);
-                let added = self.elements.get(element).map(|element| element.added);
-                let sentence = match added {
-                    Some(_) => {
+                let later = self.elements.get(element).map(|element| element.added);
+                let added = later.or_else(|| self.failed.get(element).copied());
+                let sentence = match (later, added) {
+                    (Some(_), _) => {
                         format!("process {process} read {text} before anybody began to add it")
                     }
-                    None => format!("process {process} read {text}, which nobody added"),
+                    (None, Some(_)) => {
+                        format!("process {process} read {text}, whose addition had failed")
+                    }
+                    (None, None) => format!("process {process} read {text}, which nobody added"),
                 };
                 let witness = added.into_iter().chain([read.operation]);
                 return Some(Violation::new(Class::Safety, PHANTOM, sentence, witness));
