@@ -28,6 +28,15 @@ pub(crate) fn core<T: Clone>(
     one_by_one_max: usize,
     answer: impl Fn(&[T]) -> Answer,
 ) -> Core<T> {
+    core_while(all, one_by_one_max, |things| Some(answer(things)))
+}
+
+/// The same as long as there are answers: none means that nothing more should be asked.
+pub(crate) fn core_while<T: Clone>(
+    all: Vec<T>,
+    one_by_one_max: usize,
+    answer: impl Fn(&[T]) -> Option<Answer>,
+) -> Core<T> {
     let mut core = Core {
         things: all,
         is_least: true,
@@ -39,7 +48,10 @@ pub(crate) fn core<T: Clone>(
             core.is_least = false;
             break;
         }
-        core.drop_chunks(size, &answer);
+        if !core.drop_chunks(size, &answer) {
+            core.is_least = false;
+            break;
+        }
         size = if size == 1 { 0 } else { size.div_ceil(2) };
     }
     core
@@ -48,9 +60,9 @@ pub(crate) fn core<T: Clone>(
 impl<T: Clone> Core<T> {
     /// As many of the first as it takes, then as few of these as it takes: most lie before or
     /// after what went wrong.
-    fn drop_ends(&mut self, answer: &impl Fn(&[T]) -> Answer) {
+    fn drop_ends(&mut self, answer: &impl Fn(&[T]) -> Option<Answer>) {
         let things = &mut self.things;
-        let is_impossible = |things: &[T]| answer(things) == Answer::Impossible;
+        let is_impossible = |things: &[T]| answer(things) == Some(Answer::Impossible);
         let end = smallest(things.len(), |end| is_impossible(&things[..end]));
         things.truncate(end);
         let length = things.len();
@@ -58,19 +70,22 @@ impl<T: Clone> Core<T> {
         things.drain(..length - behind);
     }
 
-    fn drop_chunks(&mut self, size: usize, answer: &impl Fn(&[T]) -> Answer) {
+    /// Whether there was time for it.
+    fn drop_chunks(&mut self, size: usize, answer: &impl Fn(&[T]) -> Option<Answer>) -> bool {
         let mut at = 0;
         while at < self.things.len() {
             let mut rest = self.things.clone();
             rest.drain(at..self.things.len().min(at + size));
             match answer(&rest) {
-                Answer::Impossible => self.things = rest,
-                other => {
+                None => return false,
+                Some(Answer::Impossible) => self.things = rest,
+                Some(other) => {
                     at += size;
                     self.is_least &= size > 1 || other == Answer::Possible;
                 }
             }
         }
+        true
     }
 }
 
@@ -121,6 +136,22 @@ mod tests {
         let core = core((0..12).collect(), ONE_BY_ONE_MAX, answer);
         assert_eq!(core.things, [2, 5, 9]);
         assert!(!core.is_least);
+    }
+
+    #[test]
+    fn when_the_time_is_over_nothing_more_is_asked() {
+        let asked = std::cell::Cell::new(0);
+        let answer = |txns: &[u32]| {
+            asked.set(asked.get() + 1);
+            match asked.get() {
+                ..30 => Some(clash(&[20, 40])(txns)),
+                _ => None,
+            }
+        };
+        let core = core_while((0..1_000).collect(), usize::MAX, answer);
+        assert!(!core.is_least);
+        assert_eq!(clash(&[20, 40])(&core.things), Answer::Impossible);
+        assert_eq!(asked.get(), 30);
     }
 
     #[test]

@@ -56,6 +56,42 @@ fn assert_named(model: &str, parameters: &str, ops: &[Op], name: &str) {
 
 const NOTHING: Value = Value::Null;
 
+/// Who takes it down between two who raise it may go on until later.
+#[test]
+fn barriers_that_were_taken_down_before() {
+    let raised_twice = [
+        ok((0, 5), "hold", NOTHING, json!(true)),
+        ok((3, 14), "release", NOTHING, json!(true)),
+        ok((4, 8), "hold", NOTHING, json!(true)),
+        ok((6, 22), "release", NOTHING, json!(false)),
+        ok((11, 15), "wait", NOTHING, NOTHING),
+    ];
+    let told = violation("barrier", "{}", &raised_twice);
+    assert!(
+        told.sentence.ends_with(
+            "although the barrier stood: processes 0 and 2 had raised it by 0.000000 s, so it \
+             was taken down between the two, and nobody is left who can have taken it down \
+             before the wait returned"
+        ),
+        "{told}"
+    );
+    let listed: Vec<u64> = told.witness.iter().map(|one| one.process).collect();
+    assert_eq!(listed, [0, 2, 3, 4], "{told}");
+
+    let raised_once = [
+        ok((0, 2), "hold", NOTHING, json!(true)),
+        ok((4, 8), "wait", NOTHING, NOTHING),
+    ];
+    let told = violation("barrier", "{}", &raised_once);
+    assert!(
+        told.sentence.ends_with(
+            "although the barrier stood: process 0 had raised it by 0.000000 s, and nobody \
+             can have taken it down before the wait returned"
+        ),
+        "{told}"
+    );
+}
+
 #[test]
 fn reads_of_registers() {
     let read = |value: Value| {

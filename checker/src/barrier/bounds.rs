@@ -50,14 +50,23 @@ impl<'c> Bounds<'c> {
         }
     }
 
+    /// How many steps it has been.
+    pub(super) fn steps(&self) -> u64 {
+        self.steps.get()
+    }
+
+    /// Whether the time is over.
+    pub(super) fn is_over(&self) -> bool {
+        self.clock.is_some_and(Clock::is_over)
+    }
+
     /// One step more, while so many bytes are held.
     ///
     /// # Errors
     /// When something is spent.
     pub(super) fn step(&self, bytes: usize) -> Result<(), Limit> {
         self.steps.set(self.steps.get() + 1);
-        let is_over = self.clock.is_some_and(Clock::is_over);
-        if is_over || self.steps.get() > self.steps_max {
+        if self.is_over() || self.steps.get() > self.steps_max {
             return Err(Limit::Time(self.budget.time.unwrap_or_default()));
         }
         if bytes > self.budget.memory_bytes {

@@ -8,7 +8,7 @@ use crate::unsat_core::{self, Answer};
 use crate::verdict::{MAY_BE_FEWER, Violation};
 
 /// So many operations are few enough to be read, if they prove it whatever the others did.
-const FEW: usize = 4;
+pub(super) const FEW: usize = 4;
 
 /// How many operations may be looked at in all to find those few: no time, so that a history
 /// has the same witness everywhere.
@@ -53,9 +53,14 @@ impl Known {
         }
     }
 
+    /// What may have become of the operations whose answers do not count.
+    pub(super) fn others(&self) -> Others {
+        self.others
+    }
+
     /// Whether those whose answers do not count took effect before they returned, if at all.
     pub(super) fn others_are_in_time(&self) -> bool {
-        self.others == Others::InTheirTime
+        self.others != Others::AtAnyTime
     }
 }
 
@@ -64,7 +69,7 @@ pub(super) struct Needed {
     pub(super) known: Known,
     /// The indices of those that count.
     pub(super) indices: Vec<usize>,
-    is_least: bool,
+    pub(super) is_least: bool,
 }
 
 /// Of so many answers, as few as make the history impossible: those that do it whatever the
@@ -76,7 +81,9 @@ pub(super) fn needed(count: usize, answer: impl Fn(&Known) -> Answer) -> Needed 
         ask(Others::InTheirTime, indices)
     });
     let most = core.things.len().max(FEW);
-    let found = few(count, &core.things, most, &answer);
+    let found = few(count, &core.things, most, |indices| {
+        ask(Others::AtAnyTime, indices)
+    });
     let (others, indices, is_least) = match found {
         Some(found) => (Others::AtAnyTime, found, true),
         None => (Others::InTheirTime, core.things, core.is_least),
@@ -97,7 +104,8 @@ pub(super) fn needed_since(
     answer: impl Fn(&Known) -> Answer,
 ) -> Needed {
     let count = operations.len();
-    if let Some(indices) = few(count, &[], FEW, &answer) {
+    let at_any_time = |indices: &[usize]| answer(&Known::of(count, indices, Others::AtAnyTime));
+    if let Some(indices) = few(count, &[], FEW, at_any_time) {
         return Needed {
             known: Known::of(count, &indices, Others::AtAnyTime),
             indices,
@@ -124,7 +132,7 @@ fn few(
     count: usize,
     rather: &[usize],
     most: usize,
-    answer: &impl Fn(&Known) -> Answer,
+    answer: impl Fn(&[usize]) -> Answer,
 ) -> Option<Vec<usize>> {
     let asked = Cell::new(0);
     few_of(nearest(count, rather), most, |indices| {
@@ -132,7 +140,7 @@ fn few(
         if asked.get() > LOOKED_AT_MAX {
             return Answer::Unknown;
         }
-        answer(&Known::of(count, indices, Others::AtAnyTime))
+        answer(indices)
     })
 }
 
@@ -146,7 +154,7 @@ fn nearest(count: usize, first: &[usize]) -> Vec<usize> {
 
 /// At most so many that make it impossible, in order, and of which none can be left out; rather
 /// those that come first here. None if there are none, or it would take too long to tell.
-fn few_of(
+pub(super) fn few_of(
     mut order: Vec<usize>,
     most: usize,
     answer: impl Fn(&[usize]) -> Answer,

@@ -83,7 +83,10 @@
 //! steps, or the time is over: then the operation stays, and that is told.
 //!
 //! That somebody was refused for no reason rests on all who came and left before. Where these
-//! are more than a few, they are given ([`Others::InTheirTimeSince`]).
+//! are more than a few, they are given ([`Others::InTheirTimeSince`]). So they are where very
+//! many raise a barrier and take it down at the same time. What proves it is looked for next to
+//! the answer that is wrong (`simple/witness.rs`): that is O(n c) in all, and some tries on what
+//! came last, whose number is bounded.
 //!
 //! [`Others::AtAnyTime`]: crate::search::Others::AtAnyTime
 //! [`Others::InTheirTime`]: crate::search::Others::InTheirTime

@@ -22,6 +22,8 @@ pub(super) struct Configuration {
     /// Operations that took effect ahead of their answer, and holds of unknown
     /// outcome whose lease matters.
     pub(super) done: Vec<u32>,
+    /// The same of operations whose answers do not count: they need not have happened.
+    pub(super) spared: Vec<u32>,
     /// How many of unknown outcome it needs: holds, holds that may fall at any
     /// time, releases.
     pub(super) used: [u32; 3],
@@ -31,18 +33,21 @@ pub(super) struct Configuration {
 
 impl Configuration {
     pub(super) fn has_done(&self, step: usize) -> bool {
-        self.done.binary_search(&small(step)).is_ok()
+        let step = small(step);
+        self.done.binary_search(&step).is_ok() || self.spared.binary_search(&step).is_ok()
     }
 
     /// Whether it explains all that the other one does, and more.
     fn covers(&self, other: &Self) -> bool {
         let used = self.used.iter().zip(&other.used);
-        self.other_seen >= other.other_seen && used.into_iter().all(|(mine, its)| mine <= its)
+        self.other_seen >= other.other_seen
+            && used.into_iter().all(|(mine, its)| mine <= its)
+            && is_among(&self.spared, &other.spared)
     }
 
     /// About how much memory it takes in a front, with its key.
     fn bytes(&self) -> usize {
-        3 * size_of::<Self>() + 2 * self.done.len() * size_of::<u32>()
+        3 * size_of::<Self>() + (2 * self.done.len() + self.spared.len()) * size_of::<u32>()
     }
 
     pub(super) fn turned(&self, event: usize, state: State) -> Self {
@@ -52,6 +57,11 @@ impl Configuration {
             ..self.clone()
         }
     }
+}
+
+/// Whether all of these sorted numbers are among those.
+fn is_among(some: &[u32], all: &[u32]) -> bool {
+    some.len() <= all.len() && some.iter().all(|one| all.binary_search(one).is_ok())
 }
 
 pub(super) fn small(index: usize) -> u32 {
@@ -69,8 +79,6 @@ pub(super) struct Front {
 impl Front {
     /// Whether it was worth keeping.
     pub(super) fn add(&mut self, new: Configuration) -> bool {
-        // Those of one key are of one size.
-        let size = new.bytes();
         let kept = self
             .by_state
             .entry((new.state, new.done.clone()))
@@ -78,10 +86,13 @@ impl Front {
         if kept.iter().any(|one| one.covers(&new)) {
             return false;
         }
-        let before = kept.len();
-        kept.retain(|one| !new.covers(one));
-        self.bytes -= (before - kept.len()) * size;
-        self.bytes += size;
+        let bytes = &mut self.bytes;
+        kept.retain(|one| {
+            let is_covered = new.covers(one);
+            *bytes -= if is_covered { one.bytes() } else { 0 };
+            !is_covered
+        });
+        *bytes += new.bytes();
         kept.push(new);
         true
     }

@@ -1,12 +1,12 @@
-//! What is wrong with a history, and which operations show it.
+//! What is wrong with a history.
 
 use super::super::bounds::Bounds;
-use super::super::minimal::{self, Known};
 use super::super::value::{Holder, failures};
-use super::step::{Action, Step};
-use super::sweep::{Stop, Sweep};
+use super::step::Action;
+use super::sweep::{Course, Stop, Sweep};
+use super::witness;
 use crate::history::{Event, Operation, Outcome};
-use crate::unsat_core::Answer;
+use crate::search::Others;
 use crate::verdict::{Class, Kind, Seconds, Violation};
 
 const EARLY_WAIT: Kind = Kind {
@@ -32,25 +32,16 @@ const BLIND_RELEASE: Kind = Kind {
 
 pub(super) fn violation(
     operations: &[Operation<'_>],
-    steps: &[Step],
+    course: &Course<'_>,
     failed: usize,
     bounds: &Bounds<'_>,
 ) -> Violation {
-    let answer = |known: &Known| {
-        // Nothing can be wrong behind the last answer that counts.
-        let counted = steps.iter().filter(|step| known.counts(step.operation));
-        let answered = counted.filter(|step| step.answer.is_some());
-        let end = answered.map(|step| step.completed + 1).max().unwrap_or(0);
-        let run = Sweep::new(steps, known).run(end, &bounds.of_question());
-        match run {
-            Ok(_) => Answer::Possible,
-            Err(Stop::Failed(_)) => Answer::Impossible,
-            Err(Stop::Spent(_)) => Answer::Unknown,
-        }
-    };
-    let needed = minimal::needed(steps.len(), answer);
+    let steps = course.steps;
+    let operation = |step: usize| &operations[steps[step].operation];
+    let line = |step: usize| operation(step).completion.map_or(0, Event::line) as u64;
+    let needed = witness::needed(course, failed, line, bounds);
     // The last of the answers that are needed may be another one of its kind.
-    let failed = match Sweep::new(steps, &needed.known).run(usize::MAX, &Bounds::none()) {
+    let failed = match Sweep::new(course, &needed.known).run(usize::MAX, &Bounds::none()) {
         Err(Stop::Failed(step)) => step,
         _ => failed,
     };
@@ -65,10 +56,15 @@ pub(super) fn violation(
     let witness: Vec<&Operation<'_>> = needed
         .indices
         .iter()
-        .map(|index| &operations[steps[*index].operation])
+        .map(|index| operation(*index))
         .collect();
-    let operation = &operations[step.operation];
-    let mut sentence = sentence(kind, operation, operations, &witness);
+    let mut sentence = sentence(
+        kind,
+        operation(failed),
+        operations,
+        &witness,
+        needed.known.others(),
+    );
     sentence += &failures(&witness);
     needed.judge(Violation::new(Class::Safety, kind, sentence, witness))
 }
@@ -78,37 +74,124 @@ fn sentence(
     operation: &Operation<'_>,
     operations: &[Operation<'_>],
     witness: &[&Operation<'_>],
+    others: Others,
 ) -> String {
     let process = operation.process();
-    let holder = witness
-        .iter()
-        .filter(|other| other.invoke.f() == "hold" && other.invoked != operation.invoked)
-        .filter(|other| other.outcome() != Outcome::Fail)
-        .max_by_key(|other| other.completed);
-    let since = holder.map_or_else(String::new, |hold| {
-        let at = hold.completion.map_or(hold.invoke.time(), Event::time);
-        format!(
-            " process {} had raised it by {},{}",
-            hold.process(),
-            Seconds(at),
-            relied_on(hold, operations),
-        )
-    });
+    let since = standing(operation, operations, witness);
+    let nobody = nobody_took_it_down(operation, operations, witness, others);
     let by = Seconds(operation.completion.map_or(0, Event::time));
     match kind.name {
         "early-wait" => format!(
-            "the wait by process {process} returned at {by} although the barrier stood:{since} and nobody can have taken it down before the wait returned"
+            "the wait by process {process} returned at {by} although the barrier stood{since}{nobody} before the wait returned"
         ),
         "double-hold" => format!(
-            "process {process} raised the barrier by {by} although it stood:{since} and nobody can have taken it down in between"
+            "process {process} raised the barrier by {by} although it stood{since}{nobody} in between"
         ),
-        "false-refusal" => found_standing(operation, witness),
+        "false-refusal" => found_standing(operation, witness, others),
         "double-release" => format!(
             "process {process} was told by {by} that it took the barrier down, but it cannot have stood"
         ),
         _ => format!(
-            "process {process} was told by {by} that there was no barrier to take down, although it stood:{since} and nobody can have taken it down before"
+            "process {process} was told by {by} that there was no barrier to take down, although it stood{since}{nobody} before"
         ),
+    }
+}
+
+/// Who had raised the barrier before this operation returned, or else found it standing, as far
+/// as it is listed.
+fn standing(
+    operation: &Operation<'_>,
+    operations: &[Operation<'_>],
+    witness: &[&Operation<'_>],
+) -> String {
+    let by =
+        |hold: &Operation<'_>| Seconds(hold.completion.map_or(hold.invoke.time(), Event::time));
+    let raised = raised(operation, witness);
+    if let Some(last) = raised.last() {
+        let who = processes(&raised);
+        let relied_on = relied_on(last, operations);
+        return format!(": {who} had raised it by {},{relied_on}", by(last));
+    }
+    let holds = witness.iter().filter(|other| is_another(other, operation));
+    let found = holds.filter(|other| other.invoke.f() == "hold" && says(other, "false"));
+    found.max_by_key(|other| other.completed).map_or_else(
+        || ",".to_owned(),
+        |found| {
+            format!(
+                ": process {} had found it standing by {},",
+                found.process(),
+                by(found)
+            )
+        },
+    )
+}
+
+/// Those that are listed and raised the barrier, but for this operation; the last one of them
+/// to return is the last one.
+fn raised<'w, 'h>(
+    operation: &Operation<'_>,
+    witness: &[&'w Operation<'h>],
+) -> Vec<&'w Operation<'h>> {
+    let holds = witness.iter().filter(|other| other.invoke.f() == "hold");
+    let mut raised: Vec<&Operation<'h>> = holds
+        .filter(|hold| is_another(hold, operation) && says(hold, "true"))
+        .copied()
+        .collect();
+    raised.sort_by_key(|hold| hold.completed);
+    raised
+}
+
+fn is_another(one: &Operation<'_>, other: &Operation<'_>) -> bool {
+    one.invoked != other.invoked
+}
+
+fn says(operation: &Operation<'_>, answer: &str) -> bool {
+    operation
+        .ok()
+        .is_some_and(|ok| ok.value().as_str() == answer)
+}
+
+/// `process 3`, or `processes 3, 1 and 2`.
+fn processes(operations: &[&Operation<'_>]) -> String {
+    let numbers = operations.iter().map(|one| one.process().to_string());
+    let numbers: Vec<String> = numbers.collect();
+    match numbers.split_last() {
+        Some((last, [])) => format!("process {last}"),
+        Some((last, others)) => format!("processes {} and {last}", others.join(", ")),
+        None => "nobody".to_owned(),
+    }
+}
+
+/// That it cannot have been taken down again. Who may have done so went on at that time, but is
+/// needed for what was before.
+fn nobody_took_it_down(
+    operation: &Operation<'_>,
+    operations: &[Operation<'_>],
+    witness: &[&Operation<'_>],
+    others: Others,
+) -> &'static str {
+    let raised = raised(operation, witness);
+    let Some(last) = raised.last() else {
+        return " and nobody can have taken it down";
+    };
+    let may_have = |other: &&Operation<'_>| {
+        let is_listed = witness.iter().any(|one| !is_another(one, other));
+        let is_possible = !is_listed || says(other, "true");
+        let is_by_then = other.invoked < operation.completed;
+        let is_in_time = others.is_at_any_time() || other.completed > last.invoked;
+        other.invoke.f() == "release" && is_possible && is_by_then && is_in_time
+    };
+    match raised.len() {
+        1 if !operations.iter().any(|other| may_have(&other)) => {
+            " and nobody can have taken it down"
+        }
+        1 => {
+            " everybody who can have taken it down by then had to do so before that, and nobody is left who can have taken it down"
+        }
+        2 => " so it was taken down between the two, and nobody is left who can have taken it down",
+        _ => {
+            " so it was taken down between any two of them, and nobody is left who can have taken it down"
+        }
     }
 }
 
@@ -127,7 +210,7 @@ fn relied_on(hold: &Operation<'_>, operations: &[Operation<'_>]) -> String {
 }
 
 /// Somebody else may have seen that it did not stand.
-fn found_standing(operation: &Operation<'_>, witness: &[&Operation<'_>]) -> String {
+fn found_standing(operation: &Operation<'_>, witness: &[&Operation<'_>], rest: Others) -> String {
     let by = |operation: &Operation<'_>| Seconds(operation.completion.map_or(0, Event::time));
     let told = format!(
         "process {} was told by {} that the barrier stood",
@@ -146,6 +229,9 @@ fn found_standing(operation: &Operation<'_>, witness: &[&Operation<'_>]) -> Stri
             other.process(),
             by(other)
         ),
+        None if matches!(rest, Others::InTheirTimeSince(_)) => {
+            format!("{told}, but it did not stand before, and nobody can have raised it by then")
+        }
         None => format!("{told}, but nobody can have raised it by then"),
     }
 }

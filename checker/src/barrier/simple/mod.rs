@@ -17,7 +17,8 @@
 //! - `step`: the operations;
 //! - `configuration`: one way to explain the answers so far;
 //! - `sweep`: the pass over the events;
-//! - `explain`: what is wrong, and which operations show it;
+//! - `witness`: which operations show what is wrong;
+//! - `explain`: what that is;
 //! - `order`: the order of a valid history.
 
 mod configuration;
@@ -25,12 +26,13 @@ mod explain;
 mod order;
 mod step;
 mod sweep;
+mod witness;
 
 pub(crate) use self::order::linearization;
 
 use self::explain::violation;
 use self::step::{Action, Step};
-use self::sweep::{Stop, Sweep};
+use self::sweep::{Course, Stop, Sweep};
 use super::bounds::{self, Bounds};
 use super::minimal::Known;
 use super::value::stuck;
@@ -54,7 +56,8 @@ pub fn check(history: &History, budget: &Budget) -> Result<Verdict, HistoryError
     let all = Known::all(steps.len());
     let clock = budget.clock();
     let bounds = Bounds::of(budget, &clock);
-    let failed = match Sweep::new(&steps, &all).run(usize::MAX, &bounds) {
+    let course = Course::new(&steps);
+    let failed = match Sweep::new(&course, &all).run(usize::MAX, &bounds) {
         Ok(_) => None,
         Err(Stop::Failed(step)) => Some(step),
         Err(Stop::Spent(limit)) => {
@@ -63,8 +66,8 @@ pub fn check(history: &History, budget: &Budget) -> Result<Verdict, HistoryError
         }
     };
     let violation = match failed {
-        Some(step) => Some(violation(&operations, &steps, step, &bounds)),
-        None => find_stuck(history, &operations, &steps),
+        Some(step) => Some(violation(&operations, &course, step, &bounds)),
+        None => find_stuck(history, &operations, &course),
     };
     Ok(violation.map_or_else(
         || Verdict::Valid(Summary::of(&operations)),
@@ -77,14 +80,16 @@ pub fn check(history: &History, budget: &Budget) -> Result<Verdict, HistoryError
 fn find_stuck(
     history: &History,
     operations: &[Operation<'_>],
-    steps: &[Step],
+    course: &Course<'_>,
 ) -> Option<Violation> {
     let deadline = Deadline::of(history)?;
     let mut overdue = deadline.overdue(operations);
+    let steps = course.steps;
     let all = Known::all(steps.len());
-    let mut sweep = Sweep::new(steps, &all);
+    let mut sweep = Sweep::new(course, &all);
     // It has been run to its end before.
-    let at_mark = sweep.run(deadline.index, &Bounds::none()).ok()?;
+    sweep.run(deadline.index, &Bounds::none()).ok()?;
+    let at_mark = &sweep.all;
     let may_stand = at_mark.iter().any(|one| sweep.may_stand(one));
     overdue.retain(|operation| operation.invoke.f() != "wait" || !may_stand);
     let is_wait = overdue.first()?.invoke.f() == "wait";

@@ -60,6 +60,11 @@ impl Step {
         Ok(steps)
     }
 
+    /// Whether it is known when it was over.
+    pub(super) fn is_over(&self) -> bool {
+        self.answer.is_some() || self.has_failed
+    }
+
     /// What the barrier must be for an answer that changes nothing.
     pub(super) fn asks_for(&self) -> Option<bool> {
         match (self.action, self.answer) {

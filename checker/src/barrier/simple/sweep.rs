@@ -18,99 +18,137 @@ pub(super) enum Stop {
     Spent(Limit),
 }
 
-/// The pass over the events.
-pub(super) struct Sweep<'s> {
-    steps: &'s [Step],
-    /// Of which steps the answers count.
-    known: &'s Known,
+/// What there is to pass over.
+pub(super) struct Course<'s> {
+    pub(super) steps: &'s [Step],
+    /// By their place in the history: which step, and whether it begins.
+    events: Vec<(usize, usize, bool)>,
     /// Until which event a lease can be relied on. One that is not named may fall
     /// at any time.
     alive_until: BTreeMap<u64, usize>,
+}
+
+impl<'s> Course<'s> {
+    pub(super) fn new(steps: &'s [Step]) -> Self {
+        let mut alive_until = BTreeMap::new();
+        let mut events = Vec::with_capacity(steps.len() * 2);
+        for (index, step) in steps.iter().enumerate() {
+            // It is said when it begins, whatever comes of it.
+            if let (Action::Release, Some(lease)) = (step.action, step.lease) {
+                alive_until.insert(lease, step.invoked);
+            }
+            events.push((step.invoked, index, true));
+            if step.is_over() {
+                events.push((step.completed, index, false));
+            }
+        }
+        events.sort_unstable();
+        Self {
+            steps,
+            events,
+            alive_until,
+        }
+    }
+}
+
+/// The pass over the events.
+pub(super) struct Sweep<'s> {
+    course: &'s Course<'s>,
+    /// Of which steps the answers count.
+    known: &'s Known,
     /// What has been invoked and not been answered: holds and releases that
     /// change something, and holds of unknown outcome whose lease matters.
     open: BTreeSet<usize>,
     /// How many of unknown outcome have been invoked, as in
     /// [`Configuration::used`].
     unknown: [u32; 3],
+    /// What explains all events so far.
+    pub(super) all: Vec<Configuration>,
+    /// How many of the events have been passed.
+    passed: usize,
 }
 
 impl<'s> Sweep<'s> {
-    pub(super) fn new(steps: &'s [Step], known: &'s Known) -> Self {
-        let mut alive_until = BTreeMap::new();
-        for step in steps {
-            // It is said when it begins, whatever comes of it.
-            if let (Action::Release, Some(lease)) = (step.action, step.lease) {
-                alive_until.insert(lease, step.invoked);
-            }
-        }
+    pub(super) fn new(course: &'s Course<'s>, known: &'s Known) -> Self {
         Self {
-            steps,
+            course,
             known,
-            alive_until,
             open: BTreeSet::new(),
             unknown: [0; 3],
+            all: vec![Configuration {
+                state: State::Down,
+                done: Vec::new(),
+                spared: Vec::new(),
+                used: [0; 3],
+                other_seen: 0,
+            }],
+            passed: 0,
         }
     }
 
+    /// The same from here on, where something else is known of what has not begun.
+    pub(super) fn with(&self, known: &'s Known) -> Self {
+        Self {
+            known,
+            open: self.open.clone(),
+            all: self.all.clone(),
+            ..*self
+        }
+    }
+
+    /// How many events there are from here to that one.
+    pub(super) fn distance(&self, end: usize) -> usize {
+        let (events, passed) = (&self.course.events, self.passed);
+        events[passed..].partition_point(|(event, ..)| *event < end)
+    }
+
     fn answer(&self, step: usize) -> Option<bool> {
-        self.steps[step].answer.filter(|_| self.known.counts(step))
+        self.course.steps[step]
+            .answer
+            .filter(|_| self.known.counts(step))
     }
 
     /// Whether it is over by its return, but its answer does not count.
     fn is_spared(&self, step: usize) -> bool {
-        let Step {
-            answer, has_failed, ..
-        } = self.steps[step];
-        let is_over = answer.is_some() || has_failed;
-        is_over && !self.known.counts(step) && self.known.others_are_in_time()
+        self.known.others_are_in_time()
+            && !self.known.counts(step)
+            && self.course.steps[step].is_over()
     }
 
     /// Whether it is known that it did nothing.
     fn is_absent(&self, step: usize) -> bool {
-        self.steps[step].has_failed && self.known.counts(step)
+        self.course.steps[step].has_failed && self.known.counts(step)
     }
 
-    /// What explains all events before `end`.
-    pub(super) fn run(
-        &mut self,
-        end: usize,
-        bounds: &Bounds<'_>,
-    ) -> Result<Vec<Configuration>, Stop> {
-        let mut events: Vec<(usize, usize, bool)> = Vec::with_capacity(self.steps.len() * 2);
-        for (index, step) in self.steps.iter().enumerate() {
-            events.push((step.invoked, index, true));
-            let is_spared = self.is_spared(index) && step.action != Action::Wait;
-            if is_spared || self.answer(index).is_some() {
-                events.push((step.completed, index, false));
-            }
-        }
-        events.sort_unstable();
-        let mut all = vec![Configuration {
-            state: State::Down,
-            done: Vec::new(),
-            used: [0; 3],
-            other_seen: 0,
-        }];
-        for (event, step, is_invoked) in events {
-            if event >= end {
-                break;
-            }
+    /// Goes on to what explains all events before `end`.
+    pub(super) fn run(&mut self, end: usize, bounds: &Bounds<'_>) -> Result<(), Stop> {
+        let course = self.course;
+        while let Some((event, step, is_invoked)) = course.events.get(self.passed).copied()
+            && event < end
+        {
+            self.passed += 1;
             if is_invoked {
                 self.invoke(step);
-                all = self.expire(all, event, step);
-            } else {
-                all = self.complete(all, event, step, bounds)?;
+                self.expire(event, step);
+            } else if self.matters(step) {
+                self.complete(event, step, bounds)?;
                 self.open.remove(&step);
             }
         }
-        Ok(all)
+        Ok(())
+    }
+
+    /// Whether something is different from the return of this step on.
+    fn matters(&self, step: usize) -> bool {
+        let may_have_been = || self.course.steps[step].action != Action::Wait;
+        self.answer(step).is_some() || self.is_spared(step) && may_have_been()
     }
 
     fn invoke(&mut self, index: usize) {
         if self.is_absent(index) {
             return;
         }
-        let step = &self.steps[index];
+        let step = &self.course.steps[index];
         match (step.action, self.answer(index)) {
             (Action::Hold | Action::Release, Some(true)) => {
                 self.open.insert(index);
@@ -120,7 +158,7 @@ impl<'s> Sweep<'s> {
             }
             (Action::Hold, None) => match step.lease {
                 None => self.unknown[0] += 1,
-                Some(lease) if self.alive_until.get(&lease) > Some(&step.invoked) => {
+                Some(lease) if self.course.alive_until.get(&lease) > Some(&step.invoked) => {
                     self.open.insert(index);
                 }
                 Some(_) => self.unknown[1] += 1,
@@ -132,19 +170,14 @@ impl<'s> Sweep<'s> {
 
     /// After the last event that says that a lease can be relied on, it is like any
     /// other that may fall at any time.
-    fn expire(
-        &mut self,
-        mut all: Vec<Configuration>,
-        event: usize,
-        step: usize,
-    ) -> Vec<Configuration> {
-        let lease = self.steps[step].lease;
-        let until = lease.and_then(|lease| self.alive_until.get(&lease));
+    fn expire(&mut self, event: usize, step: usize) {
+        let lease = self.course.steps[step].lease;
+        let until = lease.and_then(|lease| self.course.alive_until.get(&lease));
         if until != Some(&event) {
-            return all;
+            return;
         }
         let is_unknown = |index: &usize| {
-            let step = &self.steps[*index];
+            let step = &self.course.steps[*index];
             let is_hold = step.action == Action::Hold && step.lease == lease;
             is_hold && self.answer(*index).is_none() && !self.is_spared(*index)
         };
@@ -152,7 +185,7 @@ impl<'s> Sweep<'s> {
         for index in unknown {
             self.open.remove(&index);
             self.unknown[1] += 1;
-            for configuration in &mut all {
+            for configuration in &mut self.all {
                 if let Ok(place) = configuration.done.binary_search(&small(index)) {
                     configuration.done.remove(place);
                     configuration.used[1] += 1;
@@ -160,23 +193,18 @@ impl<'s> Sweep<'s> {
             }
         }
         let mut front = Front::default();
-        for mut configuration in all {
+        for mut configuration in std::mem::take(&mut self.all) {
             if configuration.state == State::Up(lease) {
                 configuration.state = State::Up(ANY_TIME);
             }
             front.add(configuration);
         }
-        front.into_vec()
+        self.all = front.into_vec();
     }
 
-    /// What explains the answer of `step` too, which is the event `event`.
-    fn complete(
-        &self,
-        all: Vec<Configuration>,
-        event: usize,
-        step: usize,
-        bounds: &Bounds<'_>,
-    ) -> Result<Vec<Configuration>, Stop> {
+    /// Goes on to what explains the answer of `step` too, which is the event `event`.
+    fn complete(&mut self, event: usize, step: usize, bounds: &Bounds<'_>) -> Result<(), Stop> {
+        let all = std::mem::take(&mut self.all);
         let mut explained = Front::default();
         let mut seen = Front::default();
         if self.is_spared(step) {
@@ -203,21 +231,26 @@ impl<'s> Sweep<'s> {
         if explained.is_empty() {
             return Err(Stop::Failed(step));
         }
-        Ok(explained.into_vec())
+        self.all = explained.into_vec();
+        Ok(())
     }
 
     /// The configuration after the answer, if it explains it as it is.
     fn answered(&self, configuration: &Configuration, step: usize) -> Option<Configuration> {
-        if let Some(up) = self.steps[step].asks_for()
+        if let Some(up) = self.course.steps[step].asks_for()
             && !self.is_spared(step)
         {
             let is_so = configuration.state.is_up() == up;
-            let was_so = configuration.other_seen > self.steps[step].invoked;
+            let was_so = configuration.other_seen > self.course.steps[step].invoked;
             return (is_so || was_so).then(|| configuration.clone());
         }
-        let place = configuration.done.binary_search(&small(step)).ok()?;
         let mut answered = configuration.clone();
-        answered.done.remove(place);
+        let done = if self.is_spared(step) {
+            &mut answered.spared
+        } else {
+            &mut answered.done
+        };
+        done.remove(done.binary_search(&small(step)).ok()?);
         Some(answered)
     }
 
@@ -227,11 +260,18 @@ impl<'s> Sweep<'s> {
         let mut turns = Vec::new();
         let mut take_effect = |step: usize, state: State| {
             let mut turned = from.turned(event, state);
-            let place = turned.done.partition_point(|done| *done < small(step));
-            turned.done.insert(place, small(step));
+            let done = if self.is_spared(step) {
+                &mut turned.spared
+            } else {
+                &mut turned.done
+            };
+            done.insert(
+                done.partition_point(|done| *done < small(step)),
+                small(step),
+            );
             turns.push(turned);
         };
-        let is_hold = |step: &usize| self.steps[*step].action == Action::Hold;
+        let is_hold = |step: &usize| self.course.steps[*step].action == Action::Hold;
         let open = self
             .open
             .iter()
@@ -239,7 +279,7 @@ impl<'s> Sweep<'s> {
             .filter(|step| !from.has_done(*step));
         // Of a kind the one whose answer comes first; also of those that are spared.
         let first = |steps: Vec<usize>| {
-            let answered = |step: &usize| self.steps[*step].completed;
+            let answered = |step: &usize| self.course.steps[*step].completed;
             let (spared, others): (Vec<usize>, Vec<usize>) =
                 steps.into_iter().partition(|step| self.is_spared(*step));
             let first = |steps: Vec<usize>| steps.into_iter().min_by_key(answered);
@@ -250,9 +290,9 @@ impl<'s> Sweep<'s> {
             State::Down => {
                 let (leased, lasting): (Vec<usize>, Vec<usize>) = open
                     .filter(is_hold)
-                    .partition(|step| self.steps[*step].lease.is_some());
+                    .partition(|step| self.course.steps[*step].lease.is_some());
                 for step in leased.into_iter().chain(first(lasting)) {
-                    take_effect(step, State::Up(self.steps[step].lease));
+                    take_effect(step, State::Up(self.course.steps[step].lease));
                 }
                 unknown.push((0, State::Up(None)));
                 unknown.push((1, State::Up(ANY_TIME)));
@@ -262,8 +302,12 @@ impl<'s> Sweep<'s> {
                     take_effect(step, State::Down);
                 }
                 unknown.push((2, State::Down));
-                let may_fall =
-                    |lease: u64| self.alive_until.get(&lease).is_none_or(|at| *at < event);
+                let may_fall = |lease: u64| {
+                    self.course
+                        .alive_until
+                        .get(&lease)
+                        .is_none_or(|at| *at < event)
+                };
                 if lease.is_some_and(may_fall) {
                     turns.push(from.turned(event, State::Down));
                 }
@@ -283,7 +327,7 @@ impl<'s> Sweep<'s> {
     pub(super) fn may_stand(&self, configuration: &Configuration) -> bool {
         let may_hold = || {
             let is_hold = |step: &&usize| {
-                let step = &self.steps[**step];
+                let step = &self.course.steps[**step];
                 step.action == Action::Hold && step.lease.is_none()
             };
             configuration.used[0] < self.unknown[0] || self.open.iter().any(|s| is_hold(&s))
