@@ -102,6 +102,16 @@ fn report(operations: usize) -> String {
     (0..operations).map(line).collect()
 }
 
+/// Registers that are written and read one after the other, and one read of a value of long ago.
+fn stale_read(operations: usize) -> String {
+    let event = |kind: &str, value: &str| {
+        format!(
+            "{{\"time\":9999999999,\"process\":77,\"type\":\"{kind}\",\"f\":\"txn\",\"value\":[[\"r\",\"k0\",{value}]]}}\n"
+        )
+    };
+    sequential::history("rw-register", operations) + &event("invoke", "null") + &event("ok", "1")
+}
+
 /// The bytes of a history in this format, or of one of a hundredth of the length.
 fn bytes_of(format: &str, is_short: bool) -> Vec<u8> {
     let of = |whole: usize| if is_short { whole / 100 } else { whole };
@@ -111,6 +121,7 @@ fn bytes_of(format: &str, is_short: bool) -> Vec<u8> {
         "monitor" => monitor(of(150_000)),
         "report" => report(of(60_000)),
         "lines" | "zstd" => lines(of(300_000)),
+        stale if stale.starts_with("stale") => stale_read(of(100_000)),
         model => sequential::history(model, of(150_000)),
     };
     match format {
@@ -227,5 +238,38 @@ fn no_check_takes_much_more_than_is_counted_for_its_model() {
         let Err(CheckError::Import(ImportError::TooLarge(_))) = refused else {
             panic!("{model}: it takes {grown} bytes, but {too_few} are enough to begin");
         };
+    });
+}
+
+/// What is wrong with registers is explained by all that is inferred of them, and that takes more
+/// than to find an order: where it does not fit, it is not inferred.
+#[test]
+fn a_search_keeps_to_what_is_left_for_it() {
+    let test = "a_search_keeps_to_what_is_left_for_it";
+    let percents = ["stale-100", "stale-130", "stale-200"];
+    in_processes_of_their_own(test, &percents, |percent, file| {
+        let check = |file: &Path, limit: u64| Check::new().budget(Budget::bytes(limit)).file(file);
+        check(&short_of(file), u64::MAX).unwrap();
+        let refused = check(file, 1 << 20).expect_err("a MiB is not enough for its lines");
+        let CheckError::Import(ImportError::TooLarge(refused)) = refused else {
+            panic!("{refused}");
+        };
+        let limit = refused.whole.expect("its length is known");
+        let times: u64 = percent.trim_start_matches("stale-").parse().unwrap();
+        let limit = limit / 100 * times + (2 << 20);
+        let mut verdict = None;
+        let grown = growth(|| verdict = check(file, limit).ok().map(|checked| checked.verdict));
+        let (Some(grown), Some(verdict)) = (grown, verdict) else {
+            panic!("{percent}: {limit} bytes are refused");
+        };
+        // With enough it is told what is wrong.
+        let is_known = verdict.violation().is_some();
+        assert!(is_known || times < 200, "{verdict}");
+        assert!(!is_known || times > 100, "{verdict}");
+        eprintln!("{percent}: {grown} bytes of {limit}");
+        assert!(
+            grown <= limit + limit / 8,
+            "{percent}: {grown} bytes of {limit}"
+        );
     });
 }

@@ -25,30 +25,37 @@
 //! # Cost
 //!
 //! With points that overlap at most `c` others O(c / 64) words for each arc and each point
-//! before it; as many trials as it takes, up to a limit. The rows take O(n · c) bits for n
+//! before it; as many trials as it takes, up to a limit (`effort`). The rows take O(n · c) bits for n
 //! points: what does not fit into the memory that is allowed is not looked at.
 
+use super::effort::{Effort, Shortage};
 use super::graph::{Builder, Span, Why};
 use super::serial;
 use super::txns::NONE;
 use crate::unsat_core::Answer;
 
-/// How many words of rows may be changed before the search gives up.
-const STEPS_MAX: u64 = 400_000_000;
 /// How many words there may be: their indices have 32 bits.
 const WORDS_MAX: usize = 1 << 31;
 /// How many changes can be taken back.
 const TRAIL_MAX: usize = 1 << 23;
 
+/// How many arcs there may be.
+const ARCS_MAX: usize = 50_000_000;
+/// How many bytes a point takes: its span, twice, its places in lists of who asks and of the search.
+const POINT_BYTES: usize = 16 * size_of::<u32>();
+/// How many bytes a choice takes in the search: which side was taken, when, and its turn.
+const CHOICE_BYTES: usize = 4 * size_of::<u32>();
 /// How many bytes a word of a row takes: what is behind a point, and what is before it.
 const ROW_BYTES: usize = 2 * size_of::<u64>();
 
 /// One point comes before another.
 pub(super) type Arc = (u32, u32);
 
+/// How many steps it takes to note that one point comes before another.
+const STEPS_PER_BIT: u64 = 8;
+
 /// What is asked.
-#[derive(Default)]
-pub(super) struct Problem {
+pub(super) struct Problem<'e> {
     /// By point, ascending: the event before which it cannot be.
     pub(super) invoked: Vec<u32>,
     /// By point: the event behind which it cannot be.
@@ -59,8 +66,8 @@ pub(super) struct Problem {
     choices: Vec<Choice>,
     /// The arcs of all choices.
     sides: Vec<Arc>,
-    /// How many bytes the arcs and the search may take together.
-    memory_bytes: usize,
+    /// What the arcs and the search may take together.
+    effort: &'e Effort,
 }
 
 /// One side of a choice.
@@ -84,16 +91,19 @@ pub(super) struct Solution {
     /// Two points between which it became impossible: there is no order of what is around
     /// them, though perhaps not of these alone.
     pub(super) conflict: Option<Arc>,
-    /// Whether it is unknown for want of memory.
-    pub(super) is_short: bool,
 }
 
-impl Problem {
-    /// One without points yet, and how many bytes it may take.
-    pub(super) fn within(memory_bytes: usize) -> Self {
+impl<'e> Problem<'e> {
+    /// One without points yet, and what it may take.
+    pub(super) fn within(effort: &'e Effort) -> Self {
         Self {
-            memory_bytes,
-            ..Self::default()
+            invoked: Vec::new(),
+            returned: Vec::new(),
+            arcs: Vec::new(),
+            barred: Vec::new(),
+            choices: Vec::new(),
+            sides: Vec::new(),
+            effort,
         }
     }
 
@@ -114,10 +124,29 @@ impl Problem {
         self.arcs.len() + self.barred.len() + self.sides.len()
     }
 
-    /// How many bytes the arcs take, and what is noted with them when they are searched.
-    pub(super) fn bytes(&self) -> usize {
+    /// Whether it takes more bytes than it may, or there are too many arcs.
+    pub(super) fn is_too_large(&self) -> bool {
+        if self.bytes() > self.effort.memory_bytes() {
+            self.effort.lacks_memory();
+            return true;
+        }
+        let is_too_large = self.size() > ARCS_MAX;
+        if is_too_large {
+            self.effort.lacks(Shortage::Arcs(ARCS_MAX));
+        }
+        is_too_large
+    }
+
+    /// How many bytes it takes, and what is noted with it when it is searched.
+    fn bytes(&self) -> usize {
         let watched = self.barred.len() + self.sides.len();
-        self.size() * size_of::<Arc>() + watched * size_of::<Watched>()
+        let arcs = self.arcs.capacity() + self.barred.capacity() + self.sides.capacity();
+        // All that is drawn anyway waits first, in a list that has grown as the arcs have.
+        let waiting = self.arcs.capacity();
+        (arcs + waiting) * size_of::<Arc>()
+            + watched * size_of::<Watched>()
+            + self.invoked.len() * POINT_BYTES
+            + self.choices.capacity() * (size_of::<Choice>() + CHOICE_BYTES)
     }
 
     pub(super) fn solve(&self) -> Solution {
@@ -125,16 +154,12 @@ impl Problem {
             return Solution {
                 answer: Answer::Unknown,
                 conflict: None,
-                is_short: true,
             };
         };
         let answer = search.run();
         Solution {
             answer,
             conflict: search.conflict.filter(|_| answer == Answer::Impossible),
-            is_short: answer == Answer::Unknown
-                && search.is_committed
-                && search.trail_max < TRAIL_MAX,
         }
     }
 
@@ -177,8 +202,13 @@ impl Problem {
 /// barred anyway is of no choice, [`NONE`].
 type Watched = (u32, u32, u8);
 
-/// There is no such order.
-struct Conflict;
+/// Why a search does not go on.
+enum Stop {
+    /// There is no such order.
+    Conflict,
+    /// Nobody knows whether there is one.
+    Over,
+}
 
 const OPEN: u8 = 2;
 
@@ -193,7 +223,7 @@ struct Trial {
 }
 
 struct Search<'p> {
-    problem: &'p Problem,
+    problem: &'p Problem<'p>,
     /// The points in the order of their returns.
     by_return: Vec<u32>,
     /// By point: the first that was invoked after its return.
@@ -218,16 +248,20 @@ struct Search<'p> {
     is_committed: bool,
     /// How many changes are kept to be taken back.
     trail_max: usize,
-    steps: u64,
     /// The arc that could not be drawn last.
     conflict: Option<Arc>,
 }
 
 impl<'p> Search<'p> {
-    fn new(problem: &'p Problem) -> Option<Self> {
+    fn new(problem: &'p Problem<'p>) -> Option<Self> {
         let (invoked, returned) = (&problem.invoked, &problem.returned);
         let points = invoked.len();
-        let left = problem.memory_bytes.checked_sub(problem.bytes())?;
+        let effort = problem.effort;
+        let left = effort.memory_bytes().checked_sub(problem.bytes());
+        let Some(left) = left else {
+            effort.lacks_memory();
+            return None;
+        };
         let words_max = WORDS_MAX.min(left / ROW_BYTES);
         let as_u32 = |number: usize| u32::try_from(number).unwrap_or(NONE);
         let mut by_return: Vec<u32> = (0..as_u32(points)).collect();
@@ -245,6 +279,7 @@ impl<'p> Search<'p> {
             base.push(as_u32(first));
             words += (high[point] as usize - first).div_ceil(64);
             if words > words_max {
+                effort.lacks_memory();
                 return None;
             }
             rows.push(as_u32(words));
@@ -289,26 +324,31 @@ impl<'p> Search<'p> {
             trials: Vec::new(),
             is_committed: false,
             trail_max: TRAIL_MAX.min((left - words * ROW_BYTES) / size_of::<(u32, u64)>()),
-            steps: 0,
             conflict: None,
         })
     }
 
     fn run(&mut self) -> Answer {
+        match self.settle() {
+            Ok(()) => Answer::Possible,
+            Err(Stop::Conflict) => Answer::Impossible,
+            Err(Stop::Over) => Answer::Unknown,
+        }
+    }
+
+    /// Takes a side of each choice, if there is an order.
+    fn settle(&mut self) -> Result<(), Stop> {
         let mut barred = self.problem.barred.iter();
         if let Some(arc) = barred.find(|(from, to)| self.reaches(*to, *from)) {
-            self.conflict = Some(*arc);
-            return Answer::Impossible;
+            return Err(self.clash(*arc));
         }
         self.queue.extend(self.problem.arcs.iter().rev());
-        if self.draw().is_err() {
-            return Answer::Impossible;
-        }
+        self.draw()?;
         let choices = u32::try_from(self.problem.choices.len()).unwrap_or(NONE);
         for choice in 0..choices {
             for side in [0, 1] {
-                if self.is_ruled_out(choice, side) && self.force(choice, 1 - side).is_err() {
-                    return Answer::Impossible;
+                if self.is_ruled_out(choice, side) {
+                    self.force(choice, 1 - side)?;
                 }
             }
         }
@@ -320,21 +360,15 @@ impl<'p> Search<'p> {
         self.try_all(&order)
     }
 
-    fn try_all(&mut self, order: &[u32]) -> Answer {
+    fn try_all(&mut self, order: &[u32]) -> Result<(), Stop> {
         let mut turn = 0;
         while let Some(choice) = order.get(turn).copied() {
-            if self.steps > STEPS_MAX {
-                return Answer::Unknown;
-            }
             if self.taken[choice as usize] != OPEN {
                 turn += 1;
                 continue;
             }
             if self.changes.len() > self.trail_max {
-                self.changes.clear();
-                self.decided.clear();
-                self.trials.clear();
-                self.is_committed = true;
+                self.commit();
             }
             let side = self.likely(choice);
             self.trials.push(Trial {
@@ -344,23 +378,57 @@ impl<'p> Search<'p> {
                 decided: self.decided.len(),
             });
             let mut result = self.force(choice, side);
-            while result.is_err() {
-                let Some(trial) = self.trials.pop() else {
-                    return match self.is_committed {
-                        true => Answer::Unknown,
-                        false => Answer::Impossible,
-                    };
-                };
+            while let Err(stop) = result {
+                let trial = self.failed(stop)?;
                 self.take_back(&trial);
                 turn = trial.turn;
                 // What follows from the trial before, as this one has failed.
                 result = self.force(order[turn], 1 - trial.side);
-                if self.steps > STEPS_MAX {
-                    return Answer::Unknown;
-                }
             }
         }
-        Answer::Possible
+        Ok(())
+    }
+
+    /// The trial to take back, if there is one.
+    fn failed(&mut self, stop: Stop) -> Result<Trial, Stop> {
+        match (stop, self.trials.pop()) {
+            (Stop::Conflict, Some(trial)) => Ok(trial),
+            (Stop::Conflict, None) if self.is_committed => {
+                match self.trail_max < TRAIL_MAX {
+                    true => self.problem.effort.lacks_memory(),
+                    false => self.problem.effort.lacks(Shortage::Trail),
+                }
+                Err(Stop::Over)
+            }
+            (stop, _) => Err(stop),
+        }
+    }
+
+    /// The earlier half of the trials cannot be taken back any more: what is wrong with one shows
+    /// mostly soon.
+    fn commit(&mut self) {
+        self.is_committed = true;
+        let half = self.changes.len() / 2;
+        let first = self.trials.partition_point(|trial| trial.changes < half);
+        let (changes, decided) = match self.trials.get(first) {
+            Some(trial) => (trial.changes, trial.decided),
+            None => (self.changes.len(), self.decided.len()),
+        };
+        self.trials.drain(..first);
+        self.changes.drain(..changes);
+        self.decided.drain(..decided);
+        for trial in &mut self.trials {
+            trial.changes -= changes;
+            trial.decided -= decided;
+        }
+    }
+
+    /// Takes some steps, if there may be more after them.
+    fn spend(&self, steps: u64) -> Result<(), Stop> {
+        match self.problem.effort.spend(steps) {
+            true => Err(Stop::Over),
+            false => Ok(()),
+        }
     }
 
     /// The side that is tried first: who came first, is.
@@ -391,12 +459,12 @@ impl<'p> Search<'p> {
     }
 
     /// Takes a side, with all that follows.
-    fn force(&mut self, choice: u32, side: u8) -> Result<(), Conflict> {
+    fn force(&mut self, choice: u32, side: u8) -> Result<(), Stop> {
         self.take(choice, side)?;
         self.draw()
     }
 
-    fn take(&mut self, choice: u32, side: u8) -> Result<(), Conflict> {
+    fn take(&mut self, choice: u32, side: u8) -> Result<(), Stop> {
         match self.taken[choice as usize] {
             OPEN => {
                 self.taken[choice as usize] = side;
@@ -413,9 +481,9 @@ impl<'p> Search<'p> {
     }
 
     /// Notes which arc cannot be drawn.
-    fn clash(&mut self, arc: Arc) -> Conflict {
+    fn clash(&mut self, arc: Arc) -> Stop {
         self.conflict = Some(arc);
-        Conflict
+        Stop::Conflict
     }
 
     fn is_before_in_time(&self, first: u32, second: u32) -> bool {
@@ -435,27 +503,28 @@ impl<'p> Search<'p> {
     }
 
     /// Draws all arcs that are waiting, and those that follow.
-    fn draw(&mut self) -> Result<(), Conflict> {
+    fn draw(&mut self) -> Result<(), Stop> {
         while let Some((from, to)) = self.queue.pop() {
+            self.spend(1)?;
             if from == to || self.reaches(to, from) {
                 self.queue.clear();
                 return Err(self.clash((from, to)));
             }
             if !self.reaches(from, to)
-                && let Err(conflict) = self.add(from, to)
+                && let Err(stop) = self.add(from, to)
             {
                 self.queue.clear();
-                return Err(conflict);
+                return Err(stop);
             }
         }
         Ok(())
     }
 
     /// All points before `from` come before all points behind `to`.
-    fn add(&mut self, from: u32, to: u32) -> Result<(), Conflict> {
+    fn add(&mut self, from: u32, to: u32) -> Result<(), Stop> {
         let mut before = vec![from];
         let row = self.rows[from as usize]..self.rows[from as usize + 1];
-        self.steps += u64::from(row.end - row.start);
+        self.spend(u64::from(row.end - row.start))?;
         for (at, word) in (0..).zip(row) {
             let mut bits = self.words[self.words.len() / 2 + word as usize];
             while bits != 0 {
@@ -493,13 +562,13 @@ impl<'p> Search<'p> {
     }
 
     /// A point comes before another one, and all that is behind it.
-    fn learn(&mut self, point: u32, other: u32) -> Result<(), Conflict> {
+    fn learn(&mut self, point: u32, other: u32) -> Result<(), Stop> {
         let at = point as usize;
         let (base, other_base) = (self.base[at], self.base[other as usize]);
         let row = self.rows[at]..self.rows[at + 1];
         let other_row = self.rows[other as usize]..self.rows[other as usize + 1];
         let later = self.high[other as usize];
-        self.steps += u64::from(row.end - row.start);
+        self.spend(u64::from(row.end - row.start))?;
         for word in row.clone() {
             let first = base + (word - row.start) * 64;
             let mut bits = 0;
@@ -518,6 +587,7 @@ impl<'p> Search<'p> {
             let known = self.words[word as usize];
             let mut new = 0;
             let mut rest = bits & !known;
+            self.spend(STEPS_PER_BIT * u64::from(rest.count_ones()))?;
             while rest != 0 {
                 let bit = rest.trailing_zeros();
                 rest &= rest - 1;
@@ -556,7 +626,7 @@ impl<'p> Search<'p> {
     }
 
     /// An arc cannot be: then the other side of the choice is taken.
-    fn rule_out(&mut self, from: u32, to: u32) -> Result<(), Conflict> {
+    fn rule_out(&mut self, from: u32, to: u32) -> Result<(), Stop> {
         let mut at = self.starts[to as usize] as usize;
         let end = self.starts[to as usize + 1] as usize;
         at += self.watched[at..end].partition_point(|watched| watched.0 < from);
@@ -575,15 +645,29 @@ impl<'p> Search<'p> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::effort::{Effort, Shortage};
     use super::{Arc, Problem, Side};
+    use crate::search::Budget;
     use crate::unsat_core::Answer;
 
-    fn problem(spans: &[(u32, u32)], arcs: &[Arc], choices: &[[&[Arc]; 2]]) -> Problem {
+    fn within(memory_bytes: usize) -> Effort {
+        Effort::of(&Budget {
+            time: None,
+            memory_bytes,
+        })
+    }
+
+    fn problem<'e>(
+        effort: &'e Effort,
+        spans: &[(u32, u32)],
+        arcs: &[Arc],
+        choices: &[[&[Arc]; 2]],
+    ) -> Problem<'e> {
         let mut problem = Problem {
             invoked: spans.iter().map(|span| span.0).collect(),
             returned: spans.iter().map(|span| span.1).collect(),
             arcs: arcs.to_vec(),
-            ..Problem::within(1 << 20)
+            ..Problem::within(effort)
         };
         for [first, second] in choices {
             let [first, second] = [first, second].map(|arcs| Side {
@@ -596,21 +680,27 @@ mod tests {
     }
 
     fn solve(spans: &[(u32, u32)], arcs: &[Arc], choices: &[[&[Arc]; 2]]) -> Answer {
-        problem(spans, arcs, choices).solve().answer
+        let effort = within(1 << 20);
+        problem(&effort, spans, arcs, choices).solve().answer
     }
 
     #[test]
     fn what_does_not_fit_into_memory_is_unknown() {
         let at_once: Vec<(u32, u32)> = (0..1_000).map(|point| (point, 2_000)).collect();
-        let mut problem = problem(&at_once, &[(1, 0)], &[[&[(2, 1)], &[(1, 2)]]]);
-        assert_eq!(problem.solve().answer, Answer::Possible);
         // Both rows of a thousand points, of a thousand bits each.
-        problem.memory_bytes = 1_000 * 2 * 1_000 / 8;
-        let solution = problem.solve();
-        assert_eq!(solution.answer, Answer::Unknown);
-        assert!(solution.is_short && problem.order().is_none());
-        problem.memory_bytes = 0;
-        assert!(problem.solve().is_short);
+        let rows = 1_000 * 2 * 1_000 / 8;
+        for (bytes, answer) in [
+            (1 << 20, Answer::Possible),
+            (rows, Answer::Unknown),
+            (0, Answer::Unknown),
+        ] {
+            let effort = within(bytes);
+            let problem = problem(&effort, &at_once, &[(1, 0)], &[[&[(2, 1)], &[(1, 2)]]]);
+            assert_eq!(problem.solve().answer, answer);
+            assert_eq!(problem.order().is_none(), answer == Answer::Unknown);
+            let shortage = (answer == Answer::Unknown).then_some(Shortage::Memory(bytes));
+            assert_eq!(effort.shortage(), shortage);
+        }
     }
 
     #[test]
@@ -629,7 +719,8 @@ mod tests {
     fn nothing_leads_back_from_what_is_barred() {
         let at_once = [(0, 10), (1, 10), (2, 10)];
         let asked = |arcs: &[Arc], barred: &[Arc], choices: &[[Side; 2]]| {
-            let mut problem = problem(&at_once, arcs, &[]);
+            let effort = within(1 << 20);
+            let mut problem = problem(&effort, &at_once, arcs, &[]);
             problem.barred = barred.to_vec();
             for [first, second] in choices {
                 let copy = |side: &Side| Side {
@@ -655,7 +746,8 @@ mod tests {
 
     #[test]
     fn what_is_barred_cannot_go_back_in_time() {
-        let mut problem = problem(&[(0, 1), (2, 3)], &[], &[]);
+        let effort = within(1 << 20);
+        let mut problem = problem(&effort, &[(0, 1), (2, 3)], &[], &[]);
         problem.barred = vec![(1, 0)];
         assert_eq!(problem.solve().answer, Answer::Impossible);
         problem.barred = vec![(0, 1)];

@@ -49,6 +49,7 @@ mod versions;
 use super::anomaly::{Anomaly, Dependencies, Order};
 use super::consistency::Consistency;
 use super::cycles;
+use super::effort::Effort;
 use super::explain::Parties as _;
 use super::findings::Findings;
 use super::judge::{self, Evidence};
@@ -75,7 +76,8 @@ pub(super) fn check(history: &History, options: &Options) -> Result<Verdict, His
     let required = options.required(history)?;
     let mut txns = Txns::of(history, &NAMES)?;
     let versions = Versions::of(&mut txns);
-    let evidence = evidence(&txns, &versions, &required, options.budget.memory_bytes);
+    let effort = Effort::of(&options.budget);
+    let evidence = evidence(&txns, &versions, &required, &effort);
     Ok(judge::verdict(
         history,
         &txns.operations,
@@ -91,7 +93,7 @@ pub(super) fn linearization(
 ) -> Result<Linearization, HistoryError> {
     let mut txns = Txns::of(history, &NAMES)?;
     let versions = Versions::of(&mut txns);
-    let evidence = evidence(&txns, &versions, &[], budget.memory_bytes);
+    let evidence = evidence(&txns, &versions, &[], &Effort::of(budget));
     let Some(order) = serial::promised(&evidence) else {
         return Ok(serial::none(&evidence));
     };
@@ -108,7 +110,7 @@ fn evidence(
     txns: &Txns<'_>,
     versions: &Versions,
     required: &[Consistency],
-    memory_bytes: usize,
+    effort: &Effort,
 ) -> Evidence {
     let mut findings = Findings::default();
     local::find(txns, versions, &mut findings);
@@ -116,14 +118,15 @@ fn evidence(
     let lists = Lists { txns, versions };
     let mut unknown = cycles::find(txns, &graph, &lists, &mut findings);
     let mut reason =
-        "there are too many cycles to tell whether one of them is of the kind that is forbidden";
+        "there are too many cycles to tell whether one of them is of the kind that is forbidden"
+            .to_owned();
     if edges::is_order_open(txns, versions) {
         let mut open = open_questions(&findings);
         open.retain(|anomaly| !unknown.contains(anomaly) && depends_on_order(*anomaly, &findings));
         let as_returned = edges::graph(txns, versions, Unseen::AsReturned);
         settle(&as_returned, txns, &mut open);
         if unknown.is_empty() {
-            reason = "some appends were read by nobody, so nobody knows their order, and it matters; read all lists at the end";
+            reason = "some appends were read by nobody, so nobody knows their order, and it matters; read all lists at the end".to_owned();
         }
         if !open.is_empty() {
             let asked = unseen::Asked {
@@ -132,9 +135,12 @@ fn evidence(
                 graph: &graph,
                 as_returned: &as_returned,
                 required,
-                memory_bytes,
+                effort,
             };
             asked.settle(&mut open, &mut findings);
+            if let Some(shortage) = effort.shortage().filter(|_| !open.is_empty()) {
+                reason += &format!(": {shortage}");
+            }
         }
         unknown.extend(open);
     }
@@ -145,7 +151,7 @@ fn evidence(
     Evidence {
         found: findings.into_vec(),
         unknown,
-        reason: reason.to_owned(),
+        reason,
     }
 }
 

@@ -12,6 +12,7 @@ use super::super::anomaly::{Anomaly, Dependencies, Order};
 use super::super::components::{Components, Rule};
 use super::super::consistency::Consistency;
 use super::super::cycle;
+use super::super::effort::{Effort, Shortage};
 use super::super::explain::{self, Parties as _};
 use super::super::findings::Findings;
 use super::super::graph::{Graph, Why};
@@ -77,7 +78,7 @@ pub(super) struct Asked<'t, 'h> {
     /// The same, if they happened as their transactions returned.
     pub(super) as_returned: &'t Graph,
     pub(super) required: &'t [Consistency],
-    pub(super) memory_bytes: usize,
+    pub(super) effort: &'t Effort,
 }
 
 impl<'t, 'h> Asked<'t, 'h> {
@@ -154,7 +155,7 @@ struct Choices<'t, 'h> {
     circular: Graph,
     /// By key: those whose appends nobody has seen.
     unseen: Vec<Vec<u32>>,
-    memory_bytes: usize,
+    effort: &'t Effort,
 }
 
 impl<'t, 'h> Choices<'t, 'h> {
@@ -166,7 +167,7 @@ impl<'t, 'h> Choices<'t, 'h> {
             graph: asked.graph,
             circular: edges::graph(txns, versions, Unseen::InACircle),
             unseen: edges::unseen(txns, versions),
-            memory_bytes: asked.memory_bytes,
+            effort: asked.effort,
         }
     }
 
@@ -206,8 +207,10 @@ impl<'t, 'h> Choices<'t, 'h> {
         problem.map_or(Answer::Unknown, |problem| problem.solve().answer)
     }
 
-    fn problem(&self, ideal: Ideal, among: &[u32]) -> Option<Problem> {
+    fn problem(&self, ideal: Ideal, among: &[u32]) -> Option<Problem<'t>> {
+        self.effort.begin();
         if among.len() > AT_ONCE_MAX {
+            self.effort.lacks(Shortage::Transactions(AT_ONCE_MAX));
             return None;
         }
         let seen = Seen::by(self, among);
@@ -225,9 +228,14 @@ impl<'t, 'h> Choices<'t, 'h> {
             let writers: Vec<u32> = writers.iter().copied().filter(is_in).collect();
             choices += writers.len() * writers.len() / 2;
             if choices > CHOICES_MAX {
+                self.effort.lacks(Shortage::Arcs(CHOICES_MAX));
                 return None;
             }
             points.add_choices(&writers);
+            let steps = (writers.len() * writers.len()) as u64;
+            if self.effort.spend(steps) || points.problem.is_too_large() {
+                return None;
+            }
         }
         Some(points.problem)
     }
@@ -326,7 +334,7 @@ struct Points<'c, 't, 'h> {
     /// By transaction: its first point, or [`NONE`].
     first: Vec<u32>,
     seen: Seen<'c, 't, 'h>,
-    problem: Problem,
+    problem: Problem<'t>,
 }
 
 impl<'c, 't, 'h> Points<'c, 't, 'h> {
@@ -342,7 +350,7 @@ impl<'c, 't, 'h> Points<'c, 't, 'h> {
             among,
             first: vec![NONE; choices.graph.txns() as usize],
             seen,
-            problem: Problem::within(choices.memory_bytes),
+            problem: Problem::within(choices.effort),
         };
         let mut next = 0;
         for txn in among {

@@ -3,6 +3,7 @@
 use super::super::anomaly::{Anomaly, Dependencies, Order};
 use super::super::cycle::Step;
 use super::super::cycles::Relations;
+use super::super::effort::Effort;
 use super::super::graph::{Builder, Graph, Why};
 use super::super::group::Group;
 use super::super::options::KeyOrders;
@@ -102,8 +103,8 @@ pub(super) struct Registers<'t, 'h> {
     pub(super) versions: &'t Versions,
     pub(super) successions: &'t Successions,
     pub(super) keys: KeyOrders,
-    /// How many bytes a search for an order may take.
-    pub(super) memory_bytes: usize,
+    /// What the searches may take.
+    pub(super) effort: &'t Effort,
 }
 
 impl Registers<'_, '_> {
@@ -230,7 +231,7 @@ impl Relations for Registers<'_, '_> {
         if self.keys != KeyOrders::default() {
             return None;
         }
-        let orders = Orders::of(self.txns, self.versions, &[], self.memory_bytes);
+        let orders = Orders::of(self.txns, self.versions, &[], self.effort);
         let question = orders.question(ideal, order);
         let is_proof = orders.exists(question, members).answer == Answer::Impossible;
         let core = orders

@@ -24,7 +24,8 @@
 //!
 //! No cycle among these does not mean that all is well. So the orders are looked for that
 //! would explain all reads (`orders`): in real time first, which mostly exists, and then all
-//! models hold. Where there is none, that is an anomaly, and the fewest transactions that have
+//! models hold. When a transaction can have happened is narrowed by what was read before a search
+//! begins (`narrow`). Where there is no order, that is an anomaly, and the fewest transactions that have
 //! none are its witness. `G0` and `G1c` need no such order: the versions may come as their
 //! transactions do in any order that `wr` allows.
 //!
@@ -43,13 +44,17 @@
 //!
 //! # Cost
 //!
-//! O(n c) for n transactions of which c overlap, and the square of that for those in doubt.
+//! O(n log n + n c) for n transactions of which c overlap once their times are narrowed, and the
+//! square of that for those in doubt.
 //! Without real time it is O(n^2) for those near what real time forbids (`nearby`), and only
 //! where these do not decide, for all. Whether transactions of registers are serializable is
-//! NP-complete (Papadimitriou 1979): where a budget does not suffice, the verdict is *unknown*.
+//! NP-complete (Papadimitriou 1979): where the time or the memory of the budget does not suffice, the
+//! verdict is *unknown*, and says which of them (`effort`). So it is where what explains a violation
+//! would take more memory than there is.
 
 mod edges;
 mod local;
+mod narrow;
 mod nearby;
 mod orders;
 mod succession;
@@ -60,6 +65,7 @@ use super::anomaly::{Anomaly, Dependencies, Order};
 use super::components::{Components, Rule};
 use super::consistency::Consistency;
 use super::cycles;
+use super::effort::Effort;
 use super::explain::who;
 use super::findings::Findings;
 use super::graph::{Builder, Span, Why};
@@ -122,14 +128,19 @@ const WEAKER: [Weaker; 3] = [
     },
 ];
 
-const TOO_HARD: &str = "whether there is an order of the transactions that explains all reads is \
-                        too hard to tell; keys that are read more often make it easier";
+/// How many bytes the dependencies that are inferred take for each read and write, with the search
+/// for cycles, as measured.
+const INFERENCE_BYTES: usize = 150;
+
+const NOT_KNOWN: &str =
+    "whether there is an order of the transactions that explains all reads is not known";
 
 pub(super) fn check(history: &History, options: &Options) -> Result<Verdict, HistoryError> {
     let required = options.required(history)?;
     let keys = options.key_orders(history)?;
     let (txns, versions) = read(history, keys)?;
-    let evidence = evidence(&txns, &versions, keys, &required, &options.budget);
+    let effort = Effort::of(&options.budget);
+    let evidence = evidence(&txns, &versions, keys, &required, &effort);
     Ok(judge::verdict(
         history,
         &txns.operations,
@@ -145,15 +156,17 @@ pub(super) fn linearization(
 ) -> Result<Linearization, HistoryError> {
     let keys = Options::default().key_orders(history)?;
     let (txns, versions) = read(history, keys)?;
-    let evidence = evidence(&txns, &versions, keys, &[], budget);
+    let evidence = evidence(&txns, &versions, keys, &[], &Effort::of(budget));
     let Some(order) = serial::promised(&evidence) else {
         return Ok(serial::none(&evidence));
     };
-    let orders = Orders::of(&txns, &versions, &[], budget.memory_bytes);
+    // The same question once more takes as much again.
+    let effort = Effort::of(budget);
+    let orders = Orders::of(&txns, &versions, &[], &effort);
     let found = orders.find(orders.question(Ideal::Serial, order), &orders.all());
     Ok(match found {
         Some(order) => Linearization::Order(order.into_iter().map(|txn| txn as usize).collect()),
-        None => Linearization::none(too_hard(&orders)),
+        None => Linearization::none(not_known(&effort)),
     })
 }
 
@@ -169,14 +182,14 @@ fn evidence(
     versions: &Versions,
     keys: KeyOrders,
     required: &[Consistency],
-    budget: &Budget,
+    effort: &Effort,
 ) -> Evidence {
     let registry = Registry {
         required,
         txns,
         versions,
         keys,
-        memory_bytes: budget.memory_bytes,
+        effort,
         findings: Findings::default(),
     };
     registry.evidence()
@@ -208,8 +221,8 @@ struct Registry<'t, 'h> {
     versions: &'t Versions,
     keys: KeyOrders,
     required: &'t [Consistency],
-    /// How many bytes a search for an order may take.
-    memory_bytes: usize,
+    /// What the searches for orders may take.
+    effort: &'t Effort,
     findings: Findings,
 }
 
@@ -247,6 +260,10 @@ impl<'t, 'h> Registry<'t, 'h> {
         {
             return (Vec::new(), String::new());
         }
+        if self.effort.memory_bytes() / INFERENCE_BYTES < txns.micro.len() {
+            self.effort.lacks_memory();
+            return (open_questions(&self.findings), not_known(self.effort));
+        }
         let successions = Successions::of(txns, versions);
         let known = self.known(&successions);
         let graph = edges::graph(txns, versions, &successions, self.keys, &known);
@@ -255,7 +272,7 @@ impl<'t, 'h> Registry<'t, 'h> {
             versions,
             successions: &successions,
             keys: self.keys,
-            memory_bytes: self.memory_bytes,
+            effort: self.effort,
         };
         let unknown = cycles::find(txns, &graph, &registers, &mut self.findings);
         if !unknown.is_empty() {
@@ -279,7 +296,7 @@ impl<'t, 'h> Registry<'t, 'h> {
             self.ask(&orders, weaker, open);
         }
         open.retain(|anomaly| !self.findings.imply(*anomaly));
-        too_hard(&orders)
+        not_known(self.effort)
     }
 
     fn ask(&mut self, orders: &Orders<'_, '_>, weaker: &Weaker, open: &mut Vec<Anomaly>) {
@@ -312,7 +329,7 @@ impl<'t, 'h> Registry<'t, 'h> {
     where
         't: 'o,
     {
-        Orders::of(self.txns, self.versions, known, self.memory_bytes)
+        Orders::of(self.txns, self.versions, known, self.effort)
     }
 
     fn in_real_time(&self, known: &[Known], ideal: Ideal) -> Found {
@@ -515,10 +532,11 @@ fn answer(
 }
 
 /// Why it is not known whether there is an order.
-fn too_hard(orders: &Orders<'_, '_>) -> String {
-    match orders.shortage() {
-        Some(limit) => format!("{TOO_HARD}: {limit} did not suffice"),
-        None => TOO_HARD.to_owned(),
+fn not_known(effort: &Effort) -> String {
+    let easier = "it is easier to tell where keys are read more often";
+    match effort.shortage() {
+        Some(shortage) => format!("{NOT_KNOWN}: {shortage}; {easier}"),
+        None => format!("{NOT_KNOWN}; {easier}"),
     }
 }
 

@@ -21,19 +21,19 @@
 //! - Read atomicity asks least: who read a write of another has not missed a second one. From two
 //!   reads follows the order of two versions, and there is nothing to choose.
 
-use std::cell::Cell;
-
 use super::super::anomaly::Order;
+use super::super::effort::{Effort, Shortage};
 use super::super::order::{Arc, Problem, Side};
 use super::super::txns::{NONE, Status, Txns, What};
-use super::versions::Versions;
-use crate::search::Limit;
+use super::narrow::{Times, narrow};
+use super::versions::{Version, Versions};
 use crate::unsat_core::{Answer, Core, ONE_BY_ONE_MAX, core};
 
 /// How many transactions may be put in an order if real time is of no help.
 const AT_ONCE_MAX: usize = 10_000;
-/// How many arcs there may be.
-const ARCS_MAX: usize = 50_000_000;
+
+/// How many steps it takes to ask for an arc.
+const STEPS_PER_ARC: u64 = 4;
 
 /// What the order must be like.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -60,10 +60,8 @@ pub(super) struct Orders<'t, 'h> {
     /// By transaction, ascending by where they begin: in real time.
     pub(super) times: Vec<Interval>,
     pub(super) known: &'t [Known],
-    /// How many bytes each search may take.
-    memory_bytes: usize,
-    /// Whether one has lacked memory.
-    is_short: Cell<bool>,
+    /// What the searches may take.
+    effort: &'t Effort,
 }
 
 /// What became of the search for an order.
@@ -71,6 +69,13 @@ pub(super) struct Found {
     pub(super) answer: Answer,
     /// Transactions around which there is none.
     pub(super) conflict: Vec<u32>,
+}
+
+/// A question as one about points.
+struct Posed<'e> {
+    problem: Problem<'e>,
+    /// Whose points they are, in the order of the points.
+    order: Vec<u32>,
 }
 
 /// What is asked of an order.
@@ -87,7 +92,7 @@ impl<'t, 'h> Orders<'t, 'h> {
         txns: &'t Txns<'h>,
         versions: &'t Versions,
         known: &'t [Known],
-        memory_bytes: usize,
+        effort: &'t Effort,
     ) -> Self {
         let invoked = txns.txns.iter().map(|txn| txn.invoked);
         Self {
@@ -95,15 +100,8 @@ impl<'t, 'h> Orders<'t, 'h> {
             versions,
             times: invoked.zip(ends(txns, versions)).collect(),
             known,
-            memory_bytes,
-            is_short: Cell::new(false),
+            effort,
         }
-    }
-
-    /// The memory that was allowed, if it did not suffice for a question that was asked.
-    pub(super) fn shortage(&self) -> Option<Limit> {
-        let limit = Limit::Memory(self.memory_bytes);
-        self.is_short.get().then_some(limit)
     }
 
     pub(super) fn question(&self, ideal: Ideal, order: Order) -> Question<'_> {
@@ -126,16 +124,15 @@ impl<'t, 'h> Orders<'t, 'h> {
     /// effect: what they read of others counts for nothing.
     pub(super) fn exists(&self, question: Question<'_>, among: &[u32]) -> Found {
         let among = &self.with_effect(among);
-        let Some(problem) = self.problem(question, among) else {
+        let Some(Posed { problem, order }) = self.problem(question, among) else {
             return Found {
                 answer: Answer::Unknown,
                 conflict: Vec::new(),
             };
         };
         let solution = problem.solve();
-        self.is_short.set(self.is_short.get() || solution.is_short);
         let ends = solution.conflict.map(|(from, to)| [from, to]);
-        let txn = |point: u32| among[point as usize / question.ideal.points()];
+        let txn = |point: u32| order[point as usize / question.ideal.points()];
         Found {
             answer: solution.answer,
             conflict: ends.into_iter().flatten().map(txn).collect(),
@@ -155,14 +152,16 @@ impl<'t, 'h> Orders<'t, 'h> {
 
     /// Such a serial order of these transactions; none when none is found.
     pub(super) fn find(&self, question: Question<'_>, among: &[u32]) -> Option<Vec<u32>> {
-        let order = self.problem(question, among)?.order()?;
-        let txn = |point: &u32| among[*point as usize];
-        Some(order.iter().map(txn).collect())
+        let Posed { problem, order } = self.problem(question, among)?;
+        let txn = |point: &u32| order[*point as usize];
+        Some(problem.order()?.iter().map(txn).collect())
     }
 
     /// The question as one about points; none when it has too many arcs.
-    fn problem(&self, question: Question<'_>, among: &[u32]) -> Option<Problem> {
+    fn problem(&self, question: Question<'_>, among: &[u32]) -> Option<Posed<'t>> {
+        self.effort.begin();
         if question.times.is_none() && among.len() > AT_ONCE_MAX {
+            self.effort.lacks(Shortage::Transactions(AT_ONCE_MAX));
             return None;
         }
         let mut asked = Asked::new(self, question, among);
@@ -173,15 +172,14 @@ impl<'t, 'h> Orders<'t, 'h> {
                 Ideal::Atomic => asked.add_key_of_atoms(key),
                 _ => asked.add_key(key),
             }
-            if asked.problem.bytes() > self.memory_bytes {
-                self.is_short.set(true);
-                return None;
-            }
-            if asked.problem.size() > ARCS_MAX {
+            if asked.is_too_large() {
                 return None;
             }
         }
-        Some(asked.problem)
+        Some(Posed {
+            problem: asked.problem,
+            order: asked.order,
+        })
     }
 
     /// Of transactions that have no such order some that have none.
@@ -246,7 +244,11 @@ struct Asked<'o, 't, 'h> {
     /// Likewise: the event before which it cannot have happened, and that by which it had, as far
     /// as those tell that are in.
     spans: Vec<Interval>,
-    problem: Problem,
+    /// The same transactions by where their spans begin.
+    order: Vec<u32>,
+    problem: Problem<'t>,
+    /// How many arcs there were when steps were taken for them last.
+    counted: usize,
 }
 
 impl<'o, 't, 'h> Asked<'o, 't, 'h> {
@@ -261,25 +263,64 @@ impl<'o, 't, 'h> Asked<'o, 't, 'h> {
             among,
             points: vec![NONE; width],
             spans: vec![(0, NONE); width],
-            problem: Problem::within(orders.memory_bytes),
+            order: among.to_vec(),
+            problem: Problem::within(orders.effort),
+            counted: 0,
         };
         let points = question.ideal.points();
-        for (number, txn) in among.iter().enumerate() {
+        // Who is in has a point, whichever it will be.
+        for txn in among {
+            asked.points[(txn - among[0]) as usize] = 0;
+        }
+        for txn in among {
+            asked.spans[(txn - among[0]) as usize] = asked.span_among(*txn);
+        }
+        asked.narrow();
+        let spans = &asked.spans;
+        let begin = |txn: &u32| spans[(txn - among[0]) as usize].0;
+        asked.order.sort_by_key(begin);
+        for (number, txn) in asked.order.iter().enumerate() {
             let point = u32::try_from(number * points).unwrap_or(NONE);
             asked.points[(txn - among[0]) as usize] = point;
         }
-        for txn in among {
-            let (invoked, returned) = asked.span_among(*txn);
-            asked.spans[(txn - among[0]) as usize] = (invoked, returned);
+        for txn in asked.order.clone() {
+            let (invoked, returned) = asked.span(txn);
             for _ in 0..points {
                 asked.add_point(invoked, returned);
             }
             if question.ideal == Ideal::Snapshots {
-                let arc = (asked.reads(*txn), asked.writes(*txn));
+                let arc = (asked.reads(txn), asked.writes(txn));
                 asked.problem.arcs.push(arc);
             }
         }
         asked
+    }
+
+    /// Narrows the spans by what was read, if that tells when all happened and they stay spans.
+    fn narrow(&mut self) {
+        if self.question.times.is_none() || self.question.ideal != Ideal::Serial {
+            return;
+        }
+        let all = &self.orders.versions.keys;
+        let keys: Vec<&[Version]> = self.keys().iter().map(|key| &*all[*key]).collect();
+        let is_in: Vec<bool> = self.points.iter().map(|point| *point != NONE).collect();
+        let mut spans = self.spans.clone();
+        let mut times = Times {
+            spans: &mut spans,
+            first: self.among.first().copied().unwrap_or(0),
+            is_in: &is_in,
+        };
+        if narrow(&mut times, &keys) {
+            self.spans = spans;
+        }
+    }
+
+    /// Whether it takes more than there is.
+    fn is_too_large(&mut self) -> bool {
+        let size = self.problem.size();
+        let new = size - std::mem::replace(&mut self.counted, size);
+        let steps = 1 + STEPS_PER_ARC * new as u64;
+        self.orders.effort.spend(steps) || self.problem.is_too_large()
     }
 
     fn point(&self, txn: u32) -> Option<u32> {
@@ -381,7 +422,7 @@ impl<'o, 't, 'h> Asked<'o, 't, 'h> {
 
     fn add_key(&mut self, key: usize) {
         let mut writers = self.add_reads(key);
-        writers.sort_unstable();
+        writers.sort_unstable_by_key(|(writer, _)| (self.span(*writer).0, *writer));
         self.add_before_all(key, &writers);
         self.add_behind(key, &writers);
         self.add_choices(key, &writers);
@@ -396,7 +437,10 @@ impl<'o, 't, 'h> Asked<'o, 't, 'h> {
             if version.writer != NONE && is_in(&version.writer) {
                 writers.push((version.writer, place));
                 let wrote = self.writes(version.writer);
-                let readers = version.readers.iter().filter(|reader| is_in(reader));
+                let (_, end) = self.span(version.writer);
+                // Who began after it had returned comes after it anyway.
+                let is_near = |reader: &&u32| is_in(reader) && self.span(**reader).0 <= end;
+                let readers = version.readers.iter().filter(is_near);
                 arcs.extend(readers.map(|reader| (wrote, self.reads(*reader))));
             }
         }
@@ -520,24 +564,54 @@ impl<'o, 't, 'h> Asked<'o, 't, 'h> {
 
     /// Of two writers whose spans overlap one is first.
     fn add_choices(&mut self, key: usize, writers: &[(u32, u32)]) {
+        let met: Vec<Interval> = writers
+            .iter()
+            .map(|(_, place)| self.met(key, *place))
+            .collect();
         for (at, (one, place)) in writers.iter().enumerate() {
             let (_, end) = self.span(*one);
-            let is_too_large = self.problem.bytes() > self.orders.memory_bytes;
-            if is_too_large || self.problem.size() > ARCS_MAX {
+            if self.is_too_large() {
                 return;
             }
-            for (other, other_place) in &writers[at + 1..] {
+            for (other_at, (other, other_place)) in (at + 1..).zip(&writers[at + 1..]) {
                 if self.span(*other).0 > end {
                     break;
                 }
                 if self.span(*other).1 < self.span(*one).0 {
                     continue;
                 }
-                let first = self.arcs(key, *one, *place, *other);
-                let second = self.arcs(key, *other, *other_place, *one);
-                self.problem.choose(first, second);
+                let first = || self.arcs(key, *one, *place, *other);
+                let second = || self.arcs(key, *other, *other_place, *one);
+                let (is_first, is_second) =
+                    (met[at].1 < met[other_at].0, met[other_at].1 < met[at].0);
+                if !is_first && !is_second {
+                    let (first, second) = (first(), second());
+                    self.problem.choose(first, second);
+                    continue;
+                }
+                let arcs = is_first
+                    .then(first)
+                    .into_iter()
+                    .chain(is_second.then(second));
+                let arcs: Vec<Arc> = arcs.flat_map(|side| side.arcs).collect();
+                self.problem.arcs.extend(arcs);
             }
         }
+    }
+
+    /// When the last of those began who met a version, and when the first of them had happened:
+    /// if that was before one began who met another version, this one was there before that.
+    fn met(&self, key: usize, place: u32) -> Interval {
+        let version = &self.orders.versions.keys[key][place as usize];
+        let (mut begin, mut end) = self.span(version.writer);
+        if !matches!(self.question.ideal, Ideal::Serial | Ideal::Snapshots) {
+            return (0, NONE);
+        }
+        for reader in version.readers.iter().filter(|reader| self.is_in(**reader)) {
+            let span = self.span(*reader);
+            (begin, end) = (begin.max(span.0), end.min(span.1));
+        }
+        (begin, end)
     }
 
     /// What follows if one writer of a key comes before another.
@@ -557,8 +631,7 @@ impl<'o, 't, 'h> Asked<'o, 't, 'h> {
         };
         for reader in others {
             // Who returned before the other began comes before it anyway.
-            let (invoked, returned) = self.span(*reader);
-            if returned < self.span(other).0 {
+            if self.span(*reader).1 < self.span(other).0 {
                 continue;
             }
             let arc = (self.reads(*reader), self.writes(other));
@@ -566,7 +639,9 @@ impl<'o, 't, 'h> Asked<'o, 't, 'h> {
                 true => side.barred.push(arc),
                 false => side.arcs.push(arc),
             }
-            if invoked > end {
+            // Those behind it began no earlier.
+            let times = self.question.times;
+            if times.is_some_and(|times| times[*reader as usize].0 > end) {
                 break;
             }
         }

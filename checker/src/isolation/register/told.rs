@@ -4,6 +4,7 @@
 use super::super::anomaly::{Anomaly, Order};
 use super::super::cycle::{self, Answer};
 use super::super::cycles;
+use super::super::effort::Effort;
 use super::super::explain::{self, Parties as _};
 use super::super::options::KeyOrders;
 use super::super::txns::Txns;
@@ -27,12 +28,13 @@ pub(super) fn sentence(
 fn cycle(txns: &Txns<'_>, versions: &Versions, anomaly: Anomaly, core: &[u32]) -> Option<String> {
     let versions = &versions.among(core);
     let successions = Successions::of(txns, versions);
+    let effort = Effort::none();
     let registers = Registers {
         txns,
         versions,
         successions: &successions,
         keys: KeyOrders::default(),
-        memory_bytes: 0,
+        effort: &effort,
     };
     let graph = edges::graph(txns, versions, &successions, registers.keys, &[]);
     let mut nodes = core.to_vec();

@@ -1,0 +1,76 @@
+//! Orders of transactions whose versions are inferred are looked for as long as the budget allows,
+//! and found where many clients are busy.
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use etcd_checker::search::Budget;
+use etcd_checker::{
+    Consistency, History, Linearization, Model, Options, Verdict, check_with, linearization,
+};
+use support::Random;
+use support::transactions::{Object, busy_transactions};
+
+fn within(history: &History, time: Option<Duration>, asked: Consistency) -> Verdict {
+    let budget = Budget {
+        time,
+        ..Budget::default()
+    };
+    let options = Options {
+        budget,
+        consistency: vec![asked],
+        ..Options::default()
+    };
+    check_with(history, Model::of(history).unwrap(), &options).unwrap()
+}
+
+#[test]
+fn many_clients_at_once_are_put_in_an_order() {
+    let history = busy_transactions(&mut Random(1), Object::Register, 6_000, 400);
+    let verdict = within(
+        &history,
+        Some(Duration::from_secs(60)),
+        Consistency::StrictSerializable,
+    );
+    assert!(verdict.is_valid(), "{verdict}");
+    let order = linearization(&history, Model::RwRegister, &Budget::default()).unwrap();
+    let Linearization::Order(order) = order else {
+        panic!("{order:?}");
+    };
+    assert_eq!(order.len(), 6_000);
+}
+
+/// Where the time is over, the verdict is unknown, and says so.
+#[test]
+fn without_time_no_order_is_looked_for() {
+    let history = busy_transactions(&mut Random(2), Object::Register, 200, 10);
+    let asked = Consistency::StrictSerializable;
+    assert!(within(&history, None, asked).is_valid());
+    let verdict = within(&history, Some(Duration::ZERO), asked);
+    let Verdict::Unknown { reason } = &verdict else {
+        panic!("{verdict}");
+    };
+    assert!(reason.contains("the 0 s did not suffice"), "{reason}");
+}
+
+/// Without real time each two writers of a key are a choice.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "the budget is real time")]
+fn a_search_ends_when_the_time_is_over() {
+    let history = busy_transactions(&mut Random(3), Object::Register, 4_000, 400);
+    for asked in [Consistency::Serializable, Consistency::StrictSerializable] {
+        for millis in [1, 300] {
+            let time = Duration::from_millis(millis);
+            let begin = Instant::now();
+            let verdict = within(&history, Some(time), asked);
+            let took = begin.elapsed();
+            // To read the transactions takes as long as it takes, on a busy machine, too.
+            assert!(took < time + Duration::from_secs(4), "{took:?}: {verdict}");
+            let Verdict::Unknown { reason } = &verdict else {
+                continue;
+            };
+            assert!(reason.contains("did not suffice"), "{reason}");
+        }
+    }
+}
