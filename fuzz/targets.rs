@@ -74,7 +74,7 @@ fn judge(check: Check, format: Format, history: &History) {
         ..Options::default()
     });
     for &model in Model::all() {
-        match check.clone().model(model).history(format, history.clone()) {
+        match check.clone().model(model).imported(format, history.clone()) {
             Ok(_) => {}
             Err(CheckError::History(error)) => assert!(error.line >= 1, "{error}"),
             Err(error) => panic!("{model}: {error}"),

@@ -17,7 +17,7 @@ pub(crate) fn measure_logs(logs: u64) {
         read += time;
         let (answer, time) = timed(|| {
             Check::new()
-                .history(format, history)
+                .imported(format, history)
                 .expect("it is well-formed")
         });
         checked += time;

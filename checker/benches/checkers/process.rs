@@ -35,7 +35,7 @@ pub(crate) fn measure(file: &Path) {
     let read = check.read_sized(file, length);
     let (format, history) = read.expect("it was written by us");
     let read = start.elapsed();
-    let checked = check.history(format, history).expect("it is well-formed");
+    let checked = check.imported(format, history).expect("it is well-formed");
     let in_all = start.elapsed();
     let undecided = match &checked.verdict {
         Verdict::Valid(_) => "",

@@ -179,12 +179,12 @@ impl Check {
         if super::is_report_folder(path) {
             let mut budget = self.within();
             let history = super::robustness::read_folder(path, &mut budget)?;
-            return self.history(Format::Robustness, history);
+            return self.imported(Format::Robustness, history);
         }
         let file = File::open(path).map_err(CheckError::Open)?;
         let length = file.metadata().ok().map(|metadata| metadata.len());
         let (format, history) = self.read_sized(file, length)?;
-        self.history(format, history)
+        self.imported(format, history)
     }
 
     /// Checks what a reader gives, which may be packed.
@@ -193,7 +193,7 @@ impl Check {
     /// See [`CheckError`].
     pub fn reader(&self, reader: impl Read) -> Result<Checked, CheckError> {
         let (format, history) = self.read(reader)?;
-        self.history(format, history)
+        self.imported(format, history)
     }
 
     /// Checks bytes in memory, which may be packed.
@@ -205,7 +205,7 @@ impl Check {
             super::Compression::None => read_bytes(bytes, self.format, self.within())?,
             _ => self.read(bytes)?,
         };
-        self.history(format, history)
+        self.imported(format, history)
     }
 
     /// Only reads what a reader gives, which may be packed.
@@ -233,13 +233,34 @@ impl Check {
         opened.read(self.format, self.within())
     }
 
-    /// Checks a history that was read.
+    /// Checks a history that was recorded, or made in some other way.
+    ///
+    /// ```
+    /// use etcd_checker::history::{Event, EventKind, Header, History, Process, Source};
+    /// use etcd_checker::Check;
+    ///
+    /// let source = Source::Other { description: "by hand".to_owned() };
+    /// let event = |kind| Event::new(0, Process::Number(0), kind, "enqueue").with_value(1_u64);
+    /// let events = vec![event(EventKind::Invoke), event(EventKind::Ok)];
+    /// let history = History::new(Header::new("example", "fifo-queue", source), events)?;
+    /// assert!(Check::new().history(history)?.verdict.is_valid());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// When its model is unknown, or it is not one of this model, or checking it needs more
     /// memory than the budget allows, or options or parameters were given that mean nothing
     /// for the model.
-    pub fn history(&self, format: Format, mut history: History) -> Result<Checked, CheckError> {
+    pub fn history(&self, history: History) -> Result<Checked, CheckError> {
+        self.imported(Format::Jsonl, history)
+    }
+
+    /// Checks a history that [`read`](Self::read) has read in this format.
+    ///
+    /// # Errors
+    /// As [`history`](Self::history), and when the format says what the history is about and
+    /// that is not the model that was asked for.
+    pub fn imported(&self, format: Format, mut history: History) -> Result<Checked, CheckError> {
         let header = history.header().clone();
         if !self.parameters.is_empty() {
             history = self.with_parameters(history);

@@ -118,6 +118,9 @@ pub(crate) struct Check {
     time: Duration,
 
     /// Print the verdicts as JSON to standard output
+    ///
+    /// What is wrong with a history is told there, too. A command line that is wrong, such as an
+    /// unknown model, is told on standard error alone, with exit code 2
     #[arg(long)]
     json: bool,
 }
@@ -368,7 +371,7 @@ impl Check {
             let bar = progress::reading(None);
             let (format, history) = check.read(bar.wrap_read(io::stdin().lock()))?;
             bar.finish_and_clear();
-            return Ok(check.history(format, history)?);
+            return Ok(check.imported(format, history)?);
         }
         if path.is_dir() {
             let spinner = progress::spinner(format!("checking {}", path.display()));
@@ -382,7 +385,7 @@ impl Check {
         let (format, history) = check.read_sized(bar.wrap_read(file), length)?;
         bar.finish_and_clear();
         let spinner = progress::spinner(format!("checking {}", path.display()));
-        let checked = check.history(format, history);
+        let checked = check.imported(format, history);
         spinner.finish_and_clear();
         Ok(checked?)
     }
