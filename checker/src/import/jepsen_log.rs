@@ -12,10 +12,13 @@
 //! has nothing in front. Other lines of a log are skipped. There are no times: the
 //! order of the lines is all there is.
 
+use std::io::{self, BufRead, Read as _};
+
 use super::collect::{Collector, EventPlace, Found};
 use super::edn::{Edn, Next};
 use super::jepsen::{json, json_text};
 use super::memory::Budget;
+use super::open::BEGINNING;
 use super::text::{Fault, Place, utf8};
 use super::{ImportError, models};
 use crate::history::{EventKind, History, Json, Process};
@@ -37,7 +40,51 @@ pub(super) fn read(bytes: &[u8], budget: &mut Budget) -> Result<History, ImportE
         collector.reached(read, text.len());
         event(&mut collector, &line[start..], place)?;
     }
+    if collector.events().is_empty() {
+        let detail =
+            "no line of this log tells of an operation, as `jepsen.util: 0 :invoke :read nil` does";
+        return Err(Fault::malformed(Place::FIRST, detail).into());
+    }
     models::finish(collector, "Jepsen's log")
+}
+
+/// Whether a text begins as a log of Jepsen's, which may tell of much before the first operation.
+pub(super) fn is_beginning(text: &str) -> bool {
+    text.lines()
+        .any(|line| event_start(line).is_some() || is_by_jepsen(line))
+}
+
+/// Whether a line is one of a logger or a thread of Jepsen's, such as
+/// `2022-07-28 07:52:55,480{GMT} INFO [jepsen test runner] jepsen.core: Test version ..` or
+/// `INFO  jepsen.core - Setting up`: a time stamp or none, a level, and one of them.
+fn is_by_jepsen(line: &str) -> bool {
+    const LEVELS: [&str; 6] = ["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"];
+    let mut words = line.split_whitespace();
+    let is_stamp = |word: &str| word.starts_with(|c: char| c.is_ascii_digit());
+    let level = words.by_ref().take(4).find(|word| !is_stamp(word));
+    if !level.is_some_and(|level| LEVELS.contains(&level)) {
+        return false;
+    }
+    // Threads have names of several words.
+    words.take(8).any(|word| {
+        let name = word.trim_start_matches('[');
+        name == "jepsen" || name.starts_with("jepsen.")
+    })
+}
+
+/// Whether any line of the text is one of an event. Long lines are looked at in pieces.
+pub(super) fn has_event(mut text: impl BufRead) -> io::Result<bool> {
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        let mut piece = (&mut text).take(BEGINNING as u64);
+        if piece.read_until(b'\n', &mut line)? == 0 {
+            return Ok(false);
+        }
+        if event_start(&String::from_utf8_lossy(&line)).is_some() {
+            return Ok(true);
+        }
+    }
 }
 
 /// Where the process of an event begins, if the line is one of an event.

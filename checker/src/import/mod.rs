@@ -111,10 +111,7 @@ impl Format {
         if text.starts_with('{') {
             return Some(Self::Jsonl);
         }
-        let is_log = text
-            .lines()
-            .any(|line| jepsen_log::event_start(line).is_some());
-        is_log.then_some(Self::JepsenLog)
+        jepsen_log::is_beginning(text).then_some(Self::JepsenLog)
     }
 }
 

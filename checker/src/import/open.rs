@@ -6,7 +6,9 @@ use std::rc::Rc;
 
 use super::text::{BYTE_ORDER_MARK, Place, end_of};
 use super::unpack::{Gzip, Zstd};
-use super::{Budget, Format, ImportError, TooLarge, read_bytes, read_lines, unrecognized};
+use super::{
+    Budget, Format, ImportError, TooLarge, jepsen_log, read_bytes, read_lines, unrecognized,
+};
 use crate::history::{History, ReadError};
 
 /// How much of a text is looked at to recognize its format, in bytes.
@@ -142,14 +144,19 @@ impl<'r> Opened<'r> {
     }
 
     /// Whether it looks like a history: of a format that is known, and if it is our
-    /// own, with its header.
-    pub fn is_history(&self) -> bool {
+    /// own, with its header. A log of Jepsen's is read until it tells of an operation, which
+    /// may come late; what cannot be read so far is for the one who reads it to say.
+    pub fn is_history(self) -> bool {
         match self.format() {
             Some(Format::Jsonl) => {
                 let end = self.beginning.iter().position(|byte| *byte == b'\n');
                 let line = &self.beginning[..end.unwrap_or(self.beginning.len())];
                 let mark = crate::history::FORMAT.as_bytes();
                 line.windows(mark.len()).any(|window| window == mark)
+            }
+            Some(Format::JepsenLog) => {
+                let text = self.beginning.as_slice().chain(self.reader);
+                jepsen_log::has_event(text).unwrap_or(true)
             }
             Some(_) => true,
             None => false,
