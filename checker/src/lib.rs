@@ -105,6 +105,7 @@ pub mod search;
 pub mod semaphore;
 pub mod set;
 pub mod set_full;
+mod told;
 pub mod txn;
 mod unsat_core;
 pub mod verdict;

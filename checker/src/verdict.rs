@@ -1,6 +1,6 @@
 //! What a checker says about a history.
 
-use std::borrow::Borrow;
+use std::borrow::{Borrow, Cow};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::history::{Event, History, Operation, Outcome};
 use crate::search::Others;
+use crate::told;
 
 /// The answer of a checker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -270,11 +271,22 @@ impl Violation {
 }
 
 impl Verdict {
-    /// The same, of this history.
+    /// The same, of this history, with what it quotes no longer than a person reads.
     pub(crate) fn in_history(mut self, history: &History) -> Self {
-        if let Self::Violation(violation) = &mut self {
-            for told in &mut violation.witness {
-                told.timed_by(history);
+        let cut = |sentence: &mut String| {
+            if let Cow::Owned(cut) = told::sentence(sentence, told::SENTENCE_MAX) {
+                *sentence = cut;
+            }
+        };
+        match &mut self {
+            Self::Valid(summary) => summary.notes.iter_mut().for_each(cut),
+            Self::Unknown { reason } => cut(reason),
+            Self::Violation(violation) => {
+                cut(&mut violation.sentence);
+                violation.also.iter_mut().for_each(cut);
+                for told in &mut violation.witness {
+                    told.timed_by(history);
+                }
             }
         }
         self
@@ -527,7 +539,7 @@ fn shown(event: &Event) -> String {
 
 /// What an operation asked, in short.
 pub(crate) fn asked(operation: &Operation<'_>) -> String {
-    let mut text = operation.invoke.f().to_string();
+    let mut text = told::part(operation.invoke.f()).into_owned();
     if !operation.invoke.value().is_null() {
         text += &format!(" {}", shown(operation.invoke));
     }
@@ -571,7 +583,7 @@ pub(crate) fn describe(operation: &Operation<'_>) -> String {
         text += &format!(" @{revision}");
     }
     if let Some(error) = &completion.error() {
-        text += &format!(" ({error})");
+        text += &format!(" ({})", told::sentence(error, SHOWN_MAX));
     }
     text
 }

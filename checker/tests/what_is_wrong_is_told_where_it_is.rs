@@ -375,7 +375,7 @@ fn what_the_whole_file_would_take_is_estimated() {
             let check = Check::new().budget(Budget::bytes(limit));
             let length = Some(bytes.len() as u64);
             let (format, history) = check.read_sized(bytes, length)?;
-            check.history(format, history)
+            check.imported(format, history)
         };
         let bytes = text.as_bytes();
         // What suffices to check it is what the whole takes.
@@ -457,14 +457,14 @@ fn what_is_null_or_not_there_has_a_column_too() {
     let expected = "the value of \"enqueue\" must be";
     refuses(
         &own("fifo-queue", "{}", &[&null]),
-        "line 2, column 64",
+        "line 2, column 61",
         expected,
     );
     // A line with an escape is read by another parser.
     let escaped = event(r#""invoke","f":"\u0065nqueue","value":null"#);
     refuses(
         &own("fifo-queue", "{}", &[&escaped]),
-        "line 2, column 69",
+        "line 2, column 66",
         expected,
     );
     let none = event(r#""invoke","f":"enqueue""#);
@@ -500,4 +500,95 @@ fn a_wrong_parameter_that_was_given_is_told_and_not_the_header() {
         "line 1, column 120",
         "\"x\" stands where a whole number",
     );
+}
+
+/// A parser stands behind what it does not want.
+#[test]
+fn what_is_no_number_is_told_where_it_begins() {
+    let event = |fields: &str| own("fifo-queue", "{}", &[fields]);
+    for (fields, column) in [
+        (
+            r#"{"time":1,"process":"client-one","type":"invoke","f":"x"}"#,
+            21,
+        ),
+        (r#"{"time":-25,"process":1,"type":"invoke","f":"x"}"#, 9),
+        (r#"{"time":1,"process":1,"type":"begins","f":"x"}"#, 30),
+        (r#"{"time":1,"process":1,"type":"ok","f":17}"#, 39),
+        (
+            r#"{"time":1,"process":1,"type":"ok","f":"x","client": true}"#,
+            53,
+        ),
+        (r#"{"time":1,"process":1,"type":"ok","f":["x"]}"#, 39),
+        (r#"{"time":1,"process":1,"type":"ok" "f":"x"}"#, 35),
+        (
+            r#"{"time":1,"process":1,"type":"invoke","f":"enqueue","value":false}"#,
+            61,
+        ),
+    ] {
+        let told = refused(event(fields).as_bytes());
+        assert!(
+            told.starts_with(&format!("line 2, column {column}: ")),
+            "{told}"
+        );
+    }
+    let nested =
+        r#"{"time":1,"process":1,"type":"invoke","f":"revoke","value":{"lease":"seventeen"}}"#;
+    let told = refused(own("etcd", "{}", &[nested]).as_bytes());
+    assert!(told.starts_with("line 2, column 69: "), "{told}");
+}
+
+/// Whatever is quoted may be as long as its file.
+#[test]
+fn what_is_told_is_short_however_long_the_text_is() {
+    let long = "a".repeat(300_000);
+    let event = |fields: &str| own("fifo-queue", "{}", &[&fields.replace('~', &long)]);
+    let twice = event(
+        "{\"time\":1,\"process\":1,\"type\":\"invoke\",\"f\":\"enqueue\",\"value\":\"~\"}\n\
+         {\"time\":2,\"process\":2,\"type\":\"invoke\",\"f\":\"enqueue\",\"value\":\"~\"}",
+    );
+    let other = event(
+        "{\"time\":1,\"process\":1,\"type\":\"invoke\",\"f\":\"enqueue\",\"value\":\"~\"}\n\
+         {\"time\":2,\"process\":1,\"type\":\"ok\",\"f\":\"enqueue\",\"value\":\"~b\"}",
+    );
+    let never = event(
+        "{\"time\":1,\"process\":1,\"type\":\"invoke\",\"f\":\"dequeue\",\"value\":null}\n\
+         {\"time\":2,\"process\":1,\"type\":\"ok\",\"f\":\"dequeue\",\"value\":\"~\"}",
+    );
+    let mut texts = vec![twice, other, own(&long, "{}", &[])];
+    texts.push(own(
+        "list-append",
+        &format!("{{\"consistency\":[\"{long}\"]}}"),
+        &[],
+    ));
+    for fields in [
+        r#"{"time":1,"process":"~","type":"invoke","f":"enqueue","value":1}"#,
+        r#"{"time":"~","process":1,"type":"invoke","f":"enqueue","value":1}"#,
+        r#"{"time":1,"process":1,"type":"~","f":"enqueue","value":1}"#,
+        r#"{"time":1,"process":1,"type":"invoke","f":"~","value":1}"#,
+        r#"{"time":1,"process":1,"type":"invoke","f":"enqueue","value":["~","b"]}"#,
+    ] {
+        texts.push(event(fields));
+    }
+    for text in [
+        "# queue\n~ 1 2 3\n",
+        "# queue\nenq ~ 2 3\n",
+        "{:process 0, :type :~}",
+        "{:process 0, :type :invoke, :f :~}",
+        "{:process 0, :type :invoke, :f :read, :time :~}",
+        "{:process 0, :type :invoke, :f :read, :value 1~}",
+        "{:process 0, :type :invoke, :f :read, :value \\~}",
+        "INFO jepsen.util - 0 :invoke :~ nil",
+    ] {
+        texts.push(text.replace('~', &long));
+    }
+    for text in texts {
+        let told = refused(text.as_bytes());
+        assert!(told.len() < 1_000, "{}: {}", told.len(), &told[..1_000]);
+    }
+    let checked = Check::new().bytes(never.as_bytes()).unwrap();
+    let told = checked.verdict.to_string();
+    assert!(checked.verdict.violation().is_some());
+    assert!(told.len() < 2_000, "{}", told.len());
+    let as_json = serde_json::to_string(&checked.verdict).unwrap();
+    assert!(as_json.len() < 2_000, "{}", as_json.len());
 }

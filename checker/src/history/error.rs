@@ -5,12 +5,14 @@ use std::path::PathBuf;
 
 use super::event::{Event, EventKind};
 use super::header::{FORMAT, VERSION};
+use super::places::start_of_value;
 use super::read::{LINE_BYTES_MAX, NESTING_MAX};
+use crate::told;
 
 /// A history that cannot be checked, because it is malformed or contradicts
 /// itself. This says nothing about the system under test.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("line {line}{}: {problem}", at_column(.column))]
+#[error("line {line}{}: {}", at_column(.column), told_of(.problem))]
 pub struct HistoryError {
     /// Where, counted from 1.
     pub line: usize,
@@ -34,7 +36,10 @@ impl HistoryError {
         Self {
             line: event.line(),
             // Of the value, until the history says where in the line that is.
-            column: Some(error.column().max(1)),
+            column: Some(start_of_value(
+                event.value().as_str(),
+                error.column().max(1),
+            )),
             problem,
         }
     }
@@ -98,6 +103,11 @@ fn before_what(kind: EventKind) -> &'static str {
         EventKind::Invoke => "begin before the last one of its process has ended",
         _ => "end before it begins",
     }
+}
+
+/// With what it quotes no longer than a person reads.
+fn told_of(problem: &Problem) -> String {
+    told::sentence(&problem.to_string(), told::ERROR_MAX).into_owned()
 }
 
 fn at_column(column: &Option<usize>) -> String {

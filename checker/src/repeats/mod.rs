@@ -21,6 +21,7 @@ use crate::history::{Event, EventKind, History, HistoryError, PerProcess, Proble
 use crate::keyed::{Keyed, text};
 use crate::model::Model;
 use crate::mutex;
+use crate::told;
 
 use fields::{fields_differ, is_same};
 use micro::{Micros, micro_operations_differ};
@@ -170,17 +171,8 @@ impl Repeated {
     }
 }
 
-/// How much of a value an error shows, in characters.
-const SHOWN_MAX: usize = 200;
-
 fn changed(invoke: &Event, end: &Event) -> HistoryError {
-    let shown = |event: &Event| {
-        let text = event.value().as_str();
-        match text.char_indices().nth(SHOWN_MAX) {
-            Some((cut, _)) => format!("{}..", &text[..cut]),
-            None => text.to_owned(),
-        }
-    };
+    let shown = |event: &Event| told::part(event.value().as_str()).into_owned();
     let problem = Problem::ValueChanged {
         f: end.f().to_owned(),
         invoked: shown(invoke),
