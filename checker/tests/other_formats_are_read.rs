@@ -252,6 +252,39 @@ fn lines_of_jepsens_log() {
     );
 }
 
+/// Before the first operation a test may say very much.
+#[test]
+fn a_log_is_recognized_however_late_its_first_operation_comes() {
+    let operation = "2022-07-28 07:56:10,607{GMT}\tINFO\t[jepsen worker 2] jepsen.util: 2\t:invoke\t:read\tnil\n";
+    for line in [
+        "2022-07-28 07:56:10,607{GMT}\tINFO\t[jepsen node n2] jepsen.core: some map {:type :invoke, :f :read}\n",
+        "2018-04-05 15:14:41.203 WARN [main] jepsen.cli: Test options:\n{:a 1}\n",
+        "INFO [2019-04-01 11:25:23,791] jepsen worker 1 - jepsen.util hello\n",
+        "INFO  jepsen.core - Worker 0 starts\n",
+    ] {
+        let before = line.repeat((100 << 10) / line.len());
+        let late = before.clone() + operation;
+        let told = read(&late).unwrap();
+        assert!(told.starts_with("jepsen-log \"register\"\n"), "{told}");
+        let is_history = |text: &str| Opened::new(text.as_bytes()).unwrap().is_history();
+        assert!(is_history(&late) && is_history(operation), "{line}");
+        // A test that broke off before, or did not log them.
+        assert!(!is_history(&before), "{line}");
+        refuses(
+            &before,
+            "line 1, column 1",
+            "no line of this log tells of an operation",
+        );
+    }
+    for other in [
+        "2022-07-28 07:56:10,607 INFO [main] org.apache.zookeeper.server: hello\n",
+        "2022-07-28 07:53:01 Jepsen starting jepsen.log\n",
+        "What jepsen.util: INFO does\n",
+    ] {
+        assert_eq!(Format::recognize(other.as_bytes()), None, "{other}");
+    }
+}
+
 #[test]
 fn the_monitors_text() {
     reads(
@@ -322,6 +355,26 @@ fn the_monitors_text_with_the_times_in_front() {
         "an end time must be a whole number",
     );
     refuses("# queue\n0 5 1 ENQ 5\n", "line 2, column 5", "ends at");
+}
+
+/// The checkers of queues need distinct values; it is said as soon as one repeats, which only
+/// reading is needed for.
+#[test]
+fn a_value_that_is_put_in_twice_is_refused_while_it_is_read() {
+    let rest = "enq no number\n".repeat(3);
+    refuses(
+        &format!("# queue\nenq 1 0 1\ndeq 1 2 3\nENQ  1 4 5\n{rest}"),
+        "line 4, column 6",
+        "the value \"1\" was already enqueued in line 2",
+    );
+    refuses(
+        &format!("# pqueue\n0 insert -7 0 1\n0 poll 7 2 3\n0 insert -7 4 5\n{rest}"),
+        "line 4, column 10",
+        "the value \"-7\" was already enqueued in line 2",
+    );
+    // Elements of sets come and go.
+    assert!(read("# set\ninsert 1 1 0 1\nremove 1 1 2 3\ninsert 1 1 4 5\n").is_ok());
+    assert!(read("# stack\npush 1 0 1\npush 1 2 3\n").is_ok());
 }
 
 #[test]
@@ -421,7 +474,7 @@ fn contradictions_are_told_apart_from_violations() {
     let twice = Check::new()
         .bytes(b"# queue\nenq 1 0 1\nenq 1 2 3\n")
         .unwrap_err();
-    assert!(matches!(twice, CheckError::History(_)));
+    assert!(matches!(twice, CheckError::Import(_)));
     assert!(
         twice
             .to_string()
@@ -611,7 +664,7 @@ fn what_can_be_read_but_not_checked_is_refused_too() {
         let Ok((format, history)) = check.read(text.as_bytes()) else {
             continue;
         };
-        let checked = check.history(format, history);
+        let checked = check.imported(format, history);
         if let Err(CheckError::Import(ImportError::TooLarge(refused))) = checked {
             assert_eq!(refused.line, 10_000);
             read_only += 1;

@@ -66,6 +66,14 @@ fn monitor(operations: usize) -> String {
         .collect()
 }
 
+/// Each operation by a client of its own: all of them overlap.
+fn clients(operations: usize) -> String {
+    let line = |index: usize| format!("enq {index} 1{index} 9{index:09}\n");
+    std::iter::once("# queue\n".to_owned())
+        .chain((0..operations).map(line))
+        .collect()
+}
+
 /// Our own lines about a queue.
 fn lines(operations: usize) -> String {
     let header = r#"{"format":"etcd-recipes-history","version":1,"workload":"w","model":"fifo-queue","source":{"kind":"other"}}"#;
@@ -119,6 +127,7 @@ fn bytes_of(format: &str, is_short: bool) -> Vec<u8> {
         "edn" => edn(of(300_000)),
         "log" => log(of(300_000)),
         "monitor" => monitor(of(150_000)),
+        "clients" => clients(of(150_000)),
         "report" => report(of(60_000)),
         "lines" | "zstd" => lines(of(300_000)),
         stale if stale.starts_with("stale") => stale_read(of(100_000)),
@@ -136,7 +145,7 @@ fn bytes_of(format: &str, is_short: bool) -> Vec<u8> {
 /// Reads and, in some formats, checks a file within this memory.
 fn read_within(format: &str, file: &Path, limit: u64) -> bool {
     let check = Check::new().budget(Budget::bytes(limit));
-    if matches!(format, "edn" | "log" | "monitor") {
+    if matches!(format, "edn" | "log" | "monitor" | "clients") {
         let length = fs::metadata(file).unwrap().len();
         let opened = fs::File::open(file).unwrap();
         return check.read_sized(opened, Some(length)).is_ok();
@@ -200,7 +209,9 @@ fn in_processes_of_their_own(test: &str, formats: &[&str], look: impl Fn(&str, &
 
 #[test]
 fn what_is_taken_is_what_is_counted() {
-    let formats = ["edn", "log", "monitor", "lines", "zstd", "report"];
+    let formats = [
+        "edn", "log", "monitor", "clients", "lines", "zstd", "report",
+    ];
     in_processes_of_their_own(
         "what_is_taken_is_what_is_counted",
         &formats,

@@ -26,6 +26,14 @@ impl<T: Default> PerProcess<T> {
         &mut self.small[index]
     }
 
+    /// About how many bytes it takes, without what the things themselves have on the heap.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        // A table has a byte for each of its places besides, leaves one in eight free, and has
+        // half as many more while it grows.
+        let of_large = (size_of::<(u64, T)>() + 1) * self.large.capacity() / 7 * 12;
+        self.small.capacity() * size_of::<T>() + of_large
+    }
+
     /// Those of all processes that were asked for, and maybe of others.
     pub(crate) fn into_values(self) -> impl Iterator<Item = T> {
         self.small.into_iter().chain(self.large.into_values())

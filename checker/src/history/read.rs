@@ -9,6 +9,7 @@ use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde_json::value::RawValue;
 
 use super::error::{Field, HistoryError, Problem, ReadError};
+use super::places::start_of_value;
 use super::plain;
 use super::validate::Validator;
 use super::{Event, EventKind, Header, History, Json, Place, Places, Process};
@@ -73,7 +74,7 @@ impl History {
             if events.len() % ALLOW_EVERY == 0 {
                 more = allow(SoFar {
                     line,
-                    held: held(events.len(), bytes),
+                    held: held(events.len(), bytes + validator.heap_bytes()),
                     bytes: lines.bytes,
                     model: &header.model,
                 })?;
@@ -84,7 +85,9 @@ impl History {
                     line,
                     held: held(
                         events.len(),
-                        bytes + events.len() * (size_of::<Event>() + PLACE),
+                        bytes
+                            + validator.heap_bytes()
+                            + events.len() * (size_of::<Event>() + PLACE),
                     ),
                     bytes: lines.bytes,
                     model: &header.model,
@@ -100,7 +103,7 @@ impl History {
         if let Some(last) = events.last() {
             allow(SoFar {
                 line: last.line(),
-                held: held(events.len(), bytes),
+                held: held(events.len(), bytes + validator.heap_bytes()),
                 bytes: lines.bytes,
                 model: &header.model,
             })?;
@@ -140,7 +143,13 @@ pub(crate) fn memory_of(event: &Event) -> usize {
 }
 
 /// An error with the column of what it is about.
-fn in_line(line: usize, text: &str, problem: Problem) -> ReadError {
+fn in_line(line: usize, text: &str, mut problem: Problem) -> ReadError {
+    // Of what is JSON, but not what is wanted, a parser says the end.
+    if let Problem::Json { column, .. } = &mut problem
+        && serde_json::from_str::<de::IgnoredAny>(text).is_ok()
+    {
+        *column = start_of_value(text, *column);
+    }
     let error = HistoryError::at(line, problem);
     let column = error
         .column

@@ -31,6 +31,11 @@ enum State {
 }
 
 impl Validator {
+    /// About how many bytes it takes.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        self.processes.heap_bytes()
+    }
+
     pub(crate) fn accept(&mut self, event: &Event) -> Result<(), Problem> {
         if event.time() < self.time {
             return Err(Problem::TimeGoesBack {

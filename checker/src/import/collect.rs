@@ -165,7 +165,10 @@ impl<'b> Collector<'b> {
     fn allow(&mut self, line: usize, besides: usize) -> Result<(), ImportError> {
         let held = Held {
             events: self.events.len(),
-            bytes: self.memory + self.told.capacity() * PROCESS + besides,
+            bytes: self.memory
+                + self.told.capacity() * PROCESS
+                + self.validator.heap_bytes()
+                + besides,
         };
         if self.budget.allow(line, held).is_ok() {
             return Ok(());

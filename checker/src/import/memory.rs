@@ -37,7 +37,7 @@ struct Aside {
 #[error(
     "the history is larger than memory: {}, but only {} may be used{}; allow more (`--memory`) \
      if the machine has it, check it on a larger one, or record a shorter run",
-    Takes(*.line, .file, *.needed), Size(*.limit), Whole(*.whole)
+    Takes(*.line, .file, shown(*.needed, *.limit).0), shown(*.needed, *.limit).1, Whole(*.whole)
 )]
 pub struct TooLarge {
     /// The line up to which it was read; 0 when its text alone was too large.
@@ -73,7 +73,7 @@ impl TooLarge {
 }
 
 /// What takes that memory, up to which line of which file, and how much it is.
-struct Takes<'f>(usize, &'f Option<PathBuf>, u64);
+struct Takes<'f>(usize, &'f Option<PathBuf>, Size);
 
 impl fmt::Display for Takes<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -82,19 +82,12 @@ impl fmt::Display for Takes<'_> {
             .as_ref()
             .map_or_else(String::new, |file| format!(" of {}", file.display()));
         match line {
-            0 if file.is_none() => write!(f, "its text alone takes about {}", Size(*needed)),
-            0 => write!(
+            0 if file.is_none() => write!(f, "its text alone takes about {needed}"),
+            0 => write!(f, "up to the text{of_file} it takes about {needed}"),
+            line => write!(
                 f,
-                "up to the text{of_file} it takes about {}",
-                Size(*needed)
+                "up to line {line}{of_file} it takes about {needed} with its check"
             ),
-            line => {
-                write!(
-                    f,
-                    "up to line {line}{of_file} it takes about {} with its check",
-                    Size(*needed)
-                )
-            }
         }
     }
 }
@@ -106,7 +99,7 @@ impl fmt::Display for Whole {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             None => Ok(()),
-            Some(bytes) => write!(f, "; the whole file would take about {}", Size(bytes)),
+            Some(bytes) => write!(f, "; the whole file would take about {}", Size::of(bytes)),
         }
     }
 }
@@ -334,25 +327,41 @@ fn group_limit() -> Option<u64> {
     Some(limit.saturating_sub(used.unwrap_or(0)))
 }
 
-/// Bytes for people.
-struct Size(u64);
+/// Bytes for people, with so many digits behind the point.
+struct Size {
+    bytes: u64,
+    digits: usize,
+}
+
+impl Size {
+    fn of(bytes: u64) -> Self {
+        Self { bytes, digits: 1 }
+    }
+}
+
+/// What is needed and what is allowed, with as many digits as it takes to tell them apart.
+fn shown(needed: u64, limit: u64) -> (Size, Size) {
+    // With so many even bytes show.
+    const ENOUGH: usize = 13;
+    let with = |digits| [needed, limit].map(|bytes| Size { bytes, digits });
+    let differ = |digits: &usize| {
+        let [needed, limit] = with(*digits).map(|size| size.to_string());
+        needed != limit
+    };
+    let digits = (1..=ENOUGH).find(differ).unwrap_or(1);
+    let [needed, limit] = with(digits);
+    (needed, limit)
+}
 
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
-        let mut hundredths = self.0.saturating_mul(100) / 1024;
-        let mut unit = 0;
-        while hundredths >= 102_400 && unit + 1 < UNITS.len() {
-            hundredths /= 1024;
-            unit += 1;
-        }
-        write!(
-            f,
-            "{}.{} {}",
-            hundredths / 100,
-            hundredths % 100 / 10,
-            UNITS[unit]
-        )
+        let bytes = u128::from(self.bytes);
+        let is_enough = |unit: &usize| bytes >> (10 * (unit + 2)) == 0;
+        let unit = (0..UNITS.len()).find(is_enough).unwrap_or(UNITS.len() - 1);
+        let (one, digits) = (1_u128 << (10 * (unit + 1)), self.digits);
+        let fraction = bytes % one * 10_u128.pow(digits as u32) / one;
+        write!(f, "{}.{fraction:0digits$} {}", bytes / one, UNITS[unit])
     }
 }
 
@@ -362,8 +371,49 @@ mod tests {
 
     #[test]
     fn sizes_are_for_people() {
-        assert_eq!(Size(1536).to_string(), "1.5 KiB");
-        assert_eq!(Size(3 << 30).to_string(), "3.0 GiB");
+        for (bytes, expected) in [
+            (0, "0.0 KiB"),
+            (1536, "1.5 KiB"),
+            ((1 << 20) - 1, "1023.9 KiB"),
+            (1 << 20, "1.0 MiB"),
+            (3 << 30, "3.0 GiB"),
+            (u64::MAX, "16777215.9 TiB"),
+        ] {
+            assert_eq!(Size::of(bytes).to_string(), expected);
+        }
+    }
+
+    /// Otherwise a refusal would contradict itself.
+    #[test]
+    fn what_is_needed_is_told_apart_from_what_is_allowed() {
+        for (needed, limit, expected) in [
+            (3 << 30, 2 << 30, ["3.0 GiB", "2.0 GiB"]),
+            (
+                (1200 << 20) + (20 << 20),
+                1200 << 20,
+                ["1.19 GiB", "1.17 GiB"],
+            ),
+            (
+                (1 << 30) + 1,
+                1 << 30,
+                ["1.0000000009 GiB", "1.0000000000 GiB"],
+            ),
+            (
+                (1 << 40) + 1,
+                1 << 40,
+                ["1.0000000000009 TiB", "1.0000000000000 TiB"],
+            ),
+        ] {
+            let (a, b) = shown(needed, limit);
+            assert_eq!([a.to_string(), b.to_string()].as_slice(), expected);
+        }
+        let limit = 1200 << 20;
+        let refused = Budget::bytes(limit).allow(7, held((1210 << 20) as usize));
+        let told = refused.unwrap_err().to_string();
+        assert!(
+            told.contains("1.18 GiB") && told.contains("only 1.17 GiB"),
+            "{told}"
+        );
     }
 
     fn held(bytes: usize) -> Held {

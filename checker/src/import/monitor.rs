@@ -21,11 +21,13 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
+use rustc_hash::FxHashSet;
+
 use super::collect::{Collector, EventPlace, Found};
 use super::memory::{Budget, Held};
 use super::text::{Fault, Place, utf8};
 use super::{ImportError, models};
-use crate::history::{Event, EventKind, History, Json, Process};
+use crate::history::{Event, EventKind, History, Json, Problem, Process};
 
 /// What the history is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,22 +61,20 @@ impl Object {
         }
     }
 
-    /// How many numbers belong to an operation besides its times.
-    fn values(self) -> usize {
-        match self {
-            Self::Set | Self::ReadModifyWrite => 2,
-            _ => 1,
-        }
+    /// Whether two numbers belong to an operation besides its times, and not one.
+    fn has_second(self) -> bool {
+        matches!(self, Self::Set | Self::ReadModifyWrite)
+    }
+
+    /// Whether no value is put in twice, as its checker needs it.
+    fn is_distinct(self) -> bool {
+        matches!(self, Self::Queue | Self::PriorityQueue)
     }
 }
 
 /// One line.
-struct Operation {
-    line: usize,
-    column: u32,
-    value_column: u32,
-    method: Method,
-    value: i64,
+struct Line {
+    operation: Operation,
     /// What a set answered, or a read-modify-write wrote.
     second: i64,
     start: u64,
@@ -83,8 +83,100 @@ struct Operation {
     process: Option<u64>,
 }
 
-/// What is held of an operation until all events are there: itself, its moments, its process.
-const HELD: usize = size_of::<Operation>() + 2 * size_of::<Moment>() + size_of::<u64>();
+/// What is kept of each.
+struct Operation {
+    value: i64,
+    line: u32,
+    column: u32,
+    value_column: u32,
+    method: Method,
+}
+
+/// All lines of a file.
+struct Lines {
+    object: Object,
+    operations: Vec<Operation>,
+    /// Of each operation, where there is any.
+    seconds: Vec<i64>,
+    /// Of each operation: as the lines say, or as they are given out in the end.
+    processes: Vec<u64>,
+    are_named: bool,
+    moments: Vec<Moment>,
+}
+
+impl Lines {
+    /// With room for so many.
+    fn of(object: Object, lines: usize) -> Self {
+        let mut all = Self {
+            object,
+            operations: Vec::new(),
+            seconds: Vec::new(),
+            processes: Vec::new(),
+            are_named: false,
+            moments: Vec::new(),
+        };
+        // Lists that grow are copied. What is reserved and not used is no memory yet.
+        all.operations.try_reserve_exact(lines).ok();
+        all.processes.try_reserve_exact(lines).ok();
+        all.moments.try_reserve_exact(2 * lines).ok();
+        if object.has_second() {
+            all.seconds.try_reserve_exact(lines).ok();
+        }
+        all
+    }
+
+    fn push(&mut self, line: Line) -> Result<(), Fault> {
+        let is_named = line.process.is_some();
+        if self.operations.is_empty() {
+            self.are_named = is_named;
+        } else if self.are_named != is_named {
+            return Err(line.operation.names_a_process(is_named));
+        }
+        let index = self.operations.len() as u64;
+        if line.start == line.end {
+            self.moments.push((line.start, BOTH | index));
+        } else {
+            self.moments.push((line.start, CALL | index));
+            self.moments.push((line.end, RETURN | index));
+        }
+        self.operations.push(line.operation);
+        self.processes.push(line.process.unwrap_or(0));
+        if self.object.has_second() {
+            self.seconds.push(line.second);
+        }
+        Ok(())
+    }
+
+    /// The value of the last operation was put in before.
+    fn put_in_twice(&self) -> Fault {
+        let last = self.operations.last().expect("there is one at least");
+        let is_it = |other: &&Operation| other.method == last.method && other.value == last.value;
+        let first = self.operations.iter().find(is_it).unwrap_or(last);
+        let problem = Problem::EnqueuedTwice {
+            value: last.value.to_string(),
+            since: first.line as usize,
+        };
+        Fault::at(last.place(last.value_column), problem)
+    }
+
+    /// What is held until all events are there, in bytes.
+    fn held(&self) -> usize {
+        const NUMBER: usize = size_of::<u64>();
+        // Processes that are free are kept in a list, too.
+        let numbers = match (self.object.has_second(), self.are_named) {
+            (true, false) => 3,
+            (false, true) => 1,
+            _ => 2,
+        };
+        self.operations.len() * (size_of::<Operation>() + numbers * NUMBER)
+            + self.moments.len() * size_of::<Moment>()
+    }
+}
+
+/// About what these values take, in bytes: one in eight places is free, and each has a byte more.
+fn bytes_of(values: &FxHashSet<i64>) -> usize {
+    (size_of::<i64>() + 1) * values.capacity() / 7 * 8
+}
 
 /// What so many operations are then: two events each, with their places.
 fn events(operations: usize) -> Held {
@@ -97,6 +189,10 @@ fn events(operations: usize) -> Held {
 
 /// When something happens; what it is, and in the lower bits to which operation.
 type Moment = (u64, u64);
+
+const RETURN: u64 = 0;
+const BOTH: u64 = 1 << 62;
+const CALL: u64 = 2 << 62;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Method {
@@ -126,9 +222,8 @@ pub(super) fn read(bytes: &[u8], budget: &mut Budget) -> Result<History, ImportE
             "the first line must name the object: `# queue`, `# pqueue`, `# stack`, `# set` or `# rmw`";
         Fault::malformed(first, detail)
     })?;
-    let mut operations: Vec<Operation> = Vec::new();
-    // Lists that grow are copied. What is reserved and not used is no memory yet.
-    operations.try_reserve_exact(text.lines().count()).ok();
+    let mut lines = Lines::of(object, text.lines().count());
+    let mut put_in: FxHashSet<i64> = FxHashSet::default();
     let mut read = 0;
     for (index, line) in text.lines().enumerate() {
         read += line.len() + 1;
@@ -136,24 +231,31 @@ pub(super) fn read(bytes: &[u8], budget: &mut Budget) -> Result<History, ImportE
         if trimmed.is_empty() || trimmed.starts_with('#') {
             continue;
         }
-        let operation = operation(object, line, index + 1)?;
-        if let Some(first) = operations.first() {
-            operation.names_a_process_as(first)?;
+        let line = operation(object, line, index + 1)?;
+        let (method, value) = (line.operation.method, line.operation.value);
+        lines.push(line)?;
+        if object.is_distinct() && method == Method::Insert && !put_in.insert(value) {
+            return Err(lines.put_in_twice().into());
         }
-        operations.push(operation);
-        if operations.len().is_multiple_of(1 << 12) {
+        let so_far = lines.operations.len();
+        if so_far.is_multiple_of(1 << 12) {
             budget.reached(read as u64, text.len() as u64);
-            budget.set_aside(index + 1, operations.len() * HELD, events(operations.len()))?;
+            let held = lines.held() + bytes_of(&put_in);
+            budget.set_aside(index + 1, held, events(so_far))?;
         }
     }
-    let last = operations.last().map_or(1, |last| last.line);
+    let operations = lines.operations.len();
+    let last = lines.operations.last().map_or(1, |last| last.line as usize);
     budget.reached(text.len() as u64, text.len() as u64);
-    budget.set_aside(last, operations.len() * HELD, events(operations.len()))?;
+    // What is given back may not be free at once.
+    let held = lines.held() + bytes_of(&put_in);
+    budget.set_aside(last, held, events(operations))?;
+    drop(put_in);
     let mut collector = Collector::new(budget);
     let name = text.find(|c: char| !c.is_whitespace() && c != '#');
     collector.model_at(name.unwrap_or(0) + 1);
-    collector.reserve(2 * operations.len());
-    emit(&mut collector, object, &operations)?;
+    collector.reserve(2 * operations);
+    emit(&mut collector, lines)?;
     let origin = "a linearizability monitor's text";
     let history = models::finish_as(collector, object.model(), origin)?;
     Ok(match object {
@@ -170,7 +272,7 @@ struct Parameters {
     initial: i64,
 }
 
-fn operation(object: Object, line: &str, number: usize) -> Result<Operation, Fault> {
+fn operation(object: Object, line: &str, number: usize) -> Result<Line, Fault> {
     let mut words = Words {
         line,
         offset: 0,
@@ -194,7 +296,7 @@ fn operation(object: Object, line: &str, number: usize) -> Result<Operation, Fau
     let (value_place, value) = words.number("a value")?;
     let second = match object {
         Object::Set => words.answer()?,
-        _ if object.values() > 1 => words.number("a second value")?.1,
+        _ if object.has_second() => words.number("a second value")?.1,
         _ => 0,
     };
     let (start, (end_place, end)) = match times {
@@ -212,12 +314,14 @@ fn operation(object: Object, line: &str, number: usize) -> Result<Operation, Fau
         let detail = "something stands behind the operation";
         return Err(Fault::malformed(place, detail));
     }
-    Ok(Operation {
-        line: number,
-        column: small(place.column),
-        value_column: small(value_place.column),
-        method,
-        value,
+    Ok(Line {
+        operation: Operation {
+            value,
+            line: small(number),
+            column: small(place.column),
+            value_column: small(value_place.column),
+            method,
+        },
         second,
         start,
         end,
@@ -226,27 +330,27 @@ fn operation(object: Object, line: &str, number: usize) -> Result<Operation, Fau
 }
 
 impl Operation {
-    /// All lines of a file name a process, or none.
-    fn names_a_process_as(&self, first: &Self) -> Result<(), Fault> {
-        if self.process.is_some() == first.process.is_some() {
-            return Ok(());
+    fn place(&self, column: u32) -> Place {
+        Place {
+            line: self.line as usize,
+            column: column as usize,
         }
-        let place = Place {
-            line: self.line,
-            column: self.column as usize,
-        };
-        let (this, others) = match self.process {
-            Some(_) => ("names a process", "do not"),
-            None => ("names no process", "do"),
+    }
+
+    /// All lines of a file name a process, or none, but this one is not as those before it.
+    fn names_a_process(&self, is_named: bool) -> Fault {
+        let (this, others) = match is_named {
+            true => ("names a process", "do not"),
+            false => ("names no process", "do"),
         };
         let detail = format!("this operation {this}, and those before it {others}");
-        Err(Fault::malformed(place, detail))
+        Fault::malformed(self.place(self.column), detail)
     }
 }
 
-/// A column, which is only told to people.
-fn small(column: usize) -> u32 {
-    u32::try_from(column).unwrap_or(u32::MAX)
+/// A line or column, which is only told to people.
+fn small(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
 }
 
 fn is_number(word: &str) -> bool {
@@ -327,34 +431,16 @@ fn parse<T: std::str::FromStr>(place: Place, word: &str, what: &str) -> Result<T
 
 /// The events in the order of time. Where no process is named, an operation takes the free
 /// one with the smallest number.
-fn emit(
-    collector: &mut Collector<'_>,
-    object: Object,
-    operations: &[Operation],
-) -> Result<(), ImportError> {
-    const RETURN: u64 = 0;
-    const BOTH: u64 = 1 << 62;
-    const CALL: u64 = 2 << 62;
-    let mut moments: Vec<Moment> = Vec::with_capacity(operations.len() * 2);
-    for (index, operation) in (0..).zip(operations) {
-        if operation.start == operation.end {
-            moments.push((operation.start, BOTH | index));
-        } else {
-            moments.push((operation.start, CALL | index));
-            moments.push((operation.end, RETURN | index));
-        }
-    }
+fn emit(collector: &mut Collector<'_>, mut lines: Lines) -> Result<(), ImportError> {
+    let mut moments = std::mem::take(&mut lines.moments);
     moments.sort_unstable();
     let mut free: BinaryHeap<Reverse<u64>> = BinaryHeap::new();
-    let mut processes: Vec<u64> = vec![0; operations.len()];
     let mut next = 0;
     for (time, moment) in moments {
         let what = moment & (BOTH | CALL);
         let index = (moment & !(BOTH | CALL)) as usize;
-        if let Some(process) = operations[index].process {
-            processes[index] = process;
-        } else if what != RETURN {
-            processes[index] = free.pop().map_or_else(
+        if !lines.are_named && what != RETURN {
+            lines.processes[index] = free.pop().map_or_else(
                 || {
                     next += 1;
                     next - 1
@@ -362,22 +448,13 @@ fn emit(
                 |Reverse(process)| process,
             );
         }
-        let process = processes[index];
-        let operation = &operations[index];
         if what != RETURN {
-            push(
-                collector,
-                object,
-                operation,
-                process,
-                time,
-                EventKind::Invoke,
-            )?;
+            push(collector, &lines, index, time, EventKind::Invoke)?;
         }
         if what != CALL {
-            push(collector, object, operation, process, time, EventKind::Ok)?;
-            if operation.process.is_none() {
-                free.push(Reverse(process));
+            push(collector, &lines, index, time, EventKind::Ok)?;
+            if !lines.are_named {
+                free.push(Reverse(lines.processes[index]));
             }
         }
     }
@@ -386,24 +463,21 @@ fn emit(
 
 fn push(
     collector: &mut Collector<'_>,
-    object: Object,
-    operation: &Operation,
-    process: u64,
+    lines: &Lines,
+    index: usize,
     time: u64,
     kind: EventKind,
 ) -> Result<(), ImportError> {
+    let operation = &lines.operations[index];
+    let second = lines.seconds.get(index).copied().unwrap_or(0);
     let is_invoke = kind == EventKind::Invoke;
-    let (f, value) = event(object, operation, is_invoke);
-    let at = |column: u32| Place {
-        line: operation.line,
-        column: column as usize,
-    };
+    let (f, value) = event(lines.object, operation, second, is_invoke);
     let place = EventPlace {
-        value: at(operation.value_column),
-        ..EventPlace::all(at(operation.column))
+        value: operation.place(operation.value_column),
+        ..EventPlace::all(operation.place(operation.column))
     };
     let found = Found {
-        process: Process::Number(process),
+        process: Process::Number(lines.processes[index]),
         client: None,
         kind,
         f: f.to_owned(),
@@ -416,7 +490,12 @@ fn push(
 }
 
 /// The name and value of an event, as the model wants them.
-fn event(object: Object, operation: &Operation, is_invoke: bool) -> (&'static str, Json) {
+fn event(
+    object: Object,
+    operation: &Operation,
+    second: i64,
+    is_invoke: bool,
+) -> (&'static str, Json) {
     let value = operation.value;
     let item = || match object {
         Object::PriorityQueue => {
@@ -438,12 +517,12 @@ fn event(object: Object, operation: &Operation, is_invoke: bool) -> (&'static st
                 Method::Remove => "remove",
                 _ => "contains",
             };
-            let is_true = operation.second != 0;
+            let is_true = second != 0;
             let answered = || Json::new(&is_true).expect("a boolean has a JSON form");
             (f, if is_invoke { item() } else { answered() })
         }
         (Object::ReadModifyWrite, _) => {
-            let pair = (value, operation.second);
+            let pair = (value, second);
             ("cas", Json::new(&pair).expect("numbers have a JSON form"))
         }
         (Object::Stack, Method::Insert) => ("push", item()),
