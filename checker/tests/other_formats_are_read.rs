@@ -252,6 +252,28 @@ fn lines_of_jepsens_log() {
     );
 }
 
+/// As Knossos' data of 2014 has them.
+#[test]
+fn lines_in_brackets() {
+    reads(
+        "[70  :invoke :read nil]\n[71\t:invoke\t:cas\t[1 [0 2]]]\r\n\n\
+         [:nemesis :info :start [1 2]]\n[70 :ok :read 7]\n[71 :info :cas :timed-out]\n",
+        &expect![[r#"
+            jepsen-log "cas-register"
+             1 {"time":1,"process":70,"type":"invoke","f":"read","value":null}
+             2 {"time":2,"process":71,"type":"invoke","f":"cas","value":[1,[0,2]]}
+             4 {"time":3,"process":"nemesis","type":"info","f":"start","value":"[1 2]"}
+             5 {"time":4,"process":70,"type":"ok","f":"read","value":7}
+             6 {"time":5,"process":71,"type":"info","f":"cas","value":null,"error":"timed-out"}
+        "#]],
+    );
+    refuses(
+        "[70 :invoke :read nil",
+        "line 1, column 22",
+        "is not closed",
+    );
+}
+
 /// Before the first operation a test may say very much.
 #[test]
 fn a_log_is_recognized_however_late_its_first_operation_comes() {

@@ -9,7 +9,7 @@
 //!
 //! Process, type, operation, value; and behind it, perhaps, an error. Later versions
 //! write `jepsen.util: 3  :invoke  ..` behind date and thread, and their `history.txt`
-//! has nothing in front. Other lines of a log are skipped. There are no times: the
+//! has nothing in front; Knossos' data of 2014 has brackets around: `[3 :invoke :read nil]`. Other lines of a log are skipped. There are no times: the
 //! order of the lines is all there is.
 
 use std::io::{self, BufRead, Read as _};
@@ -38,7 +38,7 @@ pub(super) fn read(bytes: &[u8], budget: &mut Budget) -> Result<History, ImportE
             column: start + 1,
         };
         collector.reached(read, text.len());
-        event(&mut collector, &line[start..], place)?;
+        event(&mut collector, in_brackets(line, start, place)?, place)?;
     }
     if collector.events().is_empty() {
         let detail =
@@ -46,6 +46,20 @@ pub(super) fn read(bytes: &[u8], budget: &mut Budget) -> Result<History, ImportE
         return Err(Fault::malformed(Place::FIRST, detail).into());
     }
     models::finish(collector, "Jepsen's log")
+}
+
+/// An event that begins there, without the brackets that it may stand in.
+fn in_brackets(line: &str, start: usize, place: Place) -> Result<&str, Fault> {
+    if !line[..start].ends_with('[') {
+        return Ok(&line[start..]);
+    }
+    line[start..].trim_end().strip_suffix(']').ok_or_else(|| {
+        let end = Place {
+            column: line.len() + 1,
+            ..place
+        };
+        Fault::malformed(end, "the bracket that the line begins with is not closed")
+    })
 }
 
 /// Whether a text begins as a log of Jepsen's, which may tell of much before the first operation.
@@ -99,6 +113,7 @@ pub(super) fn event_start(line: &str) -> Option<usize> {
     if line[start..].starts_with(": ") || line[start..].starts_with(":\t") {
         start += 2;
     }
+    start += usize::from(line[start..].starts_with('['));
     let mut words = line[start..].split_whitespace();
     let process = words.next()?;
     let kind = words.next()?;
