@@ -23,7 +23,7 @@ fn mutations() -> usize {
 }
 
 /// Pieces that make a difference in one format or another.
-const PIECES: [&[u8]; 40] = [
+const PIECES: [&[u8]; 44] = [
     b"{",
     b"}",
     b"[",
@@ -55,6 +55,10 @@ const PIECES: [&[u8]; 40] = [
     b"18446744073709551616",
     b"1e999",
     b"1/0",
+    b"0x1f",
+    b"36r",
+    b"#\"",
+    b"#'",
     b"\\u",
     b"\xff",
     b"\xf0\x9f\x98\x80",
