@@ -34,7 +34,9 @@ use crate::history::{Event, History, HistoryError, Operation};
 use crate::keyed::{Keyed, parameters, unknown_operation};
 use crate::names::Names;
 use crate::object::{self, Object};
-use crate::search::{Budget, Call, Failure, NON_LINEARIZABLE, Named, Sequential, nearest};
+use crate::search::{
+    Budget, Call, Failure, Found, NON_LINEARIZABLE, Named, Sequential, nearest, search,
+};
 use crate::verdict::{Kind, Verdict};
 
 /// Decides whether the history is that of counters.
@@ -71,10 +73,19 @@ pub(crate) enum Ask {
 }
 
 impl Ask {
-    fn number(self) -> i64 {
+    fn number(self) -> i128 {
         match self {
             Self::Read => 0,
-            Self::AddAndGet(number) | Self::GetAndAdd(number) => number,
+            Self::AddAndGet(number) | Self::GetAndAdd(number) => i128::from(number),
+        }
+    }
+
+    /// What a sum is after it, and what it tells.
+    fn of(self, sum: i128) -> (i128, i128) {
+        let after = sum + self.number();
+        match self {
+            Self::Read | Self::GetAndAdd(_) => (after, sum),
+            Self::AddAndGet(_) => (after, after),
         }
     }
 }
@@ -82,7 +93,7 @@ impl Ask {
 /// How many operations that told a sum are suspected.
 const SUSPECTS_MAX: usize = 32;
 
-const NUMBER: &str = "a whole number";
+const NUMBER: &str = "a whole number of 64 bits";
 
 impl<'h> Object<'h> for Counters<'h> {
     fn of(history: &'h History) -> Result<Self, HistoryError> {
@@ -134,36 +145,87 @@ impl<'h> Object<'h> for Counters<'h> {
 
     /// Where nobody subtracts, a sum is too small only when something was not added to.
     fn kind(&self, calls: &[Call<(u32, Ask), i64>], failure: &Failure) -> Kind {
-        let refuted = &calls[failure.refuted];
-        let (name, ask) = refuted.input;
-        let others = || calls.iter().filter(|call| call.input.0 == name);
-        let grows = others().all(|call| call.input.1.number() >= 0);
-        let before = others().filter(|call| call.returned < Some(refuted.invoked));
-        let before = before.filter(|call| call.returned.is_some());
-        let least: i64 = before.map(|call| call.input.1.number()).sum();
-        let added = match ask {
-            Ask::AddAndGet(number) => number,
-            Ask::Read | Ask::GetAndAdd(_) => 0,
-        };
-        match refuted.output {
-            Some(sum) if grows && sum < self.initial + least + added => anomaly::LOST_UPDATE,
-            _ => NON_LINEARIZABLE,
+        if self.is_too_small(calls, failure) {
+            anomaly::LOST_UPDATE
+        } else {
+            NON_LINEARIZABLE
         }
     }
 }
 
+/// How many operations on a counter may be looked at in all orders, and how many bytes that may
+/// take.
+const OPERATIONS_MAX: usize = 4_000;
+const BYTES_MAX: usize = 1 << 20;
+
 impl Counters<'_> {
+    /// Whether nobody subtracts, and the refuted operation met less than it can have met.
+    fn is_too_small(&self, calls: &[Call<(u32, Ask), i64>], failure: &Failure) -> bool {
+        let refuted = &calls[failure.refuted];
+        let Some(met) = sum_met(refuted) else {
+            return false;
+        };
+        let name = refuted.input.0;
+        let others = || {
+            let others = calls.iter().enumerate();
+            others.filter(|(_, call)| call.input.0 == name)
+        };
+        if others().any(|(_, call)| call.input.1.number() < 0) {
+            return false;
+        }
+        // The sum of all that was certainly added before, or that somebody was told before.
+        let before = |call: &Call<(u32, Ask), i64>, at: u64| {
+            call.returned.is_some_and(|returned| returned < at)
+        };
+        let over = || others().filter(|(_, call)| before(call, refuted.invoked));
+        let added: i128 = over().map(|(_, call)| call.input.1.number()).sum();
+        let told = over().filter_map(|(_, call)| Some(sum_met(call)? + call.input.1.number()));
+        let least = told.chain([i128::from(self.initial) + added]).max();
+        least.is_some_and(|least| met < least)
+            || others().count() <= OPERATIONS_MAX && self.is_more_in_all_orders(calls, failure)
+    }
+
+    /// Whether the refuted operation met more in all orders of what else is known.
+    fn is_more_in_all_orders(&self, calls: &[Call<(u32, Ask), i64>], failure: &Failure) -> bool {
+        let refuted = &calls[failure.refuted];
+        let told = |(index, call): (usize, &Call<(u32, Ask), i64>)| {
+            let has_begun = refuted.returned.is_none_or(|end| call.invoked <= end);
+            let counts = anomaly::is_known(failure, index, call);
+            let is_over = counts || !failure.others.is_at_any_time();
+            let is_it = index == failure.refuted;
+            let output = call.output.filter(|_| counts);
+            (call.input.0 == refuted.input.0 && has_begun).then(|| Call {
+                input: call.input.1,
+                output: output.map(|told| {
+                    if is_it {
+                        Told::AtMost(told)
+                    } else {
+                        Told::Just(told)
+                    }
+                }),
+                invoked: call.invoked,
+                returned: call.returned.filter(|_| is_over),
+            })
+        };
+        let calls: Vec<Call<Ask, Told>> = calls.iter().enumerate().filter_map(told).collect();
+        let budget = Budget {
+            time: None,
+            memory_bytes: BYTES_MAX,
+        };
+        let sums = Sums {
+            initial: self.initial,
+        };
+        matches!(search(&sums, &calls, &budget), Found::NotLinearizable(_))
+    }
+
     /// The least and the greatest sum that the refuted operation can have met, if it met neither
     /// of these nor one in between: what is listed and had returned before counts, and all else
     /// that had begun may.
-    fn sums_met(&self, calls: &[Call<(u32, Ask), i64>], failure: &Failure) -> Option<(i64, i64)> {
+    fn sums_met(&self, calls: &[Call<(u32, Ask), i64>], failure: &Failure) -> Option<(i128, i128)> {
         let refuted = &calls[failure.refuted];
-        let (name, ask) = refuted.input;
-        let met = match ask {
-            Ask::Read | Ask::GetAndAdd(_) => refuted.output?,
-            Ask::AddAndGet(number) => refuted.output?.checked_sub(number)?,
-        };
-        let (mut least, mut most) = (self.initial, self.initial);
+        let name = refuted.input.0;
+        let met = sum_met(refuted)?;
+        let (mut least, mut most) = (i128::from(self.initial), i128::from(self.initial));
         for (index, call) in calls.iter().enumerate() {
             let has_begun = refuted.returned.is_none_or(|end| call.invoked <= end);
             if index == failure.refuted || call.input.0 != name || !has_begun {
@@ -172,15 +234,65 @@ impl Counters<'_> {
             let is_over = call.returned.is_some_and(|end| end < refuted.invoked);
             let is_certain = is_over && failure.witness.contains(&index);
             let number = call.input.1.number();
-            least = least.checked_add(if is_certain { number } else { number.min(0) })?;
-            most = most.checked_add(if is_certain { number } else { number.max(0) })?;
+            least += if is_certain { number } else { number.min(0) };
+            most += if is_certain { number } else { number.max(0) };
         }
         (!(least..=most).contains(&met)).then_some((least, most))
     }
 }
 
+/// The sum that a call met, if it was told one.
+fn sum_met(call: &Call<(u32, Ask), i64>) -> Option<i128> {
+    let told = i128::from(call.output?);
+    Some(match call.input.1 {
+        Ask::Read | Ask::GetAndAdd(_) => told,
+        Ask::AddAndGet(number) => told - i128::from(number),
+    })
+}
+
+/// What was told of a sum.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Told {
+    Just(i64),
+    /// Or less.
+    AtMost(i64),
+}
+
+/// One counter.
+struct Sums {
+    initial: i64,
+}
+
+impl Sequential for Sums {
+    type State = i128;
+    type Input = Ask;
+    type Output = Told;
+    type Part = ();
+
+    fn part(&self, _: &Ask) {}
+
+    fn initial(&self, (): &()) -> i128 {
+        i128::from(self.initial)
+    }
+
+    fn step(&self, sum: &i128, ask: &Ask, told: Option<&Told>) -> impl IntoIterator<Item = i128> {
+        let (after, result) = ask.of(*sum);
+        let is_so = match told {
+            Some(Told::Just(told)) => i128::from(*told) == result,
+            Some(Told::AtMost(told)) => i128::from(*told) >= result,
+            None => true,
+        };
+        is_so.then_some(after)
+    }
+
+    fn only_reads(&self, ask: &Ask, _: Option<&Told>) -> bool {
+        ask.number() == 0
+    }
+}
+
 impl Sequential for Counters<'_> {
-    type State = i64;
+    /// Of fewer than 2^32 numbers of 64 bits: it can be told of no more than 64 bits, but be more.
+    type State = i128;
     type Input = (u32, Ask);
     type Output = i64;
     type Part = u32;
@@ -189,22 +301,19 @@ impl Sequential for Counters<'_> {
         *name
     }
 
-    fn initial(&self, _: &u32) -> i64 {
-        self.initial
+    fn initial(&self, _: &u32) -> i128 {
+        i128::from(self.initial)
     }
 
     fn step(
         &self,
-        sum: &i64,
+        sum: &i128,
         (_, ask): &Self::Input,
         output: Option<&i64>,
-    ) -> impl IntoIterator<Item = i64> {
-        let (after, result) = match ask {
-            Ask::Read => (*sum, *sum),
-            Ask::AddAndGet(number) => (sum.wrapping_add(*number), sum.wrapping_add(*number)),
-            Ask::GetAndAdd(number) => (sum.wrapping_add(*number), *sum),
-        };
-        output.is_none_or(|seen| *seen == result).then_some(after)
+    ) -> impl IntoIterator<Item = i128> {
+        let (after, result) = ask.of(*sum);
+        let is_so = output.is_none_or(|seen| i128::from(*seen) == result);
+        is_so.then_some(after)
     }
 
     fn only_reads(&self, (_, ask): &Self::Input, _: Option<&i64>) -> bool {
@@ -217,7 +326,7 @@ impl Sequential for Counters<'_> {
     /// that may be taken away.
     fn can_become<'c>(
         &self,
-        sum: &i64,
+        sum: &i128,
         _: &Self::Input,
         output: Option<&i64>,
         changes: impl Iterator<Item = (&'c Self::Input, Option<&'c i64>)>,
@@ -228,17 +337,12 @@ impl Sequential for Counters<'_> {
         let Some(seen) = output else {
             return true;
         };
-        let change = i128::from(*seen) - i128::from(*sum);
+        let change = i128::from(*seen) - *sum;
         let (mut least, mut most) = (0_i128, 0_i128);
         for ((_, ask), _) in changes {
             let number = ask.number();
-            least += i128::from(number.min(0));
-            most += i128::from(number.max(0));
-        }
-        let (lowest, highest) = (i128::from(*sum) + least, i128::from(*sum) + most);
-        if lowest < i128::from(i64::MIN) || highest > i128::from(i64::MAX) {
-            // It may have gone round.
-            return true;
+            least += number.min(0);
+            most += number.max(0);
         }
         (least..=most).contains(&change)
     }
@@ -265,15 +369,16 @@ impl Sequential for Counters<'_> {
         guesses
     }
 
-    fn states_after(&self, (_, ask): &Self::Input, output: Option<&i64>) -> Option<Vec<i64>> {
+    fn states_after(&self, (_, ask): &Self::Input, output: Option<&i64>) -> Option<Vec<i128>> {
+        let told = i128::from(*output?);
         let after = match ask {
-            Ask::Read | Ask::AddAndGet(_) => *output?,
-            Ask::GetAndAdd(number) => output?.wrapping_add(*number),
+            Ask::Read | Ask::AddAndGet(_) => told,
+            Ask::GetAndAdd(number) => told + i128::from(*number),
         };
         Some(vec![after])
     }
 
-    fn show(&self, sum: &i64) -> String {
+    fn show(&self, sum: &i128) -> String {
         format!("the sum {sum}")
     }
 }

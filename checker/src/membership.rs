@@ -43,8 +43,8 @@ use crate::search::{
     Aspect, Budget, Call, Failure, Kept, NON_LINEARIZABLE, Named, Others, Sequential,
 };
 use crate::set::{
-    Act, Answer, Change, Elements, Timed, View, WrongView, can_become, changed, kept, list,
-    of_elements, show, show_element, suspects, whole, whole_act, wrong_view,
+    Act, Answer, Elements, Said, Timed, WrongView, can_become, changed, kept, list, of_elements,
+    show, show_element, suspects, whole, whole_act, wrong_view,
 };
 use crate::verdict::Verdict;
 
@@ -121,22 +121,17 @@ impl<'h> Object<'h> for Groups<'h> {
 impl Groups<'_> {
     /// What the refuted call shows wrongly.
     fn wrong(calls: &[Call<(u32, Ask), Answer>], failure: &Failure) -> Option<WrongView> {
-        let refuted = &calls[failure.refuted];
-        let view = match &refuted.output {
-            Some(Answer::Whole(whole)) => View::Whole(whole),
-            Some(Answer::Twice) => View::Twice,
-            _ => return None,
-        };
-        let others = calls.iter().filter(|call| call.input.0 == refuted.input.0);
-        let change = |call: &Call<(u32, Ask), Answer>| {
-            let (element, adds) = match call.input.1 {
-                Ask::Join(member) => (member, true),
-                Ask::Leave(member) => (member, false),
-                Ask::Members => return None,
+        let group = calls[failure.refuted].input.0;
+        wrong_view(calls, failure, |call| {
+            let said = match (call.input.1, &call.output) {
+                (Ask::Join(member), _) => Said::Change(member, true, None),
+                (Ask::Leave(member), _) => Said::Change(member, false, None),
+                (Ask::Members, Some(Answer::Whole(whole))) => Said::Whole(whole),
+                (Ask::Members, Some(Answer::Twice)) => Said::Twice,
+                (Ask::Members, _) => Said::Nothing,
             };
-            Some(Change::of(call, element, adds, refuted))
-        };
-        Some(wrong_view(&view, others.filter_map(change)))
+            (call.input.0 == group).then_some(said)
+        })
     }
 }
 

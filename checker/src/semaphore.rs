@@ -35,7 +35,7 @@ use crate::history::{History, HistoryError, Operation, Problem};
 use crate::keyed::{Keyed, parameters, unknown_operation};
 use crate::names::Names;
 use crate::object::{self, Object};
-use crate::search::{Budget, Call, Failure, Sequential};
+use crate::search::{Budget, Call, Failure, Named, Sequential};
 use crate::verdict::{Kind, Verdict, count};
 
 /// Decides whether the history is that of semaphores.
@@ -102,6 +102,28 @@ impl<'h> Object<'h> for Semaphores<'h> {
         let answer = ok.map(|ok| !ok.is_false());
         let answer = answer.filter(|_| ask == Ask::TryAcquire);
         Ok(((self.names.number(name), ask, permits.unwrap_or(1)), answer))
+    }
+
+    /// More than all permits can never be taken, whoever else has some.
+    fn named(&self, calls: &[Call<(u32, Ask, u64), bool>], failure: &Failure) -> Named {
+        let (_, ask, permits) = calls[failure.refuted].input;
+        let is_taken = calls[failure.refuted].output != Some(false);
+        let clause = (permits > self.permits && is_taken).then(|| {
+            let does = if ask == Ask::Release {
+                "gives back"
+            } else {
+                "takes"
+            };
+            let all = match self.permits {
+                1 => "there is only 1".to_owned(),
+                all => format!("there are only {all}"),
+            };
+            format!("it {does} {}, and {all}", count(permits, "permit"))
+        });
+        Named {
+            kind: self.kind(calls, failure),
+            clause,
+        }
     }
 
     fn kind(&self, calls: &[Call<(u32, Ask, u64), bool>], failure: &Failure) -> Kind {

@@ -241,6 +241,127 @@ fn counters() {
     assert_named("counter", "{}", &more, "non-linearizable");
 }
 
+/// Somebody was told more before, or they would have to have met the same sum.
+#[test]
+fn sums_that_are_too_small_are_lost_updates() {
+    let told_before = [
+        ok((1, 9), "add", json!(2), NOTHING),
+        ok((2, 3), "read", NOTHING, json!(2)),
+        ok((4, 5), "read", NOTHING, json!(0)),
+    ];
+    let kind = |ops: &[Op]| violation("counter", "{}", ops).kind.name;
+    assert_eq!(kind(&told_before), "lost-update");
+    let at_once = [
+        ok((1, 4), "add-and-get", json!(5), json!(5)),
+        ok((2, 3), "add-and-get", json!(5), json!(5)),
+    ];
+    assert_named("counter", "{}", &at_once, "lost-update");
+    // One of them comes first, and nobody knows which.
+    let too_much = [
+        ok((1, 4), "add-and-get", json!(5), json!(10)),
+        ok((2, 3), "add-and-get", json!(5), json!(10)),
+    ];
+    assert_eq!(kind(&too_much), "non-linearizable");
+}
+
+/// A sum is a whole number however great it is.
+#[test]
+fn sums_do_not_go_round() {
+    let around = [
+        ok((1, 2), "add-and-get", json!(i64::MAX), json!(i64::MAX)),
+        ok((3, 4), "increment", NOTHING, NOTHING),
+        ok((5, 6), "read", NOTHING, json!(i64::MIN)),
+    ];
+    let below = violation("counter", "{}", &around);
+    assert_eq!(below.kind.name, "lost-update", "{below}");
+    let mut back = around.to_vec();
+    back[2] = ok((5, 6), "get-and-add", json!(-1), json!(i64::MAX));
+    let above = violation("counter", "{}", &back);
+    assert!(
+        above.sentence.ends_with("or the sum 9223372036854775808"),
+        "{above}"
+    );
+    back[2] = ok((5, 6), "decrement", NOTHING, NOTHING);
+    back.push(ok((7, 8), "read", NOTHING, json!(i64::MAX)));
+    let back = history("counter", "{}", &back);
+    assert!(check(&back, Model::Counter).unwrap().is_valid());
+}
+
+/// What others saw of an element tells as much as what was done to it.
+#[test]
+fn what_was_seen_of_elements_before_tells() {
+    let (add, remove, contains) = ("add", "remove", "contains");
+    let add_open = ok((0, 20), add, json!(2), NOTHING);
+    let seen = ok((1, 2), contains, json!(2), json!(true));
+    let missed = ok((3, 4), "read", NOTHING, json!([]));
+    let kind = |model: &str, ops: &[Op], end: &str| {
+        let violation = violation(model, "{}", ops);
+        assert!(violation.sentence.ends_with(end), "{violation}");
+        violation.kind.name
+    };
+    let lost = [add_open.clone(), seen.clone(), missed.clone()];
+    let end = "it did not see `2`, which had been added, and nobody removed it";
+    assert_eq!(kind("set", &lost, end), "lost-element");
+    // Whoever removed it did so before it was seen, or only afterwards.
+    let removed = [
+        ok((0, 1), add, json!(2), NOTHING),
+        ok((2, 3), remove, json!(2), NOTHING),
+        ok((4, 20), add, json!(2), NOTHING),
+        ok((5, 6), contains, json!(2), json!(true)),
+        ok((7, 8), "read", NOTHING, json!([])),
+    ];
+    let end = "it did not see `2`, which had been added, and not removed again since";
+    assert_eq!(kind("set", &removed, end), "stale-read");
+    // It had been added when it was seen, so nobody can have added it again.
+    let back = [
+        add_open,
+        seen,
+        ok((3, 4), remove, json!(2), NOTHING),
+        ok((5, 6), contains, json!(2), json!(true)),
+    ];
+    let end = "it saw `2`, which had been removed, and not added again since";
+    assert_eq!(kind("set", &back, end), "stale-read");
+    // Who found it inside did not add it.
+    let found = [
+        ok((0, 9), add, json!("a"), json!(false)),
+        ok((1, 4), "read", NOTHING, json!(["a"])),
+        ok((5, 12), add, json!("a"), json!(false)),
+        ok((6, 10), contains, json!("a"), json!(true)),
+    ];
+    let end = "it saw `a`, which was added only afterwards";
+    assert_eq!(kind("set", &found, end), "future-read");
+
+    let members = [
+        ok((0, 9), "join", json!("a"), NOTHING),
+        ok((1, 2), "members", NOTHING, json!(["a"])),
+        ok((3, 4), "members", NOTHING, json!([])),
+    ];
+    let end = "it did not see `a`, which had been added, and nobody removed it";
+    assert_eq!(kind("membership", &members, end), "lost-element");
+}
+
+/// Two elements that come the other way round: each alone may be as it was seen.
+#[test]
+fn the_order_of_elements_has_no_name() {
+    let ops = [
+        ok((0, 9), "add", json!(1), NOTHING),
+        ok((1, 8), "add", json!(2), NOTHING),
+        ok((2, 5), "read", NOTHING, json!([1])),
+        ok((3, 6), "read", NOTHING, json!([2])),
+    ];
+    let violation = violation("set", "{}", &ops);
+    assert_eq!(violation.kind.name, "non-linearizable", "{violation}");
+    assert!(
+        violation
+            .sentence
+            .ends_with("it can only have met the set {1} or the set {1, 2}")
+            || violation
+                .sentence
+                .ends_with("it can only have met the set {2} or the set {1, 2}"),
+        "{violation}"
+    );
+}
+
 #[test]
 fn sets_and_groups() {
     for (model, add, remove, read) in [
@@ -372,6 +493,19 @@ fn a_semaphore_is_said_to_have_too_few_permits() {
         violation.kind.meaning,
         "more permits were taken than there are"
     );
+}
+
+#[test]
+fn more_permits_than_there_are_are_told() {
+    let permits = |f, asked: i32, all: i32| {
+        let ops = [ok((1, 2), f, json!(asked), NOTHING)];
+        let violation = violation("semaphore", &format!("{{\"permits\":{all}}}"), &ops);
+        assert_eq!(violation.witness.len(), 1, "{violation}");
+        violation.sentence
+    };
+    assert!(permits("acquire", 3, 2).ends_with("it takes 3 permits, and there are only 2"));
+    assert!(permits("acquire", 2, 1).ends_with("it takes 2 permits, and there is only 1"));
+    assert!(permits("release", 3, 2).ends_with("it gives back 3 permits, and there are only 2"));
 }
 
 #[test]

@@ -8,6 +8,7 @@ use etcd_checker::history::{Event, EventKind, Json, Operation, Outcome, Process}
 use etcd_checker::search::{Budget, Others};
 use etcd_checker::{History, Model, Verdict, Violation, check_within};
 use serde_json::{Value, json};
+use support::busy::barrier::busy_barrier;
 use support::busy::plain::{
     busy_counter, busy_few_values, busy_plain_register, busy_reentrant_mutex, busy_set,
 };
@@ -187,6 +188,32 @@ fn overlapping_holders_whom_nobody_knows() {
                 assert_eq!(violation.kind.name, "mutual-exclusion");
                 assert_proves(&history, &violation);
             }
+        }
+    }
+}
+
+/// Where very many raise a barrier and take it down at the same time, each of them could have
+/// made way for another one.
+#[test]
+fn barriers_that_many_raise() {
+    const MANY: usize = 40;
+    for (f, told) in [("hold", "false"), ("release", "false")] {
+        let mut random = Random(14);
+        for size in [300, 1_000] {
+            let history = busy_barrier(&mut random, size, MANY);
+            let verdict = check(&history);
+            assert!(verdict.is_valid(), "{verdict}");
+            // One answer may be explained by the many that overlap with it, and some are.
+            let mut history = history;
+            while check(&history).is_valid() {
+                let otherwise = |answer: &Json, _: &Json| {
+                    (answer.as_str() == told).then(|| Json::new(&(told != "true")).unwrap())
+                };
+                history = planted(&mut random, history, f, otherwise);
+            }
+            // Those who went on at that time may all be needed, and nobody else.
+            let violation = assert_short(&history, MANY);
+            assert_proves(&history, &violation);
         }
     }
 }

@@ -54,7 +54,7 @@ pub(crate) use aspects::of_elements;
 pub(crate) use elements::Elements;
 pub(crate) use step::{Answer, Ask, can_become, changed, kept, show, show_element, whole_act};
 pub(crate) use suspects::{Act, Timed, suspects, what_matters};
-pub(crate) use view::{Change, View, WrongView, wrong_view};
+pub(crate) use view::{Said, WrongView, wrong_view};
 
 /// Decides whether the history is that of sets.
 ///
@@ -138,28 +138,22 @@ impl<'h> Object<'h> for Sets<'h> {
 impl<'h> Sets<'h> {
     /// What the refuted call shows wrongly.
     fn wrong(calls: &[Call<(u32, Ask), Answer>], failure: &Failure) -> Option<WrongView> {
-        let refuted = &calls[failure.refuted];
-        let view = match (refuted.input.1, &refuted.output) {
-            (Ask::Read, Some(Answer::Whole(whole))) => View::Whole(whole),
-            (Ask::Read, Some(Answer::Twice)) => View::Twice,
-            (Ask::Contains(element), Some(Answer::Was(is_inside))) => View::Of(element, *is_inside),
-            // Who changed nothing found it so.
-            (Ask::Add(element), Some(Answer::Was(changes))) => View::Of(element, !changes),
-            (Ask::Remove(element), Some(Answer::Was(changes))) => View::Of(element, *changes),
-            _ => return None,
-        };
-        let others = calls
-            .iter()
-            .filter(|call| call.input.0 == refuted.input.0 && call.invoked != refuted.invoked);
-        let change = |call: &Call<(u32, Ask), Answer>| {
-            let (element, adds) = match call.input.1 {
-                Ask::Add(element) => (element, true),
-                Ask::Remove(element) => (element, false),
-                Ask::Contains(_) | Ask::Read => return None,
+        let set = calls[failure.refuted].input.0;
+        wrong_view(calls, failure, |call| {
+            let was = match &call.output {
+                Some(Answer::Was(was)) => Some(*was),
+                _ => None,
             };
-            Some(Change::of(call, element, adds, refuted))
-        };
-        Some(wrong_view(&view, others.filter_map(change)))
+            let said = match (call.input.1, &call.output) {
+                (Ask::Add(element), _) => Said::Change(element, true, was),
+                (Ask::Remove(element), _) => Said::Change(element, false, was),
+                (Ask::Contains(element), Some(Answer::Was(was))) => Said::Of(element, *was),
+                (Ask::Read, Some(Answer::Whole(whole))) => Said::Whole(whole),
+                (Ask::Read, Some(Answer::Twice)) => Said::Twice,
+                _ => Said::Nothing,
+            };
+            (call.input.0 == set).then_some(said)
+        })
     }
 
     /// A list of elements.

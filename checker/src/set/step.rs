@@ -185,12 +185,12 @@ fn timed<'c>(calls: &[Call<&'c (u32, Ask), &'c Answer>]) -> Vec<Timed<'c>> {
     calls.iter().map(timed).collect()
 }
 
-/// `a set with d`
+/// A set with `d`, or without it.
 pub(crate) fn show_element(state: &Elements, element: u32, text: &str) -> String {
     if state.contains(element) {
-        format!("a set with {text}")
+        format!("a set with `{text}`")
     } else {
-        format!("a set without {text}")
+        format!("a set without `{text}`")
     }
 }
 
@@ -222,7 +222,7 @@ impl Sets<'_> {
 /// How many elements are named.
 const SHOWN_MAX: usize = 8;
 
-/// `a set of b, d, f`
+/// `the set {b, d, f}`
 pub(crate) fn show<'t>(state: &Elements, text: impl Fn(u32) -> &'t str) -> String {
     let shown: Vec<&str> = state.iter().take(SHOWN_MAX).map(text).collect();
     match state.iter().count() {
@@ -231,6 +231,6 @@ pub(crate) fn show<'t>(state: &Elements, text: impl Fn(u32) -> &'t str) -> Strin
             let shown = shown.join(", ");
             format!("a set of {number} elements, such as {shown}")
         }
-        _ => format!("a set of {}", shown.join(", ")),
+        _ => format!("the set {{{}}}", shown.join(", ")),
     }
 }

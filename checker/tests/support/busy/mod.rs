@@ -1,5 +1,6 @@
 //! Large valid histories: what real objects answer to clients that are never idle.
 
+pub mod barrier;
 pub mod election;
 pub mod etcd;
 pub mod lock;
