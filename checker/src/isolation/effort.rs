@@ -103,6 +103,12 @@ impl Effort {
         true
     }
 
+    /// How many steps were taken.
+    #[cfg(test)]
+    pub(super) fn steps(&self) -> u64 {
+        self.steps.get()
+    }
+
     /// Notes what did not suffice: rather what could be more than what never is.
     pub(crate) fn lacks(&self, shortage: Shortage) {
         let is_fixed = !matches!(

@@ -18,6 +18,8 @@
 //!                                       comes behind v
 //! ```
 //!
+//! Where time orders nothing, all arcs that are given are drawn together, the last first.
+//!
 //! Whoever learns `a ⇝ b` rules out the sides of choices that have `b ─▶ a`; then the other
 //! side is forced, and so on. When nothing is forced any more, the earliest open choice is
 //! tried one way and then the other. Rows are restored when a trial fails.
@@ -342,8 +344,10 @@ impl<'p> Search<'p> {
         if let Some(arc) = barred.find(|(from, to)| self.reaches(*to, *from)) {
             return Err(self.clash(*arc));
         }
-        self.queue.extend(self.problem.arcs.iter().rev());
-        self.draw()?;
+        if !self.draw_at_once()? {
+            self.queue.extend(self.problem.arcs.iter().rev());
+            self.draw()?;
+        }
         let choices = u32::try_from(self.problem.choices.len()).unwrap_or(NONE);
         for choice in 0..choices {
             for side in [0, 1] {
@@ -353,9 +357,10 @@ impl<'p> Search<'p> {
             }
         }
         let mut order: Vec<u32> = (0..choices).collect();
+        // The points come in the order of time, and so they do where it does not count.
         order.sort_by_key(|choice| {
             let (from, to) = self.problem.side(*choice, 0)[0];
-            self.problem.invoked[from.max(to) as usize]
+            from.max(to)
         });
         self.try_all(&order)
     }
@@ -544,10 +549,66 @@ impl<'p> Search<'p> {
         if since < until {
             before.extend(&self.by_return[since..until]);
         }
+        self.spend(before.len() as u64)?;
         for point in before {
-            self.learn(point, to)?;
+            // Who comes before it comes before all that is behind it.
+            if !self.reaches(point, to) {
+                self.learn(point, to)?;
+            }
         }
         Ok(())
+    }
+
+    /// Where time orders nothing, draws all arcs together: each point learns what is behind those
+    /// that come after it, the last first. Whether it could: if not, nothing is drawn.
+    fn draw_at_once(&mut self) -> Result<bool, Stop> {
+        let points = self.high.len();
+        let is_free = |point: usize| self.high[point] as usize == points && self.base[point] == 0;
+        if self.problem.arcs.is_empty() || !(0..points).all(is_free) {
+            return Ok(false);
+        }
+        let span = Span {
+            invoked: 0,
+            returned: NONE,
+        };
+        let mut builder = Builder::new(vec![span; points], self.problem.arcs.len());
+        for (from, to) in &self.problem.arcs {
+            builder.edge(*from, *to, Why::Overwrote, 0);
+        }
+        let graph = builder.finish();
+        // A circle is found when it is drawn.
+        let Some(sorted) = serial::sorted(&graph, false) else {
+            return Ok(false);
+        };
+        let half = self.words.len() / 2;
+        let width = points.div_ceil(64);
+        for from in sorted.iter().rev() {
+            for edge in graph.range(*from) {
+                let (to, ..) = graph.edge(edge);
+                self.spend(width as u64)?;
+                let (mine, theirs) = (*from as usize * width, to as usize * width);
+                for word in 0..width {
+                    self.words[mine + word] |= self.words[theirs + word];
+                }
+                self.words[mine + to as usize / 64] |= 1 << (to % 64);
+            }
+        }
+        for from in &sorted {
+            for edge in graph.range(*from) {
+                let (to, ..) = graph.edge(edge);
+                self.spend(width as u64)?;
+                let (mine, theirs) = (*from as usize * width, to as usize * width);
+                for word in half..half + width {
+                    self.words[theirs + word] |= self.words[mine + word];
+                }
+                self.words[half + theirs + *from as usize / 64] |= 1 << (from % 64);
+            }
+        }
+        let mut barred = self.problem.barred.iter();
+        match barred.find(|(from, to)| self.reaches(*to, *from)).copied() {
+            Some(arc) => Err(self.clash(arc)),
+            None => Ok(true),
+        }
     }
 
     /// The point that was invoked first of this one and those behind it.
@@ -752,6 +813,97 @@ mod tests {
         assert_eq!(problem.solve().answer, Answer::Impossible);
         problem.barred = vec![(0, 1)];
         assert_eq!(problem.solve().answer, Answer::Possible);
+    }
+
+    /// A pseudo-random number below `end`.
+    fn next(state: &mut u64, end: u64) -> u32 {
+        *state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+        u32::try_from((*state >> 33) % end).unwrap()
+    }
+
+    /// Whether an order of all points meets everything: each is tried.
+    fn is_possible(order: &mut Vec<u32>, problem: &Problem<'_>) -> bool {
+        let points = problem.invoked.len();
+        let spans = (&problem.returned, &problem.invoked);
+        if order.len() < points {
+            return (0..u32::try_from(points).unwrap()).any(|point| {
+                let is_late = |before: &u32| spans.0[point as usize] < spans.1[*before as usize];
+                if order.contains(&point) || order.iter().any(is_late) {
+                    return false;
+                }
+                order.push(point);
+                let is_possible = is_possible(order, problem);
+                order.pop();
+                is_possible
+            });
+        }
+        let at = |point: u32| order.iter().position(|other| *other == point);
+        let has = |arcs: &[Arc]| arcs.iter().all(|(from, to)| at(*from) < at(*to));
+        let mut choices = 0..u32::try_from(problem.choices.len()).unwrap();
+        has(&problem.arcs)
+            && choices.all(|choice| has(problem.side(choice, 0)) || has(problem.side(choice, 1)))
+    }
+
+    /// With time and without it.
+    #[test]
+    fn what_is_found_is_what_all_orders_tell() {
+        let state = &mut 7;
+        let mut counts = [0, 0];
+        for number in 0..3_000 {
+            let points = 3 + next(state, 3);
+            let mut spans: Vec<(u32, u32)> = (0..points)
+                .map(|_| match number % 2 {
+                    0 => (0, super::NONE),
+                    _ => {
+                        let begin = next(state, 8) * 2;
+                        (begin, begin + 1 + 2 * next(state, 6))
+                    }
+                })
+                .collect();
+            spans.sort_unstable();
+            let mut arc = || {
+                let from = next(state, points.into());
+                (
+                    from,
+                    (from + 1 + next(state, u64::from(points) - 1)) % points,
+                )
+            };
+            let arcs = [arc(), arc()];
+            let sides: Vec<[Arc; 4]> = (0..4).map(|_| [arc(), arc(), arc(), arc()]).collect();
+            let choices: Vec<[&[Arc]; 2]> =
+                sides.iter().map(|arcs| [&arcs[..2], &arcs[2..]]).collect();
+            let effort = within(1 << 20);
+            let problem = problem(&effort, &spans, &arcs, &choices);
+            let expected = match is_possible(&mut Vec::new(), &problem) {
+                true => Answer::Possible,
+                false => Answer::Impossible,
+            };
+            assert_eq!(
+                problem.solve().answer,
+                expected,
+                "{spans:?} {arcs:?} {choices:?}"
+            );
+            assert_eq!(problem.order().is_some(), expected == Answer::Possible);
+            counts[usize::from(expected == Answer::Possible)] += 1;
+        }
+        assert!(counts.iter().all(|count| *count > 300), "{counts:?}");
+    }
+
+    /// Each arc one by one would take hundreds of times as long.
+    #[test]
+    fn arcs_of_points_without_time_are_drawn_together() {
+        let state = &mut 1;
+        let spans = vec![(0, super::NONE); 2_000];
+        let arcs: Vec<Arc> = (0..20_000)
+            .map(|_| {
+                let from = next(state, 1_990);
+                (from, from + 1 + next(state, 9))
+            })
+            .collect();
+        let effort = within(1 << 24);
+        let problem = problem(&effort, &spans, &arcs, &[]);
+        assert_eq!(problem.solve().answer, Answer::Possible);
+        assert!(effort.steps() < 2_000_000, "{}", effort.steps());
     }
 
     #[test]
