@@ -46,7 +46,7 @@ const ARCS_MAX: usize = 50_000_000;
 /// How many bytes a point takes: its span, twice, its places in lists of who asks and of the search.
 const POINT_BYTES: usize = 16 * size_of::<u32>();
 /// How many bytes a choice takes in the search: which side was taken, when, and its turn.
-const CHOICE_BYTES: usize = 4 * size_of::<u32>();
+const CHOICE_BYTES: usize = 3 * size_of::<u32>();
 /// How many bytes a word of a row takes: what is behind a point, and what is before it.
 const ROW_BYTES: usize = 2 * size_of::<u64>();
 
@@ -141,14 +141,19 @@ impl<'e> Problem<'e> {
 
     /// How many bytes it takes, and what is noted with it when it is searched.
     fn bytes(&self) -> usize {
-        let watched = self.barred.len() + self.sides.len();
-        let arcs = self.arcs.capacity() + self.barred.capacity() + self.sides.capacity();
-        // All that is drawn anyway waits first, in a list that has grown as the arcs have.
-        let waiting = self.arcs.capacity();
-        (arcs + waiting) * size_of::<Arc>()
-            + watched * size_of::<Watched>()
-            + self.invoked.len() * POINT_BYTES
-            + self.choices.capacity() * (size_of::<Choice>() + CHOICE_BYTES)
+        let arcs = self.arcs.len() * size_of::<Arc>();
+        let sides = self.sides.len() * size_of::<Arc>();
+        let choices = self.choices.len() * size_of::<Choice>();
+        let watched = (self.barred.len() + self.sides.len()) * size_of::<Watched>();
+        // All that is drawn anyway waits first.
+        let noted = arcs + watched + self.choices.len() * CHOICE_BYTES;
+        let points = self.invoked.len() * POINT_BYTES;
+        // A list that grows is there twice for a while.
+        arcs + sides
+            + choices
+            + self.barred.len() * size_of::<Arc>()
+            + points
+            + noted.max(arcs.max(sides).max(choices))
     }
 
     pub(super) fn solve(&self) -> Solution {
