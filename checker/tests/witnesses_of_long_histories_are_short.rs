@@ -10,7 +10,8 @@ use etcd_checker::{History, Model, Verdict, Violation, check_within};
 use serde_json::{Value, json};
 use support::busy::barrier::busy_barrier;
 use support::busy::plain::{
-    busy_counter, busy_few_values, busy_plain_register, busy_reentrant_mutex, busy_set,
+    busy_counter, busy_few_values, busy_group, busy_plain_register, busy_reentrant_mutex, busy_set,
+    busy_sums,
 };
 use support::busy::turns::{Kind, turns};
 use support::busy::with_unknown;
@@ -275,6 +276,47 @@ fn stale_reads_of_counters() {
             let history = planted(&mut random, history, "read", stale);
             assert_short(&history, 2);
         }
+    }
+}
+
+/// The same where it takes long to find out how somebody was told a sum.
+#[test]
+fn stale_reads_of_sums() {
+    let mut random = Random(15);
+    for size in [2_000, 20_000] {
+        let history = busy_sums(&mut random, size, CLIENTS);
+        let too_little = |answer: &Json, _: &Json| {
+            let sum: i64 = answer.parse().unwrap();
+            Some(Json::from(sum - 200))
+        };
+        let history = planted(&mut random, history, "read", too_little);
+        let violation = assert_short(&history, 2);
+        assert!(violation.sentence.starts_with("`read"), "{violation}");
+        let is_given = matches!(violation.others, Others::InTheirTimeSince(_));
+        assert!(!is_given, "all is listed that proves it: {violation}");
+    }
+}
+
+/// Those are blamed who saw what is wrong, not those who would lead to it.
+#[test]
+fn lost_members_of_a_group() {
+    let mut random = Random(16);
+    for size in [2_000, 20_000] {
+        let history = loop {
+            let history = busy_group(&mut random, size, CLIENTS);
+            let lost = |answer: &Json, _: &Json| {
+                let members: Vec<usize> = answer.parse().unwrap();
+                let (_, left) = members.split_first()?;
+                Some(Json::new(&left).unwrap())
+            };
+            let history = planted(&mut random, history, "members", lost);
+            // It may just be leaving.
+            if !check(&history).is_valid() {
+                break history;
+            }
+        };
+        let violation = assert_short(&history, 4);
+        assert!(violation.sentence.starts_with("`members"), "{violation}");
     }
 }
 

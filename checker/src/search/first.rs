@@ -7,8 +7,10 @@ use super::parts::Part;
 use super::plan::{Known, Plan};
 use super::{Budget, Call, Clock, Kept, Others, Sequential};
 
-/// How many bytes a search for the first return that is too early may take.
+/// How many bytes a search for the first return that is too early may take, and how many more
+/// for each call. One that goes straight takes less.
 pub(super) const FIRST_BYTES: usize = 16 << 20;
+const FIRST_BYTES_PER_CALL: usize = 256;
 
 /// The first return up to which the calls have no order, and what is known by then.
 ///
@@ -26,7 +28,8 @@ pub(super) fn first_stuck<'c, M: Sequential + ?Sized>(
     returns.sort_unstable();
     returns.dedup();
     let budget = Budget {
-        memory_bytes: budget.memory_bytes.min(FIRST_BYTES),
+        memory_bytes: (budget.memory_bytes)
+            .min(FIRST_BYTES + FIRST_BYTES_PER_CALL * part.calls.len()),
         ..*budget
     };
     let stuck_by = |time: u64| {

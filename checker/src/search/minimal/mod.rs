@@ -213,10 +213,11 @@ fn recent<'s, 'c, M: Sequential + ?Sized>(
         if !proof.is_short() {
             break;
         }
-        if proof.known().len() > 1 {
-            return Some(proof);
+        match proof.known().len() {
+            0 => {}
+            1 => _ = alone.get_or_insert(proof),
+            _ => return Some(proof),
         }
-        alone.get_or_insert(proof);
     }
     alone
 }
@@ -294,22 +295,38 @@ impl<'s, 'c, M: Sequential + ?Sized> Shrinking<'s, 'c, M> {
             Others::InTheirTime | Others::InTheirTimeSince(_) => TRY_BYTES[1],
         };
         let all = std::mem::replace(&mut self.is_known, vec![false; self.calls.len()]);
-        for guess in guesses {
-            if self.is_spent() {
-                break;
-            }
-            for call in guess {
-                self.is_known[*call] = true;
-            }
-            if matches!(self.explore_known(), Explored::Stuck(_)) {
-                return true;
-            }
-            for call in guess {
-                self.is_known[*call] = false;
+        // First all are tried that take little.
+        for try_guess in [Self::is_stuck_late, Self::is_stuck] {
+            for guess in guesses {
+                if self.is_spent() {
+                    break;
+                }
+                self.know(guess, true);
+                if try_guess(self) {
+                    return true;
+                }
+                self.know(guess, false);
             }
         }
         self.is_known = all;
         false
+    }
+
+    /// Whether there is no order, as far as calls are known now.
+    fn is_stuck(&mut self) -> bool {
+        matches!(self.explore_known(), Explored::Stuck(_))
+    }
+
+    /// Whether there is none of what came after some call.
+    fn is_stuck_late(&mut self) -> bool {
+        let explored = self.explore_late(true);
+        matches!(explored, Some((Explored::Stuck(_), _)))
+    }
+
+    fn know(&mut self, calls: &[usize], is_known: bool) {
+        for call in calls {
+            self.is_known[*call] = is_known;
+        }
     }
 
     /// The last call to return by then, or at all, the last two, the last four, ..
@@ -404,7 +421,10 @@ impl<'s, 'c, M: Sequential + ?Sized> Shrinking<'s, 'c, M> {
                 Vec::new(),
             ),
         };
-        let (refuted, meets) = refuted.unwrap_or_else(|| (call, states.clone()));
+        let (refuted, meets) = refuted.unwrap_or_else(|| match self.blamed(call) {
+            Some(blamed) if blamed != call => (blamed, Vec::new()),
+            _ => (call, states.clone()),
+        });
         Failure {
             witness,
             others: self.others,

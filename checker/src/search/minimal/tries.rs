@@ -72,7 +72,7 @@ impl<'c, M: Sequential + ?Sized> Shrinking<'_, 'c, M> {
     /// Whether there is an order of what came after the first of those calls after which it is
     /// known what the object was like, if there are such; and the indices of those that were
     /// searched through. If there is no order, there is none from the beginning.
-    fn explore_late(&mut self, looks_ahead: bool) -> Option<(Explored, Vec<usize>)> {
+    pub(super) fn explore_late(&mut self, looks_ahead: bool) -> Option<(Explored, Vec<usize>)> {
         if self.others != Others::InTheirTime {
             return None;
         }
@@ -171,10 +171,21 @@ impl<'c, M: Sequential + ?Sized> Shrinking<'_, 'c, M> {
         }
         for looks_ahead in [false, true] {
             if let (Explored::Stuck(stuck), calls) = self.explore_kept(looks_ahead) {
-                return Some((calls[stuck.call as usize], Vec::new()));
+                return Some((self.blamed(calls[stuck.call as usize])?, Vec::new()));
             }
         }
         None
+    }
+
+    /// The known call that cannot be where a search that looks ahead comes no further than this
+    /// one: if nothing is known of this, it saw what is wrong with one that returns later.
+    pub(super) fn blamed(&self, stuck: usize) -> Option<usize> {
+        let place = self.calls[stuck].returned;
+        let known = (0..self.calls.len()).filter(|call| self.is_known[*call]);
+        known.min_by_key(|call| {
+            let returned = self.calls[*call].returned;
+            (returned < place, returned)
+        })
     }
 
     /// What is known, and those unknown calls that can matter.

@@ -173,6 +173,89 @@ impl Server for Counter {
     }
 }
 
+/// A counter to which different numbers are added, some by clients who are told the sum.
+pub fn busy_sums(random: &mut Random, operations: usize, clients: usize) -> History {
+    let server = Sums {
+        sum: 0,
+        asked: vec![("read", 0); clients],
+    };
+    run(random, "counter", server, operations, clients)
+}
+
+struct Sums {
+    sum: usize,
+    asked: Vec<(&'static str, usize)>,
+}
+
+impl Server for Sums {
+    fn ask(&mut self, random: &mut Random, client: usize) -> (&'static str, Json) {
+        let f = ["read", "add", "add-and-get", "get-and-add"][random.below(4)];
+        let number = if f == "read" { 0 } else { random.below(4) };
+        self.asked[client] = (f, number);
+        let value = if f == "read" {
+            Json::NULL
+        } else {
+            json(&number)
+        };
+        (f, value)
+    }
+
+    fn answer(&mut self, client: usize) -> Option<(Json, Evidence)> {
+        let (f, number) = self.asked[client];
+        let before = self.sum;
+        self.sum += number;
+        let answer = match f {
+            "add" => Json::NULL,
+            "get-and-add" => json(&before),
+            _ => json(&self.sum),
+        };
+        Some((answer, Evidence::NONE))
+    }
+}
+
+/// A group whose few members join and leave again and again.
+pub fn busy_group(random: &mut Random, operations: usize, clients: usize) -> History {
+    let server = Group {
+        inside: BTreeSet::new(),
+        asked: vec![("members", 0); clients],
+    };
+    run(random, "membership", server, operations, clients)
+}
+
+struct Group {
+    inside: BTreeSet<usize>,
+    asked: Vec<(&'static str, usize)>,
+}
+
+impl Server for Group {
+    fn ask(&mut self, random: &mut Random, client: usize) -> (&'static str, Json) {
+        let f = ["join", "leave", "members"][random.below(3)];
+        let member = random.below(12);
+        self.asked[client] = (f, member);
+        let value = if f == "members" {
+            Json::NULL
+        } else {
+            json(&member)
+        };
+        (f, value)
+    }
+
+    fn answer(&mut self, client: usize) -> Option<(Json, Evidence)> {
+        let answer = match self.asked[client] {
+            ("join", member) => {
+                self.inside.insert(member);
+                Json::NULL
+            }
+            ("leave", member) => {
+                self.inside.remove(&member);
+                Json::NULL
+            }
+            _ => json(&json!(self.inside)),
+        };
+        Some((answer, Evidence::NONE))
+    }
+}
+
 /// A reentrant mutex of two owners, each with half of the clients. Who holds it acquires it
 /// more often than it releases it; the other one tries in vain.
 pub fn busy_reentrant_mutex(random: &mut Random, operations: usize, clients: usize) -> History {
