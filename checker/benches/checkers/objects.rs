@@ -16,7 +16,7 @@ pub(crate) struct Object {
     pub(crate) history: fn(usize, usize) -> History,
 }
 
-pub(crate) const OBJECTS: [Object; 9] = [
+pub(crate) const OBJECTS: [Object; 10] = [
     Object {
         name: "fifo-queue",
         history: |operations, clients| busy_queue(&mut Random(1), operations, clients),
@@ -47,6 +47,12 @@ pub(crate) const OBJECTS: [Object; 9] = [
         name: "list-append",
         history: |operations, clients| {
             busy_transactions(&mut Random(1), Kind::List, operations, clients)
+        },
+    },
+    Object {
+        name: "rw-register",
+        history: |operations, clients| {
+            busy_transactions(&mut Random(1), Kind::Register, operations, clients)
         },
     },
     Object {
