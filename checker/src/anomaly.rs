@@ -1,6 +1,6 @@
 //! What violations of simple objects are called.
 
-use crate::search::{Call, Failure, Others};
+use crate::search::{Call, Failure};
 use crate::verdict::Kind;
 
 pub(crate) const STALE_READ: Kind = Kind {
@@ -44,11 +44,7 @@ pub(crate) const NOT_HELD: Kind = Kind {
 
 /// Whether the answer of a call is known where the failure is proved.
 pub(crate) fn is_known<I, O>(failure: &Failure, index: usize, call: &Call<I, O>) -> bool {
-    let is_given = match failure.others {
-        Others::InTheirTimeSince(since) => call.returned.is_some_and(|end| end < since),
-        Others::AtAnyTime | Others::InTheirTime => false,
-    };
-    is_given || failure.witness.contains(&index)
+    failure.others.gives(call.returned) || failure.witness.contains(&index)
 }
 
 /// Why a read cannot have seen a value, which is what a register had at first or one of

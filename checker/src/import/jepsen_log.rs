@@ -9,8 +9,8 @@
 //!
 //! Process, type, operation, value; and behind it, perhaps, an error. Later versions
 //! write `jepsen.util: 3  :invoke  ..` behind date and thread, and their `history.txt`
-//! has nothing in front; Knossos' data of 2014 has brackets around: `[3 :invoke :read nil]`. Other lines of a log are skipped. There are no times: the
-//! order of the lines is all there is.
+//! has nothing in front; Knossos' data of 2014 has brackets around: `[3 :invoke :read nil]`.
+//! Other lines of a log are skipped. There are no times: the order of the lines is all there is.
 
 use std::io::{self, BufRead, Read as _};
 

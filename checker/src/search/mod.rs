@@ -167,6 +167,14 @@ impl Others {
     pub(crate) fn is_at_any_time(&self) -> bool {
         *self == Self::AtAnyTime
     }
+
+    /// Whether it is given what came of one that returned then, though it is not listed.
+    pub(crate) fn gives(self, returned: Option<u64>) -> bool {
+        let Self::InTheirTimeSince(since) = self else {
+            return false;
+        };
+        returned.is_some_and(|returned| returned < since)
+    }
 }
 
 /// What a search came to. Calls are named by their index.

@@ -28,7 +28,8 @@ use crate::unsat_core::{self, Answer, Core};
 /// More operations than this nobody likes to read.
 const MANY: usize = 8;
 
-/// How much work it may take to leave out what is not needed, in steps of the search and events passed: no time, so that a history has the same witness everywhere.
+/// How much work it may take to leave out what is not needed, in steps of the search and events
+/// passed: no time, so that a history has the same witness everywhere.
 const WORK_MAX: u64 = 500_000;
 
 /// So many events that are passed are as much work as a step.

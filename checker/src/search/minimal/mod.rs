@@ -275,11 +275,7 @@ impl<'s, 'c, M: Sequential + ?Sized> Shrinking<'s, 'c, M> {
 
     /// Whether the call is known, but not listed.
     fn is_given(&self, call: usize) -> bool {
-        let Others::InTheirTimeSince(since) = self.others else {
-            return false;
-        };
-        let returned = self.calls[call].returned;
-        returned.is_some_and(|returned| returned < since)
+        self.others.gives(self.calls[call].returned)
     }
 
     /// Whether people can read it, and nothing is too much.
@@ -390,17 +386,13 @@ impl<'s, 'c, M: Sequential + ?Sized> Shrinking<'s, 'c, M> {
             self.is_minimal = false;
             return false;
         }
-        for call in calls {
-            self.is_known[*call] = false;
-        }
+        self.know(calls, false);
         match self.explore_known() {
             Explored::Stuck(_) => return true,
             Explored::Unknown(..) if calls.len() == 1 => self.is_minimal = false,
             Explored::Unknown(..) | Explored::Linearizable(_) => {}
         }
-        for call in calls {
-            self.is_known[*call] = true;
-        }
+        self.know(calls, true);
         false
     }
 

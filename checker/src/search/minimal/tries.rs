@@ -11,7 +11,7 @@ impl<'c, M: Sequential + ?Sized> Shrinking<'_, 'c, M> {
     /// they returned.
     pub(super) fn strengthen(&mut self) {
         let others = std::mem::replace(&mut self.others, Others::AtAnyTime);
-        if !matches!(self.explore_known(), Explored::Stuck(_)) {
+        if !self.is_stuck() {
             self.others = others;
         }
     }
