@@ -41,6 +41,18 @@ pub(crate) fn find(
     relations: &dyn Relations,
     findings: &mut Findings,
 ) -> Vec<Anomaly> {
+    find_named(parties, graph, |txn| txn, relations, findings)
+}
+
+/// As [`find`], in a graph whose transactions have other numbers: `name` tells those that they
+/// have elsewhere.
+pub(crate) fn find_named(
+    parties: &dyn Parties,
+    graph: &Graph,
+    name: impl Fn(u32) -> u32,
+    relations: &dyn Relations,
+    findings: &mut Findings,
+) -> Vec<Anomaly> {
     let all = Rule {
         whys: u8::MAX,
         order: Order::RealTime,
@@ -56,7 +68,11 @@ pub(crate) fn find(
         return Vec::new();
     }
     nodes.sort_unstable();
-    let small = graph.restricted(&nodes, |txn| parties.process(txn));
+    let small = graph.restricted(&nodes, |txn| parties.process(name(txn)));
+    // Steps begin and end with transactions.
+    for node in nodes.iter_mut().filter(|node| **node < graph.txns()) {
+        *node = name(*node);
+    }
     let mut unknown = Vec::new();
     for order in Order::ALL {
         for dependencies in Dependencies::ALL {

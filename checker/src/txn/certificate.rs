@@ -17,6 +17,29 @@ pub(super) fn holds(txns: &Txns<'_>, model: &Model) -> bool {
 
 /// When each node took effect, if the order of the revisions explains everything.
 pub(super) fn instants(txns: &Txns<'_>, model: &Model) -> Option<Vec<i64>> {
+    let (instants, blank_floors) = sweep(txns, model, |_, _| None)?;
+    stand_ins_fit(model, &blank_floors).then_some(instants)
+}
+
+/// When each node took effect by the order of the revisions, also where that does not explain it.
+pub(super) fn likely_instants(txns: &Txns<'_>, model: &Model) -> Vec<i64> {
+    let swept = sweep(txns, model, |node, reads| Some(likely(model, node, reads)));
+    let (mut instants, _) = swept.expect("each node has a place");
+    for (instant, node) in instants.iter_mut().zip(&model.nodes) {
+        if let (None, Some(revision)) = (node.txn, node.revision) {
+            *instant = revision.saturating_mul(2);
+        }
+    }
+    instants
+}
+
+/// The instant of each node of a transaction, and the floor of each blank one. `otherwise` tells
+/// the instant of what the order of the revisions does not explain.
+fn sweep(
+    txns: &Txns<'_>,
+    model: &Model,
+    otherwise: impl Fn(&Node, &[Seen]) -> Option<i64>,
+) -> Option<(Vec<i64>, Vec<i64>)> {
     let nodes = (0..).zip(&model.nodes);
     let nodes = nodes.filter(|(_, node)| node.txn.is_some());
     let returned = by_return(&model.nodes);
@@ -43,14 +66,28 @@ pub(super) fn instants(txns: &Txns<'_>, model: &Model) -> Option<Vec<i64>> {
         }
         passed = passed.max(until);
         match moment {
-            Moment::Invoked(at) => match place(txns, model, &reads, at, floor) {
-                Some(instant) => instants[at] = instant,
-                None => return None,
-            },
+            Moment::Invoked(at) => {
+                let reads = reads.of_node(model, at);
+                let instant = place(txns, model, reads, at, floor);
+                instants[at] = instant.or_else(|| otherwise(&model.nodes[at], reads))?;
+            }
             Moment::BlankInvoked => blank_floors.push(floor),
         }
     }
-    stand_ins_fit(model, &blank_floors).then_some(instants)
+    Some((instants, blank_floors))
+}
+
+/// Where what cannot be explained most likely stands: at its revision, or else right after the
+/// latest version that it saw.
+fn likely(model: &Model, node: &Node, reads: &[Seen]) -> i64 {
+    if let Some(revision) = node.revision {
+        return revision.saturating_mul(2);
+    }
+    let seen = reads.iter().filter_map(|read| match read.what {
+        What::Version(version) => Some(model.versions[read.key][version].revision),
+        What::Absent => None,
+    });
+    seen.max().unwrap_or(0).saturating_mul(2).saturating_add(1)
 }
 
 enum Moment {
@@ -59,10 +96,10 @@ enum Moment {
 }
 
 /// No node.
-const NONE: u32 = u32::MAX;
+pub(super) const NONE: u32 = u32::MAX;
 
 /// By event, the node that it is the end of.
-fn by_return(nodes: &[Node]) -> Vec<u32> {
+pub(super) fn by_return(nodes: &[Node]) -> Vec<u32> {
     let ended = || nodes.iter().filter(|node| node.returned != usize::MAX);
     let events = ended().map(|node| node.returned + 1).max();
     let mut by_return = vec![NONE; events.unwrap_or(0)];
@@ -91,12 +128,15 @@ impl Reads {
         }
         Self { starts }
     }
+
+    fn of_node<'m>(&self, model: &'m Model, at: usize) -> &'m [Seen] {
+        &model.reads[self.starts[at]..self.starts[at + 1]]
+    }
 }
 
 /// The instant of a node, or none when there is none.
-fn place(txns: &Txns<'_>, model: &Model, reads: &Reads, at: usize, floor: i64) -> Option<i64> {
+fn place(txns: &Txns<'_>, model: &Model, reads: &[Seen], at: usize, floor: i64) -> Option<i64> {
     let node = &model.nodes[at];
-    let reads = &model.reads[reads.starts[at]..reads.starts[at + 1]];
     let Some(revision) = node.revision else {
         if node
             .txn

@@ -6,6 +6,7 @@ use super::edges::{Revisions, Sight};
 use super::explain;
 use super::extract::Txns;
 use super::model::{Commits, Model, Unexplained};
+use super::suspects;
 use crate::isolation::anomaly::{Anomaly, Dependencies, Order};
 use crate::isolation::components::Components;
 use crate::isolation::cycle::{self, Answer, Step};
@@ -25,6 +26,9 @@ const CYCLES: &str =
 /// A choice, and what is wrong without a cycle.
 pub(super) struct Choice<'t, 'h> {
     pub(super) revisions: Revisions<'t, 'h>,
+    /// The transactions that can be part of a cycle.
+    suspects: Vec<u32>,
+    /// The dependencies among them.
     graph: Graph,
     pub(super) findings: Findings,
 }
@@ -55,16 +59,33 @@ impl Judged {
 impl<'t, 'h> Choice<'t, 'h> {
     pub(super) fn of(txns: &'t Txns<'h>, commits: &Commits) -> Self {
         let mut findings = Findings::default();
+        let model = Model::of(txns, commits, &mut findings);
+        Self::with(txns, commits, model, findings)
+    }
+
+    /// The choice with this model, and what was found wrong with the versions.
+    pub(super) fn with(
+        txns: &'t Txns<'h>,
+        commits: &Commits,
+        model: Model,
+        mut findings: Findings,
+    ) -> Self {
         if let Some(fault) = &txns.fault {
             findings.note(Anomaly::Internal, || fault.clone());
         }
-        let model = Model::of(txns, commits, &mut findings);
         let revisions = Revisions::of(txns, model, commits);
         for reader in changed(&revisions) {
             explain::changed(txns, reader).note(&mut findings);
         }
+        let suspects = suspects::of(&revisions);
+        Self::among(revisions, suspects, findings)
+    }
+
+    /// The choice in which the others are part of no cycle.
+    fn among(revisions: Revisions<'t, 'h>, suspects: Vec<u32>, findings: Findings) -> Self {
         Self {
-            graph: revisions.graph(),
+            graph: revisions.graph_of(&suspects),
+            suspects,
             revisions,
             findings,
         }
@@ -90,7 +111,8 @@ impl<'t, 'h> Choice<'t, 'h> {
         let with_processes;
         let graph = match order {
             Order::Process => {
-                let process = |txn| cases::Parties::process(&self.revisions, txn);
+                let process =
+                    |at: u32| cases::Parties::process(&self.revisions, self.suspects[at as usize]);
                 with_processes = self.graph.with_processes(process);
                 &with_processes
             }
@@ -113,7 +135,7 @@ impl<'t, 'h> Choice<'t, 'h> {
         if unexplained.is_empty() || txns.blank.is_empty() {
             return None;
         }
-        let deadlines = deadlines(&self.graph);
+        let deadlines = deadlines(&self.revisions.graph());
         let stand_ins = (0..).zip(&deadlines).filter_map(|(txn, deadline)| {
             let revision = self.revisions.unreported_revision(txn)?;
             Some((*deadline, revision))
@@ -136,7 +158,7 @@ impl<'t, 'h> Choice<'t, 'h> {
             return None;
         }
         let process = |txn| cases::Parties::process(revisions, txn);
-        let sorted = serial::sorted_as(&self.graph, order, process)?;
+        let sorted = serial::sorted_as(&revisions.graph(), order, process)?;
         sorted
             .into_iter()
             .map(|txn| revisions.index_of(txn))
@@ -146,11 +168,15 @@ impl<'t, 'h> Choice<'t, 'h> {
     /// All anomalies.
     pub(super) fn judge(mut self) -> Judged {
         let revisions = &self.revisions;
-        for (txn, sight) in revisions.all_sights() {
-            note_lost_update(revisions, txn, sight, &mut self.findings);
-            note_fractured_read(revisions, txn, sight, &mut self.findings);
+        // Both are cycles.
+        for txn in &self.suspects {
+            for sight in revisions.sights(*txn) {
+                note_lost_update(revisions, *txn, *sight, &mut self.findings);
+                note_fractured_read(revisions, *txn, *sight, &mut self.findings);
+            }
         }
-        let mut open = cycles::find(revisions, &self.graph, revisions, &mut self.findings);
+        let (graph, name) = (&self.graph, |at: u32| self.suspects[at as usize]);
+        let mut open = cycles::find_named(revisions, graph, name, revisions, &mut self.findings);
         let mut reason = CYCLES;
         if revisions.is_ambiguous && open.is_empty() {
             reason = ABSENT;
@@ -275,5 +301,159 @@ fn step(from: u32, to: u32, why: Why, key: usize) -> Step {
         why,
         key: u32::try_from(key).expect("keys are few"),
         assumes: Order::Any,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+
+    use super::super::extract::Attempts;
+    use super::*;
+    use crate::history::History;
+    use crate::isolation::Consistency;
+    use crate::search::Budget;
+
+    const KEYS: usize = 5;
+    const CLIENTS: usize = 6;
+    const TRANSACTIONS: usize = 150;
+
+    struct Random(u64);
+
+    impl Random {
+        fn below(&mut self, end: usize) -> usize {
+            self.0 = self.0.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+            (self.0 >> 33) as usize % end
+        }
+
+        fn one_in(&mut self, times: usize) -> bool {
+            self.below(times) == 0
+        }
+    }
+
+    /// A store under clients that are never idle, and how it goes wrong.
+    struct Store {
+        random: Random,
+        /// By key: the values, none where it was deleted, and their revisions.
+        versions: Vec<Vec<(Option<usize>, usize)>>,
+        revision: usize,
+        /// One read in so many is of another version.
+        stale: usize,
+        /// One transaction in so many says another revision.
+        wrong: usize,
+        deletes: bool,
+    }
+
+    impl Store {
+        /// Executes a transaction. Returns what it is told, and its revision.
+        fn execute(&mut self) -> (String, usize) {
+            let (mut told, mut wrote) = (Vec::new(), false);
+            for key in 0..KEYS {
+                let versions = &mut self.versions[key];
+                match self.random.below(6) {
+                    0 | 1 => {
+                        let back = match self.random.one_in(self.stale) {
+                            true => 1 + self.random.below(3),
+                            false => 1,
+                        };
+                        told.push(match versions.len().checked_sub(back) {
+                            None => format!(r#"["r","{key}",null]"#),
+                            Some(at) => match versions[at] {
+                                (Some(value), at) => format!(r#"["r","{key}",{value},{at}]"#),
+                                (None, _) => format!(r#"["r","{key}",null]"#),
+                            },
+                        });
+                    }
+                    2 => {
+                        let is_deletion = self.deletes && self.random.one_in(4);
+                        let value = (!is_deletion).then_some(self.revision);
+                        versions.push((value, self.revision + 1));
+                        wrote = true;
+                        let value = value.map_or("null".to_owned(), |value| value.to_string());
+                        told.push(format!(r#"["w","{key}",{value}]"#));
+                    }
+                    _ => {}
+                }
+            }
+            self.revision += usize::from(wrote);
+            let said = match self.random.one_in(self.wrong) {
+                true => (self.revision + self.random.below(5)).saturating_sub(2),
+                false => self.revision,
+            };
+            (
+                format!("[{}]", told.join(",")),
+                if wrote { said } else { 0 },
+            )
+        }
+    }
+
+    /// Mostly right, here and there wrong.
+    fn history(seed: u64) -> History {
+        let mut store = Store {
+            random: Random(seed),
+            versions: vec![Vec::new(); KEYS],
+            revision: 1,
+            stale: [40, 200, usize::MAX][seed as usize % 3],
+            wrong: [usize::MAX, 200][seed as usize / 3 % 2],
+            deletes: (seed / 6).is_multiple_of(2),
+        };
+        let mut text = r#"{"format":"etcd-recipes-history","version":1,"workload":"test","model":"transactions","source":{"kind":"other"}}"#.to_owned();
+        let mut doing: Vec<Option<Option<(String, usize)>>> = vec![None; CLIENTS];
+        let (mut ended, mut time) = (0, 0);
+        while ended < TRANSACTIONS {
+            time += 1;
+            let client = store.random.below(CLIENTS);
+            let (kind, value, revision) = match doing[client].take() {
+                None => {
+                    doing[client] = Some(None);
+                    ("invoke", "null".to_owned(), 0)
+                }
+                Some(None) => {
+                    doing[client] = Some(Some(store.execute()));
+                    continue;
+                }
+                Some(Some((told, revision))) => {
+                    ended += 1;
+                    ("ok", told, revision)
+                }
+            };
+            let revision = match revision {
+                0 => String::new(),
+                revision => format!(r#","revision":{revision}"#),
+            };
+            write!(text, "\n{{\"time\":{time},\"process\":{client},\"type\":\"{kind}\",\"f\":\"txn\",\"value\":{value}{revision}}}").unwrap();
+        }
+        History::read_from(text.as_bytes()).unwrap()
+    }
+
+    /// Cycles are found among the suspects as they are among all, and nothing else.
+    #[test]
+    fn nothing_is_missed_where_nothing_is_suspected() {
+        let (mut fewer, mut wrong) = (0, 0);
+        for seed in 0..600 {
+            let history = history(seed);
+            let txns = Txns::of(&history, Attempts::Refuse, &Budget::default()).unwrap();
+            let commits: Commits = txns.txns.iter().map(|txn| txn.revision).collect();
+            let choice = Choice::of(&txns, &commits);
+            fewer += u32::from(choice.suspects.len() * 2 < TRANSACTIONS);
+            let all = Choice::of(&txns, &commits);
+            let suspects = (0..all.revisions.count()).collect();
+            let all = Choice::among(all.revisions, suspects, all.findings);
+            for model in Consistency::ALL {
+                let is_asked = |anomaly| model.forbids(anomaly);
+                assert_eq!(choice.breaks(&is_asked), all.breaks(&is_asked), "{seed}");
+            }
+            let (near, all) = (choice.judge(), all.judge());
+            assert_eq!((near.open, near.reason), (all.open, all.reason), "{seed}");
+            let told = |findings: Findings| {
+                let found = findings.into_vec().into_iter();
+                let found = found.map(|(anomaly, found)| (anomaly, found.count, found.violation));
+                found.collect::<Vec<_>>()
+            };
+            let (near, all) = (told(near.findings), told(all.findings));
+            wrong += u32::from(!near.is_empty());
+            assert_eq!(near, all, "{seed}");
+        }
+        assert!(fewer > 200 && wrong > 200, "{fewer} {wrong}");
     }
 }

@@ -6,7 +6,7 @@
 
 use super::absence::Deletable;
 use super::extract::Txns;
-use super::model::{Commits, Model, What};
+use super::model::{Commits, Model, Node, What};
 use crate::history::Operation;
 use crate::isolation::anomaly::Anomaly;
 use crate::isolation::cycle::Step;
@@ -105,41 +105,83 @@ impl<'t, 'h> Revisions<'t, 'h> {
 
     /// Index of the operation of a transaction; none when nobody reported it.
     pub(super) fn index_of(&self, number: u32) -> Option<usize> {
-        let node = self.model.nodes[self.nodes[number as usize] as usize];
+        let node = self.node(number);
         Some(self.txns.txns[node.txn?].operation)
     }
 
+    /// The dependencies among all.
     pub(super) fn graph(&self) -> Graph {
+        let all: Vec<u32> = (0..self.count()).collect();
+        self.graph_of(&all)
+    }
+
+    /// The dependencies among some, ascending. They are numbered anew.
+    pub(super) fn graph_of(&self, some: &[u32]) -> Graph {
         let as_u32 = |moment: usize| u32::try_from(moment).unwrap_or(NONE);
-        let spans = self.nodes.iter().map(|node| {
-            let node = self.model.nodes[*node as usize];
+        let spans = some.iter().map(|txn| {
+            let node = self.node(*txn);
             Span {
                 invoked: as_u32(node.invoked),
                 returned: as_u32(node.returned),
             }
         });
-        let mut builder = Builder::new(spans.collect(), self.sights.len() * 3);
+        let mut builder = Builder::new(spans.collect(), some.len() * 5);
+        if some.is_empty() {
+            return builder.finish();
+        }
+        let mut names = vec![NONE; self.nodes.len()];
+        for (name, txn) in (0..).zip(some) {
+            names[*txn as usize] = name;
+        }
+        self.each_edge(|from, to, why, key| {
+            let (from, to) = (names[from as usize], names[to as usize]);
+            if from != NONE && to != NONE {
+                builder.edge(from, to, why, key);
+            }
+        });
+        builder.finish()
+    }
+
+    /// Calls `found` with each dependency.
+    pub(super) fn each_edge(&self, mut found: impl FnMut(u32, u32, Why, u32)) {
         for (key, versions) in (0..).zip(&self.model.versions) {
             // Of deletions at one revision only one found something; which, and so
             // which came first, is not known.
             let pairs = versions.windows(2);
             for pair in pairs.filter(|pair| pair[0].revision < pair[1].revision) {
                 if let (Some(from), Some(to)) = (pair[0].writer, pair[1].writer) {
-                    let (from, to) = (self.numbers[from], self.numbers[to]);
-                    builder.edge(from, to, Why::Overwrote, key);
+                    found(self.numbers[from], self.numbers[to], Why::Overwrote, key);
                 }
             }
         }
         for (txn, sight) in self.all_sights() {
             let key = u32::try_from(sight.key).expect("keys are few");
             if let Some(writer) = self.writer(sight.key, sight.version) {
-                builder.edge(writer, txn, Why::Read, key);
+                found(writer, txn, Why::Read, key);
             }
             if let Some(writer) = self.writer(sight.key, sight.missed) {
-                builder.edge(txn, writer, Why::Missed, key);
+                found(txn, writer, Why::Missed, key);
             }
         }
-        builder.finish()
+    }
+
+    /// How many there are.
+    pub(super) fn count(&self) -> u32 {
+        u32::try_from(self.nodes.len()).expect("nodes are few")
+    }
+
+    /// The index among the model's nodes.
+    pub(super) fn node_index(&self, number: u32) -> usize {
+        self.nodes[number as usize] as usize
+    }
+
+    /// The number of a node, by its index.
+    pub(super) fn number(&self, node: usize) -> u32 {
+        self.numbers[node]
+    }
+
+    pub(super) fn node(&self, number: u32) -> Node {
+        self.model.nodes[self.node_index(number)]
     }
 
     /// All reads, each with the number of its transaction.
@@ -168,7 +210,7 @@ impl<'t, 'h> Revisions<'t, 'h> {
 
     /// The version of a key that a transaction wrote.
     pub(super) fn written(&self, txn: u32, key: usize) -> Option<usize> {
-        let node = self.nodes[txn as usize] as usize;
+        let node = self.node_index(txn);
         let revision = self.model.nodes[node].revision?;
         let versions = &self.model.versions[key];
         let first = versions.partition_point(|version| version.revision < revision);
@@ -178,12 +220,12 @@ impl<'t, 'h> Revisions<'t, 'h> {
 
     /// The transaction of the history; none when nobody reported it.
     pub(super) fn txn(&self, txn: u32) -> Option<usize> {
-        self.model.nodes[self.nodes[txn as usize] as usize].txn
+        self.node(txn).txn
     }
 
     /// The revision of a transaction that nobody reported.
     pub(super) fn unreported_revision(&self, txn: u32) -> Option<i64> {
-        let node = self.model.nodes[self.nodes[txn as usize] as usize];
+        let node = self.node(txn);
         node.revision.filter(|_| node.txn.is_none())
     }
 
@@ -199,7 +241,7 @@ impl<'t, 'h> Revisions<'t, 'h> {
 
     /// Somebody who saw what an unreported transaction wrote.
     fn seen_by(&self, txn: u32) -> Option<u32> {
-        let node = self.model.nodes[self.nodes[txn as usize] as usize];
+        let node = self.node(txn);
         if node.txn.is_some() {
             return None;
         }
@@ -227,7 +269,7 @@ impl Parties for Revisions<'_, '_> {
     }
 
     fn unreported(&self, txn: u32) -> String {
-        let node = self.model.nodes[self.nodes[txn as usize] as usize];
+        let node = self.node(txn);
         let revision = node.revision.unwrap_or_default();
         format!("an unseen transaction at revision {revision}")
     }

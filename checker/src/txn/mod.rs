@@ -28,7 +28,8 @@
 //! # The bad case: all anomalies
 //!
 //! Revisions are evidence, not authority: a violation must hold from what the
-//! clients saw. With the versions in order, all dependencies between transactions
+//! clients saw. A cycle lies near to where the order of the revisions fails, and only there it
+//! is looked for (`suspects`). With the versions in order, all dependencies between transactions
 //! are known (Adya's ww, wr, rw: `edges`), and the orders of processes and of real time
 //! with them. From there on it goes as for histories [without versions](crate::isolation):
 //! each kind of cycle is looked for, from G0 to G2-item, alone, with the order of the
@@ -91,6 +92,7 @@ mod model;
 mod order;
 mod resolve;
 mod runs;
+mod suspects;
 
 use crate::history::{Event, History, HistoryError};
 use crate::isolation::judge::{self, Evidence};

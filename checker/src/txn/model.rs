@@ -22,6 +22,8 @@ pub(super) struct Model {
     pub(super) reads: Vec<Seen>,
     /// Revisions that somebody saw and that no transaction is known to have made.
     pub(super) unexplained: BTreeMap<i64, Unexplained>,
+    /// Whether several transactions are taken to have committed at the same revision.
+    pub(super) shares_revisions: bool,
 }
 
 /// A transaction, or a stand-in for one that nobody reported.
@@ -79,6 +81,7 @@ impl Model {
             versions: vec![Vec::new(); txns.keys.len()],
             reads: Vec::new(),
             unexplained: BTreeMap::new(),
+            shares_revisions: false,
         };
         model.add_nodes(txns, commits);
         model.reserve(txns);
@@ -180,6 +183,7 @@ impl Model {
             .filter_map(|(at, node)| Some((node.revision?, at)))
             .collect();
         writers.sort_unstable();
+        self.shares_revisions = writers.windows(2).any(|pair| pair[0].0 == pair[1].0);
         let puts = |at: usize| {
             self.nodes[at]
                 .txn

@@ -73,16 +73,28 @@ pub(super) fn resolve(txns: &Txns<'_>, is_asked: &dyn Fn(Anomaly) -> bool) -> Fi
         first: None,
         common: None,
     };
-    let (guess, is_proof) = search.guess(known.clone());
+    let Guess {
+        commits: guess,
+        is_proof,
+        model,
+        findings,
+    } = search.guess(known.clone());
     let unwritten = find_unwritten(txns);
     if is_proof && unwritten.is_none() && txns.fault.is_none() {
         return Finding::explained(guess);
     }
-    let mut certain = search.certain(&known);
+    let choice = match guess == known {
+        true => Choice::with(txns, &known, model, findings),
+        false => Choice::of(txns, &known),
+    };
+    let is_explained = choice.revisions.model.unexplained.is_empty();
+    let mut certain = search.certain(&known, choice);
     if let Some(unwritten) = unwritten {
         unwritten.note(&mut certain.findings);
     }
     let is_only_choice = guess == known && txns.blank.is_empty();
+    let is_asked_open = certain.open.iter().any(|anomaly| is_asked(*anomaly));
+    let is_settled = is_only_choice && is_explained && !is_asked_open;
     let (open, reason) = if is_proof {
         (Vec::new(), "")
     } else if is_only_choice {
@@ -90,13 +102,18 @@ pub(super) fn resolve(txns: &Txns<'_>, is_asked: &dyn Fn(Anomaly) -> bool) -> Fi
     } else {
         search.judged(&guess).into_open()
     };
+    let is_broken = certain.findings.anomalies().any(is_asked);
+    let answer = match is_broken {
+        true => Answer::Certain(guess),
+        false => Answer::Explained(guess),
+    };
     let mut finding = Finding {
-        answer: Answer::Certain(guess),
+        answer,
         certain: certain.findings,
         open,
         reason: reason.to_owned(),
     };
-    if !finding.certain.anomalies().any(is_asked) {
+    if !is_broken && !is_settled {
         search.finish(known, &mut finding);
     }
     let certain = &finding.certain;
@@ -163,6 +180,17 @@ fn writers<'t>(txns: &'t Txns<'_>) -> Writers<'t> {
     writers
 }
 
+/// A likely choice.
+struct Guess {
+    commits: Commits,
+    /// Whether the order of the revisions explains everything.
+    is_proof: bool,
+    /// What it means.
+    model: Model,
+    /// What is wrong with the versions.
+    findings: Findings,
+}
+
 struct Search<'t, 'h> {
     txns: &'t Txns<'h>,
     is_asked: &'t dyn Fn(Anomaly) -> bool,
@@ -181,14 +209,18 @@ struct Search<'t, 'h> {
 }
 
 impl<'t, 'h> Search<'t, 'h> {
-    /// The best writer for each unexplained revision, and whether the order of the
-    /// revisions then explains everything.
-    fn guess(&self, mut commits: Commits) -> (Commits, bool) {
+    /// The best writer for each unexplained revision.
+    fn guess(&self, mut commits: Commits) -> Guess {
         loop {
             let mut findings = Findings::default();
             let model = Model::of(self.txns, &commits, &mut findings);
             if findings.anomalies().next().is_some() {
-                return (commits, false);
+                return Guess {
+                    commits,
+                    is_proof: false,
+                    model,
+                    findings,
+                };
             }
             let mut chosen = false;
             for (revision, unexplained) in model.unexplained.iter().rev() {
@@ -209,15 +241,18 @@ impl<'t, 'h> Search<'t, 'h> {
                 }
             }
             if !chosen {
-                let is_proof = certificate::holds(self.txns, &model);
-                return (commits, is_proof);
+                return Guess {
+                    commits,
+                    is_proof: certificate::holds(self.txns, &model),
+                    model,
+                    findings,
+                };
             }
         }
     }
 
-    /// What is wrong whatever the choice.
-    fn certain(&self, known: &Commits) -> Judged {
-        let mut choice = Choice::of(self.txns, known);
+    /// What is wrong whatever the choice. `choice` is that of what is known alone.
+    fn certain(&self, known: &Commits, mut choice: Choice<'t, 'h>) -> Judged {
         let mut unexplained = std::mem::take(&mut choice.revisions.model.unexplained);
         for (revision, unexplained) in &unexplained {
             let candidates = self.candidates(*revision, unexplained, known);
