@@ -54,16 +54,62 @@ fn without_time_no_order_is_looked_for() {
     assert!(reason.contains("the 0 s did not suffice"), "{reason}");
 }
 
+/// A read that missed what had been acknowledged, and one of all.
+fn stale_read(model: &str, told: [&str; 3]) -> History {
+    let mut text = format!(
+        r#"{{"format":"etcd-recipes-history","version":1,"workload":"test","model":"{model}","source":{{"kind":"other"}}}}"#
+    );
+    for (number, told) in told.into_iter().enumerate() {
+        for (time, kind, value) in [(2 * number, "invoke", "null"), (2 * number + 1, "ok", told)] {
+            text += &format!(
+                "\n{{\"time\":{time},\"process\":0,\"type\":\"{kind}\",\"f\":\"txn\",\"value\":{value}}}"
+            );
+        }
+    }
+    History::read_from(text.as_bytes()).unwrap()
+}
+
+/// Without time nothing is inferred, and no cycle looked for.
+#[test]
+fn without_time_no_cycle_is_looked_for() {
+    let list = [
+        r#"[["append","x",1]]"#,
+        r#"[["r","x",[]]]"#,
+        r#"[["r","x",[1]]]"#,
+    ];
+    let register = [
+        r#"[["w","x",1]]"#,
+        r#"[["r","x",null]]"#,
+        r#"[["r","x",1]]"#,
+    ];
+    for (model, told) in [("list-append", list), ("rw-register", register)] {
+        let history = stale_read(model, told);
+        let asked = Consistency::StrictSerializable;
+        let verdict = within(&history, None, asked);
+        assert!(verdict.violation().is_some(), "{verdict}");
+        let verdict = within(&history, Some(Duration::ZERO), asked);
+        let Verdict::Unknown { reason } = &verdict else {
+            panic!("{model}: {verdict}");
+        };
+        assert!(reason.contains("the 0 s did not suffice"), "{reason}");
+    }
+}
+
 /// Without real time each two writers of a key are a choice.
 #[test]
 #[expect(clippy::disallowed_methods, reason = "the budget is real time")]
 fn a_search_ends_when_the_time_is_over() {
-    let history = busy_transactions(&mut Random(3), Object::Register, 4_000, 400);
-    for asked in [Consistency::Serializable, Consistency::StrictSerializable] {
+    let registers = busy_transactions(&mut Random(3), Object::Register, 4_000, 400);
+    let lists = busy_transactions(&mut Random(3), Object::List, 4_000, 400);
+    for (history, asked) in [
+        (&registers, Consistency::Serializable),
+        (&registers, Consistency::StrictSerializable),
+        (&lists, Consistency::StrictSerializable),
+    ] {
         for millis in [1, 300] {
             let time = Duration::from_millis(millis);
             let begin = Instant::now();
-            let verdict = within(&history, Some(time), asked);
+            let verdict = within(history, Some(time), asked);
             let took = begin.elapsed();
             // To read the transactions takes as long as it takes, on a busy machine, too.
             assert!(took < time + Duration::from_secs(4), "{took:?}: {verdict}");

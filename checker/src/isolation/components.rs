@@ -4,8 +4,12 @@
 //! O(nodes + edges).
 
 use super::anomaly::Order;
+use super::effort::Effort;
 use super::graph::{Graph, Why};
 use super::txns::NONE;
+
+/// How many places are visited between two looks at the clock.
+const PLACES_PER_LOOK: u32 = 1 << 14;
 
 /// Which dependencies count.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,18 +44,27 @@ struct Walk<'g> {
 }
 
 impl Components {
+    /// All of them, however long that takes.
     pub(crate) fn of(graph: &Graph, rule: Rule) -> Self {
+        Self::within(graph, rule, &Effort::none()).expect("it has no limit")
+    }
+
+    /// All of them; none when the time is over.
+    pub(crate) fn within(graph: &Graph, rule: Rule, effort: &Effort) -> Option<Self> {
+        if effort.is_over() {
+            return None;
+        }
         let walk = Walk::new(graph, rule);
         let nodes = graph.nodes();
         let mut members = Vec::new();
-        walk.components(|component| {
+        let is_done = walk.components(effort, |component| {
             let of_place = |place: &u32| (*place < walk.places).then(|| place % nodes);
             let mut nodes: Vec<u32> = component.iter().filter_map(of_place).collect();
             nodes.sort_unstable();
             nodes.dedup();
             members.push(nodes);
         });
-        Self { members }
+        is_done.then_some(Self { members })
     }
 }
 
@@ -140,13 +153,14 @@ impl<'g> Walk<'g> {
         has_next.then_some((self.places + moment + 1, turn + 1))
     }
 
-    /// Calls `found` with each component of several places.
-    fn components(&self, mut found: impl FnMut(&[u32])) {
+    /// Calls `found` with each component of several places, while there is time. Whether that
+    /// sufficed.
+    fn components(&self, effort: &Effort, mut found: impl FnMut(&[u32])) -> bool {
         let total = self.total() as usize;
         // Numbers in the order of the visits, from 1; those that are done have the highest.
         let mut number = vec![0_u32; total];
         let mut low = vec![0_u32; total];
-        let mut count = 0;
+        let mut count = 0_u32;
         let mut stack: Vec<u32> = Vec::new();
         let mut calls: Vec<(u32, u32)> = Vec::new();
         for root in 0..self.total() {
@@ -158,6 +172,9 @@ impl<'g> Walk<'g> {
                 let at = place as usize;
                 if turn == 0 {
                     count += 1;
+                    if count.is_multiple_of(PLACES_PER_LOOK) && effort.is_over() {
+                        return false;
+                    }
                     number[at] = count;
                     low[at] = count;
                     stack.push(place);
@@ -196,6 +213,42 @@ impl<'g> Walk<'g> {
                     low[caller] = low[caller].min(low[at]);
                 }
             }
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::graph::{Builder, Span};
+    use super::*;
+    use crate::search::Budget;
+
+    #[test]
+    fn without_time_there_are_none() {
+        let span = Span {
+            invoked: 0,
+            returned: NONE,
+        };
+        let mut builder = Builder::new(vec![span; 2], 2);
+        builder.edge(0, 1, Why::Read, 0);
+        builder.edge(1, 0, Why::Read, 0);
+        let graph = builder.finish();
+        let rule = Rule {
+            whys: u8::MAX,
+            order: Order::Any,
+            assumes: Order::Any,
+            nonadjacent: false,
+        };
+        for (time, expected) in [(None, Some(1)), (Some(Duration::ZERO), None)] {
+            let effort = Effort::of(&Budget {
+                time,
+                memory_bytes: 0,
+            });
+            let found = Components::within(&graph, rule, &effort);
+            assert_eq!(found.map(|found| found.members.len()), expected);
         }
     }
 }

@@ -20,11 +20,14 @@ use std::collections::VecDeque;
 
 use super::anomaly::{Dependencies, Order};
 use super::components::{Components, Rule};
+use super::effort::Effort;
 use super::graph::{Graph, Why};
 use super::txns::NONE;
 
 /// How many edges the search for one sort of cycle may look at.
 const STEPS_MAX: usize = 40_000_000;
+/// How many of them there may be between two looks at the clock.
+const STEPS_PER_LOOK: usize = 1 << 16;
 
 /// One transaction comes before the next, for this reason.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -61,15 +64,22 @@ pub(crate) enum Answer {
     /// There is such a cycle; each step begins where the one before ends.
     Cycle(Vec<Step>),
     None,
-    /// There are too many ways to look at.
+    /// There are too many ways to look at, or the time is over.
     Unknown,
 }
 
 /// The shortest cycle of these dependencies. Worse ones in the same order must not exist,
 /// where they are a case of it.
-pub(crate) fn shortest(graph: &Graph, dependencies: Dependencies, order: Order) -> Answer {
+pub(crate) fn shortest(
+    graph: &Graph,
+    dependencies: Dependencies,
+    order: Order,
+    effort: &Effort,
+) -> Answer {
     let rule = rule(dependencies, order);
-    let components = Components::of(graph, rule);
+    let Some(components) = Components::within(graph, rule, effort) else {
+        return Answer::Unknown;
+    };
     if components.members.is_empty() {
         return Answer::None;
     }
@@ -91,6 +101,8 @@ pub(crate) fn shortest(graph: &Graph, dependencies: Dependencies, order: Order) 
         reached: vec![(0, NONE, NONE); graph.nodes() as usize * STATES],
         number: 0,
         steps: 0,
+        next_look: STEPS_PER_LOOK,
+        effort,
         was_cut: false,
     }
     .shortest()
@@ -177,6 +189,9 @@ struct Search<'g> {
     reached: Vec<(u32, u32, u32)>,
     number: u32,
     steps: usize,
+    /// After how many steps to look at the clock.
+    next_look: usize,
+    effort: &'g Effort,
     /// Whether something lay too far away.
     was_cut: bool,
 }
@@ -189,6 +204,9 @@ impl Search<'_> {
             for begin in &begins {
                 if let Some(cycle) = self.search(*begin, longest) {
                     return Answer::Cycle(cycle);
+                }
+                if self.is_late() {
+                    return Answer::Unknown;
                 }
                 if self.steps > STEPS_MAX {
                     return self.any(&begins);
@@ -366,14 +384,23 @@ impl Search<'_> {
         steps
     }
 
+    /// Whether the time is over, as far as it is time to look.
+    fn is_late(&mut self) -> bool {
+        if self.steps < self.next_look {
+            return false;
+        }
+        self.next_look = self.steps + STEPS_PER_LOOK;
+        self.effort.is_over()
+    }
+
     /// Some cycle, when there are too many to look for the shortest.
     fn any(&mut self, begins: &[Begin]) -> Answer {
-        self.steps = 0;
+        (self.steps, self.next_look) = (0, STEPS_PER_LOOK);
         for begin in begins {
             if let Some(cycle) = self.search(*begin, NONE / 2) {
                 return Answer::Cycle(cycle);
             }
-            if self.steps > STEPS_MAX {
+            if self.steps > STEPS_MAX || self.is_late() {
                 break;
             }
         }

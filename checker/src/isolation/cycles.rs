@@ -3,9 +3,11 @@
 use super::anomaly::{Anomaly, Dependencies, Order};
 use super::components::{Components, Rule};
 use super::cycle::{self, Answer, Step};
+use super::effort::Effort;
 use super::explain::{self, Parties};
 use super::findings::Findings;
 use super::graph::{Graph, Why};
+use super::settle::open_questions;
 use super::updates;
 
 /// The cycles with more transactions than this are shown as they were found.
@@ -40,8 +42,9 @@ pub(crate) fn find(
     graph: &Graph,
     relations: &dyn Relations,
     findings: &mut Findings,
+    effort: &Effort,
 ) -> Vec<Anomaly> {
-    find_named(parties, graph, |txn| txn, relations, findings)
+    find_named(parties, graph, |txn| txn, relations, findings, effort)
 }
 
 /// As [`find`], in a graph whose transactions have other numbers: `name` tells those that they
@@ -52,6 +55,7 @@ pub(crate) fn find_named(
     name: impl Fn(u32) -> u32,
     relations: &dyn Relations,
     findings: &mut Findings,
+    effort: &Effort,
 ) -> Vec<Anomaly> {
     let all = Rule {
         whys: u8::MAX,
@@ -59,11 +63,10 @@ pub(crate) fn find_named(
         assumes: Order::RealTime,
         nonadjacent: false,
     };
-    let mut nodes: Vec<u32> = Components::of(graph, all)
-        .members
-        .into_iter()
-        .flatten()
-        .collect();
+    let Some(components) = Components::within(graph, all, effort) else {
+        return open_questions(findings);
+    };
+    let mut nodes: Vec<u32> = components.members.into_iter().flatten().collect();
     if nodes.is_empty() {
         return Vec::new();
     }
@@ -79,7 +82,7 @@ pub(crate) fn find_named(
             if findings.imply(Anomaly::Cycle(dependencies, order)) {
                 continue;
             }
-            match cycle::shortest(&small, dependencies, order) {
+            match cycle::shortest(&small, dependencies, order, effort) {
                 Answer::None => {}
                 Answer::Unknown => unknown.push(Anomaly::Cycle(dependencies, order)),
                 Answer::Cycle(steps) => {
@@ -95,7 +98,8 @@ pub(crate) fn find_named(
     let skew = Anomaly::Cycle(Dependencies::G2Item, Order::Any);
     let is_possible = findings.imply(skew) || unknown.contains(&skew);
     if is_possible && !findings.imply(Anomaly::GUpdate) {
-        match updates::shortest(&small, |node| parties.only_reads(nodes[node as usize])) {
+        let only_reads = |node: u32| parties.only_reads(nodes[node as usize]);
+        match updates::shortest(&small, only_reads, effort) {
             Answer::None => {}
             Answer::Unknown => unknown.push(Anomaly::GUpdate),
             Answer::Cycle(steps) => {

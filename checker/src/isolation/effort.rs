@@ -103,6 +103,17 @@ impl Effort {
         true
     }
 
+    /// Whether the time is over. Who works without steps asks for this, now and then.
+    pub(crate) fn is_over(&self) -> bool {
+        if !self.is_over.get() {
+            self.is_over.set(self.clock.is_over());
+        }
+        if let Some(time) = self.time.filter(|_| self.is_over.get()) {
+            self.lacks(Shortage::Time(time));
+        }
+        self.is_over.get()
+    }
+
     /// How many steps were taken.
     #[cfg(test)]
     pub(super) fn steps(&self) -> u64 {

@@ -62,7 +62,7 @@ pub(crate) mod components;
 mod consistency;
 pub(crate) mod cycle;
 pub(crate) mod cycles;
-mod effort;
+pub(crate) mod effort;
 pub(crate) mod explain;
 pub(crate) mod findings;
 pub(crate) mod graph;

@@ -93,6 +93,8 @@ pub(super) struct Solution {
     /// Two points between which it became impossible: there is no order of what is around
     /// them, though perhaps not of these alone.
     pub(super) conflict: Option<Arc>,
+    /// The points in such an order, if it was asked for.
+    pub(super) order: Option<Vec<u32>>,
 }
 
 impl<'e> Problem<'e> {
@@ -110,15 +112,28 @@ impl<'e> Problem<'e> {
     }
 
     /// One of the two sides.
-    pub(super) fn choose(&mut self, first: Side, second: Side) {
+    pub(super) fn choose(&mut self, first: &Side, second: &Side) {
         let mut bounds = [0; 5];
-        let parts = [first.arcs, first.barred, second.arcs, second.barred];
+        let parts = [&first.arcs, &first.barred, &second.arcs, &second.barred];
         for (at, part) in parts.into_iter().enumerate() {
             bounds[at] = u32::try_from(self.sides.len()).unwrap_or(NONE);
             self.sides.extend(part);
         }
         bounds[4] = u32::try_from(self.sides.len()).unwrap_or(NONE);
         self.choices.push(Choice { bounds });
+    }
+
+    /// Makes room for so many times as much as there is, as far as it may take that: lists that
+    /// grow are copied again and again.
+    pub(super) fn expect(&mut self, times: usize) {
+        let most = self.effort.memory_bytes() / 4;
+        let more = |len: usize, bytes: usize| (len * (times - 1)).min(most / bytes);
+        let arc = size_of::<Arc>();
+        self.arcs.reserve(more(self.arcs.len(), arc));
+        self.sides.reserve(more(self.sides.len(), arc));
+        self.barred.reserve(more(self.barred.len(), arc));
+        let choices = more(self.choices.len(), size_of::<Choice>());
+        self.choices.reserve(choices);
     }
 
     /// How many arcs there are.
@@ -128,7 +143,11 @@ impl<'e> Problem<'e> {
 
     /// Whether it takes more bytes than it may, or there are too many arcs.
     pub(super) fn is_too_large(&self) -> bool {
-        if self.bytes() > self.effort.memory_bytes() {
+        // A list that grows is there twice for a while.
+        let lists = [self.arcs.len(), self.sides.len(), self.barred.len()];
+        let list = lists.into_iter().max().unwrap_or(0) * size_of::<Arc>();
+        let growing = list.max(self.choices.len() * size_of::<Choice>());
+        if self.bytes() + growing.max(self.noted_bytes()) > self.effort.memory_bytes() {
             self.effort.lacks_memory();
             return true;
         }
@@ -139,43 +158,46 @@ impl<'e> Problem<'e> {
         is_too_large
     }
 
-    /// How many bytes it takes, and what is noted with it when it is searched.
+    /// How many bytes it takes.
     fn bytes(&self) -> usize {
-        let arcs = self.arcs.len() * size_of::<Arc>();
-        let sides = self.sides.len() * size_of::<Arc>();
         let choices = self.choices.len() * size_of::<Choice>();
+        self.size() * size_of::<Arc>() + choices + self.invoked.len() * POINT_BYTES
+    }
+
+    /// How many bytes are noted with it when it is searched, besides the rows.
+    fn noted_bytes(&self) -> usize {
         let watched = (self.barred.len() + self.sides.len()) * size_of::<Watched>();
-        // All that is drawn anyway waits first.
-        let noted = arcs + watched + self.choices.len() * CHOICE_BYTES;
-        let points = self.invoked.len() * POINT_BYTES;
-        // A list that grows is there twice for a while.
-        arcs + sides
-            + choices
-            + self.barred.len() * size_of::<Arc>()
-            + points
-            + noted.max(arcs.max(sides).max(choices))
+        watched + self.choices.len() * CHOICE_BYTES
     }
 
     pub(super) fn solve(&self) -> Solution {
+        self.solved(|_| None)
+    }
+
+    /// As [`solve`](Self::solve), with the order that there is.
+    pub(super) fn solve_in_order(&self) -> Solution {
+        self.solved(|search| self.sorted(search))
+    }
+
+    fn solved(&self, order: impl Fn(&Search<'_>) -> Option<Vec<u32>>) -> Solution {
         let Some(mut search) = Search::new(self) else {
             return Solution {
                 answer: Answer::Unknown,
                 conflict: None,
+                order: None,
             };
         };
         let answer = search.run();
+        let is_possible = answer == Answer::Possible;
         Solution {
             answer,
             conflict: search.conflict.filter(|_| answer == Answer::Impossible),
+            order: is_possible.then(|| order(&search)).flatten(),
         }
     }
 
-    /// The points in such an order; none when none is found.
-    pub(super) fn order(&self) -> Option<Vec<u32>> {
-        let mut search = Search::new(self)?;
-        if search.run() != Answer::Possible {
-            return None;
-        }
+    /// The points in the order that was found.
+    fn sorted(&self, search: &Search<'_>) -> Option<Vec<u32>> {
         let spans = self.invoked.iter().zip(&self.returned);
         let spans = spans.map(|(invoked, returned)| Span {
             invoked: *invoked,
@@ -233,6 +255,8 @@ struct Search<'p> {
     problem: &'p Problem<'p>,
     /// The points in the order of their returns.
     by_return: Vec<u32>,
+    /// By point: how many had returned before it was invoked.
+    returned_before: Vec<u32>,
     /// By point: the first that was invoked after its return.
     high: Vec<u32>,
     /// By point: the first bit of its row is for this one, a multiple of 64.
@@ -264,7 +288,8 @@ impl<'p> Search<'p> {
         let (invoked, returned) = (&problem.invoked, &problem.returned);
         let points = invoked.len();
         let effort = problem.effort;
-        let left = effort.memory_bytes().checked_sub(problem.bytes());
+        let left = effort.memory_bytes();
+        let left = left.checked_sub(problem.bytes() + problem.noted_bytes());
         let Some(left) = left else {
             effort.lacks_memory();
             return None;
@@ -273,6 +298,16 @@ impl<'p> Search<'p> {
         let as_u32 = |number: usize| u32::try_from(number).unwrap_or(NONE);
         let mut by_return: Vec<u32> = (0..as_u32(points)).collect();
         by_return.sort_by_key(|point| returned[*point as usize]);
+        let mut passed = 0;
+        let returned_before = invoked.iter().map(|invoked| {
+            let is_before = |point: &u32| returned[*point as usize] < *invoked;
+            passed += by_return[passed..]
+                .iter()
+                .take_while(|point| is_before(point))
+                .count();
+            as_u32(passed)
+        });
+        let returned_before = returned_before.collect();
         let high: Vec<u32> = returned
             .iter()
             .map(|returned| as_u32(invoked.partition_point(|invoked| invoked <= returned)))
@@ -318,6 +353,7 @@ impl<'p> Search<'p> {
         Some(Self {
             problem,
             by_return,
+            returned_before,
             high,
             base,
             rows,
@@ -350,8 +386,10 @@ impl<'p> Search<'p> {
             return Err(self.clash(*arc));
         }
         if !self.draw_at_once()? {
-            self.queue.extend(self.problem.arcs.iter().rev());
-            self.draw()?;
+            for arc in &self.problem.arcs {
+                self.queue.push(*arc);
+                self.draw()?;
+            }
         }
         let choices = u32::try_from(self.problem.choices.len()).unwrap_or(NONE);
         for choice in 0..choices {
@@ -542,17 +580,10 @@ impl<'p> Search<'p> {
                 bits &= bits - 1;
             }
         }
-        let returned = &self.problem.returned;
-        let first_behind = self.first_behind(to);
-        let since = self.problem.invoked[first_behind as usize];
-        let until = self.problem.invoked[from as usize];
-        let place = |moment: u32| {
-            self.by_return
-                .partition_point(|point| returned[*point as usize] < moment)
-        };
-        let (since, until) = (place(since), place(until));
+        let since = self.returned_before[self.first_behind(to) as usize];
+        let until = self.returned_before[from as usize];
         if since < until {
-            before.extend(&self.by_return[since..until]);
+            before.extend(&self.by_return[since as usize..until as usize]);
         }
         self.spend(before.len() as u64)?;
         for point in before {
@@ -712,7 +743,7 @@ impl<'p> Search<'p> {
 #[cfg(test)]
 mod tests {
     use super::super::effort::{Effort, Shortage};
-    use super::{Arc, Problem, Side};
+    use super::{Arc, POINT_BYTES, Problem, Side};
     use crate::search::Budget;
     use crate::unsat_core::Answer;
 
@@ -740,7 +771,7 @@ mod tests {
                 arcs: arcs.to_vec(),
                 barred: Vec::new(),
             });
-            problem.choose(first, second);
+            problem.choose(&first, &second);
         }
         problem
     }
@@ -763,9 +794,30 @@ mod tests {
             let effort = within(bytes);
             let problem = problem(&effort, &at_once, &[(1, 0)], &[[&[(2, 1)], &[(1, 2)]]]);
             assert_eq!(problem.solve().answer, answer);
-            assert_eq!(problem.order().is_none(), answer == Answer::Unknown);
+            assert_eq!(
+                problem.solve_in_order().order.is_none(),
+                answer == Answer::Unknown
+            );
             let shortage = (answer == Answer::Unknown).then_some(Shortage::Memory(bytes));
             assert_eq!(effort.shortage(), shortage);
+        }
+    }
+
+    /// The rows may have all that the arcs leave, and what is noted with these.
+    #[test]
+    fn no_more_is_counted_than_is_held() {
+        let at_once: Vec<(u32, u32)> = (0..128).map(|point| (point, 1_000)).collect();
+        let arcs: Vec<Arc> = (0..127).map(|point| (point, point + 1)).collect();
+        let choices: [[&[Arc]; 2]; 1] = [[&[(0, 9)], &[(9, 0)]]];
+        let effort = within(usize::MAX);
+        let held = problem(&effort, &at_once, &arcs, &choices);
+        let rows = 128 * 2 * 128 / 8;
+        let needed = held.bytes() + held.noted_bytes() + rows;
+        assert!(needed < 129 * (POINT_BYTES + 8) + rows + 100, "{needed}");
+        for (bytes, answer) in [(needed, Answer::Possible), (needed - 1, Answer::Unknown)] {
+            let effort = within(bytes);
+            let problem = problem(&effort, &at_once, &arcs, &choices);
+            assert_eq!(problem.solve().answer, answer);
         }
     }
 
@@ -793,7 +845,7 @@ mod tests {
                     arcs: side.arcs.clone(),
                     barred: side.barred.clone(),
                 };
-                problem.choose(copy(first), copy(second));
+                problem.choose(&copy(first), &copy(second));
             }
             problem.solve().answer
         };
@@ -888,7 +940,10 @@ mod tests {
                 expected,
                 "{spans:?} {arcs:?} {choices:?}"
             );
-            assert_eq!(problem.order().is_some(), expected == Answer::Possible);
+            assert_eq!(
+                problem.solve_in_order().order.is_some(),
+                expected == Answer::Possible
+            );
             counts[usize::from(expected == Answer::Possible)] += 1;
         }
         assert!(counts.iter().all(|count| *count > 300), "{counts:?}");

@@ -3,6 +3,7 @@
 use super::anomaly::{Anomaly, Dependencies, Order};
 use super::components::Components;
 use super::cycle;
+use super::effort::Effort;
 use super::explain::Parties as _;
 use super::findings::Findings;
 use super::graph::Graph;
@@ -18,8 +19,8 @@ pub(crate) fn open_questions(findings: &Findings) -> Vec<Anomaly> {
 }
 
 /// Strikes out the cycles that one order of the versions avoids, all that are a case of
-/// them included.
-pub(super) fn settle(graph: &Graph, txns: &Txns<'_>, open: &mut Vec<Anomaly>) {
+/// them included, as far as the time suffices.
+pub(super) fn settle(graph: &Graph, txns: &Txns<'_>, open: &mut Vec<Anomaly>, effort: &Effort) {
     let mut with_processes = None;
     let mut settled: Vec<Anomaly> = Vec::new();
     let strongest_first = Order::ALL.into_iter().rev().flat_map(|order| {
@@ -42,7 +43,11 @@ pub(super) fn settle(graph: &Graph, txns: &Txns<'_>, open: &mut Vec<Anomaly>) {
             _ => graph,
         };
         let rule = cycle::rule(dependencies, order);
-        if is_settled || Components::of(graph, rule).members.is_empty() {
+        let is_avoided = || {
+            let components = Components::within(graph, rule, effort);
+            components.is_some_and(|components| components.members.is_empty())
+        };
+        if is_settled || is_avoided() {
             settled.push(anomaly);
         }
     }

@@ -19,6 +19,7 @@ use std::collections::VecDeque;
 use super::anomaly::{Dependencies, Order};
 use super::components::Components;
 use super::cycle::{self, Answer, Step};
+use super::effort::Effort;
 use super::graph::Graph;
 use super::txns::NONE;
 
@@ -26,17 +27,20 @@ use super::txns::NONE;
 const STEPS_MAX: usize = 40_000_000;
 
 /// A shortest such cycle.
-pub(crate) fn shortest(graph: &Graph, only_reads: impl Fn(u32) -> bool) -> Answer {
+pub(crate) fn shortest(graph: &Graph, only_reads: impl Fn(u32) -> bool, effort: &Effort) -> Answer {
     let rule = cycle::rule(Dependencies::G2Item, Order::Any);
     let mut inside = vec![false; graph.nodes() as usize];
-    for node in Components::of(graph, rule).members.into_iter().flatten() {
+    let Some(components) = Components::within(graph, rule, effort) else {
+        return Answer::Unknown;
+    };
+    for node in components.members.into_iter().flatten() {
         inside[node as usize] = true;
     }
     let is_txn = |node: u32| node < graph.txns();
     let (readers, writers): (Vec<u32>, Vec<u32>) = (0..graph.nodes())
         .filter(|node| inside[*node as usize])
         .partition(|node| is_txn(*node) && only_reads(*node));
-    let mut best = match among(graph, &writers) {
+    let mut best = match among(graph, &writers, effort) {
         Answer::Unknown => return Answer::Unknown,
         Answer::Cycle(steps) => Some(steps),
         Answer::None => None,
@@ -60,7 +64,7 @@ pub(crate) fn shortest(graph: &Graph, only_reads: impl Fn(u32) -> bool) -> Answe
         if let Some(cycle) = cycle.filter(is_shorter) {
             best = Some(cycle);
         }
-        if search.steps > STEPS_MAX {
+        if search.steps > STEPS_MAX || effort.is_over() {
             return best.map_or(Answer::Unknown, Answer::Cycle);
         }
     }
@@ -68,9 +72,9 @@ pub(crate) fn shortest(graph: &Graph, only_reads: impl Fn(u32) -> bool) -> Answe
 }
 
 /// A cycle of these alone.
-fn among(graph: &Graph, nodes: &[u32]) -> Answer {
+fn among(graph: &Graph, nodes: &[u32], effort: &Effort) -> Answer {
     let small = graph.restricted(nodes, |_| None);
-    let mut answer = cycle::shortest(&small, Dependencies::G2Item, Order::Any);
+    let mut answer = cycle::shortest(&small, Dependencies::G2Item, Order::Any, effort);
     if let Answer::Cycle(steps) = &mut answer {
         for step in steps {
             (step.from, step.to) = (nodes[step.from as usize], nodes[step.to as usize]);

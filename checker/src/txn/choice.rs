@@ -11,6 +11,7 @@ use crate::isolation::anomaly::{Anomaly, Dependencies, Order};
 use crate::isolation::components::Components;
 use crate::isolation::cycle::{self, Answer, Step};
 use crate::isolation::cycles;
+use crate::isolation::effort::Effort;
 use crate::isolation::explain as cases;
 use crate::isolation::findings::Findings;
 use crate::isolation::graph::{Graph, NONE, Why};
@@ -120,7 +121,7 @@ impl<'t, 'h> Choice<'t, 'h> {
         };
         if dependencies == Dependencies::GSingle {
             return matches!(
-                cycle::shortest(graph, dependencies, order),
+                cycle::shortest(graph, dependencies, order, &Effort::none()),
                 Answer::Cycle(_)
             );
         }
@@ -176,7 +177,8 @@ impl<'t, 'h> Choice<'t, 'h> {
             }
         }
         let (graph, name) = (&self.graph, |at: u32| self.suspects[at as usize]);
-        let mut open = cycles::find_named(revisions, graph, name, revisions, &mut self.findings);
+        let (findings, effort) = (&mut self.findings, &Effort::none());
+        let mut open = cycles::find_named(revisions, graph, name, revisions, findings, effort);
         let mut reason = CYCLES;
         if revisions.is_ambiguous && open.is_empty() {
             reason = ABSENT;

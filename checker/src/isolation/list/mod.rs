@@ -74,9 +74,9 @@ const NAMES: Names = Names {
 
 pub(super) fn check(history: &History, options: &Options) -> Result<Verdict, HistoryError> {
     let required = options.required(history)?;
+    let effort = Effort::of(&options.budget);
     let mut txns = Txns::of(history, &NAMES)?;
     let versions = Versions::of(&mut txns);
-    let effort = Effort::of(&options.budget);
     let evidence = evidence(&txns, &versions, &required, &effort);
     Ok(judge::verdict(
         history,
@@ -91,9 +91,10 @@ pub(super) fn linearization(
     history: &History,
     budget: &Budget,
 ) -> Result<Linearization, HistoryError> {
+    let effort = Effort::of(budget);
     let mut txns = Txns::of(history, &NAMES)?;
     let versions = Versions::of(&mut txns);
-    let evidence = evidence(&txns, &versions, &[], &Effort::of(budget));
+    let evidence = evidence(&txns, &versions, &[], &effort);
     let Some(order) = serial::promised(&evidence) else {
         return Ok(serial::none(&evidence));
     };
@@ -114,17 +115,28 @@ fn evidence(
 ) -> Evidence {
     let mut findings = Findings::default();
     local::find(txns, versions, &mut findings);
+    if effort.is_over() {
+        return Evidence {
+            unknown: open_questions(&findings),
+            found: findings.into_vec(),
+            reason: too_late(effort),
+        };
+    }
     let graph = edges::graph(txns, versions, Unseen::InAnyOrder);
     let lists = Lists { txns, versions };
-    let mut unknown = cycles::find(txns, &graph, &lists, &mut findings);
-    let mut reason =
-        "there are too many cycles to tell whether one of them is of the kind that is forbidden"
-            .to_owned();
+    let mut unknown = cycles::find(txns, &graph, &lists, &mut findings, effort);
+    let mut reason = match unknown.is_empty() || !effort.is_over() {
+        true => {
+            "there are too many cycles to tell whether one of them is of the kind that is forbidden"
+                .to_owned()
+        }
+        false => too_late(effort),
+    };
     if edges::is_order_open(txns, versions) {
         let mut open = open_questions(&findings);
         open.retain(|anomaly| !unknown.contains(anomaly) && depends_on_order(*anomaly, &findings));
         let as_returned = edges::graph(txns, versions, Unseen::AsReturned);
-        settle(&as_returned, txns, &mut open);
+        settle(&as_returned, txns, &mut open, effort);
         if unknown.is_empty() {
             reason = "some appends were read by nobody, so nobody knows their order, and it matters; read all lists at the end".to_owned();
         }
@@ -153,6 +165,15 @@ fn evidence(
         unknown,
         reason,
     }
+}
+
+/// That the time did not suffice.
+fn too_late(effort: &Effort) -> String {
+    let cycles = "whether there is a cycle of the kind that is forbidden is not known";
+    let shortage = effort.shortage();
+    shortage.map_or(cycles.to_owned(), |shortage| {
+        format!("{cycles}: {shortage}")
+    })
 }
 
 /// Whether the order of unseen appends may decide if there is such a cycle. It does not

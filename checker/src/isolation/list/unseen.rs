@@ -86,15 +86,25 @@ impl<'t, 'h> Asked<'t, 'h> {
     pub(super) fn settle(&self, open: &mut Vec<Anomaly>, findings: &mut Findings) {
         let mut choices = None;
         for (ideal, model, anomaly) in IDEALS {
+            if self.effort.is_over() {
+                break;
+            }
             let is_broken = findings.anomalies().any(|found| model.forbids(found));
             if is_broken || !open.contains(&anomaly) {
                 continue;
             }
             let found = match ideal {
-                Ideal::Updates => {
-                    updates::shortest(self.as_returned, |txn| self.txns.only_reads(txn))
-                }
-                Ideal::View => cycle::shortest(self.as_returned, Dependencies::GSingle, Order::Any),
+                Ideal::Updates => updates::shortest(
+                    self.as_returned,
+                    |txn| self.txns.only_reads(txn),
+                    self.effort,
+                ),
+                Ideal::View => cycle::shortest(
+                    self.as_returned,
+                    Dependencies::GSingle,
+                    Order::Any,
+                    self.effort,
+                ),
                 // Components have told that of all cycles.
                 Ideal::Snapshots(_) => cycle::Answer::Unknown,
             };
@@ -445,7 +455,7 @@ impl<'c, 't, 'h> Points<'c, 't, 'h> {
                     barred: Vec::new(),
                 };
                 let (first, second) = (self.behind(*one, *other), self.behind(*other, *one));
-                self.problem.choose(side(first), side(second));
+                self.problem.choose(&side(first), &side(second));
             }
         }
     }

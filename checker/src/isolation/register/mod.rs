@@ -138,9 +138,9 @@ const NOT_KNOWN: &str =
 pub(super) fn check(history: &History, options: &Options) -> Result<Verdict, HistoryError> {
     let required = options.required(history)?;
     let keys = options.key_orders(history)?;
-    let (txns, versions) = read(history, keys)?;
     let effort = Effort::of(&options.budget);
-    let evidence = evidence(&txns, &versions, keys, &required, &effort);
+    let (txns, versions) = read(history, keys)?;
+    let (evidence, _) = registry(&txns, &versions, keys, &required, &effort).evidence();
     Ok(judge::verdict(
         history,
         &txns.operations,
@@ -155,16 +155,23 @@ pub(super) fn linearization(
     budget: &Budget,
 ) -> Result<Linearization, HistoryError> {
     let keys = Options::default().key_orders(history)?;
+    let effort = Effort::of(budget);
     let (txns, versions) = read(history, keys)?;
-    let evidence = evidence(&txns, &versions, keys, &[], &Effort::of(budget));
+    let mut registry = registry(&txns, &versions, keys, &[], &effort);
+    registry.wants_order = true;
+    let (evidence, found) = registry.evidence();
     let Some(order) = serial::promised(&evidence) else {
         return Ok(serial::none(&evidence));
     };
-    // The same question once more takes as much again.
+    // Another question than those that were asked takes as much again.
     let effort = Effort::of(budget);
-    let orders = Orders::of(&txns, &versions, &[], &effort);
-    let found = orders.find(orders.question(Ideal::Serial, order), &orders.all());
-    Ok(match found {
+    let search = || {
+        let orders = Orders::of(&txns, &versions, &[], &effort);
+        let question = orders.question(Ideal::Serial, order);
+        let all = orders.all();
+        orders.find(question, &all)
+    };
+    Ok(match found.or_else(search) {
         Some(order) => Linearization::Order(order.into_iter().map(|txn| txn as usize).collect()),
         None => Linearization::none(not_known(&effort)),
     })
@@ -177,22 +184,23 @@ fn read(history: &History, keys: KeyOrders) -> Result<(Txns<'_>, Versions), Hist
     Ok((txns, versions))
 }
 
-fn evidence(
-    txns: &Txns<'_>,
-    versions: &Versions,
+fn registry<'t, 'h>(
+    txns: &'t Txns<'h>,
+    versions: &'t Versions,
     keys: KeyOrders,
-    required: &[Consistency],
-    effort: &Effort,
-) -> Evidence {
-    let registry = Registry {
+    required: &'t [Consistency],
+    effort: &'t Effort,
+) -> Registry<'t, 'h> {
+    Registry {
         required,
         txns,
         versions,
         keys,
         effort,
         findings: Findings::default(),
-    };
-    registry.evidence()
+        wants_order: false,
+        order: None,
+    }
 }
 
 /// Who writes `null` leaves a key as if nobody had written it.
@@ -224,10 +232,14 @@ struct Registry<'t, 'h> {
     /// What the searches for orders may take.
     effort: &'t Effort,
     findings: Findings,
+    /// Whether an order in real time is kept.
+    wants_order: bool,
+    order: Option<Vec<u32>>,
 }
 
 impl<'t, 'h> Registry<'t, 'h> {
-    fn evidence(mut self) -> Evidence {
+    /// What the history shows; and the order in real time, if it is wanted and was found.
+    fn evidence(mut self) -> (Evidence, Option<Vec<u32>>) {
         let perhaps_initial = local::find(self.txns, self.versions, &mut self.findings);
         let (mut unknown, mut reason) = self.find_cycles();
         if let Some((txn, value)) = perhaps_initial {
@@ -242,11 +254,12 @@ impl<'t, 'h> Registry<'t, 'h> {
             let order = Anomaly::Cycle(Dependencies::G0, Order::Any);
             unknown.extend(order.implied());
         }
-        Evidence {
+        let evidence = Evidence {
             found: self.findings.into_vec(),
             unknown,
             reason,
-        }
+        };
+        (evidence, self.order)
     }
 
     /// Notes the cycles. Returns those of which it is not known whether they exist, and
@@ -254,11 +267,17 @@ impl<'t, 'h> Registry<'t, 'h> {
     fn find_cycles(&mut self) -> (Vec<Anomaly>, String) {
         let takes_order_for_granted = self.keys != KeyOrders::default();
         let (txns, versions) = (self.txns, self.versions);
-        if !takes_order_for_granted
-            && !self.is_hopeless()
-            && self.in_real_time(&[], Ideal::Serial).answer == Answer::Possible
-        {
-            return (Vec::new(), String::new());
+        let mut in_real_time = None;
+        if !takes_order_for_granted && !self.is_hopeless() {
+            let found = self.in_real_time();
+            if found.answer == Answer::Possible {
+                self.order = found.order;
+                return (Vec::new(), String::new());
+            }
+            in_real_time = Some(RealTime::of(found));
+        }
+        if self.effort.is_over() {
+            return (open_questions(&self.findings), not_known(self.effort));
         }
         if self.effort.memory_bytes() / INFERENCE_BYTES < txns.micro.len() {
             self.effort.lacks_memory();
@@ -274,15 +293,19 @@ impl<'t, 'h> Registry<'t, 'h> {
             keys: self.keys,
             effort: self.effort,
         };
-        let unknown = cycles::find(txns, &graph, &registers, &mut self.findings);
+        let (findings, effort) = (&mut self.findings, self.effort);
+        let unknown = cycles::find(txns, &graph, &registers, findings, effort);
         if !unknown.is_empty() {
-            let reason = "there are too many cycles to tell whether one of them is of the kind that is forbidden";
-            return (unknown, reason.to_owned());
+            let reason = match effort.is_over() {
+                true => not_known(effort),
+                false => "there are too many cycles to tell whether one of them is of the kind that is forbidden".to_owned(),
+            };
+            return (unknown, reason);
         }
         let mut open = match self.is_hopeless() {
             // What else it asks for matters to no model any more.
             true => WEAKER.map(|weaker| weaker.anomaly).to_vec(),
-            false => self.settle(&known),
+            false => self.settle(&known, in_real_time),
         };
         let reason = self.settle_weaker(&known, &mut open);
         (open, reason)
@@ -332,14 +355,19 @@ impl<'t, 'h> Registry<'t, 'h> {
         Orders::of(self.txns, self.versions, known, self.effort)
     }
 
-    fn in_real_time(&self, known: &[Known], ideal: Ideal) -> Found {
-        let orders = self.orders(known);
-        orders.exists(orders.question(ideal, Order::RealTime), &orders.all())
+    fn in_real_time(&self) -> Found {
+        let orders = self.orders(&[]);
+        let question = orders.question(Ideal::Serial, Order::RealTime);
+        match self.wants_order {
+            true => orders.ordered(question, &orders.all()),
+            false => orders.exists(question, &orders.all()),
+        }
     }
 
     /// Looks for orders that rule out what was not found. Where there is none, that is
-    /// an anomaly too. Returns what stays open.
-    fn settle(&mut self, known: &[Known]) -> Vec<Anomaly> {
+    /// an anomaly too. Returns what stays open. `serial` is what is known of a serial order in
+    /// real time.
+    fn settle(&mut self, known: &[Known], mut serial: Option<RealTime>) -> Vec<Anomaly> {
         let mut open = open_questions(&self.findings);
         open.retain(|anomaly| is_of_snapshots(*anomaly));
         // Where something worse was found in an order, no model that is open asks for more.
@@ -349,12 +377,15 @@ impl<'t, 'h> Registry<'t, 'h> {
         for (ideal, dependencies) in IDEALS {
             // From the most to the least that is asked for.
             let mut least = None;
-            let mut conflict = None;
+            let mut in_real_time = match ideal {
+                Ideal::Serial => serial.take(),
+                _ => None,
+            };
             for order in Order::ALL.into_iter().rev() {
                 if !open.contains(&Anomaly::Cycle(dependencies, order)) {
                     continue;
                 }
-                match answer(&orders, ideal, order, &mut conflict) {
+                match answer(&orders, ideal, order, &mut in_real_time) {
                     Nearby::Possible => {
                         let avoided = Anomaly::Cycle(dependencies, order);
                         open.retain(|open| !open.implied().contains(&avoided));
@@ -492,30 +523,43 @@ impl<'t, 'h> Registry<'t, 'h> {
     }
 }
 
-/// Whether there is such an order. `conflict` keeps where real time allows none, once that is
-/// known.
+/// What is known of an order in real time.
+enum RealTime {
+    Possible,
+    /// Around these transactions there is none.
+    Impossible(Vec<u32>),
+    Unknown,
+}
+
+impl RealTime {
+    fn of(found: Found) -> Self {
+        match found.answer {
+            Answer::Possible => Self::Possible,
+            Answer::Impossible => Self::Impossible(found.conflict),
+            Answer::Unknown => Self::Unknown,
+        }
+    }
+}
+
+/// Whether there is such an order. `in_real_time` keeps what is known of one in real time.
 fn answer(
     orders: &Orders<'_, '_>,
     ideal: Ideal,
     order: Order,
-    conflict: &mut Option<Vec<u32>>,
+    in_real_time: &mut Option<RealTime>,
 ) -> Nearby {
-    if conflict.is_none() {
+    let in_real_time = in_real_time.get_or_insert_with(|| {
         let question = orders.question(ideal, Order::RealTime);
-        let found = orders.exists(question, &orders.all());
-        match found.answer {
-            // Then there is one that asks for less.
-            Answer::Possible => return Nearby::Possible,
-            Answer::Impossible => *conflict = Some(found.conflict),
-            Answer::Unknown => {}
-        }
-    }
-    let near = match conflict {
-        Some(conflict) => nearby::search(orders, ideal, order, conflict),
-        None => Nearby::Unknown,
+        RealTime::of(orders.exists(question, &orders.all()))
+    });
+    let near = match in_real_time {
+        // Then there is one that asks for less.
+        RealTime::Possible => return Nearby::Possible,
+        RealTime::Impossible(conflict) => nearby::search(orders, ideal, order, conflict),
+        RealTime::Unknown => Nearby::Unknown,
     };
     match (near, order) {
-        (Nearby::Unknown, Order::RealTime) if conflict.is_some() => {
+        (Nearby::Unknown, Order::RealTime) if matches!(in_real_time, RealTime::Impossible(_)) => {
             Nearby::Impossible(orders.all())
         }
         (Nearby::Unknown, Order::RealTime) => Nearby::Unknown,
@@ -546,4 +590,29 @@ fn is_of_snapshots(anomaly: Anomaly) -> bool {
         anomaly,
         Anomaly::Cycle(Dependencies::G0 | Dependencies::G1c, _)
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Who asks for the order need not search twice.
+    #[test]
+    fn the_order_that_is_found_first_is_kept() {
+        let text = r#"{"format":"etcd-recipes-history","version":1,"workload":"test","model":"rw-register","source":{"kind":"other"}}
+{"time":1,"process":0,"type":"invoke","f":"txn","value":null}
+{"time":2,"process":1,"type":"invoke","f":"txn","value":null}
+{"time":3,"process":0,"type":"ok","f":"txn","value":[["r","x",1]]}
+{"time":4,"process":1,"type":"ok","f":"txn","value":[["w","x",1]]}"#;
+        let history = History::read_from(text.as_bytes()).unwrap();
+        let (txns, versions) = read(&history, KeyOrders::default()).unwrap();
+        let effort = Effort::of(&Budget::default());
+        for wants_order in [false, true] {
+            let mut registry = registry(&txns, &versions, KeyOrders::default(), &[], &effort);
+            registry.wants_order = wants_order;
+            let (evidence, order) = registry.evidence();
+            assert!(evidence.satisfies(Consistency::StrictSerializable));
+            assert_eq!(order, wants_order.then(|| vec![1, 0]));
+        }
+    }
 }

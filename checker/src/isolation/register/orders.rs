@@ -35,6 +35,9 @@ const AT_ONCE_MAX: usize = 10_000;
 /// How many steps it takes to ask for an arc.
 const STEPS_PER_ARC: u64 = 4;
 
+/// After a key in so many it is guessed how many arcs all have.
+const SAMPLE: usize = 8;
+
 /// What the order must be like.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Ideal {
@@ -69,6 +72,8 @@ pub(super) struct Found {
     pub(super) answer: Answer,
     /// Transactions around which there is none.
     pub(super) conflict: Vec<u32>,
+    /// One that there is, if it was asked for.
+    pub(super) order: Option<Vec<u32>>,
 }
 
 /// A question as one about points.
@@ -123,19 +128,35 @@ impl<'t, 'h> Orders<'t, 'h> {
     /// Whether there is such an order of these transactions, ascending, all of which took
     /// effect: what they read of others counts for nothing.
     pub(super) fn exists(&self, question: Question<'_>, among: &[u32]) -> Found {
+        self.solved(question, among, false)
+    }
+
+    /// As [`exists`](Self::exists), and one that there is: with transactions that have one point
+    /// each.
+    pub(super) fn ordered(&self, question: Question<'_>, among: &[u32]) -> Found {
+        self.solved(question, among, true)
+    }
+
+    fn solved(&self, question: Question<'_>, among: &[u32], in_order: bool) -> Found {
         let among = &self.with_effect(among);
         let Some(Posed { problem, order }) = self.problem(question, among) else {
             return Found {
                 answer: Answer::Unknown,
                 conflict: Vec::new(),
+                order: None,
             };
         };
-        let solution = problem.solve();
+        let solution = match in_order {
+            true => problem.solve_in_order(),
+            false => problem.solve(),
+        };
         let ends = solution.conflict.map(|(from, to)| [from, to]);
         let txn = |point: u32| order[point as usize / question.ideal.points()];
+        let sorted = |points: Vec<u32>| points.into_iter().map(txn).collect();
         Found {
             answer: solution.answer,
             conflict: ends.into_iter().flatten().map(txn).collect(),
+            order: solution.order.map(sorted),
         }
     }
 
@@ -152,14 +173,15 @@ impl<'t, 'h> Orders<'t, 'h> {
 
     /// Such a serial order of these transactions; none when none is found.
     pub(super) fn find(&self, question: Question<'_>, among: &[u32]) -> Option<Vec<u32>> {
-        let Posed { problem, order } = self.problem(question, among)?;
-        let txn = |point: &u32| order[*point as usize];
-        Some(problem.order()?.iter().map(txn).collect())
+        self.ordered(question, among).order
     }
 
-    /// The question as one about points; none when it has too many arcs.
+    /// The question as one about points; none when it has too many arcs, or the time is over.
     fn problem(&self, question: Question<'_>, among: &[u32]) -> Option<Posed<'t>> {
         self.effort.begin();
+        if self.effort.is_over() {
+            return None;
+        }
         if question.times.is_none() && among.len() > AT_ONCE_MAX {
             self.effort.lacks(Shortage::Transactions(AT_ONCE_MAX));
             return None;
@@ -167,7 +189,12 @@ impl<'t, 'h> Orders<'t, 'h> {
         let mut asked = Asked::new(self, question, among);
         asked.add_processes();
         asked.add_known();
-        for key in asked.keys() {
+        let keys = asked.keys();
+        for (number, key) in keys.iter().copied().enumerate() {
+            if number > 0 && number == keys.len() / SAMPLE {
+                // And some more, for the others may have more.
+                asked.problem.expect(SAMPLE + 1);
+            }
             match question.ideal {
                 Ideal::Atomic => asked.add_key_of_atoms(key),
                 _ => asked.add_key(key),
@@ -568,6 +595,7 @@ impl<'o, 't, 'h> Asked<'o, 't, 'h> {
             .iter()
             .map(|(_, place)| self.met(key, *place))
             .collect();
+        let (mut first, mut second) = (Side::default(), Side::default());
         for (at, (one, place)) in writers.iter().enumerate() {
             let (_, end) = self.span(*one);
             if self.is_too_large() {
@@ -580,21 +608,24 @@ impl<'o, 't, 'h> Asked<'o, 't, 'h> {
                 if self.span(*other).1 < self.span(*one).0 {
                     continue;
                 }
-                let first = || self.arcs(key, *one, *place, *other);
-                let second = || self.arcs(key, *other, *other_place, *one);
                 let (is_first, is_second) =
                     (met[at].1 < met[other_at].0, met[other_at].1 < met[at].0);
+                if is_first || !is_second {
+                    self.arcs(key, (*one, *place), *other, &mut first);
+                }
+                if is_second || !is_first {
+                    self.arcs(key, (*other, *other_place), *one, &mut second);
+                }
                 if !is_first && !is_second {
-                    let (first, second) = (first(), second());
-                    self.problem.choose(first, second);
+                    self.problem.choose(&first, &second);
                     continue;
                 }
-                let arcs = is_first
-                    .then(first)
-                    .into_iter()
-                    .chain(is_second.then(second));
-                let arcs: Vec<Arc> = arcs.flat_map(|side| side.arcs).collect();
-                self.problem.arcs.extend(arcs);
+                if is_first {
+                    self.problem.arcs.extend(&first.arcs);
+                }
+                if is_second {
+                    self.problem.arcs.extend(&second.arcs);
+                }
             }
         }
     }
@@ -614,8 +645,8 @@ impl<'o, 't, 'h> Asked<'o, 't, 'h> {
         (begin, end)
     }
 
-    /// What follows if one writer of a key comes before another.
-    fn arcs(&self, key: usize, one: u32, place: u32, other: u32) -> Side {
+    /// What follows if one writer of a key, whose version has this place, comes before another.
+    fn arcs(&self, key: usize, (one, place): (u32, u32), other: u32, side: &mut Side) {
         let readers = &self.orders.versions.keys[key][place as usize].readers;
         let others = readers
             .iter()
@@ -625,10 +656,9 @@ impl<'o, 't, 'h> Asked<'o, 't, 'h> {
             _ => self.writes(other),
         };
         let (_, end) = self.span(other);
-        let mut side = Side {
-            arcs: vec![(self.writes(one), behind)],
-            barred: Vec::new(),
-        };
+        side.arcs.clear();
+        side.barred.clear();
+        side.arcs.push((self.writes(one), behind));
         for reader in others {
             // Who returned before the other began comes before it anyway.
             if self.span(*reader).1 < self.span(other).0 {
@@ -645,6 +675,5 @@ impl<'o, 't, 'h> Asked<'o, 't, 'h> {
                 break;
             }
         }
-        side
     }
 }

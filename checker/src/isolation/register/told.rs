@@ -41,9 +41,12 @@ fn cycle(txns: &Txns<'_>, versions: &Versions, anomaly: Anomaly, core: &[u32]) -
     nodes.extend(graph.txns()..graph.nodes());
     let small = graph.restricted(&nodes, |txn| txns.process(txn));
     let found = match anomaly {
-        Anomaly::Cycle(dependencies, order) => cycle::shortest(&small, dependencies, order),
+        Anomaly::Cycle(dependencies, order) => {
+            cycle::shortest(&small, dependencies, order, &effort)
+        }
         Anomaly::GUpdate => {
-            updates::shortest(&small, |node| Txns::only_reads(txns, nodes[node as usize]))
+            let only_reads = |node: u32| Txns::only_reads(txns, nodes[node as usize]);
+            updates::shortest(&small, only_reads, &effort)
         }
         _ => return None,
     };
