@@ -54,7 +54,8 @@ pub(crate) fn check<'h, O: Object<'h>>(
         object.named(&calls.calls, failure)
     });
     let stuck = Deadline::of(history).filter(|_| verdict.is_valid());
-    let stuck = stuck.and_then(|deadline| find_stuck::<O>(&deadline, &calls.operations));
+    let operations = calls.operations.iter().copied();
+    let stuck = stuck.and_then(|deadline| find_stuck::<O>(&deadline, operations));
     Ok(stuck.map_or(verdict, Verdict::Violation))
 }
 
@@ -68,15 +69,16 @@ pub(crate) fn linearization<'h, O: Object<'h>>(
     Ok(calls.linearization(&object, budget))
 }
 
-fn find_stuck<'h, O: Object<'h>>(
+/// An operation that had to finish and did not.
+pub(crate) fn find_stuck<'h, O: Object<'h>>(
     deadline: &Deadline,
-    operations: &[Operation<'h>],
+    operations: impl IntoIterator<Item = Operation<'h>>,
 ) -> Option<Violation> {
     let mut stuck = deadline.overdue(operations);
     stuck.retain(|operation| !O::may_wait(operation));
     let (first, others) = stuck.split_first()?;
     let sentence = deadline.sentence(first);
-    let mut violation = Violation::new(Class::Liveness, STUCK, sentence, [*first]);
+    let mut violation = Violation::new(Class::Liveness, STUCK, sentence, [first]);
     if !others.is_empty() {
         let others = count(others.len() as u64, "other operation");
         let sentence = format!("{others} had not finished either");

@@ -19,7 +19,8 @@
 //!
 //! # The answer
 //!
-//! Locks are independent of each other. The state is who is inside, and a
+//! Locks are independent of each other. What is valid mostly has an order that is found as it
+//! goes along (`mutex/turns.rs`). Otherwise the state is who is inside, and a
 //! [search](crate::search) remembers where it has been. Without owners equal operations
 //! are in the order of their returns, so that it hardly branches: O(n k^3) for k operations
 //! that overlap. With owners it is O(n 2^k) at worst.
@@ -36,9 +37,10 @@ use serde::Deserialize;
 use crate::anomaly;
 use crate::history::{History, HistoryError, Operation};
 use crate::keyed::{parameters, unknown_operation};
+use crate::mutex::turns::{self, Does, Rooms, Turn, Turned, Who};
 use crate::mutex::{Asked, Mode, is_false};
 use crate::names::Names;
-use crate::object::{self, Object};
+use crate::object::Object;
 use crate::search::{Budget, Call, Failure, Sequential};
 use crate::verdict::{Kind, Verdict};
 
@@ -53,7 +55,7 @@ use crate::verdict::{Kind, Verdict};
 /// # Errors
 /// When an event is no such operation.
 pub fn check(history: &History, budget: &Budget) -> Result<Verdict, HistoryError> {
-    object::check::<RwLocks<'_>>(history, budget)
+    turns::check::<RwLocks<'_>>(history, budget)
 }
 
 /// What locks there are.
@@ -97,13 +99,14 @@ impl<'h> Object<'h> for RwLocks<'h> {
         &mut self,
         operation: &Operation<'h>,
     ) -> Result<((u32, u32, Ask, Mode), Option<bool>), HistoryError> {
-        let asked = Asked::of(operation)?;
+        let mut asked = Asked::of(operation)?;
+        let lock = self.locks.number(std::mem::take(&mut asked.lock));
+        let mode = asked.mode.unwrap_or(Mode::Write);
         let owner = if self.parameters.owners {
-            self.owners.number(asked.owner)
+            self.owners.number(asked.owner(operation))
         } else {
             0
         };
-        let lock = self.locks.number(asked.lock);
         let ask = match operation.invoke.f() {
             "acquire" => Ask::Acquire,
             "try-acquire" => Ask::TryAcquire,
@@ -115,10 +118,7 @@ impl<'h> Object<'h> for RwLocks<'h> {
         };
         let answer = operation.ok().map(|ok| !is_false(ok));
         let answer = answer.filter(|_| ask == Ask::TryAcquire);
-        Ok((
-            (lock, owner, ask, asked.mode.unwrap_or(Mode::Write)),
-            answer,
-        ))
+        Ok(((lock, owner, ask, mode), answer))
     }
 
     fn kind(&self, calls: &[Call<(u32, u32, Ask, Mode), bool>], failure: &Failure) -> Kind {
@@ -128,6 +128,33 @@ impl<'h> Object<'h> for RwLocks<'h> {
 
     fn may_wait(operation: &Operation<'h>) -> bool {
         operation.invoke.f() == "acquire"
+    }
+}
+
+/// So many may read at a time, since there are not more operations.
+const PLACES: u64 = u32::MAX as u64;
+
+impl<'h> Turned<'h> for RwLocks<'h> {
+    fn rooms(&self) -> Option<Rooms> {
+        Some(Rooms {
+            places: PLACES,
+            knows_who_is_inside: true,
+        })
+    }
+
+    fn turn(&self, (lock, owner, ask, mode): &Self::Input, output: Option<&bool>) -> Turn {
+        Turn {
+            room: *lock,
+            who: Who {
+                owner: *owner,
+                places: if *mode == Mode::Write { PLACES } else { 1 },
+            },
+            does: match (ask, output) {
+                (Ask::Release, _) => Does::Leaves,
+                (Ask::TryAcquire, Some(false)) => Does::IsRefused,
+                (Ask::Acquire | Ask::TryAcquire, _) => Does::Enters,
+            },
+        }
     }
 }
 

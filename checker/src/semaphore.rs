@@ -16,7 +16,8 @@
 //!
 //! # The answer
 //!
-//! Semaphores are independent of each other. The state is one number. Operations on so
+//! Semaphores are independent of each other. What is valid mostly has an order that is found as
+//! it goes along (`mutex/turns.rs`). Otherwise the state is one number. Operations on so
 //! many permits are equal and in the order of their returns, so a [search](crate::search)
 //! that remembers where it has been takes O(n k^2) for k operations that overlap, if all
 //! are on one permit at a time.
@@ -33,8 +34,9 @@ use serde::Deserialize;
 use crate::anomaly;
 use crate::history::{History, HistoryError, Operation, Problem};
 use crate::keyed::{Keyed, parameters, unknown_operation};
+use crate::mutex::turns::{self, Does, Rooms, Turn, Turned, Who};
 use crate::names::Names;
-use crate::object::{self, Object};
+use crate::object::Object;
 use crate::search::{Budget, Call, Failure, Named, Sequential};
 use crate::verdict::{Kind, Verdict, count};
 
@@ -47,7 +49,7 @@ use crate::verdict::{Kind, Verdict, count};
 /// # Errors
 /// When an event is no such operation, or the number of permits is missing.
 pub fn check(history: &History, budget: &Budget) -> Result<Verdict, HistoryError> {
-    object::check::<Semaphores<'_>>(history, budget)
+    turns::check::<Semaphores<'_>>(history, budget)
 }
 
 /// What semaphores there are.
@@ -136,6 +138,30 @@ impl<'h> Object<'h> for Semaphores<'h> {
 
     fn may_wait(operation: &Operation<'h>) -> bool {
         operation.invoke.f() == "acquire"
+    }
+}
+
+impl<'h> Turned<'h> for Semaphores<'h> {
+    fn rooms(&self) -> Option<Rooms> {
+        Some(Rooms {
+            places: self.permits,
+            knows_who_is_inside: false,
+        })
+    }
+
+    fn turn(&self, (name, ask, permits): &Self::Input, output: Option<&bool>) -> Turn {
+        Turn {
+            room: *name,
+            who: Who {
+                owner: 0,
+                places: *permits,
+            },
+            does: match (ask, output) {
+                (Ask::Release, _) => Does::Leaves,
+                (Ask::TryAcquire, Some(false)) => Does::IsRefused,
+                (Ask::Acquire | Ask::TryAcquire, _) => Does::Enters,
+            },
+        }
     }
 }
 

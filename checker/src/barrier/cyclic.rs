@@ -16,15 +16,17 @@
 //! another choice may be better (`pool`). So if no way is left, there is none; what it costs is
 //! said [above](super).
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
+use rustc_hash::FxHashMap;
 use serde::Deserialize;
 
 use super::bounds::{self, Bounds};
-use super::minimal::{self, Known};
+use super::minimal::{Known, More, Needed, Window};
 use super::pool::{Lacks, Pools};
 use super::value::{failures, happened, is_absent, lease, participants, stuck, who_waited};
-use crate::history::{History, HistoryError, Operation, Outcome};
+use crate::history::{History, HistoryError, Json, Operation, Outcome, plain_object, put};
 use crate::keyed::unknown_operation;
 use crate::linearization::Linearization;
 use crate::liveness::Deadline;
@@ -32,6 +34,13 @@ use crate::points::Points;
 use crate::search::{Budget, Limit};
 use crate::unsat_core::Answer;
 use crate::verdict::{Class, Kind, Summary, Verdict, Violation, count};
+
+/// How much work it may take to leave out what is not needed, in steps of the search and
+/// operations looked at: no time, so that a history has the same witness everywhere.
+const WORK_MAX: u64 = 2_000_000;
+
+/// So many ways to fill rounds are tried where one is enough.
+const FEW_WAYS: usize = 64;
 
 const EARLY: Kind = Kind {
     name: "early-round",
@@ -71,7 +80,7 @@ pub fn check(history: &History, budget: &Budget) -> Result<Verdict, HistoryError
             let reason = bounds::reason(limit);
             return Ok(Verdict::Unknown { reason });
         }
-        Err(_) => Some(violation(&visits, &bounds)),
+        Err(failure) => Some(violation(&visits, &failure, &bounds)),
         Ok(()) => find_stuck(history, &visits, &bounds),
     };
     Ok(violation.map_or_else(
@@ -100,6 +109,22 @@ pub(crate) fn linearization(
 struct Place {
     round: u64,
     index: u64,
+}
+
+impl Place {
+    /// As almost every program writes it. Of anything else nothing is said here.
+    fn plain(json: &Json) -> Option<Self> {
+        let (mut round, mut index) = (None, None);
+        plain_object(json, |name, scanner| match name {
+            "round" => put(&mut round, scanner.number()?),
+            "index" => put(&mut index, scanner.number()?),
+            _ => None,
+        })?;
+        Some(Self {
+            round: round?,
+            index: index?,
+        })
+    }
 }
 
 struct Visits<'o, 'h> {
@@ -150,14 +175,50 @@ struct Round {
     ends: Option<(usize, usize)>,
 }
 
+impl Round {
+    /// One who was told that it was of this round, and whose lease was gone by this event.
+    fn add(&mut self, index: usize, operation: &Operation<'_>, gone: usize) {
+        let over = (operation.completed.min(gone), index);
+        self.members.push(index);
+        self.begins = self.begins.max(Some((operation.invoked, index)));
+        self.ends = Some(self.ends.map_or(over, |ends| ends.min(over)));
+    }
+}
+
+/// What is known of the rounds before those that are asked about.
+#[derive(Clone, Copy, Default)]
+struct Before {
+    /// So many were over ..
+    rounds: u64,
+    /// .. at an instant before this event.
+    over_by: usize,
+    /// What is asked about the rounds of which nobody was told.
+    silent: Silent,
+}
+
+/// What is asked about the rounds of which nobody was told.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Silent {
+    /// Somebody must have filled them.
+    #[default]
+    Filled,
+    /// The same, but only of a few ways that are tried.
+    FilledAtOnce,
+    /// The same, but for those before the first round of which somebody was told.
+    FilledBetween,
+    /// Nothing; nor that those who filled a round did not fill another one.
+    Unasked,
+}
+
 impl<'o, 'h> Visits<'o, 'h> {
     fn of(operations: &'o [Operation<'h>], count: usize) -> Result<Self, HistoryError> {
         let mut places = Vec::with_capacity(operations.len());
         let mut leases = Vec::with_capacity(operations.len());
         for operation in operations {
-            let place = match (operation.invoke.f(), operation.ok()) {
+            let place = match (operation.f(), operation.ok()) {
                 ("wait", Some(completion)) => {
-                    let place: Result<Place, _> = completion.value().parse();
+                    let json = completion.value();
+                    let place = Place::plain(json).map_or_else(|| json.parse(), Ok);
                     let expected = "an object with the whole numbers \"round\" and \"index\"";
                     Some(place.map_err(|e| HistoryError::value(completion, expected, &e))?)
                 }
@@ -215,7 +276,20 @@ impl<'o, 'h> Visits<'o, 'h> {
         none_open_before: Option<usize>,
         bounds: &Bounds<'_>,
     ) -> Result<(), Failure> {
-        let closed = self.closed(known);
+        let all = 0..self.operations.len();
+        self.explain_since(Before::default(), all, known, none_open_before, bounds)
+    }
+
+    /// The same of these operations, if the first rounds are over.
+    fn explain_since(
+        &self,
+        before: Before,
+        among: impl Iterator<Item = usize> + Clone,
+        known: &Known,
+        none_open_before: Option<usize>,
+        bounds: &Bounds<'_>,
+    ) -> Result<(), Failure> {
+        let closed = self.closed(among.clone(), known);
         let gone = |index: usize| {
             closed
                 .get(&self.leases[index])
@@ -224,16 +298,16 @@ impl<'o, 'h> Visits<'o, 'h> {
         };
         let mut rounds: BTreeMap<u64, Round> = BTreeMap::new();
         let mut unknown = Vec::new();
-        for (index, operation) in self.operations.iter().enumerate() {
-            if operation.invoke.f() != "wait" || is_absent(operation, known.counts(index)) {
+        for index in among {
+            let operation = &self.operations[index];
+            if operation.f() != "wait" || is_absent(operation, known.counts(index)) {
                 continue;
             }
             if let (Some(place), true) = (self.places[index], known.counts(index)) {
-                let over = (operation.completed.min(gone(index)), index);
-                let round = rounds.entry(place.round).or_default();
-                round.members.push(index);
-                round.begins = round.begins.max(Some((operation.invoked, index)));
-                round.ends = Some(round.ends.map_or(over, |ends| ends.min(over)));
+                if place.round > before.rounds || before.rounds == 0 {
+                    let round = rounds.entry(place.round).or_default();
+                    round.add(index, operation, gone(index));
+                }
                 continue;
             }
             let is_stuck = none_open_before.is_some_and(|mark| {
@@ -247,14 +321,15 @@ impl<'o, 'h> Visits<'o, 'h> {
         for (number, round) in &rounds {
             self.check_places(*number, round)?;
         }
-        self.fill(&rounds, &unknown, bounds)
+        self.fill(before, &rounds, &unknown, bounds)
     }
 
     /// By lease: the event by which it was gone for certain.
-    fn closed(&self, known: &Known) -> BTreeMap<u64, usize> {
-        let mut closed = BTreeMap::new();
-        for (index, operation) in self.operations.iter().enumerate() {
-            if operation.invoke.f() == "close" && happened(operation) && known.counts(index) {
+    fn closed(&self, among: impl Iterator<Item = usize>, known: &Known) -> FxHashMap<u64, usize> {
+        let mut closed = FxHashMap::default();
+        for index in among {
+            let operation = &self.operations[index];
+            if operation.f() == "close" && happened(operation) && known.counts(index) {
                 closed
                     .entry(self.leases[index])
                     .or_insert(operation.completed);
@@ -264,7 +339,7 @@ impl<'o, 'h> Visits<'o, 'h> {
     }
 
     fn check_places(&self, number: u64, round: &Round) -> Result<(), Failure> {
-        let mut taken: BTreeMap<u64, usize> = BTreeMap::new();
+        let mut taken: FxHashMap<u64, usize> = FxHashMap::default();
         for wait in &round.members {
             let place = self.places[*wait].map_or(0, |place| place.index);
             let other = taken.insert(place, *wait);
@@ -281,21 +356,34 @@ impl<'o, 'h> Visits<'o, 'h> {
     /// Gives each round its instant and those who fill it, in order.
     fn fill(
         &self,
+        before: Before,
         rounds: &BTreeMap<u64, Round>,
         unknown: &[(usize, usize)],
         bounds: &Bounds<'_>,
     ) -> Result<(), Failure> {
         let latest = latest_instants(rounds);
-        let mut pools = Pools::new(unknown, bounds);
-        let mut last = 0;
+        let most = match before.silent {
+            Silent::Filled | Silent::FilledBetween => usize::MAX,
+            Silent::FilledAtOnce => FEW_WAYS,
+            Silent::Unasked => 1,
+        };
+        let fresh = Pools::new(unknown, bounds).keeping(most);
+        let mut pools = fresh.clone();
+        let mut last = before.rounds;
+        let first = before.over_by + 1;
+        if before.silent == Silent::FilledBetween
+            && let Some(next) = rounds.keys().next()
+        {
+            last = last.max(next.saturating_sub(1));
+        }
         for ((number, round), latest) in rounds.iter().zip(latest) {
             let (begins, second) = round.begins.unwrap_or_default();
-            let (ends, first) = round.ends.unwrap_or_default();
+            let (ends, wait) = round.ends.unwrap_or_default();
             if begins >= ends {
                 let round = *number;
                 return Err(Failure::Apart {
                     round,
-                    first,
+                    first: wait,
                     second,
                 });
             }
@@ -309,24 +397,27 @@ impl<'o, 'h> Visits<'o, 'h> {
                     second,
                 });
             }
-            let too_few = |round: u64, lacks: Lacks, first: usize| match lacks {
+            let too_few = |round: u64, lacks: Lacks, wait: usize| match lacks {
                 Lacks::Budget(limit) => Failure::GivenUp(limit),
                 Lacks::Waits(missing) => Failure::TooFew {
                     round,
                     missing,
-                    first,
+                    first: wait,
                 },
             };
+            if before.silent == Silent::Unasked {
+                (pools, last) = (fresh.clone(), number.saturating_sub(1));
+            }
             // Rounds that nobody was told of.
             for silent in last + 1..*number {
                 pools = pools
-                    .after(self.count, 0..=latest.0, 0)
+                    .after(self.count, first..=latest.0, 0)
                     .map_err(|lacks| too_few(silent, lacks, latest.1))?;
             }
             let needed = self.count - round.members.len();
             pools = pools
-                .after(needed, begins + 1..=latest.0, 0)
-                .map_err(|lacks| too_few(*number, lacks, first))?;
+                .after(needed, first.max(begins + 1)..=latest.0, 0)
+                .map_err(|lacks| too_few(*number, lacks, wait))?;
             last = *number;
         }
         Ok(())
@@ -351,18 +442,9 @@ fn latest_instants(rounds: &BTreeMap<u64, Round>) -> Vec<(usize, usize, u64)> {
     all
 }
 
-fn violation(visits: &Visits<'_, '_>, bounds: &Bounds<'_>) -> Violation {
+fn violation(visits: &Visits<'_, '_>, failure: &Failure, bounds: &Bounds<'_>) -> Violation {
     let operations = visits.operations;
-    let answer = |known: &Known| match visits.explain(known, None, &bounds.of_question()) {
-        Ok(_) => Answer::Possible,
-        Err(Failure::GivenUp(_)) => Answer::Unknown,
-        Err(_) => Answer::Impossible,
-    };
-    let needed = minimal::needed(operations.len(), answer);
-    // It was found to be so before, and is again.
-    let Err(failure) = visits.explain(&needed.known, None, &Bounds::none()) else {
-        unreachable!("the answers that are needed are those that cannot be explained");
-    };
+    let (needed, failure) = Questions::new(visits, bounds).needed(failure);
     let (kind, mut sentence) = visits.describe(&failure);
     let witness: Vec<_> = needed.indices.iter().map(|i| &operations[*i]).collect();
     sentence += &failures(&witness);
@@ -377,7 +459,195 @@ fn violation(visits: &Visits<'_, '_>, bounds: &Bounds<'_>) -> Violation {
     violation
 }
 
+/// What is asked on the way to a witness.
+struct Questions<'q, 'o, 'h> {
+    visits: &'q Visits<'o, 'h>,
+    bounds: &'q Bounds<'q>,
+    work: Cell<u64>,
+    /// What is asked about silent rounds to see that something is impossible.
+    silent: Cell<Silent>,
+    /// The rounds before an event that was asked about last.
+    before: Cell<Option<(usize, Option<Before>)>>,
+}
+
+impl<'q, 'o, 'h> Questions<'q, 'o, 'h> {
+    fn new(visits: &'q Visits<'o, 'h>, bounds: &'q Bounds<'q>) -> Self {
+        Self {
+            visits,
+            bounds,
+            work: Cell::new(0),
+            silent: Cell::new(Silent::Unasked),
+            before: Cell::new(None),
+        }
+    }
+
+    /// The answers that alone make the history impossible. They are mostly next to that by which
+    /// this shows.
+    fn needed(&self, failure: &Failure) -> (Needed, Failure) {
+        let operations = self.visits.operations;
+        let mut windows = Window::growing(operations, self.visits.shows_at(failure));
+        let is_impossible = |window: &Window| {
+            [Silent::Unasked, Silent::FilledBetween]
+                .into_iter()
+                .any(|silent| {
+                    self.silent.set(silent);
+                    self.ask(window, &window.known()) == Answer::Impossible
+                })
+        };
+        let window = windows.find(|window| window.is_all() || is_impossible(window));
+        let window = window.unwrap_or_else(|| Window::all(operations));
+        self.work.set(0);
+        // Each wait that counts is of a round, which needs no more than this.
+        let more = More {
+            operations,
+            f: "wait",
+            each: self.visits.count,
+        };
+        let mut needed = window.needed(&more, |window, known| self.ask(window, known));
+        let window = window.of_proof(&needed, &more);
+        if !window.is_all() {
+            needed.is_least &= self.is_possible_without_any(&window, &needed);
+        }
+        // It was found to be so before, and is again.
+        let (before, among) = (self.before_all(&window), window.among.iter().copied());
+        let none = Bounds::none();
+        let explained = self
+            .visits
+            .explain_since(before, among, &needed.known, None, &none);
+        let Err(failure) = explained else {
+            unreachable!("the answers that are needed are those that cannot be explained");
+        };
+        (needed, failure)
+    }
+
+    /// What is asked about the rounds before a window to see that something is impossible.
+    fn before_all(&self, window: &Window) -> Before {
+        let silent = if window.is_all() {
+            Silent::Filled
+        } else {
+            self.silent.get()
+        };
+        Before {
+            silent,
+            ..Before::default()
+        }
+    }
+
+    /// Whether the history is impossible as far as this is known, which is nothing of what began
+    /// before the window: whatever rounds there were before those of which something is known.
+    /// Else it may be possible.
+    fn ask(&self, window: &Window, known: &Known) -> Answer {
+        if self.work.get() > WORK_MAX && !window.is_all() {
+            return Answer::Unknown;
+        }
+        self.explain(self.before_all(window), window.among.iter().copied(), known)
+    }
+
+    /// Whether the history is possible without any one of the answers that are needed. It is if
+    /// that is so when all is known of the rounds before.
+    fn is_possible_without_any(&self, window: &Window, needed: &Needed) -> bool {
+        let operations = self.visits.operations;
+        needed.indices.iter().all(|without| {
+            let mut rest = needed.indices.clone();
+            rest.retain(|index| index != without);
+            if self.work.get() > WORK_MAX {
+                return false;
+            }
+            let known = Known::of(operations.len(), &rest, needed.known.others());
+            let first = rest
+                .first()
+                .map_or(window.start, |first| operations[*first].invoked);
+            let before = self.before(first.max(window.start)).unwrap_or_default();
+            let before = Before {
+                silent: Silent::FilledAtOnce,
+                ..before
+            };
+            let is_later = |index: &usize| !self.visits.is_of(*index, before);
+            let later = window.among.iter().copied().filter(is_later);
+            self.explain(before, later, &known) == Answer::Possible
+        })
+    }
+
+    fn explain(
+        &self,
+        before: Before,
+        among: impl Iterator<Item = usize> + Clone,
+        known: &Known,
+    ) -> Answer {
+        let bounds = self.bounds.of_question();
+        let looked_at = among.size_hint().1.unwrap_or(0) as u64 / 8;
+        let explained = self
+            .visits
+            .explain_since(before, among, known, None, &bounds);
+        self.work.set(self.work.get() + bounds.steps() + looked_at);
+        match explained {
+            Ok(()) => Answer::Possible,
+            Err(Failure::GivenUp(_)) => Answer::Unknown,
+            Err(_) => Answer::Impossible,
+        }
+    }
+
+    /// The rounds that began before an event, of which everybody was told, if nothing is wrong
+    /// with them.
+    fn before(&self, event: usize) -> Option<Before> {
+        if let Some((known, before)) = self.before.get()
+            && known == event
+        {
+            return before;
+        }
+        let visits = self.visits;
+        let before = visits.rounds_before(event);
+        let all = Known::all(visits.operations.len());
+        let before = before.filter(|before| {
+            let of_them =
+                (0..visits.operations.len()).filter(|index| visits.is_of(*index, *before));
+            self.explain(Before::default(), of_them, &all) == Answer::Possible
+        });
+        self.before.set(Some((event, before)));
+        before
+    }
+}
+
 impl Visits<'_, '_> {
+    /// The event by which it shows.
+    fn shows_at(&self, failure: &Failure) -> usize {
+        let wait = match *failure {
+            Failure::TooFew { first, .. } => first,
+            Failure::SamePlace { wait, other } => other.unwrap_or(wait).max(wait),
+            Failure::Apart { first, second, .. } | Failure::Order { first, second, .. } => {
+                first.max(second)
+            }
+            Failure::TooMany { .. } | Failure::GivenUp(_) => return 0,
+        };
+        self.operations[wait].completed
+    }
+
+    /// Whether the wait is known to be of one of these rounds.
+    fn is_of(&self, wait: usize, before: Before) -> bool {
+        self.places[wait].is_some_and(|place| place.round <= before.rounds)
+    }
+
+    /// The first rounds, as many as began before an event and of which everybody was told.
+    fn rounds_before(&self, event: usize) -> Option<Before> {
+        let mut told: FxHashMap<u64, (usize, usize)> = FxHashMap::default();
+        let end = self.operations.partition_point(|one| one.invoked < event);
+        for (place, operation) in self.places.iter().zip(self.operations).take(end) {
+            if let Some(place) = place {
+                let (times, begun) = told.entry(place.round).or_default();
+                *times += 1;
+                *begun = operation.invoked.max(*begun);
+            }
+        }
+        let mut before = Before::default();
+        while let Some((times, begun)) = told.remove(&(before.rounds + 1))
+            && times == self.count
+        {
+            before.rounds += 1;
+            before.over_by = before.over_by.max(begun);
+        }
+        (before.rounds > 0).then_some(before)
+    }
+
     fn describe(&self, failure: &Failure) -> (Kind, String) {
         let process = |index: usize| self.operations[index].process();
         let parties = count(self.count as u64, "participant");

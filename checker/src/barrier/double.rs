@@ -18,19 +18,30 @@
 //! That is complete, since any explanation has such an order of its rounds; what it costs is said
 //! [above](super).
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
+use rustc_hash::FxHashMap;
+
 use super::bounds::{self, Bounds};
-use super::minimal::{self, Known};
+use super::minimal::{self, Known, More, Window};
 use super::rounds::{Enter, Failure, Reason, Rounds, Search};
 use super::value::{Holder, failures, happened, is_absent, participants, stuck, who_waited};
 use crate::history::{History, HistoryError, Operation, Outcome};
+use crate::index::number;
 use crate::keyed::unknown_operation;
 use crate::linearization::Linearization;
 use crate::liveness::Deadline;
-use crate::search::Budget;
+use crate::search::{Budget, Limit};
 use crate::unsat_core::Answer;
 use crate::verdict::{Class, Kind, Summary, Verdict, Violation, count};
+
+/// So many windows around what looks wrong are searched through before all is.
+const NEAR_WINDOWS: usize = 4;
+
+/// How much work it may take to leave out what is not needed, in steps of the search and
+/// operations looked at: no time, so that a history has the same witness everywhere.
+const WORK_MAX: u64 = 2_000_000;
 
 const EARLY_ENTER: Kind = Kind {
     name: "early-enter",
@@ -69,18 +80,20 @@ pub fn check(history: &History, budget: &Budget) -> Result<Verdict, HistoryError
     let all = Known::all(operations.len());
     let clock = budget.clock();
     let bounds = Bounds::of(budget, &clock);
-    let failure = match parties.rounds(&all, None).search(&bounds) {
-        Search::Found(_) => None,
-        Search::None(failure) => Some(failure),
-        Search::GivenUp(limit) => {
-            let reason = bounds::reason(limit);
-            return Ok(Verdict::Unknown { reason });
-        }
+    let rounds = parties.rounds(&all, None);
+    let violation = match rounds.one_after_the_other() {
+        Ok(_) => None,
+        Err(event) => match find_impossible(&parties, &rounds, event, &bounds) {
+            Ok(window) => window.map(|window| violation(&parties, &window, &bounds)),
+            Err(limit) => {
+                let reason = bounds::reason(limit);
+                return Ok(Verdict::Unknown { reason });
+            }
+        },
     };
-    let violation = match failure {
-        Some(_) => Some(violation(&parties, &bounds)),
-        None => find_wrong_refusal(&parties).or_else(|| find_stuck(history, &parties, &bounds)),
-    };
+    let violation = violation
+        .or_else(|| find_wrong_refusal(&parties))
+        .or_else(|| find_stuck(history, &parties, &bounds));
     Ok(violation.map_or_else(
         || Verdict::Valid(Summary::of(&operations)),
         Verdict::Violation,
@@ -96,6 +109,9 @@ pub(crate) fn linearization(
     let parties = Parties::of(&operations, participants(history)?)?;
     let rounds = parties.rounds(&Known::all(operations.len()), None);
     let clock = budget.clock();
+    if let Ok(found) = rounds.one_after_the_other() {
+        return Ok(Linearization::Order(parties.order(&rounds, &found)));
+    }
     Ok(match rounds.search(&Bounds::of(budget, &clock)) {
         Search::Found(found) => Linearization::Order(parties.order(&rounds, &found)),
         Search::None(_) | Search::GivenUp(_) => Linearization::found(None),
@@ -107,23 +123,32 @@ struct Parties<'o, 'h> {
     operations: &'o [Operation<'h>],
     count: usize,
     /// By the index of an enter that returned, the leave that followed.
-    leave_of: BTreeMap<usize, Leave>,
+    leave_of: Vec<Option<Leave>>,
 }
 
 #[derive(Clone, Copy)]
 struct Leave {
-    operation: usize,
+    operation: u32,
     /// Whether the lease could be relied on when it began.
     alive: bool,
 }
 
+impl Leave {
+    fn index(self) -> usize {
+        self.operation as usize
+    }
+}
+
 impl<'o, 'h> Parties<'o, 'h> {
     fn of(operations: &'o [Operation<'h>], count: usize) -> Result<Self, HistoryError> {
-        let mut inside: BTreeMap<u64, usize> = BTreeMap::new();
-        let mut leave_of = BTreeMap::new();
+        let mut inside: FxHashMap<u64, usize> = FxHashMap::default();
+        let mut leave_of = vec![None; operations.len()];
         for (index, operation) in operations.iter().enumerate() {
             let holder = Holder::of(operation.invoke)?;
-            let lease = super::value::lease(operation.invoke)?;
+            let lease = match holder.lease {
+                Some(lease) => lease,
+                None => super::value::lease(operation.invoke)?,
+            };
             match operation.invoke.f() {
                 // Which enter a leave belongs to does not depend on what came of any.
                 "enter" => {
@@ -136,11 +161,8 @@ impl<'o, 'h> Parties<'o, 'h> {
                     };
                     if let Some(enter) = inside.remove(&lease).filter(entered) {
                         let alive = holder.alive;
-                        let leave = Leave {
-                            operation: index,
-                            alive,
-                        };
-                        leave_of.insert(enter, leave);
+                        let operation = number(index);
+                        leave_of[enter] = Some(Leave { operation, alive });
                     }
                 }
                 _ => {
@@ -169,9 +191,9 @@ impl<'o, 'h> Parties<'o, 'h> {
             let (begins, until) = begins.zip(until).expect("a round has members");
             for enter in members {
                 instants.insert(enter.operation, (begins, false));
-                if let Some(leave) = self.leave_of.get(&enter.operation) {
-                    let called = self.operations[leave.operation].invoked;
-                    instants.insert(leave.operation, (until.max(called), true));
+                if let Some(leave) = self.leave_of[enter.operation] {
+                    let called = self.operations[leave.index()].invoked;
+                    instants.insert(leave.index(), (until.max(called), true));
                 }
             }
         }
@@ -191,9 +213,21 @@ impl<'o, 'h> Parties<'o, 'h> {
     /// enters that are open and were invoked before `none_open_before` took part
     /// in none.
     fn rounds(&self, known: &Known, none_open_before: Option<usize>) -> Rounds {
+        let all: Vec<usize> = (0..self.operations.len()).collect();
+        self.rounds_among(&all, known, none_open_before)
+    }
+
+    /// The same if there were no other operations than these, in the order of their invocations.
+    fn rounds_among(
+        &self,
+        among: &[usize],
+        known: &Known,
+        none_open_before: Option<usize>,
+    ) -> Rounds {
         let mut enters = Vec::new();
         let mut unknown = Vec::new();
-        for (index, operation) in self.operations.iter().enumerate() {
+        for index in among.iter().copied() {
+            let operation = &self.operations[index];
             if operation.invoke.f() != "enter" || is_absent(operation, known.counts(index)) {
                 continue;
             }
@@ -218,25 +252,25 @@ impl<'o, 'h> Parties<'o, 'h> {
 
     fn enter(&self, index: usize, known: &Known) -> Enter {
         let operation = &self.operations[index];
-        let leave = self.leave_of.get(&index);
+        let leave = self.leave_of[index];
         // What a leave says when it begins is known, whatever comes of it.
         let called = self.alive_leave(index).map(|leave| leave.invoked);
-        let left = leave.filter(|leave| known.counts(leave.operation));
+        let left = leave.filter(|leave| known.counts(leave.index()));
         Enter {
             operation: index,
             invoked: operation.invoked,
             returned: operation.completed,
             inside_until: called.unwrap_or(operation.completed),
             left: left.map_or(usize::MAX, |leave| {
-                self.operations[leave.operation].returned()
+                self.operations[leave.index()].returned()
             }),
         }
     }
 
     /// The leave of this enter, if the lease could be relied on when it began.
     fn alive_leave(&self, enter: usize) -> Option<&Operation<'h>> {
-        let leave = self.leave_of.get(&enter).filter(|leave| leave.alive)?;
-        Some(&self.operations[leave.operation])
+        let leave = self.leave_of[enter].filter(|leave| leave.alive)?;
+        Some(&self.operations[leave.index()])
     }
 
     fn process(&self, operation: usize) -> u64 {
@@ -347,19 +381,63 @@ impl<'o, 'h> Parties<'o, 'h> {
     }
 }
 
-fn violation(parties: &Parties<'_, '_>, bounds: &Bounds<'_>) -> Violation {
-    let answer = |known: &Known| {
-        let rounds = parties.rounds(known, None);
-        match rounds.search(&bounds.of_question()) {
+/// The operations next to an event that make the history impossible by themselves, if some do.
+/// Before all are searched through those are that are near: what is wrong is mostly seen there.
+fn find_impossible(
+    parties: &Parties<'_, '_>,
+    rounds: &Rounds,
+    event: usize,
+    bounds: &Bounds<'_>,
+) -> Result<Option<Window>, Limit> {
+    let operations = parties.operations;
+    let is_impossible = |window: &Window| {
+        let rounds = parties.rounds_among(&window.among, &window.known(), None);
+        matches!(rounds.search(&bounds.of_question()), Search::None(_))
+    };
+    let mut near = Window::growing(operations, event).take(NEAR_WINDOWS);
+    let near = near.find(|window| !window.is_all() && is_impossible(window));
+    if near.is_some() {
+        return Ok(near);
+    }
+    match rounds.search(bounds) {
+        Search::Found(_) => Ok(None),
+        Search::GivenUp(limit) => Err(limit),
+        Search::None(failure) => {
+            let mut windows = Window::growing(operations, failure.at);
+            let window = windows.find(|window| window.is_all() || is_impossible(window));
+            Ok(Some(window.unwrap_or_else(|| Window::all(operations))))
+        }
+    }
+}
+
+fn violation(parties: &Parties<'_, '_>, window: &Window, bounds: &Bounds<'_>) -> Violation {
+    let work = Cell::new(0);
+    let answer = |window: &Window, known: &Known| {
+        if work.get() > WORK_MAX && !window.is_all() {
+            return Answer::Unknown;
+        }
+        let bounds = bounds.of_question();
+        let rounds = parties.rounds_among(&window.among, known, None);
+        let found = rounds.search(&bounds);
+        work.set(work.get() + bounds.steps() + window.among.len() as u64 / 8);
+        match found {
             Search::Found(_) => Answer::Possible,
             Search::None(_) => Answer::Impossible,
             Search::GivenUp(_) => Answer::Unknown,
         }
     };
     let operations = parties.operations;
-    let needed = minimal::needed(operations.len(), answer);
+    // Each enter that counts needs as many others at most as a round has.
+    let more = More {
+        operations,
+        f: "enter",
+        each: parties.count,
+    };
+    let needed = window.needed(&more, answer);
     // It was found to be so before, and is again.
-    let Search::None(failure) = parties.rounds(&needed.known, None).search(&Bounds::none()) else {
+    let among = window.of_proof(&needed, &more).among;
+    let rounds = parties.rounds_among(&among, &needed.known, None);
+    let Search::None(failure) = rounds.search(&Bounds::none()) else {
         unreachable!("the answers that are needed are those that cannot be explained");
     };
     let (kind, mut sentence) = parties.describe(&failure);
@@ -401,17 +479,21 @@ fn find_wrong_refusal(parties: &Parties<'_, '_>) -> Option<Violation> {
 /// can have been there, or fewer had ever come than a round has.
 fn wrongly_refused(parties: &Parties<'_, '_>, known: &Known) -> Option<usize> {
     let operations = parties.operations;
+    let was_refused = |one: &Operation<'_>| one.outcome() == Outcome::Fail;
+    if !operations.iter().any(was_refused) {
+        return None;
+    }
     let mut changes: Vec<(usize, Change)> = Vec::new();
     let entered = operations.iter().enumerate();
     for (index, operation) in entered.filter(|(_, one)| one.invoke.f() == "enter") {
         changes.push((operation.invoked, Change::Comes));
-        let leave = parties.leave_of.get(&index);
-        let leave = leave.filter(|leave| known.counts(leave.operation));
+        let leave = parties.leave_of[index];
+        let leave = leave.filter(|leave| known.counts(leave.index()));
         match (operation.outcome(), leave) {
             _ if !known.counts(index) => {}
             (Outcome::Fail, _) => changes.push((operation.completed, Change::Refused(index))),
             (Outcome::Ok, Some(leave)) => {
-                let gone = operations[leave.operation].returned();
+                let gone = operations[leave.index()].returned();
                 changes.push((gone, Change::Gone));
             }
             _ => {}

@@ -10,6 +10,9 @@ use crate::verdict::{MAY_BE_FEWER, Violation};
 /// So many operations are few enough to be read, if they prove it whatever the others did.
 pub(super) const FEW: usize = 4;
 
+/// So many events before and after the answer that nothing explains are looked at first.
+const NEAR: usize = 512;
+
 /// How many operations may be looked at in all to find those few: no time, so that a history
 /// has the same witness everywhere.
 const LOOKED_AT_MAX: usize = 4_000_000;
@@ -92,6 +95,153 @@ pub(super) fn needed(count: usize, answer: impl Fn(&Known) -> Answer) -> Needed 
         known: Known::of(count, &indices, others),
         indices,
         is_least,
+    }
+}
+
+/// What began before a window and may take effect in it, if it may do so at any time.
+pub(super) struct More<'o, 'h> {
+    pub(super) operations: &'o [Operation<'h>],
+    /// What they are called.
+    pub(super) f: &'static str,
+    /// With so many for each answer that counts, it makes no difference how many more there are.
+    pub(super) each: usize,
+}
+
+/// The operations next to an event.
+#[derive(Clone)]
+pub(super) struct Window {
+    /// Those that went on in it, or may have, in the order of their invocations.
+    pub(super) among: Vec<usize>,
+    /// Of these those that began and were over in it.
+    whole: Vec<usize>,
+    /// Its first event.
+    pub(super) start: usize,
+    /// How many operations there are at all.
+    count: usize,
+}
+
+impl Window {
+    /// All operations.
+    pub(super) fn all(operations: &[Operation<'_>]) -> Self {
+        Self {
+            among: (0..operations.len()).collect(),
+            whole: (0..operations.len()).collect(),
+            start: 0,
+            count: operations.len(),
+        }
+    }
+
+    /// Those that went on so many events before or after this one.
+    fn around(operations: &[Operation<'_>], event: usize, distance: usize) -> Self {
+        let start = event.saturating_sub(distance);
+        let end = event.saturating_add(distance);
+        let last = operations.last().map_or(0, |last| last.invoked);
+        if start == 0 && end > last {
+            return Self::all(operations);
+        }
+        let begun = operations.partition_point(|one| one.invoked <= end);
+        let goes_on = |index: &usize| may_go_on_at(&operations[*index], start);
+        let among: Vec<usize> = (0..begun).filter(goes_on).collect();
+        let is_whole = |index: &usize| {
+            let one = &operations[*index];
+            start <= one.invoked && (one.completed <= end || one.completed == usize::MAX)
+        };
+        let whole = among.iter().copied().filter(is_whole).collect();
+        Self {
+            among,
+            whole,
+            start,
+            count: operations.len(),
+        }
+    }
+
+    /// Windows that become larger and larger, up to all operations.
+    pub(super) fn growing(
+        operations: &[Operation<'_>],
+        event: usize,
+    ) -> impl Iterator<Item = Self> {
+        let distances = std::iter::successors(Some(NEAR), |distance| distance.checked_mul(2));
+        let mut is_over = false;
+        let windows = distances.map(move |distance| Self::around(operations, event, distance));
+        windows.take_while(move |window| !std::mem::replace(&mut is_over, window.is_all()))
+    }
+
+    /// Whether it is all that there is.
+    pub(super) fn is_all(&self) -> bool {
+        self.among.len() == self.count
+    }
+
+    /// All that was over in it, and nothing else.
+    pub(super) fn known(&self) -> Known {
+        Known::of(self.count, &self.whole, Others::InTheirTime)
+    }
+
+    /// The same with so many more of these operations that had begun before, for each of so many
+    /// whose answers count.
+    fn and_before(&self, more: &More<'_, '_>, answers: usize) -> Self {
+        let is_more = |index: &usize| {
+            self.among.binary_search(index).is_err() && more.operations[*index].f() == more.f
+        };
+        let first = self.whole.first().copied().unwrap_or(self.count);
+        let before = (0..first).rev().filter(is_more);
+        let before = before.take(more.each * (answers + 1));
+        let mut among: Vec<usize> = before.chain(self.among.iter().copied()).collect();
+        among.sort_unstable();
+        Self {
+            among,
+            whole: self.whole.clone(),
+            ..*self
+        }
+    }
+
+    /// Those that need be looked at to see that these answers make the history impossible.
+    pub(super) fn of_proof(&self, needed: &Needed, more: &More<'_, '_>) -> Self {
+        if needed.known.others_are_in_time() || self.is_all() {
+            return self.clone();
+        }
+        self.and_before(more, needed.indices.len())
+    }
+
+    /// As [`needed`], of those in the window, which are known to make the history impossible.
+    pub(super) fn needed(
+        &self,
+        more: &More<'_, '_>,
+        answer: impl Fn(&Self, &Known) -> Answer,
+    ) -> Needed {
+        if self.is_all() {
+            return needed(self.count, |known| answer(self, known));
+        }
+        let core = unsat_core::core(self.whole.clone(), usize::MAX, |indices| {
+            answer(self, &Known::of(self.count, indices, Others::InTheirTime))
+        });
+        let most = core.things.len().max(FEW);
+        let wider = self.and_before(more, most);
+        let others = self.whole.iter().rev().copied();
+        let others = others.filter(|index| !core.things.contains(index));
+        let order = core.things.iter().copied().chain(others).collect();
+        let found = few_of(order, most, |indices| {
+            answer(&wider, &Known::of(self.count, indices, Others::AtAnyTime))
+        });
+        match found {
+            Some(found) => Needed {
+                known: Known::of(self.count, &found, Others::AtAnyTime),
+                indices: found,
+                is_least: true,
+            },
+            None => Needed {
+                known: Known::of(self.count, &core.things, Others::InTheirTime),
+                indices: core.things,
+                is_least: core.is_least,
+            },
+        }
+    }
+}
+
+/// Whether it may have taken effect at an event or later, if it did so in its time.
+fn may_go_on_at(operation: &Operation<'_>, event: usize) -> bool {
+    match operation.outcome() {
+        Outcome::Ok | Outcome::Fail => operation.completed >= event,
+        Outcome::Info | Outcome::Open => true,
     }
 }
 

@@ -52,8 +52,11 @@
 //!
 //! - The barrier: O(n c), for n operations and c configurations at an answer. What is worse
 //!   than another one is dropped, so there are few of them.
-//! - The double barrier: O(n log n) where rounds are forced; otherwise each attempt to fill a
-//!   round is a step, and there may be very many.
+//! - The barrier of which nobody's hold falls with a lease mostly has an order that is found as
+//!   it goes along (`mutex/turns.rs`).
+//! - The double barrier: O(n log n) where those who return one after the other make the rounds, as
+//!   they do if nobody is lost; otherwise each attempt to fill a round is a step, and there may be
+//!   very many.
 //! - The cyclic barrier: O(n log n) without unknown outcomes; with them O(n w^2 u) at
 //!   worst, for w ways worth keeping to use u waits of unknown outcome.
 //!
@@ -81,6 +84,14 @@
 //!
 //! What is left cannot be spared, one by one; unless such a question takes more than 300 000
 //! steps, or the time is over: then the operation stays, and that is told.
+//!
+//! In a long history of a double or cyclic barrier that is asked of a *window* around what is wrong,
+//! which is made larger until it is impossible by itself. Of the operations before it only those
+//! matter that may have taken effect in it: if the others did so in their time, those that went on;
+//! if at any time, no more than the rounds of those that are listed need. Of a cyclic barrier the
+//! rounds before those of which something is known are not asked about, so an operation is left out
+//! only if it can be; that the ones that are left cannot be is seen where all is known of the rounds
+//! before, or else not at all, which is told.
 //!
 //! That somebody was refused for no reason rests on all who came and left before. Where these
 //! are more than a few, they are given ([`Others::InTheirTimeSince`]). So they are where very

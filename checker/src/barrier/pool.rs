@@ -16,6 +16,8 @@ pub(super) struct Pools<'u> {
     ending: usize,
     /// None covers another.
     ways: Vec<Pool>,
+    /// No more of them are kept.
+    most: usize,
     bounds: &'u Bounds<'u>,
 }
 
@@ -50,8 +52,15 @@ impl<'u> Pools<'u> {
                 .rposition(is_ending)
                 .map_or(0, |last| last + 1),
             ways: vec![Pool::default()],
+            most: usize::MAX,
             bounds,
         }
+    }
+
+    /// The same where only so many ways are kept, those that are found first. There may be others
+    /// when none is left.
+    pub(super) fn keeping(self, most: usize) -> Self {
+        Self { most, ..self }
     }
 
     /// What is left when this many are taken that wait at the same instant of these, not before
@@ -78,7 +87,8 @@ impl<'u> Pools<'u> {
                     add(&mut kept, pool.without_first(needed), self.unknown);
                     let bytes: usize = kept.iter().map(Pool::bytes).sum();
                     self.bounds.step(held + bytes).map_err(Lacks::Budget)?;
-                    if needed == 0 || pool.called >= self.ending {
+                    let is_enough = kept.len() >= self.most;
+                    if is_enough || needed == 0 || pool.called >= self.ending {
                         break;
                     }
                 }
@@ -86,7 +96,9 @@ impl<'u> Pools<'u> {
                 let Some((call, end)) = self.unknown.get(pool.called).copied() else {
                     break;
                 };
-                news = end != usize::MAX || pool.len() < needed;
+                // Nor if those are gone sooner who would be taken anyway.
+                let soonest = pool.last_of_first(needed);
+                news = pool.len() < needed || end != usize::MAX && end < soonest;
                 pool.advance(self.unknown, call + 1);
             }
         }

@@ -42,7 +42,8 @@ pub(super) enum Search {
 /// What stands in the way of the explanation that got farthest. Operations are
 /// named by their index.
 pub(super) struct Failure {
-    at: usize,
+    /// The event by which it shows.
+    pub(super) at: usize,
     pub(super) reason: Reason,
     /// The enters of each round before it, and of the one in which it is, that was chosen among
     /// several.
@@ -117,6 +118,32 @@ impl Rounds {
             bounds,
         };
         attempt.run().unwrap_or_else(Search::GivenUp)
+    }
+
+    /// The rounds that those make who returned one after the other, or the event by which that
+    /// cannot be. Of a system that keeps its promise nobody enters while somebody of the round
+    /// before is inside.
+    pub(super) fn one_after_the_other(&self) -> Result<Vec<Vec<usize>>, usize> {
+        let all: Vec<usize> = (0..self.enters.len()).collect();
+        let mut before: &[usize] = &[];
+        for round in all.chunks(self.count) {
+            let last_inside = self.last_inside(round);
+            let until = last_inside.map_or(0, |last| self.enters[last].inside_until);
+            let is_left = |member: &usize| self.enters[*member].left <= until;
+            let instants = self.instants(round, before);
+            let missing = self.count - round.len();
+            // Some of the last round may not have been told yet.
+            let came =
+                |(call, end): &&(usize, usize)| call < instants.end() && instants.end() <= end;
+            if instants.is_empty()
+                || missing > 0 && self.unknown.iter().filter(came).count() < missing
+                || round.iter().any(is_left)
+            {
+                return Err(self.enters[round[0]].returned);
+            }
+            before = round;
+        }
+        Ok(all.chunks(self.count).map(<[usize]>::to_vec).collect())
     }
 
     fn open(&self) -> Vec<Vec<usize>> {
@@ -269,19 +296,20 @@ impl<'r> Attempt<'r> {
     /// somebody of it was inside.
     fn close(&self, members: &[usize], open: &[usize]) -> Vec<usize> {
         let rounds = self.rounds;
-        let mut closed: BTreeSet<usize> = members.iter().copied().collect();
-        loop {
-            let inside_until = closed
-                .iter()
-                .map(|member| rounds.enters[*member].inside_until)
-                .max();
-            let joins = |enter: &&usize| Some(rounds.enters[**enter].returned) <= inside_until;
-            let before = closed.len();
-            closed.extend(open.iter().filter(joins));
-            if closed.len() == before {
-                return closed.into_iter().collect();
+        let inside_until = |member: &usize| rounds.enters[*member].inside_until;
+        let mut until = members.iter().map(inside_until).max();
+        let mut closed = members.to_vec();
+        // In the order of their returns.
+        for enter in open {
+            if Some(rounds.enters[*enter].returned) > until {
+                break;
             }
+            until = until.max(Some(inside_until(enter)));
+            closed.push(*enter);
         }
+        closed.sort_unstable();
+        closed.dedup();
+        closed
     }
 
     /// Adds any of the others that are open, and leaves the rest to those of

@@ -2,7 +2,9 @@
 
 use serde::Deserialize;
 
-use crate::history::{Event, History, HistoryError, Operation, Outcome, Problem};
+use crate::history::{
+    Event, History, HistoryError, Json, Operation, Outcome, Problem, plain_object, put,
+};
 use crate::liveness::{Deadline, STUCK};
 use crate::verdict::{Class, Violation, count, that_failed};
 
@@ -19,6 +21,9 @@ pub(super) struct Holder {
 
 impl Holder {
     pub(super) fn of(event: &Event) -> Result<Self, HistoryError> {
+        if let Some(plain) = Self::plain(event.value()) {
+            return Ok(plain);
+        }
         let holder: Result<Option<Self>, _> = event.value().parse();
         let expected = "null or an object with \"lease\", a whole number";
         holder
@@ -27,8 +32,31 @@ impl Holder {
     }
 }
 
+impl Holder {
+    /// As almost every program writes it. Of anything else nothing is said here.
+    fn plain(json: &Json) -> Option<Self> {
+        if json.as_str() == "null" {
+            return Some(Self::default());
+        }
+        let (mut lease, mut alive) = (None, None);
+        plain_object(json, |name, scanner| match name {
+            // Leases have more digits than most numbers.
+            "lease" => put(&mut lease, scanner.any()?.parse().ok()?),
+            "alive" => put(&mut alive, scanner.boolean()?),
+            _ => None,
+        })?;
+        Some(Self {
+            lease,
+            alive: alive.unwrap_or_default(),
+        })
+    }
+}
+
 /// The lease that an operation must name.
 pub(super) fn lease(event: &Event) -> Result<u64, HistoryError> {
+    if let Some(lease) = Holder::plain(event.value()).and_then(|plain| plain.lease) {
+        return Ok(lease);
+    }
     #[derive(Deserialize)]
     struct Named {
         lease: u64,

@@ -25,7 +25,8 @@
 //!
 //! # The answer
 //!
-//! Mutexes are independent of each other. With owners, or without anything but `acquire`
+//! Mutexes are independent of each other. What is valid mostly has an order that is found as
+//! it goes along (`turns`). Otherwise, with owners, or without anything but `acquire`
 //! and `release`, the state is who holds it and how often, and a [search](crate::search)
 //! hardly branches: equal operations are in the order of their returns, and what is held
 //! can only be released. O(n k) for k operations that overlap; O(n 2^k) at worst where
@@ -39,6 +40,7 @@
 //! The twin in `tests/`, which tries all orders, agrees on many small random histories.
 
 mod ask;
+pub(crate) mod turns;
 
 use serde::Deserialize;
 
@@ -46,9 +48,11 @@ use crate::anomaly;
 use crate::history::{History, HistoryError, Operation};
 use crate::keyed::{parameters, unknown_operation};
 use crate::names::Names;
-use crate::object::{self, Object};
+use crate::object::Object;
 use crate::search::{Budget, Call, Failure, Sequential};
 use crate::verdict::{Kind, Verdict};
+
+use turns::{Does, Rooms, Turn, Turned, Who};
 
 pub(crate) use ask::{Asked, Mode, is_false};
 
@@ -72,7 +76,7 @@ pub(crate) fn is_of(history: &History) -> bool {
 /// # Errors
 /// When an event is no such operation.
 pub fn check(history: &History, budget: &Budget) -> Result<Verdict, HistoryError> {
-    object::check::<Mutexes<'_>>(history, budget)
+    turns::check::<Mutexes<'_>>(history, budget)
 }
 
 /// What mutexes there are.
@@ -113,14 +117,14 @@ impl<'h> Object<'h> for Mutexes<'h> {
         &mut self,
         operation: &Operation<'h>,
     ) -> Result<((u32, u32, Ask), Option<bool>), HistoryError> {
-        let asked = Asked::of(operation)?;
+        let mut asked = Asked::of(operation)?;
+        let lock = self.locks.number(std::mem::take(&mut asked.lock));
         let Parameters { owners, reentrant } = self.parameters;
         let owner = if owners || reentrant {
-            self.owners.number(asked.owner)
+            self.owners.number(asked.owner(operation))
         } else {
             0
         };
-        let lock = self.locks.number(asked.lock);
         let ask = match operation.invoke.f() {
             "acquire" => Ask::Acquire,
             "try-acquire" => Ask::TryAcquire,
@@ -142,6 +146,31 @@ impl<'h> Object<'h> for Mutexes<'h> {
 
     fn may_wait(operation: &Operation<'h>) -> bool {
         operation.invoke.f() == "acquire"
+    }
+}
+
+impl<'h> Turned<'h> for Mutexes<'h> {
+    fn rooms(&self) -> Option<Rooms> {
+        // Who is inside may come in again.
+        (!self.parameters.reentrant).then_some(Rooms {
+            places: 1,
+            knows_who_is_inside: self.parameters.owners,
+        })
+    }
+
+    fn turn(&self, (lock, owner, ask): &Self::Input, output: Option<&bool>) -> Turn {
+        Turn {
+            room: *lock,
+            who: Who {
+                owner: *owner,
+                places: 1,
+            },
+            does: match (ask, output) {
+                (Ask::Release, _) => Does::Leaves,
+                (Ask::TryAcquire, Some(false)) => Does::IsRefused,
+                (Ask::Acquire | Ask::TryAcquire, _) => Does::Enters,
+            },
+        }
     }
 }
 

@@ -1,8 +1,9 @@
 //! The operations on a barrier.
 
 use super::super::value::Holder;
-use crate::history::{HistoryError, Operation, Outcome};
+use crate::history::{Event, HistoryError, Operation, Outcome};
 use crate::keyed::unknown_operation;
+use crate::mutex::turns::{Does, Turn, Who};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Action {
@@ -27,37 +28,54 @@ pub(super) struct Step {
 
 impl Step {
     pub(super) fn all(operations: &[Operation<'_>]) -> Result<Vec<Self>, HistoryError> {
-        let mut steps = Vec::with_capacity(operations.len());
-        for (index, operation) in operations.iter().enumerate() {
-            let action = match operation.invoke.f() {
-                "hold" => Action::Hold,
-                "release" => Action::Release,
-                "wait" => Action::Wait,
-                _ => {
-                    let known = "hold, release and wait";
-                    return Err(unknown_operation(operation.invoke, "barrier", known));
-                }
-            };
-            let holder = Holder::of(operation.invoke)?;
-            let answer =
-                match operation.ok() {
-                    Some(_) if action == Action::Wait => Some(true),
-                    Some(completion) => Some(completion.value().parse().map_err(|error| {
-                        HistoryError::value(completion, "true or false", &error)
-                    })?),
-                    None => None,
-                };
-            steps.push(Self {
-                action,
-                answer,
-                has_failed: operation.outcome() == Outcome::Fail,
-                lease: holder.lease,
-                invoked: operation.invoked,
-                completed: operation.completed,
-                operation: index,
-            });
-        }
-        Ok(steps)
+        let steps = operations.iter().enumerate();
+        let steps = steps.map(|(index, operation)| Self::of(index, operation));
+        steps.collect()
+    }
+
+    fn of(index: usize, operation: &Operation<'_>) -> Result<Self, HistoryError> {
+        let action = match operation.f() {
+            "hold" => Action::Hold,
+            "release" => Action::Release,
+            "wait" => Action::Wait,
+            _ => {
+                let known = "hold, release and wait";
+                return Err(unknown_operation(operation.invoke, "barrier", known));
+            }
+        };
+        let holder = Holder::of(operation.invoke)?;
+        let answer = match operation.ok() {
+            Some(_) if action == Action::Wait => Some(true),
+            Some(completion) => Some(is_true(completion)?),
+            None => None,
+        };
+        Ok(Self {
+            action,
+            answer,
+            has_failed: operation.outcome() == Outcome::Fail,
+            lease: holder.lease,
+            invoked: operation.invoked,
+            completed: operation.completed,
+            operation: index,
+        })
+    }
+
+    /// What an operation does to a barrier that does not fall by itself; none if it may.
+    pub(super) fn turn(operation: &Operation<'_>) -> Result<Option<Turn>, HistoryError> {
+        let step = Self::of(0, operation)?;
+        let does = match (step.action, step.answer) {
+            (Action::Hold, None | Some(true)) => Does::Enters,
+            (Action::Hold, Some(false)) => Does::IsRefused,
+            (Action::Release, None | Some(true)) => Does::Leaves,
+            (Action::Release, Some(false)) | (Action::Wait, _) => Does::FindsEmpty,
+        };
+        let who = Who {
+            owner: 0,
+            places: 1,
+        };
+        let room = 0;
+        let may_fall = step.action == Action::Hold && step.lease.is_some();
+        Ok((!may_fall).then_some(Turn { room, who, does }))
     }
 
     /// Whether it is known when it was over.
@@ -72,5 +90,16 @@ impl Step {
             (Action::Hold, Some(false)) => Some(true),
             _ => None,
         }
+    }
+}
+
+fn is_true(completion: &Event) -> Result<bool, HistoryError> {
+    match completion.value().as_str() {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => completion
+            .value()
+            .parse()
+            .map_err(|error| HistoryError::value(completion, "true or false", &error)),
     }
 }
