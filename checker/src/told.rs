@@ -83,12 +83,12 @@ fn length_of_quoted(text: &str) -> Option<usize> {
     if !text.starts_with('"') {
         return Some(0);
     }
-    let mut is_escaped = true;
-    for (at, byte) in text.bytes().enumerate() {
+    let mut is_escaped = false;
+    for (at, byte) in text.bytes().enumerate().skip(1) {
         if byte == b'"' && !is_escaped {
             return Some(at + 1);
         }
-        is_escaped = at == 0 || byte == b'\\' && !is_escaped;
+        is_escaped = byte == b'\\' && !is_escaped;
     }
     None
 }
@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn what_is_short_is_told_whole() {
-        let long = "the value \"a b\" was `enqueue [1,2]` ".repeat(20);
+        let long = "the value \"a b\" was `enqueue [1,2]`, not \"\" ".repeat(20);
         for text in ["", "a", &"a".repeat(100), &long] {
             assert_eq!(sentence(text, SENTENCE_MAX), text);
             assert_eq!(

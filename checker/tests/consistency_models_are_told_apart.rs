@@ -249,6 +249,12 @@ fn transactions_of_unknown_outcome_count_when_somebody_saw_them() {
         &["G-single", "fractured-read"],
         &["repeatable-read", "consistent-view", "read-atomic"],
     );
+    // Who reads may have appended behind the one that it missed.
+    lists(
+        &["0 ok ax3ay4", "1 ok ax5rx35ryay6", "2 ok ry46"],
+        &["G-single", "fractured-read"],
+        &["repeatable-read", "consistent-view", "read-atomic"],
+    );
     // What it read is not known.
     lists(&["0 info ax2ry", "1 ok ax1ay1", "2 ok rx12ry1"], &[], &[]);
 }

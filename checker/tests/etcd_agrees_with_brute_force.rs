@@ -491,7 +491,7 @@ fn distort_watch(random: &mut Random, watch: &mut Watch) {
         return;
     }
     let event = random.below(events.len());
-    match random.below(6) {
+    match random.below(7) {
         0 if events.len() > 1 => drop(events.remove(event)),
         0 => drop(watch.notices.remove(notice)),
         1 => {
@@ -504,6 +504,15 @@ fn distort_watch(random: &mut Random, watch: &mut Watch) {
             events[event].1 += shift;
             if let Some(version) = &mut events[event].2 {
                 version.2 += shift;
+            }
+        }
+        // Of deletions nobody may know who made them, so any order may be theirs.
+        5 => {
+            let are_puts = |pair: &[Event]| {
+                pair[0].1 == pair[1].1 && pair.iter().all(|event| event.2.is_some())
+            };
+            if let Some(pair) = events.windows(2).position(are_puts) {
+                events.swap(pair, pair + 1);
             }
         }
         _ => watch.start += shift,

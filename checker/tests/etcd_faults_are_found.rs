@@ -1080,3 +1080,105 @@ impl Store {
         true
     }
 }
+
+/// Whoever made a revision, a watch of all keys hears of it.
+#[test]
+fn a_watch_of_all_keys_hears_of_every_revision() {
+    let begin = r#"
+        0-1 put {"key":"a","value":"1"} => {} @2
+        2-3 put {"key":"a","value":"2"} => info
+        4-5 put {"key":"a","value":"3"} => {} @4
+    "#;
+    let heard = r#"{"put":[["a","1",2,2,1,0],null]}"#;
+    let later = r#"{"put":[["a","3",2,4,3,0],null]}"#;
+    let watch = |key: &str, end: &str, start: i64, notices: &str| {
+        format!(
+            "{begin}6-7 watch {{\"watch\":1,\"key\":\"{key}\",\"end\":\"{end}\",\"start\":{start}}} => null @4\n{notices}"
+        )
+    };
+    let both = format!(r#"8-9 notice {{}} => {{"watch":1,"events":[{heard},{later}]}} @4"#);
+    breaks("watch-lost-event", &[3, 4], &watch("", "\\u0000", 1, &both));
+    let progress = format!(
+        r#"8-9 notice {{}} => {{"watch":1,"events":[{heard}]}} @2
+        10-11 notice {{}} => {{"watch":1}} @3"#
+    );
+    breaks(
+        "watch-lost-event",
+        &[3, 5],
+        &watch("", "\\u0000", 2, &progress),
+    );
+    let late = format!(r#"8-9 notice {{}} => {{"watch":1,"events":[{later}]}} @4"#);
+    breaks(
+        "watch-lost-event",
+        &[3, 4],
+        &watch("\\u0000", "\\u0000", 3, &late),
+    );
+    holds(&watch("", "\\u0000", 4, &late));
+    // Others may have changed other keys.
+    let begin = r#"
+        0-1 put {"key":"a","value":"1"} => {} @2
+        4-5 put {"key":"a","value":"3"} => {} @4
+    "#;
+    let later = r#"{"put":[["a","3",2,4,2,0],null]}"#;
+    let notice = format!(r#"8-9 notice {{}} => {{"watch":1,"events":[{heard},{later}]}} @4"#);
+    let watch = r#"6-7 watch {"watch":1,"key":"a","end":"c","start":1} => null @4"#;
+    holds(&format!("{begin}{watch}\n{notice}"));
+}
+
+/// The changes of one revision come as the transaction made them, to all watches.
+#[test]
+fn watches_hear_of_one_revision_in_its_order() {
+    let a = r#"{"put":[["a","1",2,2,1,0],null]}"#;
+    let b = r#"{"put":[["b","1",2,2,1,0],null]}"#;
+    let text = |outcome: &str, one: [&str; 2], other: [&str; 2]| {
+        format!(
+            r#"
+            0-1 txn {{"if":[],"then":[{{"put":{{"key":"b","value":"1"}}}},{{"put":{{"key":"a","value":"1"}}}}],"else":[]}} => {outcome}
+            2-3 watch {{"watch":1,"key":"a","end":"c","start":1}} => null @2
+            4-5 watch {{"watch":2,"key":"a","end":"c","start":1}} => null @2
+            6-7 notice {{}} => {{"watch":1,"events":[{},{}]}} @2
+            8-9 notice {{}} => {{"watch":2,"events":[{},{}]}} @2
+            "#,
+            one[0], one[1], other[0], other[1]
+        )
+    };
+    let done = r#"{"succeeded":true,"results":[{"put":{}},{"put":{}}]} @2"#;
+    for outcome in [done, "info"] {
+        holds(&text(outcome, [b, a], [b, a]));
+        breaks(
+            "watch-unordered",
+            &[0, 2, 4],
+            &text(outcome, [b, a], [a, b]),
+        );
+        breaks(
+            "watch-unordered",
+            &[0, 1, 3],
+            &text(outcome, [a, b], [b, a]),
+        );
+    }
+    // Those of a range are in the order of their keys; nobody knows who else deletes how.
+    let deleted = |outcome: &str, [one, other]: [&str; 2]| {
+        format!(
+            r#"
+            0-1 put {{"key":"a","value":"1"}} => {{}} @2
+            2-3 put {{"key":"b","value":"1"}} => {{}} @3
+            4-5 delete {{"key":"a","end":"c"}} => {outcome}
+            6-7 watch {{"watch":1,"key":"a","end":"c","start":4}} => null @4
+            8-9 watch {{"watch":2,"key":"a","end":"c","start":4}} => null @4
+            10-11 notice {{}} => {{"watch":1,"events":[{{"delete":["a",4,null]}},{{"delete":["b",4,null]}}]}} @4
+            12-13 notice {{}} => {{"watch":2,"events":[{{"delete":["{one}",4,null]}},{{"delete":["{other}",4,null]}}]}} @4
+            "#
+        )
+    };
+    for outcome in [r#"{"deleted":2} @4"#, "info"] {
+        holds(&deleted(outcome, ["a", "b"]));
+    }
+    let by_whom = violation(&ops(&deleted(r#"{"deleted":2} @4"#, ["b", "a"])));
+    assert_eq!(by_whom.kind.name, "watch-unordered", "{by_whom}");
+    assert_eq!(by_whom.witness.len(), 3, "{by_whom}");
+    breaks(
+        "watch-unordered",
+        &[3, 4, 5, 6],
+        &deleted("info", ["b", "a"]),
+    );
+}

@@ -546,3 +546,63 @@ fn an_empty_text_is_one_that_can_be_seen() {
     let told = violation("kv", "{}", &ops).to_string();
     println!("{told}");
 }
+
+/// A transaction that by itself cannot be is explained by what the others write.
+#[test]
+fn transactions_that_read_what_never_was() {
+    let told = |ops: &[Op], end: &str| {
+        let violation = violation("multi-register", r#"{"initial":0}"#, ops);
+        assert!(violation.sentence.ends_with(end), "{violation}");
+        assert_eq!(violation.witness.len(), 1, "{violation}");
+    };
+    let txn = |during, micro: Value| ok(during, "txn", micro.clone(), micro);
+    let both = |value| json!([["w", "x", value], ["w", "y", value]]);
+    let read = |x, y| json!([["r", "x", x], ["r", "y", y]]);
+    told(
+        &[txn((0, 1), both(1)), txn((2, 3), read(0, 1))],
+        "`x = 0` and `y = 1` were never there at once: `x = 0` was so only at first, and only one \
+         transaction writes `y = 1`, and `x = 1` with it",
+    );
+    told(
+        &[
+            txn((0, 9), both(1)),
+            txn((0, 9), both(2)),
+            txn((0, 9), both(2)),
+            txn((2, 12), read(1, 2)),
+        ],
+        "only one transaction writes `x = 1`, and `y = 1` with it, and who writes `y = 2` writes \
+         `x` too, and not so",
+    );
+    told(
+        &[
+            txn((0, 9), both(1)),
+            txn((0, 9), both(0)),
+            txn((2, 12), read(0, 1)),
+        ],
+        "`x = 0` was so at first, and only one transaction writes `x = 0`, and `y = 0` with it, \
+         and only one transaction writes `y = 1`, and `x = 1` with it",
+    );
+    told(
+        &[
+            txn((0, 1), both(1)),
+            txn((2, 3), read(7, 7)),
+            txn((4, 5), both(7)),
+        ],
+        "nobody who had begun by then writes `x = 7`",
+    );
+    told(
+        &[txn(
+            (0, 1),
+            json!([["w", "x", 1], ["r", "x", 2], ["w", "x", 2]]),
+        )],
+        "it read `x = 2` after it had itself written `x = 1`",
+    );
+    // Another one who writes `y` alone may have been between.
+    let fits = [
+        txn((0, 9), both(1)),
+        txn((0, 9), json!([["w", "y", 2]])),
+        txn((2, 12), read(1, 2)),
+    ];
+    let history = history("multi-register", r#"{"initial":0}"#, &fits);
+    assert!(check(&history, Model::MultiRegister).unwrap().is_valid());
+}

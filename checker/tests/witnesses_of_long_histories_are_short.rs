@@ -405,6 +405,26 @@ fn impossible_sums() {
     }
 }
 
+/// Sums that are plainly too great or too small where so many additions overlap that there is no
+/// end of their orders, and the search comes nowhere near.
+#[test]
+fn impossible_sums_among_many_additions_at_once() {
+    let mut random = Random(13);
+    for change in [1_000, -1_000] {
+        let history = busy_sums(&mut random, 4_000, 40);
+        let other = |answer: &Json, _: &Json| {
+            let sum: i64 = answer.parse().unwrap();
+            Some(Json::from(sum + change))
+        };
+        let violation = assert_short(&planted(&mut random, history, "read", other), 2);
+        let told = ["it can only have met a sum from 0 to", "the sum went from"];
+        assert!(
+            told.iter().any(|told| violation.sentence.contains(told)),
+            "{violation}"
+        );
+    }
+}
+
 /// A transaction that reads two values of one register contradicts itself.
 #[test]
 fn transactions_that_contradict_themselves() {

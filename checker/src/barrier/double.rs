@@ -70,7 +70,8 @@ const WRONG_REFUSAL: Kind = Kind {
 /// Operations: `enter` and `leave`, both with the lease of the participant's
 /// session, `{"lease": 7}`. An `ok` enter says that the lease could be relied on
 /// when it returned; a `leave` whose value has `"alive": true` says so of the
-/// moment of its call. An enter that fails was refused.
+/// moment of its call. A round is judged by what its own enters and leaves say of
+/// their leases, not by those of later rounds. An enter that fails was refused.
 ///
 /// # Errors
 /// When an event is no such operation, or the header has no `count`.

@@ -216,6 +216,7 @@ impl<'h> Log<'h> {
     pub(super) fn span(&self, span: &Span<'_>) -> std::ops::Range<usize> {
         let start = self.key(&span.key);
         let end = match &span.end {
+            Some(_) if span.is_endless() => self.keys.len(),
             Some(end) => self.key(end).max(start),
             None => start + 1,
         };

@@ -63,7 +63,7 @@ pub struct Span<'a> {
     /// The first key.
     #[serde(borrow)]
     pub key: Cow<'a, str>,
-    /// The first key behind the range; none for a single key.
+    /// The first key behind the range, `"\0"` where it has no end; none for a single key.
     #[serde(
         borrow,
         default,
@@ -71,6 +71,22 @@ pub struct Span<'a> {
         skip_serializing_if = "Option::is_none"
     )]
     pub end: Option<Cow<'a, str>>,
+}
+
+/// What an `end` is behind which there is no key, as etcd has it.
+const NO_END: &str = "\0";
+
+impl Span<'_> {
+    /// Whether it has no last key.
+    pub(super) fn is_endless(&self) -> bool {
+        self.end.as_deref() == Some(NO_END)
+    }
+
+    /// Whether all keys are in it.
+    pub(super) fn is_everything(&self) -> bool {
+        // No key is shorter than one byte.
+        self.is_endless() && matches!(&*self.key, "" | "\0")
+    }
 }
 
 /// Reads a range; `range` in a history.

@@ -33,7 +33,7 @@
 //! Conversely, when all that holds, taking writes by revision, and between two writes
 //! the reads of that revision in the order of their invocations, is a run of etcd
 //! that respects real time. Revisions that no answer shows belong to other clients,
-//! who write elsewhere: gaps prove nothing.
+//! who write elsewhere: gaps prove nothing, but to a watch of all keys.
 //!
 //! Revisions are part of what etcd promises, so a violation holds from what the
 //! clients were told. They are never taken for more than that: the time at which a
@@ -82,7 +82,9 @@
 //! That is reliable, resumable and bookmarkable at once, since a watch that resumes is
 //! one with a start revision. Order, uniqueness, atomicity and filters show in the
 //! watch alone. What two watches heard is combined: an event that one heard of, and
-//! another one passed over, is an event lost.
+//! another one passed over, is an event lost. To a watch of all keys no revision may be
+//! missing, whoever wrote it, and the changes of one revision come as they were written
+//! (`sequence`).
 //!
 //! # What proves a violation
 //!
@@ -117,6 +119,7 @@ pub mod message;
 mod order;
 mod proof;
 mod reduced;
+mod sequence;
 mod solve;
 mod timeline;
 mod watch;
@@ -210,8 +213,12 @@ fn explanation(log: &Log<'_>) -> Result<Result<Vec<Placed>, Box<Found>>, History
     let mut told = Facts::of(log, &order);
     watches.tell(log, &order, &compactions, &mut told);
     let all = judge(log, &order, &lives, told, &coverage);
+    let gap = || sequence::find_gap(log, &watches);
+    let wrong_sequence = gap().or_else(|| sequence::find_shuffled(log, &watches));
     let (wrong_watch, all) = match (wrong_watch, all) {
-        (None, Ok(placed)) => return Ok(Ok(placed)),
+        (None, Ok(placed)) => {
+            return Ok(wrong_sequence.map_or(Ok(placed), |wrong| Err(Found::sure(wrong))));
+        }
         (wrong_watch, all) => (wrong_watch, all.err()),
     };
     let lost = lost::find(log, &facts, &coverage);
@@ -220,7 +227,7 @@ fn explanation(log: &Log<'_>) -> Result<Result<Vec<Placed>, Box<Found>>, History
     let alone = judge(log, &order, &lives, facts, &nothing).err();
     // Where these are right by themselves, what a watch lost for certain comes before what the
     // search says, which begins with what writes of unknown outcome may explain.
-    let of_watch = wrong_watch.or(lost).map(Found::sure);
+    let of_watch = wrong_watch.or(lost).or(wrong_sequence).map(Found::sure);
     let found: Vec<Box<Found>> = [alone, of_watch, all].into_iter().flatten().collect();
     let mut each = found.iter();
     let first = each.position(|found| found.verdict.violation().is_some());

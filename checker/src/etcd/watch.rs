@@ -103,12 +103,12 @@ impl Coverage {
 }
 
 /// A watch and all that it heard, in order.
-struct Heard<'a> {
-    request: usize,
-    watch: &'a Watch<'a>,
+pub(super) struct Heard<'a> {
+    pub(super) request: usize,
+    pub(super) watch: &'a Watch<'a>,
     /// The first revision that it hears of.
-    from: Option<i64>,
-    notices: Vec<(usize, &'a Notice<'a>)>,
+    pub(super) from: Option<i64>,
+    pub(super) notices: Vec<(usize, &'a Notice<'a>)>,
 }
 
 /// All watches of a history.
@@ -159,6 +159,10 @@ impl<'a> Watches<'a> {
             }
         }
         Ok(Watches { watches })
+    }
+
+    pub(super) fn all(&self) -> &[Heard<'a>] {
+        &self.watches
     }
 
     /// What a watch did that it must not whatever happened to the keys.

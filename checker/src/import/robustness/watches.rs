@@ -31,7 +31,7 @@ fn span<'a>(request: &'a WatchRequest<'_>) -> message::Span<'a> {
     }
 }
 
-/// The first text behind all that begin like that.
+/// The first text behind all that begin like that; `"\0"`, as in etcd, if there is none.
 fn behind(prefix: &str) -> String {
     let mut characters: Vec<char> = prefix.chars().collect();
     while let Some(last) = characters.pop() {
@@ -44,8 +44,7 @@ fn behind(prefix: &str) -> String {
             return characters.into_iter().collect();
         }
     }
-    // No key of these tests lies behind the last character.
-    char::MAX.to_string()
+    "\0".to_owned()
 }
 
 /// Whether the watch says of its events which of them created a key: so it does if it says

@@ -12,7 +12,8 @@
 //!
 //! For each two keys that a transaction appended to, and each place in the first, the furthest
 //! place in the second of all up to there is noted: what was read of the second must reach
-//! behind it. O(w^2 + r^2) for transactions with w writes and r reads.
+//! behind it. So is the furthest one of anybody else, for who reads may be the first. O(w^2 + r^2)
+//! for transactions with w writes and r reads.
 
 use rustc_hash::FxHashMap;
 
@@ -23,9 +24,37 @@ use super::super::txns::{NONE, Txns, What};
 use super::edges::happened;
 use super::versions::{INCOMPATIBLE, Versions};
 
-/// What was appended to two keys by one transaction: the place in the one, the furthest place in
-/// the other by it or those before, and who that was.
-type Pairs = FxHashMap<(u32, u32), Vec<(u32, u32, u32)>>;
+/// What was appended to two keys by one transaction: the place in the one, and the furthest place
+/// in the other by it or those before.
+type Pairs = FxHashMap<(u32, u32), Vec<(u32, Furthest)>>;
+
+/// The furthest places by two transactions, and who they were; nobody is `NONE`.
+#[derive(Clone, Copy)]
+struct Furthest([(u32, u32); 2]);
+
+impl Furthest {
+    const NOWHERE: Self = Self([(0, NONE); 2]);
+
+    fn add(&mut self, place: u32, writer: u32) {
+        let [first, second] = &mut self.0;
+        if writer == first.1 {
+            first.0 = place.max(first.0);
+        } else if first.1 == NONE || place > first.0 {
+            *second = std::mem::replace(first, (place, writer));
+        } else if second.1 == NONE || place > second.0 {
+            *second = (place, writer);
+        }
+    }
+
+    /// The furthest by another one than this.
+    fn of_others(&self, txn: u32) -> Option<(u32, u32)> {
+        let mut others = self
+            .0
+            .iter()
+            .filter(|(_, writer)| ![NONE, txn].contains(writer));
+        others.next().copied()
+    }
+}
 
 /// Notes the fractured reads.
 pub(super) fn find(txns: &Txns<'_>, versions: &Versions, findings: &mut Findings) {
@@ -42,12 +71,11 @@ pub(super) fn find(txns: &Txns<'_>, versions: &Versions, findings: &mut Findings
                     continue;
                 };
                 let end = pairs.partition_point(|(place, ..)| place < seen);
-                let last = end.checked_sub(1).map(|last| pairs[last]);
-                let Some((_, furthest, writer)) = last else {
-                    continue;
-                };
                 // What it has appended itself is `internal`.
-                if furthest >= *read && writer != txn {
+                let last = end
+                    .checked_sub(1)
+                    .and_then(|last| pairs[last].1.of_others(txn));
+                if let Some((_, writer)) = last.filter(|(furthest, _)| furthest >= read) {
                     note(txns, findings, txn, writer, [*seen_in, *missed_in]);
                 }
             }
@@ -84,18 +112,17 @@ fn pairs(txns: &Txns<'_>, versions: &Versions) -> Pairs {
         for (one, place) in places.iter().filter(|(_, place)| *place != NONE) {
             for (other, furthest) in places.iter().filter(|(other, _)| other != one) {
                 let pairs = pairs.entry((*one, *other)).or_default();
-                pairs.push((*place, *furthest, txn));
+                pairs.push((*place, Furthest([(*furthest, txn), (0, NONE)])));
             }
         }
     }
     for pairs in pairs.values_mut() {
-        pairs.sort_unstable();
-        let mut best = (0, NONE);
-        for (_, furthest, writer) in pairs {
-            if best.1 == NONE || *furthest > best.0 {
-                best = (*furthest, *writer);
-            }
-            (*furthest, *writer) = best;
+        pairs.sort_unstable_by_key(|(place, _)| *place);
+        let mut all = Furthest::NOWHERE;
+        for (_, furthest) in pairs {
+            let (place, writer) = furthest.0[0];
+            all.add(place, writer);
+            *furthest = all;
         }
     }
     pairs

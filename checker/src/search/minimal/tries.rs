@@ -178,11 +178,14 @@ impl<'c, M: Sequential + ?Sized> Shrinking<'_, 'c, M> {
     }
 
     /// The known call that cannot be where a search that looks ahead comes no further than this
-    /// one: if nothing is known of this, it saw what is wrong with one that returns later.
+    /// one: if nothing is known of this, it saw what is wrong with one that returns later. So it
+    /// did where one that is needed had not begun before this one returned.
     pub(super) fn blamed(&self, stuck: usize) -> Option<usize> {
         let place = self.calls[stuck].returned;
-        let known = (0..self.calls.len()).filter(|call| self.is_known[*call]);
-        known.min_by_key(|call| {
+        let known = || (0..self.calls.len()).filter(|call| self.is_known[*call]);
+        let have_begun = known().map(|call| self.calls[call].invoked).max();
+        let saw_all = known().filter(|call| self.calls[*call].returned >= have_begun);
+        saw_all.min_by_key(|call| {
             let returned = self.calls[*call].returned;
             (returned < place, returned)
         })

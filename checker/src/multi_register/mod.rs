@@ -27,6 +27,8 @@
 //! A transaction of unknown outcome may take effect at any time after its invocation, or
 //! never. What it read is not known. That is exact.
 
+mod impossible;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -40,7 +42,9 @@ use crate::keyed::{parameters, text, unknown_operation};
 use crate::names::Names;
 use crate::object::{self, Object};
 use crate::read_write::{self, Action, Listed};
-use crate::search::{Aspect, Budget, Call, Kept, Others, Reduced, Sequential, nearest};
+use crate::search::{
+    Aspect, Budget, Call, Failure, Kept, Named, Others, Reduced, Sequential, nearest,
+};
 use crate::verdict::Verdict;
 
 /// Decides whether the transactions on registers are strictly serializable.
@@ -201,6 +205,13 @@ impl<'h> Object<'h> for MultiRegister<'h> {
             .map(|ok| self.answer(&micro, ok))
             .transpose()?;
         Ok((Txn { group, micro }, answer))
+    }
+
+    fn named(&self, calls: &[Call<Txn, Vec<u32>>], failure: &Failure) -> Named {
+        Named {
+            kind: self.kind(calls, failure),
+            clause: self.impossible(calls, failure),
+        }
     }
 }
 
@@ -398,10 +409,9 @@ impl Sequential for MultiRegister<'_> {
     }
 
     fn show_aspect(&self, place: u32, state: &Held) -> String {
-        let is_it = |(group, other): &(u32, u32)| (*group, *other) == (state.group, place);
-        let key = self.places.iter().position(is_it);
-        let key = key.map_or("", |key| self.keys.text(key as u32));
-        format!("`{key} = {}`", self.show_value(state, place))
+        let key = self.key(state.group, place);
+        let value = self.show_value(state.values[place as usize]);
+        format!("`{key} = {value}`")
     }
 
     fn heap_bytes(&self, state: &Held) -> usize {
@@ -412,7 +422,7 @@ impl Sequential for MultiRegister<'_> {
         let is_held = |(_, (group, _)): &(u32, &(u32, u32))| *group == state.group;
         let keys = (0..).zip(&self.places).filter(is_held);
         let held = keys.map(|(key, (_, place))| {
-            let value = self.show_value(state, *place);
+            let value = self.show_value(state.values[*place as usize]);
             format!("{} = {value}", self.keys.text(key))
         });
         format!("`{}`", held.collect::<Vec<_>>().join(", "))
@@ -420,8 +430,15 @@ impl Sequential for MultiRegister<'_> {
 }
 
 impl MultiRegister<'_> {
-    fn show_value(&self, state: &Held, place: u32) -> &str {
-        match state.values[place as usize] {
+    /// The register at a place of a group.
+    fn key(&self, group: u32, place: u32) -> &str {
+        let is_it = |(of, other): &(u32, u32)| (*of, *other) == (group, place);
+        let key = self.places.iter().position(is_it);
+        key.map_or("", |key| self.keys.text(key as u32))
+    }
+
+    fn show_value(&self, value: u32) -> &str {
+        match value {
             NULL => "null",
             value => self.values.text(value),
         }

@@ -27,6 +27,9 @@
 //!
 //! The twin in `tests/`, which tries all orders, agrees on many small random histories.
 
+mod explain;
+mod suspects;
+
 use serde::Deserialize;
 
 use crate::anomaly;
@@ -34,9 +37,7 @@ use crate::history::{Event, History, HistoryError, Operation};
 use crate::keyed::{Keyed, parameters, unknown_operation};
 use crate::names::Names;
 use crate::object::{self, Object};
-use crate::search::{
-    Budget, Call, Failure, Found, NON_LINEARIZABLE, Named, Sequential, nearest, search,
-};
+use crate::search::{Budget, Call, Failure, NON_LINEARIZABLE, Named, Sequential, nearest};
 use crate::verdict::{Kind, Verdict};
 
 /// Decides whether the history is that of counters.
@@ -88,6 +89,14 @@ impl Ask {
             Self::AddAndGet(_) => (after, after),
         }
     }
+
+    /// The sum before it, of what it told.
+    fn met(self, told: i64) -> i128 {
+        match self {
+            Self::Read | Self::GetAndAdd(_) => i128::from(told),
+            Self::AddAndGet(number) => i128::from(told) - i128::from(number),
+        }
+    }
 }
 
 /// How many operations that told a sum are suspected.
@@ -130,16 +139,9 @@ impl<'h> Object<'h> for Counters<'h> {
     }
 
     fn named(&self, calls: &[Call<(u32, Ask), i64>], failure: &Failure) -> Named {
-        let clause = self.sums_met(calls, failure).map(|(least, most)| {
-            if least == most {
-                format!("it can only have met the sum {least}")
-            } else {
-                format!("it can only have met a sum from {least} to {most}")
-            }
-        });
         Named {
             kind: self.kind(calls, failure),
-            clause,
+            clause: self.clause(calls, failure),
         }
     }
 
@@ -150,143 +152,6 @@ impl<'h> Object<'h> for Counters<'h> {
         } else {
             NON_LINEARIZABLE
         }
-    }
-}
-
-/// How many operations on a counter may be looked at in all orders, and how many bytes that may
-/// take.
-const OPERATIONS_MAX: usize = 4_000;
-const BYTES_MAX: usize = 1 << 20;
-
-impl Counters<'_> {
-    /// Whether nobody subtracts, and the refuted operation met less than it can have met.
-    fn is_too_small(&self, calls: &[Call<(u32, Ask), i64>], failure: &Failure) -> bool {
-        let refuted = &calls[failure.refuted];
-        let Some(met) = sum_met(refuted) else {
-            return false;
-        };
-        let name = refuted.input.0;
-        let others = || {
-            let others = calls.iter().enumerate();
-            others.filter(|(_, call)| call.input.0 == name)
-        };
-        if others().any(|(_, call)| call.input.1.number() < 0) {
-            return false;
-        }
-        // The sum of all that was certainly added before, or that somebody was told before.
-        let before = |call: &Call<(u32, Ask), i64>, at: u64| {
-            call.returned.is_some_and(|returned| returned < at)
-        };
-        let over = || others().filter(|(_, call)| before(call, refuted.invoked));
-        let added: i128 = over().map(|(_, call)| call.input.1.number()).sum();
-        let told = over().filter_map(|(_, call)| Some(sum_met(call)? + call.input.1.number()));
-        let least = told.chain([i128::from(self.initial) + added]).max();
-        least.is_some_and(|least| met < least)
-            || others().count() <= OPERATIONS_MAX && self.is_more_in_all_orders(calls, failure)
-    }
-
-    /// Whether the refuted operation met more in all orders of what else is known.
-    fn is_more_in_all_orders(&self, calls: &[Call<(u32, Ask), i64>], failure: &Failure) -> bool {
-        let refuted = &calls[failure.refuted];
-        let told = |(index, call): (usize, &Call<(u32, Ask), i64>)| {
-            let has_begun = refuted.returned.is_none_or(|end| call.invoked <= end);
-            let counts = anomaly::is_known(failure, index, call);
-            let is_over = counts || !failure.others.is_at_any_time();
-            let is_it = index == failure.refuted;
-            let output = call.output.filter(|_| counts);
-            (call.input.0 == refuted.input.0 && has_begun).then(|| Call {
-                input: call.input.1,
-                output: output.map(|told| {
-                    if is_it {
-                        Told::AtMost(told)
-                    } else {
-                        Told::Just(told)
-                    }
-                }),
-                invoked: call.invoked,
-                returned: call.returned.filter(|_| is_over),
-            })
-        };
-        let calls: Vec<Call<Ask, Told>> = calls.iter().enumerate().filter_map(told).collect();
-        let budget = Budget {
-            time: None,
-            memory_bytes: BYTES_MAX,
-        };
-        let sums = Sums {
-            initial: self.initial,
-        };
-        matches!(search(&sums, &calls, &budget), Found::NotLinearizable(_))
-    }
-
-    /// The least and the greatest sum that the refuted operation can have met, if it met neither
-    /// of these nor one in between: what is listed and had returned before counts, and all else
-    /// that had begun may.
-    fn sums_met(&self, calls: &[Call<(u32, Ask), i64>], failure: &Failure) -> Option<(i128, i128)> {
-        let refuted = &calls[failure.refuted];
-        let name = refuted.input.0;
-        let met = sum_met(refuted)?;
-        let (mut least, mut most) = (i128::from(self.initial), i128::from(self.initial));
-        for (index, call) in calls.iter().enumerate() {
-            let has_begun = refuted.returned.is_none_or(|end| call.invoked <= end);
-            if index == failure.refuted || call.input.0 != name || !has_begun {
-                continue;
-            }
-            let is_over = call.returned.is_some_and(|end| end < refuted.invoked);
-            let is_certain = is_over && failure.witness.contains(&index);
-            let number = call.input.1.number();
-            least += if is_certain { number } else { number.min(0) };
-            most += if is_certain { number } else { number.max(0) };
-        }
-        (!(least..=most).contains(&met)).then_some((least, most))
-    }
-}
-
-/// The sum that a call met, if it was told one.
-fn sum_met(call: &Call<(u32, Ask), i64>) -> Option<i128> {
-    let told = i128::from(call.output?);
-    Some(match call.input.1 {
-        Ask::Read | Ask::GetAndAdd(_) => told,
-        Ask::AddAndGet(number) => told - i128::from(number),
-    })
-}
-
-/// What was told of a sum.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-enum Told {
-    Just(i64),
-    /// Or less.
-    AtMost(i64),
-}
-
-/// One counter.
-struct Sums {
-    initial: i64,
-}
-
-impl Sequential for Sums {
-    type State = i128;
-    type Input = Ask;
-    type Output = Told;
-    type Part = ();
-
-    fn part(&self, _: &Ask) {}
-
-    fn initial(&self, (): &()) -> i128 {
-        i128::from(self.initial)
-    }
-
-    fn step(&self, sum: &i128, ask: &Ask, told: Option<&Told>) -> impl IntoIterator<Item = i128> {
-        let (after, result) = ask.of(*sum);
-        let is_so = match told {
-            Some(Told::Just(told)) => i128::from(*told) == result,
-            Some(Told::AtMost(told)) => i128::from(*told) >= result,
-            None => true,
-        };
-        is_so.then_some(after)
-    }
-
-    fn only_reads(&self, ask: &Ask, _: Option<&Told>) -> bool {
-        ask.number() == 0
     }
 }
 
@@ -347,14 +212,15 @@ impl Sequential for Counters<'_> {
         (least..=most).contains(&change)
     }
 
-    /// One that saw a sum that all that may have been added does not come to, and two of which
-    /// the later one saw less, or too much more.
+    /// Those whose sums cannot be. Else, next to where the search was stuck, one that saw a sum
+    /// that all that may have been added does not come to, and two of which the later one saw
+    /// less, or too much more.
     fn suspects(&self, calls: &[Call<&Self::Input, &i64>], stuck: usize) -> Vec<Vec<usize>> {
         let tells = |index: &usize| calls[*index].output.is_some();
         let told: Vec<usize> = (0..calls.len()).filter(tells).collect();
         let mut near = nearest(&told, stuck, SUSPECTS_MAX, |index| calls[index].returned);
-        let alone = near.iter().map(|index| vec![*index]);
-        let mut guesses: Vec<Vec<usize>> = alone.collect();
+        let mut guesses = suspects::impossible(calls, i128::from(self.initial));
+        guesses.extend(near.iter().map(|index| vec![*index]));
         near.sort_unstable_by_key(|index| calls[*index].invoked);
         for (place, later) in near.iter().enumerate() {
             let mut before = near[..place].iter().rev();
