@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::compact::compact;
 use crate::history::{Event, History, HistoryError, Json, Problem, Text, in_words};
 
 /// A value taken apart.
@@ -65,22 +66,24 @@ impl<'h> Keyed<'h> {
     }
 }
 
-/// JSON as text: a string without its quotes, anything else as it is written; none for
-/// `null`.
+/// JSON as text: a string without its quotes, a list or an object without space, anything else as
+/// it is written; none for `null`. Values are the same where their texts are.
 pub(crate) fn text(json: &str) -> Option<Cow<'_, str>> {
     if json == NULL {
         return None;
     }
-    let unquoted = json
-        .strip_prefix('"')
-        .and_then(|text| text.strip_suffix('"'));
-    Some(match unquoted {
-        Some(plain) if !plain.contains('\\') => Cow::Borrowed(plain),
-        _ => match serde_json::from_str::<String>(json) {
-            Ok(string) => Cow::Owned(string),
-            Err(_) => Cow::Borrowed(json),
-        },
+    Some(match json.as_bytes().first() {
+        Some(b'"') => unquoted(json),
+        Some(b'[' | b'{') => compact(json),
+        _ => Cow::Borrowed(json),
     })
+}
+
+fn unquoted(json: &str) -> Cow<'_, str> {
+    match json[1..].strip_suffix('"') {
+        Some(plain) if !plain.contains('\\') => Cow::Borrowed(plain),
+        _ => serde_json::from_str(json).map_or(Cow::Borrowed(json), Cow::Owned),
+    }
 }
 
 /// The header's parameters; all are optional.

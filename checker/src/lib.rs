@@ -73,6 +73,7 @@ mod anomaly;
 pub mod bank;
 pub mod barrier;
 mod by_event;
+mod compact;
 pub mod counter;
 pub mod election;
 pub mod etcd;

@@ -606,3 +606,46 @@ fn transactions_that_read_what_never_was() {
     let history = history("multi-register", r#"{"initial":0}"#, &fits);
     assert!(check(&history, Model::MultiRegister).unwrap().is_valid());
 }
+
+/// Lists as values are the same however they are spaced and escaped.
+#[test]
+fn values_are_the_same_where_their_texts_are() {
+    let raw = |during: (u64, u64), f: &'static str, asked: &str, answer: &str| {
+        let json = |text: &str| {
+            let raw: Box<serde_json::value::RawValue> = serde_json::from_str(text).unwrap();
+            Json::new(&raw).unwrap()
+        };
+        Op {
+            invoke: json(asked),
+            result: json(answer),
+            ..ok(during, f, NOTHING, NOTHING)
+        }
+    };
+    let spaced = r#"[1, "\u00e9", "a b"]"#;
+    let compact = r#"[1,"é","a b"]"#;
+    let other = r#"[1,"é","ab"]"#;
+    let is_valid = |model: &str, ops: &[Op]| {
+        let history = history(model, "{}", ops);
+        check(&history, model.parse::<Model>().unwrap())
+            .unwrap()
+            .is_valid()
+    };
+    for (seen, is_it) in [(spaced, true), (compact, true), (other, false)] {
+        let set = [
+            raw((0, 1), "add", spaced, "null"),
+            raw((2, 3), "read", "null", &format!("[{seen}]")),
+        ];
+        assert_eq!(is_valid("set", &set), is_it, "{seen}");
+        let register = [
+            raw((0, 1), "write", spaced, "null"),
+            raw((2, 3), "read", "null", seen),
+        ];
+        assert_eq!(is_valid("register", &register), is_it, "{seen}");
+        let micro = |f: &str, value: &str| format!(r#"[["{f}","x",{value}]]"#);
+        let txns = [
+            raw((0, 1), "txn", &micro("w", spaced), &micro("w", compact)),
+            raw((2, 3), "txn", &micro("r", "null"), &micro("r", seen)),
+        ];
+        assert_eq!(is_valid("rw-register", &txns), is_it, "{seen}");
+    }
+}

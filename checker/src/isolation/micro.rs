@@ -7,6 +7,7 @@ use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, SeqAccess, Visi
 use serde_json::value::RawValue;
 
 use crate::history::{Event, HistoryError};
+use crate::keyed;
 
 /// `[f, key, value]`. What follows is skipped.
 pub(super) struct Micro<'h> {
@@ -28,17 +29,9 @@ pub(super) fn parse<'h>(
     parsed.map_err(|error| HistoryError::value(event, expected, &error))
 }
 
-/// The text of a JSON value: what is between the quotes of a string, and anything else as
-/// it stands.
+/// The text of a JSON value; see [`keyed::text`].
 pub(super) fn text(json: &str) -> Cow<'_, str> {
-    let inner = json
-        .strip_prefix('"')
-        .and_then(|rest| rest.strip_suffix('"'));
-    match inner {
-        None => Cow::Borrowed(json),
-        Some(inner) if !inner.contains('\\') => Cow::Borrowed(inner),
-        Some(inner) => serde_json::from_str(json).map_or(Cow::Borrowed(inner), Cow::Owned),
-    }
+    keyed::text(json).unwrap_or(Cow::Borrowed("null"))
 }
 
 struct List<'m, 'h>(&'m mut Vec<Micro<'h>>);
