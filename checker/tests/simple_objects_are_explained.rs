@@ -69,7 +69,7 @@ fn barriers_that_were_taken_down_before() {
     let told = violation("barrier", "{}", &raised_twice);
     assert!(
         told.sentence.ends_with(
-            "although the barrier stood: processes 0 and 2 had raised it by 0.000000 s, so it \
+            "although the barrier stood: processes 0 and 2 had raised it by line 7, so it \
              was taken down between the two, and nobody is left who can have taken it down \
              before the wait returned"
         ),
@@ -85,7 +85,7 @@ fn barriers_that_were_taken_down_before() {
     let told = violation("barrier", "{}", &raised_once);
     assert!(
         told.sentence.ends_with(
-            "although the barrier stood: process 0 had raised it by 0.000000 s, and nobody \
+            "although the barrier stood: process 0 had raised it by line 3, and nobody \
              can have taken it down before the wait returned"
         ),
         "{told}"

@@ -7,7 +7,7 @@ use super::sweep::{Course, Stop, Sweep};
 use super::witness;
 use crate::history::{Event, Operation, Outcome};
 use crate::search::Others;
-use crate::verdict::{Class, Kind, Seconds, Violation};
+use crate::verdict::{Class, Kind, Violation};
 
 const EARLY_WAIT: Kind = Kind {
     name: "early-wait",
@@ -79,10 +79,10 @@ fn sentence(
     let process = operation.process();
     let since = standing(operation, operations, witness);
     let nobody = nobody_took_it_down(operation, operations, witness, others);
-    let by = Seconds(operation.completion.map_or(0, Event::time));
+    let by = end(operation);
     match kind.name {
         "early-wait" => format!(
-            "the wait by process {process} returned at {by} although the barrier stood{since}{nobody} before the wait returned"
+            "the wait by process {process} returned on {by} although the barrier stood{since}{nobody} before the wait returned"
         ),
         "double-hold" => format!(
             "process {process} raised the barrier by {by} although it stood{since}{nobody} in between"
@@ -97,6 +97,12 @@ fn sentence(
     }
 }
 
+/// The line on which it ended, or began if it did not: not all histories have times.
+fn end(operation: &Operation<'_>) -> String {
+    let event = operation.completion.unwrap_or(operation.invoke);
+    format!("line {}", event.line())
+}
+
 /// Who had raised the barrier before this operation returned, or else found it standing, as far
 /// as it is listed.
 fn standing(
@@ -104,13 +110,11 @@ fn standing(
     operations: &[Operation<'_>],
     witness: &[&Operation<'_>],
 ) -> String {
-    let by =
-        |hold: &Operation<'_>| Seconds(hold.completion.map_or(hold.invoke.time(), Event::time));
     let raised = raised(operation, witness);
     if let Some(last) = raised.last() {
         let who = processes(&raised);
         let relied_on = relied_on(last, operations);
-        return format!(": {who} had raised it by {},{relied_on}", by(last));
+        return format!(": {who} had raised it by {},{relied_on}", end(last));
     }
     let holds = witness.iter().filter(|other| is_another(other, operation));
     let found = holds.filter(|other| other.invoke.f() == "hold" && says(other, "false"));
@@ -120,7 +124,7 @@ fn standing(
             format!(
                 ": process {} had found it standing by {},",
                 found.process(),
-                by(found)
+                end(found)
             )
         },
     )
@@ -211,11 +215,10 @@ fn relied_on(hold: &Operation<'_>, operations: &[Operation<'_>]) -> String {
 
 /// Somebody else may have seen that it did not stand.
 fn found_standing(operation: &Operation<'_>, witness: &[&Operation<'_>], rest: Others) -> String {
-    let by = |operation: &Operation<'_>| Seconds(operation.completion.map_or(0, Event::time));
     let told = format!(
         "process {} was told by {} that the barrier stood",
         operation.process(),
-        by(operation)
+        end(operation)
     );
     let others = witness.iter().filter(|other| {
         let is_other = other.invoked != operation.invoked;
@@ -227,7 +230,7 @@ fn found_standing(operation: &Operation<'_>, witness: &[&Operation<'_>], rest: O
              raised it or taken it down in between",
             other.invoke.f(),
             other.process(),
-            by(other)
+            end(other)
         ),
         None if matches!(rest, Others::InTheirTimeSince(_)) => {
             format!("{told}, but it did not stand before, and nobody can have raised it by then")
