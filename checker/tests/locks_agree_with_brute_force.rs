@@ -7,10 +7,10 @@ mod support;
 #[path = "support/locks.rs"]
 mod support_locks;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use etcd_checker::history::{Event, EventKind, Json, Process};
-use etcd_checker::{History, Model, Verdict, check};
+use etcd_checker::history::{Event, EventKind, Json, Operation, Process};
+use etcd_checker::{History, Model, Verdict, Violation, check};
 use lock_twin::{replay, value};
 use serde_json::{Value, json};
 use support::Random;
@@ -131,6 +131,7 @@ fn the_verdict_is_that_of_a_replay_of_all_revisions() {
                     "history {number}: {violation}\nbut {kinds:?}"
                 );
                 assert!(violation.witness.len() <= 4, "{violation}");
+                assert_minimal(&history, &violation);
                 *found.entry(name).or_default() += 1;
             }
             // A grant that was moved to where nobody watched the keys any more.
@@ -161,6 +162,114 @@ fn the_verdict_is_that_of_a_replay_of_all_revisions() {
             "{kind}: {found:?}"
         );
     }
+}
+
+/// What etcd says of the keys and the operations of the witness prove it, and without any one of
+/// these they do not prove it. A lock whose token another one of them names cannot be left out.
+///
+/// A stale write may list what it has overwritten too, which its sentence names, although the
+/// later grant alone proves it: only without that it is asked to be minimal.
+fn assert_minimal(history: &History, violation: &Violation) {
+    let listed: BTreeSet<usize> = (violation.witness.iter())
+        .map(|operation| operation.invoked.line)
+        .collect();
+    let is_proved_by = |lines: &BTreeSet<usize>| {
+        let (kinds, _) = replay(&only(history, &with_grants(history, lines)));
+        kinds.iter().any(|kind| is_same(kind, violation.kind.name))
+    };
+    assert!(is_proved_by(&listed), "it is no proof: {violation}");
+    if violation.kind.name == "stale-write" && listed.len() == 4 {
+        return;
+    }
+    for line in &listed {
+        let mut rest = listed.clone();
+        rest.remove(line);
+        let is_needed = with_grants(history, &rest).contains(line) || !is_proved_by(&rest);
+        assert!(is_needed, "line {line} can be left out: {violation}");
+    }
+}
+
+/// Whether these break the same promise. Whether both were inside when one was let in too early
+/// depends on the unlocks, the promise does not.
+fn is_same(one: &str, other: &str) -> bool {
+    const TOO_EARLY: [&str; 2] = ["both-alive", "overtaken"];
+    one == other || TOO_EARLY.contains(&one) && TOO_EARLY.contains(&other)
+}
+
+/// The history of the operations that began on these lines, and of what etcd says. Unlocks
+/// that are left out may have happened at any time, but a process unlocks one after the other.
+fn only(history: &History, lines: &BTreeSet<usize>) -> History {
+    // Each by a process of its own.
+    const OTHERS: u64 = 1_000_000;
+    let operations = history.operations();
+    let mut places = BTreeSet::new();
+    let mut unlocks = BTreeMap::new();
+    let mut unlocked = BTreeSet::new();
+    for operation in &operations {
+        let is_listed = lines.contains(&operation.invoke.line());
+        if is_listed {
+            places.extend([operation.invoked, operation.completed]);
+        }
+        if operation.invoke.f() != "unlock" {
+            continue;
+        }
+        let grant = grant_of(&operations, operation).expect("it names a token");
+        let by = (grant.completed, operation.invoke.process());
+        if is_listed {
+            unlocked.insert(by);
+        } else if !unlocked.contains(&by) {
+            unlocks.insert(grant.completed, operation.invoke.value().clone());
+        }
+    }
+    unlocks.retain(|grant, _| places.contains(grant));
+    let (header, events) = history.clone().into_parts();
+    let mut left = Vec::new();
+    for (index, event) in events.into_iter().enumerate() {
+        if event.process() != Process::Nemesis && !places.contains(&index) {
+            continue;
+        }
+        let time = event.time();
+        left.push(event);
+        if let Some(value) = unlocks.remove(&index) {
+            let unlock = Event::new(
+                time,
+                Process::Number(OTHERS + index as u64),
+                EventKind::Invoke,
+                "unlock",
+            );
+            left.push(unlock.with_value(value));
+        }
+    }
+    History::new(header, left).unwrap()
+}
+
+/// The lock that got the token that this operation names.
+fn grant_of<'o, 'h>(
+    operations: &'o [Operation<'h>],
+    operation: &Operation<'h>,
+) -> Option<&'o Operation<'h>> {
+    let held = value(operation.invoke);
+    let token = held["token"].as_i64()?;
+    let is_it = |one: &&Operation<'_>| {
+        let is_of_token = |ok: &Event| ok.f() == "lock" && value(ok).as_i64() == Some(token);
+        one.completed < operation.invoked
+            && one.ok().is_some_and(is_of_token)
+            && value(one.invoke)["lock"] == held["lock"]
+    };
+    operations
+        .iter()
+        .filter(is_it)
+        .max_by_key(|one| one.completed)
+}
+
+/// These lines, and those on which the locks were asked for whose tokens they name.
+fn with_grants(history: &History, lines: &BTreeSet<usize>) -> BTreeSet<usize> {
+    let operations = history.operations();
+    let is_listed = |operation: &&Operation<'_>| lines.contains(&operation.invoke.line());
+    let grants = operations.iter().filter(is_listed);
+    let grants = grants.filter_map(|operation| grant_of(&operations, operation));
+    let grants = grants.map(|grant| grant.invoke.line());
+    grants.chain(lines.iter().copied()).collect()
 }
 
 #[test]

@@ -338,6 +338,29 @@ impl<'h> Locks<'h> {
         first.filter(|revision| *revision < i64::MAX)
     }
 
+    /// A write at this revision that was invoked after this event.
+    pub(super) fn write_after(&self, event: usize, revision: i64) -> Option<Operation<'h>> {
+        let is_it = |write: &&Write| {
+            write.revision == Some(revision) && event < self.operations.get(write.operation).invoked
+        };
+        let write = self.writes.iter().find(is_it)?;
+        Some(self.operations.get(write.operation))
+    }
+
+    /// The first operation of those that showed before this event that etcd had come to a
+    /// revision, and what it showed.
+    pub(super) fn seen_by(&self, revision: i64, event: usize) -> Option<(Operation<'h>, i64)> {
+        self.operations.iter().find_map(|operation| {
+            let completion = operation.completion.filter(|_| operation.completed < event);
+            let asked = Some(operation.invoke).filter(|_| operation.invoked < event);
+            let shown = [asked, completion].into_iter().flatten();
+            let shown =
+                shown.filter_map(|event| event.revision().or_else(|| shown_by_token(event)));
+            let largest = shown.max().filter(|shown| revision <= *shown);
+            largest.map(|shown| (operation, shown))
+        })
+    }
+
     fn first_revisions(&self) -> Vec<i64> {
         let mut smallest = i64::MAX;
         let mut revisions: Vec<i64> = Vec::with_capacity(self.writes.len());
@@ -520,7 +543,10 @@ impl<'h> Locks<'h> {
             self.lock(first).process(),
             self.lock(second).process(),
         );
-        let witness = [self.lock(first), self.lock(second)];
+        // Had it been unlocked at another time, or without an answer, the key could be granted again.
+        let unlock = first.unlock.map(|unlock| self.operations.get(unlock));
+        let witness = [Some(self.lock(first)), unlock, Some(self.lock(second))];
+        let witness = witness.into_iter().flatten();
         Violation::new(Class::Safety, TWICE, sentence, witness)
     }
 

@@ -165,21 +165,27 @@ pub(super) fn find_deleted_by_another(locks: &Locks<'_>) -> Option<Violation> {
         if deletion.with_lease {
             return None;
         }
-        let when = match grant.unlock {
+        let is_seen = |unlock: usize| deletion.revision <= locks.seen_before[unlock];
+        if grant.unlock.is_some_and(|unlock| !is_seen(unlock)) {
+            return None;
+        }
+        let unlock = grant.unlock.map(|unlock| locks.operations.get(unlock));
+        // What was seen before it was granted is too early for any unlock.
+        let seen_by = |event| locks.seen_by(deletion.revision, event);
+        let before = unlock.and_then(|_| seen_by(locks.granted(grant)));
+        let seen = before.or_else(|| seen_by(unlock?.invoked));
+        let when = match seen {
+            Some((_, seen)) => format!(
+                "began to unlock it only after somebody had seen etcd at revision {seen}"
+            ),
             None => "never unlocked it".to_owned(),
-            Some(unlock) if deletion.revision <= locks.seen_before[unlock] => {
-                let seen = locks.seen_before[unlock];
-                format!(
-                    "began to unlock it only after somebody had seen etcd at revision {seen}"
-                )
-            }
-            Some(_) => return None,
         };
         let suspect = locks.unanswered_unlock_before(grant);
         let by = suspect.map_or_else(String::new, |suspect| {
             format!(
-                "; its unlock at {} was never answered, and one that is repeated must not delete a later key of the same name",
-                Seconds(suspect.invoke.time())
+                "; its unlock at {} (line {}) was never answered, and one that is repeated must not delete a later key of the same name",
+                Seconds(suspect.invoke.time()),
+                suspect.invoke.line()
             )
         });
         let sentence = format!(
@@ -190,10 +196,10 @@ pub(super) fn find_deleted_by_another(locks: &Locks<'_>) -> Option<Violation> {
             deletion.revision,
             locks.lock(grant).process(),
         );
-        let unlock = grant.unlock.map(|unlock| locks.operations.get(unlock));
-        let witness = [suspect, Some(locks.lock(grant)), unlock]
-            .into_iter()
-            .flatten();
+        let seen = seen.map(|(seen, _)| seen);
+        let unlock = unlock.filter(|_| before.is_none());
+        let witness = [Some(locks.lock(grant)), seen, unlock];
+        let witness = witness.into_iter().flatten();
         Some(Violation::new(Class::Safety, DELETED, sentence, witness))
     })
 }
@@ -202,8 +208,9 @@ pub(super) fn find_deleted_by_another(locks: &Locks<'_>) -> Option<Violation> {
 pub(super) fn find_key_left(locks: &Locks<'_>) -> Option<Violation> {
     locks.grants.iter().find_map(|grant| {
         let unlock = locks.operations.get(grant.unlock?);
+        let told = unlock.ok()?.revision();
         let later = || locks.first_write_after(unlock.completed);
-        let revision = unlock.ok()?.revision().or_else(later)?;
+        let revision = told.or_else(later)?;
         if grant.end.is_gone_at(revision) != Some(false) {
             return None;
         }
@@ -217,7 +224,10 @@ pub(super) fn find_key_left(locks: &Locks<'_>) -> Option<Violation> {
             locks.name(grant),
             grant.token,
         );
-        let witness = [locks.lock(grant), unlock];
+        let wrote = || locks.write_after(unlock.completed, revision);
+        let write = if told.is_none() { wrote() } else { None };
+        let witness = [Some(locks.lock(grant)), Some(unlock), write];
+        let witness = witness.into_iter().flatten();
         Some(Violation::new(Class::Safety, LEFT, sentence, witness))
     })
 }

@@ -59,6 +59,15 @@
 //! may have deleted its key at any time after it was invoked. A write of unknown
 //! outcome, if it was guarded, is etcd's affair; if not, it may never have happened.
 //!
+//! # The witness
+//!
+//! What the marks say of the keys counts as known. Apart from that the witness of a violation
+//! lists what it rests on and no more; an unlock that it does not list may have happened at any
+//! time after the grant. So *same-token* lists the unlock of the first holding, if there is one;
+//! *key-deleted* and *unlock-left-key* list who showed how far etcd had come. Of *both-alive*
+//! the unlocks are left out: without them it would be *overtaken*, and wrong all the same. Only
+//! a *stale-write* lists what was overwritten even if the later grant alone proves it.
+//!
 //! # The order of a valid history
 //!
 //! Grants of one lock come in the order of their tokens, each behind all that conflicting
