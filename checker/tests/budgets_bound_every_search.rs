@@ -64,24 +64,29 @@ fn barrier() -> History {
     history(Model::Barrier, &ops)
 }
 
-/// Four that enter two by two, in whatever way.
+/// One who left while the next to return was inside, so it was in a round with one of whom
+/// nothing is known.
 fn double_barrier() -> History {
-    let enters = (0..4).map(|process| Op {
+    let op = |process, f, alive: bool, called, answered: Option<u64>| Op {
         process,
-        f: "enter",
-        value: json!({"lease": process}),
-        called: 1,
-        answered: Some((10 + process, Value::Null)),
-    });
-    let mut ops: Vec<Op> = enters.collect();
-    let leaves = (0..4).map(|process| Op {
-        process,
-        f: "leave",
-        value: json!({"lease": process}),
-        called: 11 + process,
-        answered: Some((30 + process, Value::Null)),
-    });
-    ops.extend(leaves);
+        f,
+        value: if alive {
+            json!({"lease": process, "alive": true})
+        } else {
+            json!({"lease": process})
+        },
+        called,
+        answered: answered.map(|at| (at, Value::Null)),
+    };
+    let ops = [
+        op(0, "enter", false, 1, Some(10)),
+        op(1, "enter", false, 2, None),
+        op(2, "enter", false, 3, Some(20)),
+        op(3, "enter", false, 4, Some(21)),
+        op(0, "leave", false, 11, Some(14)),
+        op(2, "leave", true, 30, Some(40)),
+        op(3, "leave", false, 31, Some(41)),
+    ];
     history(Model::DoubleBarrier, &ops)
 }
 
