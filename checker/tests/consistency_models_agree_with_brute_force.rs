@@ -935,8 +935,18 @@ fn by_themselves(txns: &[Txn], members: &[usize]) -> Vec<Txn> {
 /// What witnesses there were, by anomaly: with transactions of unknown outcome, and all.
 type Witnesses = BTreeMap<&'static str, [usize; 2]>;
 
-/// Each witness proves what it is shown for if nothing else is known, and of registers none of it
-/// can be spared.
+/// Whether an anomaly of this name was found, whatever the verdict is about.
+fn shows(verdict: &Verdict, name: &str) -> bool {
+    let isolation = verdict
+        .violation()
+        .and_then(|violation| violation.isolation.as_deref());
+    let mut anomalies = isolation
+        .into_iter()
+        .flat_map(|isolation| &isolation.anomalies);
+    anomalies.any(|anomaly| anomaly.name == name)
+}
+
+/// Each witness proves what it is shown for if nothing else is known, and none of it can be spared.
 fn look_at_witnesses(object: Object, seed: u64, tally: &mut Witnesses) {
     let txns = draw(&mut Random(seed));
     let history = history(object, &txns);
@@ -987,6 +997,16 @@ fn look_at_witnesses(object: Object, seed: u64, tally: &mut Witnesses) {
                 );
             }
         }
+        if object == Object::List {
+            for spared in &members {
+                let rest = members.iter().filter(|member| *member != spared);
+                let rest: Vec<Txn> = rest.map(|member| txns[*member].clone()).collect();
+                let part = self::history(object, &rest);
+                let verdict = isolation::check_list_append(&part, &options).unwrap();
+                let number = spared + 1;
+                assert!(!shows(&verdict, name), "T{number} is spare: {}", context());
+            }
+        }
         let [with_unknown, all] = tally.entry(name).or_default();
         *all += 1;
         *with_unknown += usize::from(members.iter().any(|member| !txns[*member].is_known));
@@ -1006,7 +1026,7 @@ fn look_at_all_witnesses(object: Object) {
 }
 
 #[test]
-fn witnesses_of_lists_prove_what_they_are_shown_for() {
+fn witnesses_of_lists_prove_what_they_are_shown_for_and_nothing_is_spare() {
     look_at_all_witnesses(Object::List);
 }
 

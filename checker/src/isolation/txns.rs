@@ -109,7 +109,16 @@ impl<'h> Txns<'h> {
     }
 
     pub(super) fn of(history: &'h History, names: &Names) -> Result<Self, HistoryError> {
-        let operations = history.operations();
+        Self::of_operations(history.operations(), names)
+    }
+
+    /// Some of them, ascending, as if there were no others.
+    pub(super) fn among(&self, some: &[u32], names: &Names) -> Option<Self> {
+        let operations = some.iter().map(|txn| *self.operation(*txn));
+        Self::of_operations(operations.collect(), names).ok()
+    }
+
+    fn of_operations(operations: Vec<Operation<'h>>, names: &Names) -> Result<Self, HistoryError> {
         let count = operations.len();
         let mut txns = Self {
             operations,

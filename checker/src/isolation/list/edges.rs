@@ -1,10 +1,12 @@
 //! The dependencies that lists show.
 
+use super::super::anomaly::Anomaly;
 use super::super::cycle::Step;
 use super::super::cycles::Relations;
 use super::super::graph::{Builder, Graph, Why};
 use super::super::group::Group;
 use super::super::txns::{NONE, Status, Txns, What};
+use super::by_themselves;
 use super::versions::{INCOMPATIBLE, Versions};
 
 /// The dependencies between all transactions that committed, or must have because
@@ -185,9 +187,19 @@ impl Edges<'_, '_> {
 pub(super) struct Lists<'t, 'h> {
     pub(super) txns: &'t Txns<'h>,
     pub(super) versions: &'t Versions,
+    /// Whether these are some of the transactions alone, to see what they show by themselves.
+    pub(super) is_part: bool,
 }
 
-impl Lists<'_, '_> {
+impl<'t, 'h> Lists<'t, 'h> {
+    pub(super) fn of(txns: &'t Txns<'h>, versions: &'t Versions) -> Self {
+        Self {
+            txns,
+            versions,
+            is_part: false,
+        }
+    }
+
     /// The places of what a transaction appended to a key: the first and the last. What
     /// nobody saw is behind the end.
     fn places(&self, txn: u32, key: u32) -> Option<(u32, u32)> {
@@ -277,6 +289,13 @@ impl Relations for Lists<'_, '_> {
                 .collect(),
             _ => Vec::new(),
         }
+    }
+
+    fn fewer(&self, anomaly: Anomaly, members: &[u32]) -> Option<(String, Vec<u32>)> {
+        if self.is_part {
+            return None;
+        }
+        by_themselves::fewer(self.txns, anomaly, members)
     }
 
     fn say(&self, step: &Step, first: &str, second: &str) -> String {

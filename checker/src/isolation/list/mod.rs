@@ -40,6 +40,7 @@
 //! O(n) in the size of the history for the versions and dependencies: a read is compared as
 //! text with the longest one.
 
+mod by_themselves;
 mod edges;
 mod fractures;
 mod local;
@@ -77,7 +78,7 @@ pub(super) fn check(history: &History, options: &Options) -> Result<Verdict, His
     let effort = Effort::of(&options.budget);
     let mut txns = Txns::of(history, &NAMES)?;
     let versions = Versions::of(&mut txns);
-    let evidence = evidence(&txns, &versions, &required, &effort);
+    let evidence = evidence(&Lists::of(&txns, &versions), &required, &effort);
     Ok(judge::verdict(
         history,
         &txns.operations,
@@ -94,7 +95,7 @@ pub(super) fn linearization(
     let effort = Effort::of(budget);
     let mut txns = Txns::of(history, &NAMES)?;
     let versions = Versions::of(&mut txns);
-    let evidence = evidence(&txns, &versions, &[], &effort);
+    let evidence = evidence(&Lists::of(&txns, &versions), &[], &effort);
     let Some(order) = serial::promised(&evidence) else {
         return Ok(serial::none(&evidence));
     };
@@ -107,12 +108,8 @@ pub(super) fn linearization(
     ))
 }
 
-fn evidence(
-    txns: &Txns<'_>,
-    versions: &Versions,
-    required: &[Consistency],
-    effort: &Effort,
-) -> Evidence {
+fn evidence(lists: &Lists<'_, '_>, required: &[Consistency], effort: &Effort) -> Evidence {
+    let Lists { txns, versions, .. } = *lists;
     let mut findings = Findings::default();
     local::find(txns, versions, &mut findings);
     if effort.is_over() {
@@ -123,8 +120,7 @@ fn evidence(
         };
     }
     let graph = edges::graph(txns, versions, Unseen::InAnyOrder);
-    let lists = Lists { txns, versions };
-    let mut unknown = cycles::find(txns, &graph, &lists, &mut findings, effort);
+    let mut unknown = cycles::find(txns, &graph, lists, &mut findings, effort);
     let mut reason = match unknown.is_empty() || !effort.is_over() {
         true => {
             "there are too many cycles to tell whether one of them is of the kind that is forbidden"
