@@ -17,6 +17,8 @@
 
 use std::collections::BTreeMap;
 
+use rustc_hash::FxHashMap;
+
 use super::kinds::{WATCH_LOST, WATCH_UNORDERED};
 use super::log::{Call, Log, Reply};
 use super::message::{Notice, TxnOp, WatchEvent};
@@ -67,11 +69,14 @@ fn gap(log: &Log<'_>, heard: &Heard<'_>) -> Option<Violation> {
 }
 
 /// What is known of the order of the changes of a revision.
-enum Known {
+enum Known<'k, 'a> {
     /// The operation that made them, and the branch of it that was taken.
     Written { entry: usize, branch: bool },
     /// The watch that heard of them first.
-    Heard { watch: usize },
+    Heard {
+        watch: &'k Heard<'a>,
+        told: &'k [Told<'a>],
+    },
 }
 
 /// The first watch that heard of the changes of one revision in another order than they were
@@ -83,21 +88,24 @@ pub(super) fn find_shuffled(log: &Log<'_>, watches: &Watches<'_>) -> Option<Viol
             written.insert(entry.header(), index);
         }
     }
-    let mut first_heard: BTreeMap<i64, usize> = BTreeMap::new();
-    for (index, heard) in watches.all().iter().enumerate() {
+    let mut first_heard: BTreeMap<i64, (&Heard<'_>, Vec<Told<'_>>)> = BTreeMap::new();
+    for heard in watches.all() {
         for told in together(heard) {
             let revision = told[0].event.revision();
-            let known = match (written.get(&revision), writer(log, &told)) {
-                (Some(entry), _) => Known::Written {
-                    entry: *entry,
-                    branch: succeeded(log, *entry),
-                },
-                (None, Some((entry, branch))) => Known::Written { entry, branch },
-                (None, None) => Known::Heard {
-                    watch: *first_heard.entry(revision).or_insert(index),
-                },
+            let by = written
+                .get(&revision)
+                .map(|entry| (*entry, succeeded(log, *entry)));
+            let known = match by.or_else(|| writer(log, &told)) {
+                Some((entry, branch)) => Known::Written { entry, branch },
+                None => {
+                    let Some((watch, told)) = first_heard.get(&revision) else {
+                        first_heard.insert(revision, (heard, told));
+                        continue;
+                    };
+                    Known::Heard { watch, told }
+                }
             };
-            if let Some(violation) = shuffled(log, watches, heard, &told, &known) {
+            if let Some(violation) = shuffled(log, heard, &told, &known) {
                 return Some(violation);
             }
         }
@@ -145,52 +153,48 @@ fn succeeded(log: &Log<'_>, entry: usize) -> bool {
 
 fn shuffled(
     log: &Log<'_>,
-    watches: &Watches<'_>,
     heard: &Heard<'_>,
     told: &[Told<'_>],
-    known: &Known,
+    known: &Known<'_, '_>,
 ) -> Option<Violation> {
-    let revision = told[0].event.revision();
+    let keys = told.iter().map(|told| told.event.key());
     let (of_whom, places): (_, Vec<_>) = match known {
         Known::Written { entry, branch } => {
-            let places = told
-                .iter()
-                .map(|told| place(log, *entry, *branch, told.event.key()));
+            let places = keys.map(|key| place(log, *entry, *branch, key));
             ("they were made", places.collect())
         }
-        Known::Heard { watch } => {
-            let first: Vec<Told<'_>> = of_revision(&watches.all()[*watch], revision);
-            let place = |told: &Told<'_>| {
-                let is_it = |other: &Told<'_>| other.event.key() == told.event.key();
-                first.iter().position(is_it).map(|place| (place, 0))
-            };
-            (
-                "another watch heard of them",
-                told.iter().map(place).collect(),
-            )
+        Known::Heard { told: first, .. } => {
+            let first = first.iter().enumerate();
+            let first: FxHashMap<&str, usize> = first
+                .map(|(place, told)| (told.event.key(), place))
+                .collect();
+            let places = keys.map(|key| Some((*first.get(key)?, 0)));
+            ("another watch heard of them", places.collect())
         }
     };
-    let placed = told
-        .iter()
-        .zip(places)
-        .filter_map(|(told, place)| Some((told, place?)));
+    let placed = told.iter().zip(places);
+    let placed = placed.filter_map(|(told, place)| Some((told, place?)));
     let placed: Vec<(&Told<'_>, (usize, usize))> = placed.collect();
     let pair = placed.windows(2).find(|pair| pair[1].1 < pair[0].1)?;
     let [(early, _), (late, _)] = [pair[0], pair[1]];
     let sentence = format!(
-        "watch {} heard of `{}` before `{}` at revision {revision}, and not in the order in which \
-         {of_whom}",
+        "watch {} heard of `{}` before `{}` at revision {}, and not in the order in which {of_whom}",
         heard.watch.watch,
         early.event.key(),
         late.event.key(),
+        early.event.revision(),
     );
     let mut entries = vec![heard.request, early.notice, late.notice];
     match known {
         Known::Written { entry, .. } => entries.push(*entry),
-        Known::Heard { watch } => {
-            let other = &watches.all()[*watch];
-            entries.push(other.request);
-            entries.extend(of_revision(other, revision).iter().map(|told| told.notice));
+        Known::Heard { watch, told } => {
+            entries.push(watch.request);
+            let are_they = |told: &&Told<'_>| {
+                [early, late]
+                    .iter()
+                    .any(|one| one.event.key() == told.event.key())
+            };
+            entries.extend(told.iter().filter(are_they).map(|told| told.notice));
         }
     }
     entries.sort_unstable();
@@ -202,12 +206,6 @@ fn shuffled(
         sentence,
         witness,
     ))
-}
-
-fn of_revision<'a>(heard: &Heard<'a>, revision: i64) -> Vec<Told<'a>> {
-    let mut together = together(heard).into_iter();
-    let is_it = |told: &Vec<Told<'_>>| told[0].event.revision() == revision;
-    together.find(is_it).unwrap_or_default()
 }
 
 /// Which operation of a branch changes a key; those of one operation are in the order of the keys.
