@@ -37,7 +37,7 @@ kinds! {
     FALSE_COMPACTED = "false-compacted": "a revision was said to be compacted that was not";
     FALSE_FUTURE = "false-future": "a revision was said to lie in the future that did not";
     FUTURE_READ = "future-read": "a revision was read that did not exist yet";
-    WATCH_UNORDERED = "watch-unordered": "a watch heard of a revision after a later one";
+    WATCH_UNORDERED = "watch-unordered": "a watch heard of changes in another order than they were made";
     WATCH_DUPLICATE = "watch-duplicate": "a watch heard of a change twice";
     WATCH_TORN = "watch-torn": "a watch heard of one revision in two answers";
     WATCH_FILTER = "watch-filter": "a watch heard of something that it did not ask for";
