@@ -33,8 +33,8 @@ fn push_without_space(compact: &mut String, between: &str) {
     compact.extend(between.split_ascii_whitespace());
 }
 
-/// Up to behind the closing quote of the string that begins there.
-fn length_of_string(json: &str) -> Option<usize> {
+/// Up to behind the closing quote of the string that begins there; none if it is never closed.
+pub(crate) fn length_of_string(json: &str) -> Option<usize> {
     let mut is_escaped = false;
     for (at, byte) in json.bytes().enumerate().skip(1) {
         if byte == b'"' && !is_escaped {

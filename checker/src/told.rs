@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use crate::compact::length_of_string;
+
 /// How much of a quoted text, a value or a word is told, in bytes.
 const PART_MAX: usize = 100;
 
@@ -83,14 +85,7 @@ fn length_of_quoted(text: &str) -> Option<usize> {
     if !text.starts_with('"') {
         return Some(0);
     }
-    let mut is_escaped = false;
-    for (at, byte) in text.bytes().enumerate().skip(1) {
-        if byte == b'"' && !is_escaped {
-            return Some(at + 1);
-        }
-        is_escaped = byte == b'\\' && !is_escaped;
-    }
-    None
+    length_of_string(text)
 }
 
 /// How much of the text is one word, or the space between two.

@@ -23,7 +23,7 @@ use rustc_hash::FxHashMap;
 use serde::Deserialize;
 
 use super::bounds::{self, Bounds};
-use super::minimal::{Known, More, Needed, Window};
+use super::minimal::{Known, More, Needed, WORK_MAX, Window};
 use super::pool::{Lacks, Pools};
 use super::value::{failures, happened, is_absent, lease, participants, stuck, who_waited};
 use crate::history::{History, HistoryError, Json, Operation, Outcome, plain_object, put};
@@ -34,10 +34,6 @@ use crate::points::Points;
 use crate::search::{Budget, Limit};
 use crate::unsat_core::Answer;
 use crate::verdict::{Class, Kind, Summary, Verdict, Violation, count};
-
-/// How much work it may take to leave out what is not needed, in steps of the search and
-/// operations looked at: no time, so that a history has the same witness everywhere.
-const WORK_MAX: u64 = 2_000_000;
 
 /// So many ways to fill rounds are tried where one is enough.
 const FEW_WAYS: usize = 64;

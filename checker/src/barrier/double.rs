@@ -24,7 +24,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rustc_hash::FxHashMap;
 
 use super::bounds::{self, Bounds};
-use super::minimal::{self, Known, More, Window};
+use super::minimal::{self, Known, More, WORK_MAX, Window};
 use super::rounds::{Enter, Failure, Reason, Rounds, Search};
 use super::value::{Holder, failures, happened, is_absent, participants, stuck, who_waited};
 use crate::history::{History, HistoryError, Operation, Outcome};
@@ -38,10 +38,6 @@ use crate::verdict::{Class, Kind, Summary, Verdict, Violation, count};
 
 /// So many windows around what looks wrong are searched through before all is.
 const NEAR_WINDOWS: usize = 4;
-
-/// How much work it may take to leave out what is not needed, in steps of the search and
-/// operations looked at: no time, so that a history has the same witness everywhere.
-const WORK_MAX: u64 = 2_000_000;
 
 const EARLY_ENTER: Kind = Kind {
     name: "early-enter",

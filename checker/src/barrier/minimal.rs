@@ -10,6 +10,10 @@ use crate::verdict::{MAY_BE_FEWER, Violation};
 /// So many operations are few enough to be read, if they prove it whatever the others did.
 pub(super) const FEW: usize = 4;
 
+/// How much work it may take to leave out what is not needed, in steps of the search and
+/// operations looked at: no time, so that a history has the same witness everywhere.
+pub(super) const WORK_MAX: u64 = 2_000_000;
+
 /// So many events before and after the answer that nothing explains are looked at first.
 const NEAR: usize = 512;
 
