@@ -293,19 +293,6 @@ impl Verdict {
     }
 }
 
-impl Violation {
-    /// Something else could explain it, if that were not impossible too.
-    pub(crate) fn unless(&mut self, otherwise: Violation) {
-        self.sentence += &format!(
-            "; and if something of which nobody was told had happened: {}",
-            otherwise.sentence
-        );
-        self.witness.extend(otherwise.witness);
-        self.witness.sort_by_key(|operation| operation.event);
-        self.witness.dedup_by_key(|operation| operation.event);
-    }
-}
-
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} violation: {}", self.class, self.kind)?;

@@ -756,7 +756,7 @@ fn what_a_watch_was_told_of_progress_holds() {
 fn a_watch_hears_of_what_happened_and_as_it_happened() {
     breaks(
         "watch-invented-event",
-        &[0, 1, 2],
+        &[1, 2],
         r#"
         0-1 put {"key":"a","value":"1"} => {} @2
         4-5 watch {"watch":1,"key":"a","start":2} => null @3

@@ -166,9 +166,6 @@ fn the_verdict_is_that_of_a_replay_of_all_revisions() {
 
 /// What etcd says of the keys and the operations of the witness prove it, and without any one of
 /// these they do not prove it. A lock whose token another one of them names cannot be left out.
-///
-/// A stale write may list what it has overwritten too, which its sentence names, although the
-/// later grant alone proves it: only without that it is asked to be minimal.
 fn assert_minimal(history: &History, violation: &Violation) {
     let listed: BTreeSet<usize> = (violation.witness.iter())
         .map(|operation| operation.invoked.line)
@@ -178,9 +175,6 @@ fn assert_minimal(history: &History, violation: &Violation) {
         kinds.iter().any(|kind| is_same(kind, violation.kind.name))
     };
     assert!(is_proved_by(&listed), "it is no proof: {violation}");
-    if violation.kind.name == "stale-write" && listed.len() == 4 {
-        return;
-    }
     for line in &listed {
         let mut rest = listed.clone();
         rest.remove(line);

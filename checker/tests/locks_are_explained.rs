@@ -49,8 +49,16 @@ impl Story {
     }
 
     fn write(&mut self, client: u64, token: i64, guarded: bool, revision: i64) -> &mut Self {
+        let id = self.begin_write(client, token, guarded);
+        self.written(id, revision)
+    }
+
+    fn begin_write(&mut self, client: u64, token: i64, guarded: bool) -> OperationId {
         let value = json!({"lock": "a", "token": token, "guarded": guarded});
-        let id = self.ask(client, "write", &value);
+        self.ask(client, "write", &value)
+    }
+
+    fn written(&mut self, id: OperationId, revision: i64) -> &mut Self {
         let time = self.tick();
         let evidence = Evidence::revision(revision);
         let done = Json::new(&true).unwrap();
@@ -103,9 +111,31 @@ fn a_late_write_without_a_guard_is_blamed_on_the_lease() {
     assert_eq!(kind, "stale-write");
     assert_eq!(
         sentence,
-        "process 0, which held `a` with token 5, overwrote what process 1 had written while it held the lock with token 6: \
+        "process 0, which held `a` with token 5, wrote although process 1 had already been granted the lock with token 6: \
          the lease of the first holder had expired at revision 7, so the lock was rightly given away; \
          a write that compares the create revision of the lock's key with the token would have been refused"
+    );
+}
+
+/// Begun before anybody else was let in, it is wrong only because it came behind another one.
+#[test]
+fn a_write_that_came_late_is_blamed_for_what_it_overwrote() {
+    let mut story = story(Model::Mutex);
+    story.lock(1, "a", 5, 5);
+    let late = story.begin_write(1, 5, false);
+    let (kind, sentence) = story
+        .lock(2, "a", 6, 7)
+        .write(2, 6, false, 8)
+        .written(late, 9)
+        .key(5, Some(7), true)
+        .key(6, None, false)
+        .told();
+    assert_eq!(kind, "stale-write");
+    assert!(
+        sentence.starts_with(
+            "process 0, which held `a` with token 5, overwrote what process 1 had written while it held the lock with token 6: "
+        ),
+        "{sentence}"
     );
 }
 

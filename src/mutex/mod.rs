@@ -45,8 +45,8 @@ pub use self::locker::Locker;
 /// ```text
 /// mutex with mutex-unfenced, seed 76: safety violation: stale-write (a write without a
 ///   guard happened after the lock had gone to somebody else)
-///   process 3, which held `lock2` with token 19, overwrote what process 0 had written
-///   while it held the lock with token 37: the lease of the first holder had expired at
+///   process 3, which held `lock2` with token 19, wrote although process 0 had already
+///   been granted the lock with token 37: the lease of the first holder had expired at
 ///   revision 38, so the lock was rightly given away; a write that compares the create
 ///   revision of the lock's key with the token would have been refused
 ///   the operations that prove it:
@@ -54,8 +54,6 @@ pub use self::locker::Locker;
 ///       lock {"lock":"lock2"} -> ok 19 @19
 ///     lines 80-82  3.106922 s - 4.093000 s  process 0 (client 0)
 ///       lock {"lock":"lock2"} -> ok 37 @38
-///     lines 83-84  4.095840 s - 4.095841 s  process 0 (client 0)
-///       write {"lock":"lock2","token":37,"guarded":false} -> ok true @39
 ///     lines 134-135  6.475836 s - 6.475836 s  process 3 (client 1)
 ///       write {"lock":"lock2","token":19,"guarded":false} -> ok true @64
 /// ```

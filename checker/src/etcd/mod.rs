@@ -165,9 +165,10 @@ pub fn check(history: &History, budget: &Budget) -> Result<Verdict, HistoryError
 /// What the history is instead of right.
 struct Found {
     verdict: Verdict,
-    /// What is listed contradicts itself only as far as nothing else happened, or one thing in
-    /// particular: writes of unknown outcome might explain it.
-    is_open: bool,
+    /// What is wrong if something else happened of which nobody was told: where writes of unknown
+    /// outcome might explain it, what is listed contradicts itself only as far as none of them
+    /// happened, or one in particular.
+    otherwise: Option<Violation>,
 }
 
 impl Found {
@@ -175,15 +176,16 @@ impl Found {
         let verdict = Verdict::Violation(violation);
         Box::new(Found {
             verdict,
-            is_open: false,
+            otherwise: None,
         })
     }
 
     fn proven(mut self, log: &Log<'_>) -> Verdict {
-        if let Verdict::Violation(violation) = &mut self.verdict
-            && self.is_open
-        {
-            proof::prove(log, violation);
+        if let Verdict::Violation(violation) = &mut self.verdict {
+            match self.otherwise {
+                Some(otherwise) => proof::prove(log, violation, Some(otherwise)),
+                None => proof::tighten(log, violation),
+            }
         }
         self.verdict
     }
@@ -248,18 +250,17 @@ fn judge<'a>(
         Solution::Possible(placed) => Ok(placed),
         Solution::Impossible(found) => {
             let (first, otherwise) = *found;
-            let is_open = otherwise.is_some();
             let mut violation = explain::explain(log, lives, coverage, &first);
-            if let Some(otherwise) = otherwise {
-                let mut otherwise = explain::explain(log, lives, coverage, &otherwise);
-                // A lease that ended by itself is no operation that was asked for.
-                if otherwise.kind == kinds::LEASE_LEFT_KEYS {
-                    std::mem::swap(&mut violation, &mut otherwise);
-                }
-                violation.unless(otherwise);
+            let mut otherwise =
+                otherwise.map(|otherwise| explain::explain(log, lives, coverage, &otherwise));
+            // A lease that ended by itself is no operation that was asked for.
+            if let Some(otherwise) = &mut otherwise
+                && otherwise.kind == kinds::LEASE_LEFT_KEYS
+            {
+                std::mem::swap(&mut violation, otherwise);
             }
             let verdict = Verdict::Violation(violation);
-            Err(Box::new(Found { verdict, is_open }))
+            Err(Box::new(Found { verdict, otherwise }))
         }
         Solution::Unknown(first, pending) => {
             let reason = first.map(|first| explain::explain(log, lives, coverage, &first));
@@ -275,8 +276,8 @@ fn judge<'a>(
                     count(pending as u64, "write"),
                 ),
             };
-            let is_open = false;
-            Err(Box::new(Found { verdict, is_open }))
+            let otherwise = None;
+            Err(Box::new(Found { verdict, otherwise }))
         }
     }
 }
@@ -319,9 +320,11 @@ fn find_out_of_order(log: &Log<'_>, order: &Order) -> Option<Violation> {
         let (known, teller) = order.known_before(entry.operation.invoked);
         let revision = entry.header();
         let (kind, sentence) = if entry.wrote() && revision <= known {
-            let sentence = format!(
-                "a write took revision {revision}, but revision {known} was known before it began"
-            );
+            let why = match teller {
+                Some(_) => format!("revision {known} was known before it began"),
+                None => format!("revision {known} is that of an empty store"),
+            };
+            let sentence = format!("a write took revision {revision}, but {why}");
             (REVISION_GOES_BACK, sentence)
         } else if entry.is_linearizable() && !entry.wrote() && revision < known {
             let sentence = format!(

@@ -1,10 +1,11 @@
 //! Operations that prove a violation by themselves, whatever came of all others.
 //!
-//! Where writes of unknown outcome might explain what is wrong, what contradicts what first is
-//! no proof: each of the things that may have happened is refuted by something else. So the
-//! history is judged again with only these answers known (`reduced`), and
-//! with more of them, the nearest first and twice as many each time, until that is wrong too.
-//! Then as many are taken away again as can be, in halves first and in the end each by itself.
+//! What contradicts what first need be no proof. Writes of unknown outcome might explain it, and
+//! each of the things that may have happened is refuted by something else; or it rests on
+//! operations that are not listed; or fewer would do. So the history is judged again with only
+//! these answers known (`reduced`), and if that is not wrong, with more of them, the nearest first
+//! and twice as many each time, until it is. Then as many are taken away again as can be, in
+//! halves first and in the end each by itself.
 //!
 //! What a watch heard is known as a whole, or not at all: that a change is missing shows only
 //! in all of it.
@@ -15,11 +16,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::explanation;
+use super::kinds::NEVER_WRITTEN;
 use super::log::{Call, Log};
 use super::reduced::{concerned, reduced, touched};
 use crate::history::Outcome;
 use crate::search::Budget;
-use crate::verdict::{MAY_BE_FEWER, Verdict, Violation, WitnessOperation};
+use crate::verdict::{Kind, MAY_BE_FEWER, Verdict, Violation, WitnessOperation};
 
 /// How many histories are judged, at most.
 const JUDGED_MAX: u32 = 128;
@@ -31,31 +33,21 @@ const BUDGET_DIVISOR: u32 = 400;
 const LISTED_MAX: usize = 32;
 
 /// Lists operations that prove it by themselves instead of those that are listed, or says that
-/// they do not.
-pub(super) fn prove(log: &Log<'_>, violation: &mut Violation) {
+/// they do not, and what is wrong otherwise.
+pub(super) fn prove(log: &Log<'_>, violation: &mut Violation, otherwise: Option<Violation>) {
     let units = Units::of(log);
-    let mut search = Search {
-        log,
-        units: &units,
-        budget: Budget {
-            time: Some(log.budget.time.unwrap_or(Duration::from_secs(60)) / BUDGET_DIVISOR),
-            ..log.budget
-        },
-        left: JUDGED_MAX,
-        is_certain: true,
-    };
-    let listed = entries_of(log, violation);
+    let mut search = Search::of(log, &units);
+    let mut listed = entries_of(log, violation);
+    listed.extend(otherwise.iter().flat_map(|other| entries_of(log, other)));
     let found = search.proof(&listed);
     let Some((known, proven)) = found.filter(|(known, _)| known.len() <= LISTED_MAX) else {
         let note = "these operations prove it only together with others that are not listed";
-        return violation.also.push(note.to_owned());
+        violation.also.push(note.to_owned());
+        return otherwise.map_or((), |otherwise| unless(violation, otherwise));
     };
-    violation.kind = proven.kind;
-    violation.sentence = format!(
-        "given the operations that are listed, and whatever came of the rest, {}",
-        proven.sentence
-    );
-    let mut named = entries_of(log, &proven);
+    violation.kind = proven.violation.kind;
+    violation.sentence = given_what_is_listed(&proven.violation.sentence);
+    let mut named = entries_of(log, &proven.violation);
     named.extend(listed);
     let shown = units.shown(&known, &named);
     let shown = shown.iter().map(|entry| log.operation(*entry));
@@ -63,6 +55,65 @@ pub(super) fn prove(log: &Log<'_>, violation: &mut Violation) {
     if !search.is_certain {
         violation.also.push(MAY_BE_FEWER.to_owned());
     }
+}
+
+/// Leaves out what is listed without need, where what is listed proves it by itself; if it does
+/// not, lists what does.
+pub(super) fn tighten(log: &Log<'_>, violation: &mut Violation) {
+    let units = Units::of(log);
+    let mut search = Search::of(log, &units);
+    let listed = entries_of(log, violation);
+    let start = units.of_entries(log, &listed);
+    let Some(proven) = search.judge(&start) else {
+        if search.is_certain {
+            prove(log, violation, None);
+        }
+        return;
+    };
+    if proven.violation.kind != violation.kind {
+        return;
+    }
+    // What is left must be wrong in the same way: that a transaction was torn is not told by a
+    // revision which it cannot have had, either.
+    search.kind = Some(violation.kind);
+    let mut found = (start, proven);
+    search.without_any(&mut found);
+    let (known, proven) = found;
+    let shown = units.shown(&known, &listed);
+    let mut needed = entries_of(log, &proven.violation);
+    needed.extend(&shown);
+    // Whoever asked for what is seen is listed whatever came of it, if it were another thing
+    // without that.
+    let is_asked_for = violation.kind == NEVER_WRITTEN;
+    needed.retain(|entry| {
+        shown.contains(entry) || is_asked_for || search.judge_without(&known, *entry).is_none()
+    });
+    if listed.is_subset(&needed) {
+        return;
+    }
+    let needed = needed.iter().map(|entry| log.operation(*entry));
+    violation.sentence = match proven.is_whatever_came {
+        true => given_what_is_listed(&proven.violation.sentence),
+        false => proven.violation.sentence,
+    };
+    violation.witness = needed.map(WitnessOperation::of).collect();
+}
+
+fn given_what_is_listed(sentence: &str) -> String {
+    format!("given the operations that are listed, and whatever came of the rest, {sentence}")
+}
+
+/// Something else could explain it, if that were not impossible too.
+fn unless(violation: &mut Violation, otherwise: Violation) {
+    if violation.sentence != otherwise.sentence {
+        violation.sentence += &format!(
+            "; and if something of which nobody was told had happened: {}",
+            otherwise.sentence
+        );
+    }
+    violation.witness.extend(otherwise.witness);
+    violation.witness.sort_by_key(|operation| operation.event);
+    violation.witness.dedup_by_key(|operation| operation.event);
 }
 
 /// The operations that a violation lists.
@@ -161,6 +212,14 @@ impl Units {
     }
 }
 
+/// What is wrong whatever came of what is not known.
+struct Proven {
+    violation: Violation,
+    /// Whether writes of unknown outcome might explain what it says, and something else is wrong
+    /// then.
+    is_whatever_came: bool,
+}
+
 struct Search<'s, 'h> {
     log: &'s Log<'h>,
     units: &'s Units,
@@ -169,38 +228,76 @@ struct Search<'s, 'h> {
     left: u32,
     /// Whether each of those that are left is known to be needed.
     is_certain: bool,
+    /// What it must be that is wrong, if it must be the same.
+    kind: Option<Kind>,
 }
 
-impl Search<'_, '_> {
+impl<'s, 'h> Search<'s, 'h> {
+    fn of(log: &'s Log<'h>, units: &'s Units) -> Self {
+        Search {
+            log,
+            units,
+            budget: Budget {
+                time: Some(log.budget.time.unwrap_or(Duration::from_secs(60)) / BUDGET_DIVISOR),
+                ..log.budget
+            },
+            left: JUDGED_MAX,
+            is_certain: true,
+            kind: None,
+        }
+    }
+
     /// A proof, and what it proves.
-    fn proof(&mut self, listed: &BTreeSet<usize>) -> Option<(Vec<usize>, Violation)> {
+    fn proof(&mut self, listed: &BTreeSet<usize>) -> Option<(Vec<usize>, Proven)> {
         let start = self.units.of_entries(self.log, listed);
         let mut found = self.with_nearest(start)?;
         self.is_certain = true;
-        let mut size = found.0.len();
-        while size > 1 {
-            size = size.div_ceil(2);
-            self.without(size, &mut found);
-        }
+        self.without_any(&mut found);
         Some(found)
     }
 
+    /// Takes away what can be, in halves first and in the end each by itself.
+    fn without_any(&mut self, found: &mut (Vec<usize>, Proven)) {
+        let mut size = found.0.len();
+        while size > 1 {
+            size = size.div_ceil(2);
+            self.without(size, found);
+        }
+    }
+
     /// What is wrong when only this is known.
-    fn judge(&mut self, units: &[usize]) -> Option<Violation> {
+    fn judge(&mut self, units: &[usize]) -> Option<Proven> {
+        self.judged(units, None)
+    }
+
+    /// The same if one operation had never been asked for.
+    fn judge_without(&mut self, units: &[usize], entry: usize) -> Option<Proven> {
+        self.judged(units, Some(entry))
+    }
+
+    fn judged(&mut self, units: &[usize], without: Option<usize>) -> Option<Proven> {
         if self.left == 0 {
             self.is_certain = false;
             return None;
         }
         self.left -= 1;
         let known = self.units.known(units);
-        let reduced = reduced(self.log, &known, self.budget).ok();
+        let reduced = reduced(self.log, &known, without, self.budget).ok();
         let verdict = reduced.map(|reduced| explanation(&reduced));
         let Some(Ok(verdict)) = verdict else {
             self.is_certain = false;
             return None;
         };
-        match verdict.err()?.verdict {
-            Verdict::Violation(violation) => Some(violation),
+        let found = *verdict.err()?;
+        match found.verdict {
+            Verdict::Violation(violation) => {
+                let is_it = self.kind.is_none_or(|kind| kind == violation.kind);
+                let proven = Proven {
+                    violation,
+                    is_whatever_came: found.otherwise.is_some(),
+                };
+                is_it.then_some(proven)
+            }
             _ => {
                 self.is_certain = false;
                 None
@@ -209,9 +306,9 @@ impl Search<'_, '_> {
     }
 
     /// Adds the nearest, twice as many each time, until it is wrong.
-    fn with_nearest(&mut self, start: Vec<usize>) -> Option<(Vec<usize>, Violation)> {
-        if let Some(violation) = self.judge(&start) {
-            return Some((start, violation));
+    fn with_nearest(&mut self, start: Vec<usize>) -> Option<(Vec<usize>, Proven)> {
+        if let Some(proven) = self.judge(&start) {
+            return Some((start, proven));
         }
         let nearest = self.nearest(&start);
         let (mut units, mut rest) = (start, &nearest[..]);
@@ -221,8 +318,8 @@ impl Search<'_, '_> {
             units.extend(next);
             rest = others;
             size *= 2;
-            if let Some(violation) = self.judge(&units) {
-                return Some((units, violation));
+            if let Some(proven) = self.judge(&units) {
+                return Some((units, proven));
             }
         }
         None
@@ -257,14 +354,14 @@ impl Search<'_, '_> {
     }
 
     /// Takes away so many at a time, the last first, where it is wrong without them.
-    fn without(&mut self, size: usize, found: &mut (Vec<usize>, Violation)) {
+    fn without(&mut self, size: usize, found: &mut (Vec<usize>, Proven)) {
         let mut end = found.0.len();
         while end > 0 {
             let start = end.saturating_sub(size);
             let mut fewer = found.0.clone();
             fewer.drain(start..end);
-            if let Some(violation) = self.judge(&fewer) {
-                *found = (fewer, violation);
+            if let Some(proven) = self.judge(&fewer) {
+                *found = (fewer, proven);
             }
             end = start;
         }

@@ -19,17 +19,20 @@ use super::message::TxnOp;
 use crate::history::HistoryError;
 use crate::search::Budget;
 
-/// The history of which only these answers are known.
+/// The history of which only these answers are known, and perhaps one operation was never asked
+/// for.
 ///
 /// # Errors
 /// When two requests that failed wanted one lease, so that either may have been granted it.
 pub(super) fn reduced<'h>(
     log: &Log<'h>,
     known: &BTreeSet<usize>,
+    without: Option<usize>,
     budget: Budget,
 ) -> Result<Log<'h>, HistoryError> {
     let concerned = concerned(log, known);
     let entries = log.entries.iter().enumerate();
+    let entries = entries.filter(|(index, _)| Some(*index) != without);
     let entries = entries.filter_map(|(index, entry)| match known.contains(&index) {
         true => Some(entry.clone()),
         false => unknown(log, entry, &concerned),

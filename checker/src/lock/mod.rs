@@ -65,8 +65,8 @@
 //! lists what it rests on and no more; an unlock that it does not list may have happened at any
 //! time after the grant. So *same-token* lists the unlock of the first holding, if there is one;
 //! *key-deleted* and *unlock-left-key* list who showed how far etcd had come. Of *both-alive*
-//! the unlocks are left out: without them it would be *overtaken*, and wrong all the same. Only
-//! a *stale-write* lists what was overwritten even if the later grant alone proves it.
+//! the unlocks are left out: without them it would be *overtaken*, and wrong all the same. A
+//! *stale-write* lists what was overwritten only if it began before the later grant was told.
 //!
 //! # The order of a valid history
 //!

@@ -62,7 +62,10 @@ fn overwrites(locks: &Locks<'_>, by_revision: &[(&Write, i64)]) -> Option<Violat
         match largest {
             Some(earlier) if grant.token < locks.grants[earlier.grant].token => {
                 let later = &locks.grants[earlier.grant];
-                return Some(stale(locks, write, later, Some(operation(locks, earlier))));
+                // Whoever begins after the later one was let in is wrong whatever that one wrote.
+                let is_after = locks.granted(later) < operation(locks, write).invoked;
+                let overwritten = (!is_after).then(|| operation(locks, earlier));
+                return Some(stale(locks, write, later, overwritten));
             }
             _ => *largest = Some(write),
         }
