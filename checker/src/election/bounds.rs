@@ -1,6 +1,8 @@
 //! When revisions happened: bounds by what clients were told, and conflicts between
 //! them.
 
+use rustc_hash::FxHashMap;
+
 use crate::history::{Event, Operation};
 use crate::verdict::{Class, Kind, Violation};
 
@@ -30,6 +32,8 @@ pub(super) struct Bounds {
     happened: Vec<i64>,
     /// For each operation the smallest revision that had not happened when it was invoked.
     not_yet: Vec<i64>,
+    /// The operations of which another one was told so.
+    told_by: FxHashMap<usize, usize>,
 }
 
 /// What one operation says about the time of a revision.
@@ -44,6 +48,7 @@ impl Bounds {
         Self {
             happened: vec![i64::MIN; events],
             not_yet: vec![i64::MAX; operations],
+            told_by: FxHashMap::default(),
         }
     }
 
@@ -59,6 +64,14 @@ impl Bounds {
     pub(super) fn not_yet(&mut self, operation: usize, revision: i64) {
         let earliest = &mut self.not_yet[operation];
         *earliest = revision.min(*earliest);
+    }
+
+    /// The same of the first operation of a stream, as a later one was told.
+    pub(super) fn not_yet_as_told(&mut self, operation: usize, revision: i64, told_by: usize) {
+        self.not_yet(operation, revision);
+        if operation != told_by {
+            self.told_by.insert(operation, told_by);
+        }
     }
 
     /// Revisions that had not happened when an operation was invoked, by its index.
@@ -86,23 +99,21 @@ pub(super) fn find_conflict(election: &Election<'_>, bounds: &Bounds) -> Option<
                 operation: election.operations.iter().position(ends)?,
                 revision: latest.0,
             };
-            let operation = index;
-            return Some(explain(
-                election,
-                &known,
-                &Bound {
-                    operation,
-                    revision,
-                },
-            ));
+            let told_by = bounds.told_by.get(&index).copied();
+            let late = Bound {
+                operation: told_by.unwrap_or(index),
+                revision,
+            };
+            let violation = explain(election, &known, &late, index);
+            return Some(violation);
         }
     }
     None
 }
 
 /// `known.revision` had happened when `late` said that an earlier one, or the same,
-/// had not.
-fn explain(election: &Election<'_>, known: &Bound, late: &Bound) -> Violation {
+/// had not when this operation was invoked, which is `late` or the first of its stream.
+fn explain(election: &Election<'_>, known: &Bound, late: &Bound, asked: usize) -> Violation {
     let (kind, sentence) = match &election.call(late.operation) {
         Call::Act { term } => acted_late(election, known, late, *term),
         Call::Resign { term } | Call::Write { term } | Call::Proclaim { term, .. }
@@ -115,10 +126,10 @@ fn explain(election: &Election<'_>, known: &Bound, late: &Bound) -> Violation {
             );
             (TWO_LEADERS, sentence)
         }
-        Call::Leader(_) | Call::Observe { .. } | Call::Campaign { .. } => {
+        _ if is_told_who_leads(election, late) => {
             let sentence = format!(
                 "{}, but what it says was over at revision {}, and that had happened before it \
-                 was invoked: {}",
+                 was asked for: {}",
                 told(election, late),
                 late.revision,
                 told(election, known)
@@ -137,7 +148,8 @@ fn explain(election: &Election<'_>, known: &Bound, late: &Bound) -> Violation {
             (ORDER, sentence)
         }
     };
-    let witness = [known, late].map(|bound| election.operations.get(bound.operation));
+    let witness = [known.operation, late.operation, asked];
+    let witness = witness.map(|operation| election.operations.get(operation));
     let end_of = ended_term(election, late);
     let told_by = end_of.and_then(|term| election.record.term(term).end_told_by);
     let witness = witness
@@ -195,6 +207,15 @@ fn resigned_after(election: &Election<'_>, term: i64, event: usize) -> bool {
         matches!(call, Call::Resign { term: resigned } if resigned == term)
             && operation.invoked > event
     })
+}
+
+/// Whether the bound is about the end of what the operation was told, and not about what it wrote.
+fn is_told_who_leads(election: &Election<'_>, bound: &Bound) -> bool {
+    match election.call(bound.operation) {
+        Call::Leader(_) | Call::Observe { .. } => true,
+        Call::Campaign { .. } => ended_term(election, bound).is_some(),
+        _ => false,
+    }
 }
 
 /// The term whose end the bound is about.

@@ -60,6 +60,14 @@
 //! value: the record shows whether it did. An operation that failed did not give its
 //! client leadership; a campaign that failed may have stood for a while.
 //!
+//! # The witness
+//!
+//! What the record says of the keys counts as known; the `watch` that told of the end of a term is
+//! listed where the sentence names it. Apart from that a witness is what refutes the record, and
+//! none of it can be left out: were nothing known of one of these operations, neither when it was
+//! asked for nor what came of it, there would be no violation. An observer is told nothing older
+//! than its first question, which is therefore listed with the answer.
+//!
 //! # The order of a valid history
 //!
 //! A campaign takes effect when its candidate begins to lead, also if nobody was told so;

@@ -202,17 +202,21 @@ fn needs<'a>(ops: &'a [Op], changes: &'a [Change], covered: i64) -> Option<Vec<N
                 if before.is_some_and(|before| position < before) {
                     return None;
                 }
-                streams.push((stream, position));
                 need(op, Box::new(move |_, by| position <= by));
                 if before.is_none() {
-                    // What comes first is no older than the question.
+                    // What comes first is no older than the first question.
+                    let is_first = |op: &&Op| {
+                        op.f == "observe" && value(&op.invoke).as_str() == Some(stream.as_str())
+                    };
+                    let first = ops.iter().filter(is_first).min_by_key(|op| op.invoked);
                     need(
-                        op,
+                        first.expect("this is one"),
                         Box::new(move |asked, _| {
                             asked <= position || same_state(changes, position, asked)
                         }),
                     );
                 }
+                streams.push((stream, position));
             }
             _ => {}
         }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::super::extract::{Answer, Leader};
 use super::super::record::State;
-use super::{GOES_BACK, Taker, WRONG_LEADER, WRONG_VALUE};
+use super::{GOES_BACK, Stream, Taker, WRONG_LEADER, WRONG_VALUE};
 
 impl<'e, 'h> Taker<'e, 'h> {
     /// What an answer says: the state, and the smallest revision that it can be of.
@@ -15,7 +15,9 @@ impl<'e, 'h> Taker<'e, 'h> {
         revision: Option<i64>,
     ) -> Option<(State, i64)> {
         if let Some(revision) = revision.filter(|revision| *revision > self.record.covered) {
-            self.beyond(revision);
+            if !self.has_ended(index, answer, revision) {
+                self.beyond(revision);
+            }
             return None;
         }
         let state = match (answer, revision) {
@@ -44,6 +46,28 @@ impl<'e, 'h> Taker<'e, 'h> {
         let position = revision.unwrap_or(state.from);
         self.happened(index, position);
         Some((state, position))
+    }
+
+    /// Whether the leader's term has ended, for ever. That is wrong also where the record ends
+    /// before.
+    fn has_ended(&mut self, index: usize, answer: &Answer<'h>, revision: i64) -> bool {
+        let Answer::Leader(leader) = answer else {
+            return false;
+        };
+        let term = self.find(leader.term).map(|term| self.record.term(term));
+        let Some((end, told_by)) = term.and_then(|term| Some((term.ended?, term.end_told_by)))
+        else {
+            return false;
+        };
+        let sentence = format!(
+            "{} was told, as of revision {revision}, {}; but its key had been deleted at revision \
+             {end}",
+            self.who(index),
+            said(answer)
+        );
+        let witness = [Some(index), told_by].into_iter().flatten();
+        self.refute(WRONG_LEADER, sentence, witness);
+        true
     }
 
     /// The state in which this term led with this value.
@@ -97,16 +121,24 @@ impl<'e, 'h> Taker<'e, 'h> {
         &mut self,
         index: usize,
         stream: Cow<'h, str>,
-        answer: &Answer<'h>,
+        answer: Option<&Answer<'h>>,
         revision: Option<i64>,
     ) {
+        let unheard = Stream {
+            asked: index,
+            told: None,
+        };
+        let Stream { asked, told } = *self.streams.entry(stream.clone()).or_insert(unheard);
+        let Some(answer) = answer else { return };
         let Some((state, position)) = self.answer(index, answer, revision) else {
             return;
         };
-        let Some(&(before, told_by)) = self.streams.get(&stream) else {
-            // What comes first is no older than the question.
-            self.not_yet(index, state.until);
-            self.streams.insert(stream, (position, index));
+        let Some((before, told_by)) = told else {
+            // What comes first is no older than the first question.
+            let bounds = &mut self.claims.bounds;
+            bounds.not_yet_as_told(asked, state.until, index);
+            let told = Some((position, index));
+            self.streams.insert(stream, Stream { asked, told });
             return;
         };
         if revision.is_some_and(|revision| revision < before) || state.until <= before {
@@ -118,7 +150,10 @@ impl<'e, 'h> Taker<'e, 'h> {
             );
             return self.refute(GOES_BACK, sentence, [told_by, index]);
         }
-        self.streams.insert(stream, (before.max(position), index));
+        if before < position {
+            let told = Some((position, index));
+            self.streams.insert(stream, Stream { asked, told });
+        }
     }
 
     fn wrong_as_of(&mut self, index: usize, said: &str, revision: i64) {

@@ -86,10 +86,11 @@ impl<'h> Taker<'_, 'h> {
     /// The term led as of this revision.
     fn as_of(&mut self, index: usize, term: usize, revision: i64, told: &dyn Fn() -> String) {
         self.happened(index, revision);
-        if revision > self.record.covered {
+        let term = self.record.term(term);
+        // A term that has ended never comes back, also where the record does.
+        if revision > self.record.covered && revision < term.end() {
             return self.beyond(revision);
         }
-        let term = self.record.term(term);
         if term.led_at(revision) {
             return;
         }

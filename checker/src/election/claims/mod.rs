@@ -92,6 +92,15 @@ impl fmt::Display for Who {
 /// Where a value stands in the record: index of the term, and of the value.
 type Place = (usize, usize);
 
+/// A stream of observations.
+#[derive(Clone, Copy)]
+struct Stream {
+    /// Who asked first.
+    asked: usize,
+    /// The revision that it has come to, and who was told so.
+    told: Option<(i64, usize)>,
+}
+
 struct Taker<'e, 'h> {
     election: &'e Election<'h>,
     record: &'e Record<'h>,
@@ -99,8 +108,7 @@ struct Taker<'e, 'h> {
     places: FxHashMap<&'e str, Place>,
     /// Which client was told that it leads with a term.
     holders: FxHashMap<i64, usize>,
-    /// The revision that each stream of observations has come to, and who told it.
-    streams: FxHashMap<Cow<'h, str>, (i64, usize)>,
+    streams: FxHashMap<Cow<'h, str>, Stream>,
     claims: Claims,
 }
 
@@ -159,10 +167,9 @@ impl<'e, 'h> Taker<'e, 'h> {
                     self.not_yet(index, state.until);
                 }
             }
-            Call::Observe {
-                stream,
-                answer: Some(answer),
-            } => self.observe(index, stream, &answer, revision),
+            Call::Observe { stream, answer } => {
+                self.observe(index, stream, answer.as_ref(), revision);
+            }
             Call::Act { term } if is_ok => self.act(index, term),
             Call::Write { term } if is_ok => self.write(index, term, revision),
             Call::Mark if is_ok => match revision {
