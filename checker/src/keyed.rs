@@ -66,6 +66,49 @@ impl<'h> Keyed<'h> {
     }
 }
 
+/// Whether an operation did what it was to do, as its completion says: none if it says nothing,
+/// or repeats what was asked.
+///
+/// # Errors
+/// When it says something else.
+pub(crate) fn yes_or_no(
+    asked: &str,
+    told: &str,
+    completion: &Event,
+) -> Result<Option<bool>, HistoryError> {
+    if told == NULL || told != "true" && told != "false" && text(told) == text(asked) {
+        return Ok(None);
+    }
+    let answer = serde_json::from_str(told);
+    answer
+        .map(Some)
+        .map_err(|error| HistoryError::value(completion, "true or false", &error))
+}
+
+/// Whether one that tries got something, as its completion says, which otherwise repeats what was
+/// asked; of any other nothing is told.
+///
+/// # Errors
+/// When it says something else, or that what does not try did nothing.
+pub(crate) fn got(
+    tries: bool,
+    asked: &str,
+    told: &str,
+    completion: &Event,
+) -> Result<Option<bool>, HistoryError> {
+    match (tries, told) {
+        (true, _) => Ok(Some(yes_or_no(asked, told, completion)?.unwrap_or(true))),
+        (false, "false") => {
+            let f = completion.f().to_owned();
+            Err(HistoryError::at(
+                completion.line(),
+                Problem::DidNothing { f },
+            ))
+        }
+        (false, _) => Ok(None),
+    }
+}
+
 /// JSON as text: a string without its quotes, a list or an object without space, anything else as
 /// it is written; none for `null`. Values are the same where their texts are.
 pub(crate) fn text(json: &str) -> Option<Cow<'_, str>> {

@@ -38,7 +38,7 @@ use crate::anomaly;
 use crate::history::{History, HistoryError, Operation};
 use crate::keyed::{parameters, unknown_operation};
 use crate::mutex::turns::{self, Does, Rooms, Turn, Turned, Who};
-use crate::mutex::{Asked, Mode, is_false};
+use crate::mutex::{Asked, Mode, answer};
 use crate::names::Names;
 use crate::object::Object;
 use crate::search::{Budget, Call, Failure, Sequential};
@@ -116,8 +116,7 @@ impl<'h> Object<'h> for RwLocks<'h> {
                 return Err(unknown_operation(operation.invoke, "rwlock", known));
             }
         };
-        let answer = operation.ok().map(|ok| !is_false(ok));
-        let answer = answer.filter(|_| ask == Ask::TryAcquire);
+        let answer = answer(operation, ask == Ask::TryAcquire)?;
         Ok(((lock, owner, ask, mode), answer))
     }
 

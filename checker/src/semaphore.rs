@@ -33,7 +33,7 @@ use serde::Deserialize;
 
 use crate::anomaly;
 use crate::history::{History, HistoryError, Operation, Problem};
-use crate::keyed::{Keyed, parameters, unknown_operation};
+use crate::keyed::{Keyed, got, parameters, unknown_operation};
 use crate::mutex::turns::{self, Does, Rooms, Turn, Turned, Who};
 use crate::names::Names;
 use crate::object::Object;
@@ -100,9 +100,14 @@ impl<'h> Object<'h> for Semaphores<'h> {
                 return Err(unknown_operation(event, "semaphore", known));
             }
         };
-        let ok = operation.ok().map(Keyed::of).transpose()?;
-        let answer = ok.map(|ok| !ok.is_false());
-        let answer = answer.filter(|_| ask == Ask::TryAcquire);
+        let answer = match operation.ok() {
+            Some(ok) => {
+                // One permit is what no number means.
+                let asked = if permits.is_none() { "1" } else { keyed.value };
+                got(ask == Ask::TryAcquire, asked, Keyed::of(ok)?.value, ok)?
+            }
+            None => None,
+        };
         Ok(((self.names.number(name), ask, permits.unwrap_or(1)), answer))
     }
 

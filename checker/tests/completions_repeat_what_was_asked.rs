@@ -376,3 +376,69 @@ fn a_monitors_set_answers_0_or_1() {
         assert_eq!(error, expected);
     }
 }
+
+/// What a completion answers is true or false, unless it repeats what was asked.
+#[test]
+fn answers_are_true_or_false() {
+    let asks = [
+        ("set", "contains", r#""x""#),
+        ("mutex", "try-acquire", "null"),
+        ("mutex", "try-acquire", r#""lock1""#),
+        ("rwlock", "try-acquire", r#"{"lock":"a","mode":"read"}"#),
+        ("semaphore", "try-acquire", "1"),
+    ];
+    for (model, f, asked) in asks {
+        for told in ["0", "2", r#""yes""#, r#""false""#, "[1,false]"] {
+            let text = history(model, f, asked, "ok", told);
+            let refused = Check::new().bytes(text.as_bytes());
+            assert!(refused.is_err(), "{model} {f} {asked} -> {told}");
+        }
+        for told in ["null", "true", "false", asked] {
+            let text = history(model, f, asked, "ok", told);
+            let checked = Check::new().bytes(text.as_bytes());
+            assert!(
+                checked.is_ok(),
+                "{model} {f} {asked} -> {told}: {checked:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn what_is_done_has_not_done_nothing() {
+    for model in ["mutex", "rwlock", "semaphore"] {
+        for f in ["acquire", "release"] {
+            let text = history(model, f, "null", "ok", "false");
+            let error = Check::new().bytes(text.as_bytes()).unwrap_err().to_string();
+            let expected = "completes with false: what did not happen ends with \"fail\"";
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+}
+
+#[test]
+fn writes_of_several_registers_are_repeated_as_they_were_asked() {
+    let of = |told| {
+        history(
+            "multi-register",
+            "txn",
+            r#"[["w","y",2],["r","x",null]]"#,
+            "ok",
+            told,
+        )
+    };
+    for told in [
+        r#"[["w","y",2],["r","x",null]]"#,
+        r#"[["w","y","2"],["r","x",null]]"#,
+        r#"[["w","y",null],["r","x",null]]"#,
+    ] {
+        assert!(Check::new().bytes(of(told).as_bytes()).is_ok(), "{told}");
+    }
+    for told in [
+        r#"[["w","y",1],["r","x",null]]"#,
+        r#"[["w","x",2],["r","x",null]]"#,
+        r#"[["r","y",2],["r","x",null]]"#,
+    ] {
+        assert!(Check::new().bytes(of(told).as_bytes()).is_err(), "{told}");
+    }
+}

@@ -177,6 +177,50 @@ fn transactions_without_process_or_name() {
     );
 }
 
+/// Elle's documentation shows its histories so. Each may have begun as soon as its process was
+/// free.
+#[test]
+fn completions_alone_began_when_their_process_was_free() {
+    let begun_late = r"
+{:process 0, :type :ok, :value [[:append :x 1] [:r :y [1]]]}
+{:process 1, :type :ok, :value [[:append :x 2] [:append :y 1]]}
+{:process 0, :type :fail, :value [[:append :x 3]]}
+{:process 2, :type :ok, :value [[:r :x [1 2]]]}
+";
+    reads(
+        begun_late,
+        &expect![[r#"
+            jepsen "list-append"
+             2 {"time":1,"process":0,"type":"invoke","f":"txn","value":[["append","x",1],["r","y",[1]]]}
+             3 {"time":2,"process":1,"type":"invoke","f":"txn","value":[["append","x",2],["append","y",1]]}
+             5 {"time":3,"process":2,"type":"invoke","f":"txn","value":[["r","x",[1,2]]]}
+             2 {"time":4,"process":0,"type":"ok","f":"txn","value":[["append","x",1],["r","y",[1]]]}
+             4 {"time":5,"process":0,"type":"invoke","f":"txn","value":[["append","x",3]]}
+             3 {"time":6,"process":1,"type":"ok","f":"txn","value":[["append","x",2],["append","y",1]]}
+             4 {"time":7,"process":0,"type":"fail","f":"txn","value":[["append","x",3]]}
+             5 {"time":8,"process":2,"type":"ok","f":"txn","value":[["r","x",[1,2]]]}
+        "#]],
+    );
+    let checked = Check::new().bytes(begun_late.as_bytes()).unwrap();
+    let violation = checked.verdict.violation().expect("a cycle");
+    assert_eq!(violation.kind.name, "G1c");
+    // The order of two processes is not known, that of one is.
+    let of_two = "{:process 0 :type :ok :value [[:append :x 1]]}
+                  {:process 1 :type :ok :value [[:r :x []]]}";
+    let is_valid = |text: &str| {
+        let checked = Check::new().bytes(text.as_bytes()).unwrap();
+        checked.verdict.is_valid()
+    };
+    assert!(is_valid(of_two));
+    assert!(!is_valid(&of_two.replace(":process 1", ":process 0")));
+    // Where others have been invoked, one that was not is a contradiction.
+    refuses(
+        &format!("{of_two}\n{{:process 2 :type :invoke :value [[:r :x nil]]}}"),
+        "line 1, column 11",
+        "completes an operation (ok) but has none open",
+    );
+}
+
 #[test]
 fn independent_registers_have_their_keys() {
     reads(

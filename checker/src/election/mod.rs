@@ -85,6 +85,10 @@
 //!
 //! # What is left out
 //!
+//! Judged is who leads. Two answers to one client whose revisions go back are right if what they
+//! say of the leader held at some instant of each: whether etcd's own reads are linearizable is a
+//! question for the model `etcd`.
+//!
 //! Answers without a revision that say "vacant" fit every vacancy; the check takes
 //! them at their word and says *unknown* if nothing else is wrong.
 

@@ -376,6 +376,14 @@ pub enum Problem {
         /// The value of the completion.
         found: String,
     },
+    /// An operation that is said to be done, and to have done nothing.
+    #[error(
+        "{f:?} completes with false: what did not happen ends with \"fail\", and what may be refused is a \"try-acquire\""
+    )]
+    DidNothing {
+        /// The operation.
+        f: String,
+    },
     /// The same value is enqueued twice.
     #[error(
         "the value {value:?} was already enqueued in line {since}; the queue checker needs distinct values, so make them unique, for instance client and number"
@@ -475,6 +483,7 @@ impl Problem {
             Self::NegativeRevision { .. } => Field::Revision,
             Self::Value { .. }
             | Self::ValueChanged { .. }
+            | Self::DidNothing { .. }
             | Self::EnqueuedTwice { .. }
             | Self::ProposedTwice { .. }
             | Self::WrittenTwice { .. }

@@ -29,6 +29,8 @@ pub(super) struct Collector<'b> {
     told: FxHashMap<u64, u64>,
     names: FxHashMap<String, u64>,
     memory: usize,
+    /// How many events wait to be added, and the bytes that they hold.
+    waiting: (usize, usize),
 }
 
 /// Where the parts of an event are.
@@ -80,6 +82,7 @@ impl<'b> Collector<'b> {
             told: FxHashMap::default(),
             names: FxHashMap::default(),
             memory: 0,
+            waiting: (0, 0),
         }
     }
 
@@ -158,6 +161,22 @@ impl<'b> Collector<'b> {
             value: (place.value.line == place.event.line).then_some(place.value.column),
         });
         Ok(())
+    }
+
+    /// An event that waits to be added.
+    pub(super) fn waits(&mut self, line: usize, found: &Found) -> Result<(), ImportError> {
+        self.waiting.0 += 1;
+        self.waiting.1 += size_of::<(EventPlace, Found)>() + found.f.len();
+        self.waiting.1 += found.value.as_str().len();
+        match self.waiting.0.is_multiple_of(ALLOW_EVERY) {
+            true => self.allow(line, 2 * self.waiting.1),
+            false => Ok(()),
+        }
+    }
+
+    /// What waited is added now.
+    pub(super) fn waited(&mut self) {
+        self.waiting = (0, 0);
     }
 
     /// Asks whether it may go on with so many bytes besides; if not, what the whole takes

@@ -19,12 +19,14 @@
 //! clocks that time the events of several threads may be read in another order than the
 //! events are written in, as older versions of Jepsen do; Jepsen orders by `:index`, so a time
 //! that goes back from one process to another is taken for none. One process reads its clock
-//! in order: where its own time goes back, the history contradicts itself.
+//! in order: where its own time goes back, the history contradicts itself. A history without any
+//! invocation, as Elle takes them, gets them from `begun`.
 //!
 //! [Porcupine](https://github.com/anishathalye/porcupine)'s files of key-value events
 //! are such maps too, with a `:key` beside the `:value`; the value becomes the object
 //! `{"key": .., "value": ..}`. There, what is absent reads as the empty string.
 
+use super::begun::Begun;
 use super::collect::{Collector, EventPlace, Found};
 use super::edn::{Edn, Next, Notation, push_text};
 use super::memory::Budget;
@@ -37,6 +39,7 @@ pub(super) fn read(bytes: &[u8], budget: &mut Budget) -> Result<History, ImportE
     let notation = notation(bytes);
     let mut edn = Edn::new(bytes, notation)?;
     let mut collector = Collector::new(budget);
+    let mut begun = Begun::new();
     let mut scratch = String::new();
     let is_one_list = edn.next()? == Next::List;
     if is_one_list {
@@ -48,7 +51,7 @@ pub(super) fn read(bytes: &[u8], budget: &mut Budget) -> Result<History, ImportE
         match edn.next()? {
             Next::Map => {
                 collector.reached(edn.offset(), bytes.len());
-                let by_stranger = operation(&mut edn, &mut collector, &mut scratch)?;
+                let by_stranger = operation(&mut edn, &mut collector, &mut begun, &mut scratch)?;
                 stranger = stranger.or(by_stranger);
             }
             Next::Close if is_one_list && !is_closed => {
@@ -65,6 +68,7 @@ pub(super) fn read(bytes: &[u8], budget: &mut Budget) -> Result<History, ImportE
             }
         }
     }
+    begun.finish(&mut collector)?;
     let is_client = |event: &Event| event.process() != Process::Nemesis;
     if let Some(place) = stranger.filter(|_| !collector.events().iter().any(is_client)) {
         let detail = "this process invokes an operation but is no whole number, and so no client; \
@@ -178,6 +182,7 @@ struct Fields {
 fn operation(
     edn: &mut Edn<'_>,
     collector: &mut Collector<'_>,
+    begun: &mut Begun,
     scratch: &mut String,
 ) -> Result<Option<Place>, ImportError> {
     let start = edn.place();
@@ -208,7 +213,8 @@ fn operation(
     edn.bracket();
     let is_begun = fields.kind == Some(EventKind::Invoke);
     let stranger = (fields.is_stranger && is_begun).then_some(fields.place.process);
-    event(collector, start, fields)?;
+    let place = fields.place;
+    begun.push(collector, place, event(start, fields)?)?;
     Ok(stranger)
 }
 
@@ -306,7 +312,7 @@ fn text_of(json: &str) -> String {
     serde_json::from_str::<String>(json).unwrap_or_else(|_| json.to_owned())
 }
 
-fn event(collector: &mut Collector<'_>, start: Place, fields: Fields) -> Result<(), ImportError> {
+fn event(start: Place, fields: Fields) -> Result<Found, ImportError> {
     let Some(kind) = fields.kind else {
         let detail = "this map has no `:type`, so it is no event of a history";
         return Err(Fault::malformed(start, detail).into());
@@ -324,7 +330,7 @@ fn event(collector: &mut Collector<'_>, start: Place, fields: Fields) -> Result<
         None if value.starts_with("[[") => "txn".to_owned(),
         None => String::new(),
     };
-    let found = Found {
+    Ok(Found {
         process,
         client: None,
         kind: if process == Process::Nemesis {
@@ -337,8 +343,7 @@ fn event(collector: &mut Collector<'_>, start: Place, fields: Fields) -> Result<
         time: fields.time,
         revision: None,
         error: fields.error,
-    };
-    collector.push(fields.place, found)
+    })
 }
 
 /// A JSON text as a value.

@@ -15,6 +15,7 @@
 //! text, and under a [`Budget`] if there is one.
 
 mod asked;
+mod begun;
 mod check;
 mod collect;
 mod edn;

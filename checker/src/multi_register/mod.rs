@@ -256,27 +256,30 @@ impl<'h> MultiRegister<'h> {
         Ok(())
     }
 
+    /// Whether it is what was asked; what a write wrote may be left out.
+    fn repeats(&mut self, told: &Listed<'h, &'h RawValue>, asked: &Micro) -> bool {
+        let Listed(action, Text(key), value) = told;
+        let key = self.keys.known(key);
+        let place = key.map(|key| self.places[key as usize].1);
+        match *asked {
+            Micro::Read { place: of } => *action == Action::Read && place == Some(of),
+            Micro::Write {
+                place: of,
+                value: wanted,
+            } => {
+                let value = text(value.get());
+                *action == Action::Write
+                    && place == Some(of)
+                    && value.is_none_or(|value| self.values.number(value) == wanted)
+            }
+        }
+    }
+
     /// What the reads returned, in order.
     fn answer(&mut self, asked: &[Micro], ok: &'h Event) -> Result<Vec<u32>, HistoryError> {
         let told = listed(ok)?;
         let fits = told.len() == asked.len()
-            && told
-                .iter()
-                .zip(asked)
-                .all(|(Listed(action, key, _), asked)| {
-                    let place = |place: &u32| {
-                        self.keys
-                            .known(&key.0)
-                            .map(|key| self.places[key as usize].1)
-                            == Some(*place)
-                    };
-                    match asked {
-                        Micro::Read { place: asked } => *action == Action::Read && place(asked),
-                        Micro::Write { place: asked, .. } => {
-                            *action == Action::Write && place(asked)
-                        }
-                    }
-                });
+            && (told.iter().zip(asked)).all(|(told, asked)| self.repeats(told, asked));
         if !fits {
             let problem = crate::history::Problem::Value {
                 f: ok.f().to_string(),

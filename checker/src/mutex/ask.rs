@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 
 use crate::history::{Event, HistoryError, Operation, Text, plain_object, put};
-use crate::keyed::text;
+use crate::keyed::{got, text};
 
 /// What an operation on a lock says.
 pub(crate) struct Asked<'h> {
@@ -89,7 +89,18 @@ impl<'h> Fields<'h> {
     }
 }
 
-/// Whether the result of an operation is `false`.
-pub(crate) fn is_false(event: &Event) -> bool {
-    event.value().as_str() == "false"
+/// Whether one that tries got the lock, if the operation returned; of any other nothing is told.
+///
+/// # Errors
+/// When the completion says something else, or that what does not try did nothing.
+pub(crate) fn answer(operation: &Operation<'_>, tries: bool) -> Result<Option<bool>, HistoryError> {
+    let Some(ok) = operation.ok() else {
+        return Ok(None);
+    };
+    // An object repeats what was asked.
+    let told = match ok.value().as_str() {
+        object if object.starts_with('{') => "null",
+        told => told,
+    };
+    got(tries, operation.invoke.value().as_str(), told, ok)
 }

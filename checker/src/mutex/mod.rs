@@ -54,7 +54,7 @@ use crate::verdict::{Kind, Verdict};
 
 use turns::{Does, Rooms, Turn, Turned, Who};
 
-pub(crate) use ask::{Asked, Mode, is_false};
+pub(crate) use ask::{Asked, Mode, answer};
 
 /// Whether the history is one of `acquire` and `release`, not of the recipes' locks with
 /// tokens.
@@ -134,8 +134,7 @@ impl<'h> Object<'h> for Mutexes<'h> {
                 return Err(unknown_operation(operation.invoke, "mutex", known));
             }
         };
-        let answer = operation.ok().map(|ok| !is_false(ok));
-        let answer = answer.filter(|_| ask == Ask::TryAcquire);
+        let answer = ask::answer(operation, ask == Ask::TryAcquire)?;
         Ok(((lock, owner, ask), answer))
     }
 

@@ -44,7 +44,7 @@ use rustc_hash::FxHashSet;
 use serde_json::value::RawValue;
 
 use crate::history::{Event, History, HistoryError, Operation};
-use crate::keyed::{Keyed, text, unknown_operation};
+use crate::keyed::{Keyed, text, unknown_operation, yes_or_no};
 use crate::names::Names;
 use crate::object::{self, Object};
 use crate::search::{Budget, Call, Failure, NON_LINEARIZABLE, Named};
@@ -116,11 +116,10 @@ impl<'h> Object<'h> for Sets<'h> {
         };
         let answer = match operation.ok() {
             Some(ok) if ask == Ask::Read => Some(self.whole(ok)?),
-            Some(ok) => match Keyed::of(ok)?.value {
-                "true" => Some(Answer::Was(true)),
-                "false" => Some(Answer::Was(false)),
-                _ => None,
-            },
+            Some(ok) => {
+                let told = Keyed::of(ok)?.value;
+                yes_or_no(keyed.value, told, ok)?.map(Answer::Was)
+            }
             None => None,
         };
         Ok(((name, ask), answer))
