@@ -15,6 +15,10 @@ use crate::search::{Budget, Clock, Limit};
 const STEPS_PER_MINUTE: u64 = 50_000_000_000;
 /// One question may take so much of what there is, for it is not the only one.
 const SHARE: u64 = 2;
+/// The same of a small question, of which many are asked.
+const SMALL_SHARE: u64 = 128;
+/// When what was asked for is known, the rest may take so much, or as much as that took.
+const REST_SHARE: u64 = 100;
 /// How many steps there may be between two looks at the clock.
 const STEPS_PER_LOOK: u64 = 1 << 14;
 
@@ -27,6 +31,10 @@ pub(crate) struct Effort {
     steps: Cell<u64>,
     /// After how many steps the present question has had its share.
     share_end: Cell<u64>,
+    /// How many steps there may be for what was not asked for; none while more is.
+    allowance: Cell<Option<u64>>,
+    /// After how many steps these are over.
+    allowance_end: Cell<u64>,
     /// After how many steps to look at the clock again.
     next_look: Cell<u64>,
     is_over: Cell<bool>,
@@ -59,6 +67,8 @@ impl Effort {
             steps_max: budget.steps(STEPS_PER_MINUTE),
             steps: Cell::new(0),
             share_end: Cell::new(u64::MAX),
+            allowance: Cell::new(None),
+            allowance_end: Cell::new(u64::MAX),
             next_look: Cell::new(0),
             is_over: Cell::new(false),
             shortage: Cell::new(None),
@@ -80,8 +90,34 @@ impl Effort {
 
     /// The next question is asked.
     pub(crate) fn begin(&self) {
-        let share = self.steps_max / SHARE;
+        self.begin_with(self.steps_max / SHARE);
+    }
+
+    /// The next of many small questions is asked, the answers to which are of use but not needed.
+    pub(crate) fn begin_small(&self) {
+        self.begin_with(self.steps_max / SMALL_SHARE);
+    }
+
+    fn begin_with(&self, share: u64) {
         self.share_end.set(self.steps.get().saturating_add(share));
+    }
+
+    /// What was asked for is known: what else there is to tell may take as long again, or a
+    /// little.
+    pub(crate) fn leave_rest(&self) {
+        if self.allowance.get().is_none() {
+            let least = self.steps_max / REST_SHARE;
+            self.allowance.set(Some(self.steps.get().max(least)));
+            self.renew_rest();
+        }
+    }
+
+    /// The same again, if it is known: for something else of the rest.
+    pub(crate) fn renew_rest(&self) {
+        if let Some(steps) = self.allowance.get() {
+            self.allowance_end
+                .set(self.steps.get().saturating_add(steps));
+        }
     }
 
     /// Takes some steps. Whether there may be none after them.
@@ -97,6 +133,8 @@ impl Effort {
             Some(time) if all > self.steps_max.min(self.share_end.get()) => {
                 Shortage::Steps(self.steps_max, time)
             }
+            // Nobody misses what was not asked for.
+            Some(_) if all > self.allowance_end.get() => return true,
             _ => return false,
         };
         self.lacks(shortage);
@@ -112,6 +150,12 @@ impl Effort {
             self.lacks(Shortage::Time(time));
         }
         self.is_over.get()
+    }
+
+    /// Whether it is bounded what the rest may take.
+    #[cfg(test)]
+    pub(super) fn leaves_rest(&self) -> bool {
+        self.allowance.get().is_some()
     }
 
     /// How many steps were taken.
@@ -197,8 +241,36 @@ mod tests {
     }
 
     #[test]
+    fn a_small_question_has_a_small_share() {
+        let effort = effort(Some(Duration::from_secs(60)));
+        effort.begin_small();
+        let share = STEPS_PER_MINUTE / SMALL_SHARE;
+        assert!(!effort.spend(share) && effort.spend(1));
+        effort.begin();
+        assert!(!effort.spend(share));
+    }
+
+    #[test]
+    fn what_was_not_asked_for_may_take_as_long_again_or_a_little() {
+        let least = STEPS_PER_MINUTE / REST_SHARE;
+        for spent in [0, least * 3] {
+            let effort = effort(Some(Duration::from_secs(60)));
+            effort.begin();
+            assert!(!effort.spend(spent));
+            effort.renew_rest();
+            effort.leave_rest();
+            assert!(!effort.spend(spent.max(least)));
+            effort.leave_rest();
+            assert!(effort.spend(1) && effort.shortage().is_none());
+            effort.renew_rest();
+            assert!(!effort.spend(spent.max(least)) && effort.spend(1));
+        }
+    }
+
+    #[test]
     fn without_a_limit_there_is_none() {
         let effort = effort(None);
+        effort.leave_rest();
         effort.begin();
         assert!(!effort.spend(u64::MAX / 2) && !effort.spend(u64::MAX / 2));
     }

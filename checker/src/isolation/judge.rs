@@ -75,6 +75,22 @@ pub(crate) fn verdict(
     Verdict::Valid(summary)
 }
 
+/// Whether it is known that the models hold that are required, or that one of them does not, as
+/// far as what was `found` and what is `open` tell.
+pub(crate) fn is_known(required: &[Consistency], found: &[Anomaly], open: &[Anomaly]) -> bool {
+    let forbidden =
+        |model: Consistency, some: &[Anomaly]| some.iter().any(|anomaly| model.forbids(*anomaly));
+    let is_satisfied = |model: Consistency| {
+        model.is_decided() && !forbidden(model, found) && !forbidden(model, open)
+    };
+    let follows = |model: Consistency| {
+        let mut all = Consistency::ALL.into_iter();
+        all.any(|stronger| stronger.implies(model) && is_satisfied(stronger))
+    };
+    required.iter().any(|model| forbidden(*model, found))
+        || !required.is_empty() && required.iter().all(|model| follows(*model))
+}
+
 impl Evidence {
     fn breaks(&self, model: Consistency) -> bool {
         self.found
@@ -236,4 +252,36 @@ fn find_stuck(history: &History, operations: &[Operation<'_>]) -> Option<Violati
         ));
     }
     Some(violation)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::anomaly::{Dependencies, Order};
+    use super::*;
+
+    #[test]
+    fn what_is_required_is_known_as_soon_as_nothing_that_is_open_matters_to_it() {
+        use Consistency as C;
+        let cycle = |dependencies| Anomaly::Cycle(dependencies, Order::Any);
+        let skew = cycle(Dependencies::G2Item);
+        let (single, nonadjacent) = (
+            cycle(Dependencies::GSingle),
+            cycle(Dependencies::GNonadjacent),
+        );
+        for (required, found, open, expected) in [
+            (&[C::SnapshotIsolation][..], None, skew, true),
+            (&[C::SnapshotIsolation], None, nonadjacent, false),
+            (&[C::SnapshotIsolation], Some(single), nonadjacent, true),
+            (&[C::SnapshotIsolation, C::Serializable], None, skew, false),
+            // It is known only from a stronger one.
+            (&[C::MonotonicView], None, nonadjacent, true),
+            (&[C::MonotonicView], None, single, false),
+            // Who requires nothing wants to know everything.
+            (&[], None, skew, false),
+        ] {
+            let found: Vec<Anomaly> = found.into_iter().collect();
+            let known = is_known(required, &found, &[open]);
+            assert_eq!(known, expected, "{required:?} {found:?} {open}");
+        }
+    }
 }

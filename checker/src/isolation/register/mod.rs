@@ -47,7 +47,8 @@
 //! O(n log n + n c) for n transactions of which c overlap once their times are narrowed, and the
 //! square of that for those in doubt.
 //! Without real time it is O(n^2) for those near what real time forbids (`nearby`), and only
-//! where these do not decide, for all. Whether transactions of registers are serializable is
+//! where these do not decide, for all. What the required models depend on is asked first; when
+//! that is known, the rest may take as long again, or a little. Whether transactions of registers are serializable is
 //! NP-complete (Papadimitriou 1979): where the time or the memory of the budget does not suffice, the
 //! verdict is *unknown*, and says which of them (`effort`). So it is where what explains a violation
 //! would take more memory than there is.
@@ -77,11 +78,11 @@ use super::txns::{NONE, Names, Txns};
 use crate::history::{History, HistoryError, Problem};
 use crate::linearization::Linearization;
 use crate::search::Budget;
-use crate::unsat_core::Answer;
+use crate::unsat_core::{Answer, Core};
 use crate::verdict::Verdict;
 
 use edges::Registers;
-use nearby::Nearby;
+use nearby::{BLOCKS_FIRST_MAX, BLOCKS_MAX, Nearby};
 use orders::{Found, Ideal, Known, Orders};
 use succession::Successions;
 use versions::Versions;
@@ -329,6 +330,10 @@ impl<'t, 'h> Registry<'t, 'h> {
         if !is_open || !is_asked && self.txns.len() > UNASKED_MAX {
             return;
         }
+        if !is_asked {
+            self.leave_rest(open, std::iter::empty());
+            self.effort.renew_rest();
+        }
         let (ideal, anomaly) = (weaker.ideal, weaker.anomaly);
         match answer(orders, ideal, Order::Any, &mut None) {
             Nearby::Possible => open.retain(|open| !open.implied().contains(&anomaly)),
@@ -367,48 +372,103 @@ impl<'t, 'h> Registry<'t, 'h> {
     /// Looks for orders that rule out what was not found. Where there is none, that is
     /// an anomaly too. Returns what stays open. `serial` is what is known of a serial order in
     /// real time.
-    fn settle(&mut self, known: &[Known], mut serial: Option<RealTime>) -> Vec<Anomaly> {
+    ///
+    /// What was asked for comes first; the rest may take as long again.
+    fn settle(&mut self, known: &[Known], serial: Option<RealTime>) -> Vec<Anomaly> {
         let mut open = open_questions(&self.findings);
         open.retain(|anomaly| is_of_snapshots(*anomaly));
         // Where something worse was found in an order, no model that is open asks for more.
         open.retain(|anomaly| !self.is_outdone(*anomaly));
         let orders = self.orders(known);
-        let mut impossible = Vec::new();
-        for (ideal, dependencies) in IDEALS {
-            // From the most to the least that is asked for.
-            let mut least = None;
-            let mut in_real_time = match ideal {
-                Ideal::Serial => serial.take(),
-                _ => None,
-            };
-            for order in Order::ALL.into_iter().rev() {
-                if !open.contains(&Anomaly::Cycle(dependencies, order)) {
-                    continue;
-                }
-                match answer(&orders, ideal, order, &mut in_real_time) {
-                    Nearby::Possible => {
-                        let avoided = Anomaly::Cycle(dependencies, order);
-                        open.retain(|open| !open.implied().contains(&avoided));
-                        break;
-                    }
-                    Nearby::Impossible(txns) => least = Some((order, txns)),
-                    Nearby::Unknown => {}
-                }
-            }
-            impossible.extend(least.map(|(order, txns)| (ideal, dependencies, order, txns)));
-        }
-        // Who lacks snapshots lacks an order, too.
-        for (ideal, dependencies, order, txns) in impossible.into_iter().rev() {
-            if (ideal, order) == (Ideal::Snapshots, Order::Any) {
-                self.ask(&orders, &VIEW, &mut open);
-            }
+        let mut in_real_time = [serial, None];
+        // The least that is asked for and cannot be, by ideal.
+        let mut impossible: [Option<Lacking>; 2] = [None, None];
+        // From the most to the least that is asked for.
+        let all = (0..IDEALS.len()).flat_map(|ideal| {
+            Order::ALL
+                .into_iter()
+                .rev()
+                .map(move |order| (ideal, order))
+        });
+        let is_asked = |(ideal, order): &(usize, Order)| {
+            let anomaly = Anomaly::Cycle(IDEALS[*ideal].1, *order);
+            self.findings.leave_open(self.required, anomaly)
+        };
+        let (asked, rest): (Vec<_>, Vec<_>) = all.partition(is_asked);
+        let rest_from = asked.len();
+        for (turn, (at, order)) in asked.into_iter().chain(rest).enumerate() {
+            let (ideal, dependencies) = IDEALS[at];
             let anomaly = Anomaly::Cycle(dependencies, order);
-            if !self.findings.imply(anomaly) {
-                self.add_unordered(&orders, ideal, anomaly, order, txns);
+            let is_lacking = |lacking: &Lacking| lacking.order <= order;
+            if !open.contains(&anomaly) || impossible[at].as_ref().is_some_and(is_lacking) {
+                continue;
+            }
+            if turn >= rest_from {
+                let lacking = impossible.iter().flatten();
+                self.leave_rest(&open, lacking.map(|lacking| lacking.anomaly));
+            }
+            match answer(&orders, ideal, order, &mut in_real_time[at]) {
+                Nearby::Possible => open.retain(|open| !open.implied().contains(&anomaly)),
+                Nearby::Impossible(txns) => {
+                    impossible[at] = Some(Lacking {
+                        ideal,
+                        order,
+                        anomaly,
+                        txns,
+                    });
+                }
+                Nearby::Unknown => {}
+            }
+        }
+        let lacking = impossible.iter().flatten();
+        self.leave_rest(&open, lacking.map(|lacking| lacking.anomaly));
+        // Who lacks snapshots lacks an order, too.
+        for lacking in impossible.into_iter().flatten().rev() {
+            self.effort.renew_rest();
+            if !self.findings.imply(lacking.anomaly) {
+                self.add_lacking(&orders, lacking, &mut open);
             }
         }
         open.retain(|anomaly| !self.findings.imply(*anomaly));
         open
+    }
+
+    /// Notes that transactions have no order; where they have no snapshots, whether they are
+    /// skewed besides, which is worse.
+    fn add_lacking(&mut self, orders: &Orders<'_, '_>, lacking: Lacking, open: &mut Vec<Anomaly>) {
+        let Lacking {
+            ideal,
+            order,
+            anomaly,
+            txns,
+        } = lacking;
+        if (ideal, order) != (Ideal::Snapshots, Order::Any) {
+            self.add_unordered(orders, ideal, anomaly, order, txns);
+            return;
+        }
+        let asks_for_view =
+            |model: &Consistency| model.forbids(VIEW.anomaly) && !model.forbids(anomaly);
+        if self.txns.len() <= UNASKED_MAX || self.required.iter().any(asks_for_view) {
+            self.ask(orders, &VIEW, open);
+            if self.findings.imply(anomaly) {
+                return;
+            }
+        }
+        let core = orders.core(orders.question(ideal, order), txns);
+        let view = orders.question(VIEW.ideal, Order::Any);
+        match orders.exists_nearby(view, &core.things).answer {
+            Answer::Impossible => self.add_core(VIEW.ideal, VIEW.anomaly, Order::Any, core),
+            _ => self.add_core(ideal, anomaly, order, core),
+        }
+    }
+
+    /// Bounds what is left to do, if it is known by now whether the models hold that are required:
+    /// as far as what is open and what was found tell, with this besides.
+    fn leave_rest(&self, open: &[Anomaly], besides: impl Iterator<Item = Anomaly>) {
+        let found: Vec<Anomaly> = self.findings.anomalies().chain(besides).collect();
+        if judge::is_known(self.required, &found, open) {
+            self.effort.leave_rest();
+        }
     }
 
     /// Whether a cycle without a missed write, in this order or none, was found.
@@ -430,6 +490,10 @@ impl<'t, 'h> Registry<'t, 'h> {
         txns: Vec<u32>,
     ) {
         let core = orders.core(orders.question(ideal, order), txns);
+        self.add_core(ideal, anomaly, order, core);
+    }
+
+    fn add_core(&mut self, ideal: Ideal, anomaly: Anomaly, order: Order, core: Core<u32>) {
         let (txns, versions) = (self.txns, self.versions);
         self.findings.add_core(txns, anomaly, core, |core| {
             told::sentence(txns, versions, (ideal, order), anomaly, core)
@@ -523,6 +587,14 @@ impl<'t, 'h> Registry<'t, 'h> {
     }
 }
 
+/// That these transactions have no order of the kind.
+struct Lacking {
+    ideal: Ideal,
+    order: Order,
+    anomaly: Anomaly,
+    txns: Vec<u32>,
+}
+
 /// What is known of an order in real time.
 enum RealTime {
     Possible,
@@ -552,27 +624,32 @@ fn answer(
         let question = orders.question(ideal, Order::RealTime);
         RealTime::of(orders.exists(question, &orders.all()))
     });
-    let near = match in_real_time {
+    let conflict = match in_real_time {
         // Then there is one that asks for less.
         RealTime::Possible => return Nearby::Possible,
-        RealTime::Impossible(conflict) => nearby::search(orders, ideal, order, conflict),
-        RealTime::Unknown => Nearby::Unknown,
+        RealTime::Impossible(conflict) => Some(conflict.as_slice()),
+        RealTime::Unknown => None,
     };
-    match (near, order) {
-        (Nearby::Unknown, Order::RealTime) if matches!(in_real_time, RealTime::Impossible(_)) => {
-            Nearby::Impossible(orders.all())
-        }
-        (Nearby::Unknown, Order::RealTime) => Nearby::Unknown,
-        (Nearby::Unknown, _) => {
-            let all = orders.all();
-            match orders.exists(orders.question(ideal, order), &all).answer {
-                Answer::Possible => Nearby::Possible,
-                Answer::Impossible => Nearby::Impossible(all),
-                Answer::Unknown => Nearby::Unknown,
-            }
-        }
-        (near, _) => near,
+    let question = orders.question(ideal, order);
+    let near = |search: &dyn Fn(&[u32]) -> Nearby| conflict.map_or(Nearby::Unknown, search);
+    let window = near(&|conflict| nearby::window(orders, question, conflict));
+    if order == Order::RealTime {
+        return match window {
+            Nearby::Unknown if conflict.is_some() => Nearby::Impossible(orders.all()),
+            window => window,
+        };
     }
+    let blocks = |most| near(&|conflict| nearby::search(orders, question, conflict, most));
+    let at_once = || {
+        let all = orders.all();
+        match orders.exists(question, &all).answer {
+            Answer::Possible => Nearby::Possible,
+            Answer::Impossible => Nearby::Impossible(all),
+            Answer::Unknown => Nearby::Unknown,
+        }
+    };
+    let found = window.or_else(|| blocks(BLOCKS_FIRST_MAX)).or_else(at_once);
+    found.or_else(|| blocks(BLOCKS_MAX))
 }
 
 /// Why it is not known whether there is an order.
@@ -613,6 +690,25 @@ mod tests {
             let (evidence, order) = registry.evidence();
             assert!(evidence.satisfies(Consistency::StrictSerializable));
             assert_eq!(order, wants_order.then(|| vec![1, 0]));
+        }
+    }
+
+    /// The last read is stale: so the transactions are serializable, and more is to be told.
+    #[test]
+    fn when_what_was_asked_for_is_known_the_rest_is_bounded() {
+        let text = r#"{"format":"etcd-recipes-history","version":1,"workload":"test","model":"rw-register","source":{"kind":"other"}}
+{"time":1,"process":0,"type":"invoke","f":"txn","value":null}
+{"time":2,"process":0,"type":"ok","f":"txn","value":[["w","x",1]]}
+{"time":3,"process":1,"type":"invoke","f":"txn","value":null}
+{"time":4,"process":1,"type":"ok","f":"txn","value":[["r","x",null]]}"#;
+        let history = History::read_from(text.as_bytes()).unwrap();
+        let (txns, versions) = read(&history, KeyOrders::default()).unwrap();
+        for (required, is_bounded) in [(&[Consistency::Serializable][..], true), (&[], false)] {
+            let effort = Effort::of(&Budget::default());
+            let registry = registry(&txns, &versions, KeyOrders::default(), required, &effort);
+            let (evidence, _) = registry.evidence();
+            assert!(evidence.satisfies(Consistency::StrongSessionSerializable));
+            assert_eq!(effort.leaves_rest(), is_bounded, "{required:?}");
         }
     }
 }

@@ -14,7 +14,8 @@
 //!   where the window alone has one, it is widened into a *block* whose transactions may come
 //!   in any order, while all others keep to real time.
 //!
-//! Only where neither tells are all transactions searched at once.
+//! Where a few blocks do not tell, there are many such places, and all transactions are searched
+//! at once. Only where that does not tell either, more blocks are made.
 
 use super::super::anomaly::Order;
 use super::super::txns::{NONE, What};
@@ -23,8 +24,12 @@ use crate::unsat_core::Answer;
 
 /// How many transactions on either side of a conflict are looked at.
 const WIDTHS: [u32; 4] = [8, 32, 128, 512];
-/// How many places may be put right before all transactions are searched at once.
-const BLOCKS_MAX: usize = 64;
+/// How many places may be put right one by one before all transactions are searched at once, and
+/// how many if that is of no avail.
+pub(super) const BLOCKS_FIRST_MAX: usize = 2;
+pub(super) const BLOCKS_MAX: usize = 64;
+/// A window of more transactions than this, which are most of all, spares nothing.
+const WINDOW_MAX: usize = 1_000;
 
 /// Transactions that may come in any order: the first, and the last.
 type Block = (u32, u32);
@@ -37,40 +42,47 @@ pub(super) enum Nearby {
     Unknown,
 }
 
+impl Nearby {
+    /// What else tells it, if it is not known.
+    pub(super) fn or_else(self, other: impl FnOnce() -> Self) -> Self {
+        match self {
+            Self::Unknown => other(),
+            known => known,
+        }
+    }
+}
+
 /// Whether there is an order of all transactions, where real time allows none around
-/// `conflict`.
+/// `conflict`: as far as no more than so many blocks tell.
 pub(super) fn search(
     orders: &Orders<'_, '_>,
-    ideal: Ideal,
-    order: Order,
+    question: Question<'_>,
     conflict: &[u32],
+    blocks_max: usize,
 ) -> Nearby {
-    let question = orders.question(ideal, order);
-    match window(orders, question, conflict) {
-        Nearby::Unknown if order != Order::RealTime => {}
-        nearby => return nearby,
-    }
-    let mut places = vec![conflict.to_vec()];
+    let mut place = conflict.to_vec();
     let mut blocks: Vec<Block> = Vec::new();
-    while let Some(place) = places.pop() {
-        let Some(block) = block(orders, ideal, &blocks, &place) else {
-            return Nearby::Unknown;
-        };
+    while let Some(block) = block(orders, question.ideal, &blocks, &place) {
         blocks = with(blocks, block);
-        if blocks.len() > BLOCKS_MAX {
-            return Nearby::Unknown;
+        if blocks.len() > blocks_max {
+            break;
         }
         let times = times(orders, &blocks);
         let relaxed = Question {
             times: Some(&times),
             ..question
         };
-        let found = orders.exists(relaxed, &orders.all());
+        let all = orders.all();
+        // Where few blocks suffice, that shows soon.
+        let found = match blocks_max {
+            BLOCKS_FIRST_MAX => orders.exists_nearby(relaxed, &all),
+            _ => orders.exists(relaxed, &all),
+        };
         match found.answer {
             Answer::Possible => return Nearby::Possible,
-            Answer::Unknown => return Nearby::Unknown,
+            Answer::Unknown => break,
             Answer::Impossible => match window(orders, question, &found.conflict) {
-                Nearby::Unknown => places.push(found.conflict),
+                Nearby::Unknown => place = found.conflict,
                 nearby => return nearby,
             },
         }
@@ -79,12 +91,15 @@ pub(super) fn search(
 }
 
 /// Whether some transactions near a conflict have no order.
-fn window(orders: &Orders<'_, '_>, question: Question<'_>, conflict: &[u32]) -> Nearby {
+pub(super) fn window(orders: &Orders<'_, '_>, question: Question<'_>, conflict: &[u32]) -> Nearby {
     let all = orders.all().len();
     for width in WIDTHS {
         let near = near(orders, conflict, width);
         let is_all = near.len() == all;
-        match orders.exists(question, &near).answer {
+        if near.len() > WINDOW_MAX && near.len() > all / 2 {
+            break;
+        }
+        match orders.exists_nearby(question, &near).answer {
             Answer::Impossible => return Nearby::Impossible(near),
             Answer::Possible if is_all => return Nearby::Possible,
             _ if is_all => return Nearby::Unknown,

@@ -128,12 +128,20 @@ impl<'t, 'h> Orders<'t, 'h> {
     /// Whether there is such an order of these transactions, ascending, all of which took
     /// effect: what they read of others counts for nothing.
     pub(super) fn exists(&self, question: Question<'_>, among: &[u32]) -> Found {
+        self.effort.begin();
+        self.solved(question, among, false)
+    }
+
+    /// As [`exists`](Self::exists), where it is of use to know and no more.
+    pub(super) fn exists_nearby(&self, question: Question<'_>, among: &[u32]) -> Found {
+        self.effort.begin_small();
         self.solved(question, among, false)
     }
 
     /// As [`exists`](Self::exists), and one that there is: with transactions that have one point
     /// each.
     pub(super) fn ordered(&self, question: Question<'_>, among: &[u32]) -> Found {
+        self.effort.begin();
         self.solved(question, among, true)
     }
 
@@ -178,7 +186,6 @@ impl<'t, 'h> Orders<'t, 'h> {
 
     /// The question as one about points; none when it has too many arcs, or the time is over.
     fn problem(&self, question: Question<'_>, among: &[u32]) -> Option<Posed<'t>> {
-        self.effort.begin();
         if self.effort.is_over() {
             return None;
         }
@@ -212,7 +219,7 @@ impl<'t, 'h> Orders<'t, 'h> {
     /// Of transactions that have no such order some that have none.
     pub(super) fn core(&self, question: Question<'_>, txns: Vec<u32>) -> Core<u32> {
         core(txns, ONE_BY_ONE_MAX, |txns| {
-            self.exists(question, txns).answer
+            self.exists_nearby(question, txns).answer
         })
     }
 }
