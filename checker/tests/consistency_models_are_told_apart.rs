@@ -3,6 +3,8 @@
 
 mod support;
 
+use std::collections::BTreeSet;
+
 use etcd_checker::history::{Event, EventKind, Json, Process};
 use etcd_checker::search::Budget;
 use etcd_checker::verdict::Isolation;
@@ -77,7 +79,85 @@ fn judge(history: &History, consistency: Consistency) -> Verdict {
         consistency: vec![consistency],
         ..Options::default()
     };
-    check_with(history, Model::of(history).unwrap(), &options).unwrap()
+    let verdict = check_with(history, Model::of(history).unwrap(), &options).unwrap();
+    assert_names_are_clear(&verdict);
+    verdict
+}
+
+/// Each transaction that has a name in a verdict has one, and shares it with nobody.
+fn assert_names_are_clear(verdict: &Verdict) {
+    let names = names_in(verdict);
+    let distinct = |of: fn(&(u32, usize)) -> usize| {
+        let all: BTreeSet<usize> = names.iter().map(of).collect();
+        all.len()
+    };
+    let numbers = distinct(|(number, _)| *number as usize);
+    assert_eq!(numbers, names.len(), "{names:?} in {verdict}");
+    assert_eq!(
+        distinct(|(_, line)| *line),
+        names.len(),
+        "{names:?} in {verdict}"
+    );
+    let last = names.last().map_or(0, |(number, _)| *number as usize);
+    assert_eq!(numbers, last, "none is left out: {names:?} in {verdict}");
+}
+
+/// The numbers of the names in a verdict, and their lines: of `T1 by process 0, line 2`.
+fn names_in(verdict: &Verdict) -> BTreeSet<(u32, usize)> {
+    let sentences: Vec<&String> = match verdict {
+        Verdict::Valid(summary) => summary.notes.iter().collect(),
+        Verdict::Violation(violation) => {
+            let first = std::iter::once(&violation.sentence);
+            first.chain(&violation.also).collect()
+        }
+        _ => Vec::new(),
+    };
+    let mut names = BTreeSet::new();
+    for (name, place) in sentences.into_iter().flat_map(|sentence| {
+        sentence
+            .match_indices(" by process ")
+            .map(move |(at, _)| sentence.split_at(at))
+    }) {
+        let name = name.rsplit(['(', ' ']).next().unwrap();
+        let Some(number) = name.strip_prefix('T') else {
+            continue;
+        };
+        let line = place.split_once(", line ").unwrap().1;
+        let line = line
+            .split(|letter: char| !letter.is_ascii_digit())
+            .next()
+            .unwrap();
+        names.insert((number.parse().unwrap(), line.parse().unwrap()));
+    }
+    names
+}
+
+/// A process misses its own write, and two transactions miss each other's: first other ones, then
+/// one of those that have names already.
+#[test]
+fn names_go_on_where_the_sentence_ended() {
+    let also = |short: &[&str]| {
+        let strict = Consistency::StrictSerializable;
+        let verdict = judge(&history("rw-register", false, short), strict);
+        let violation = verdict.violation().unwrap();
+        assert!(
+            violation
+                .sentence
+                .contains("yet T2 was done by the process"),
+            "{verdict}"
+        );
+        violation.also[0].clone()
+    };
+    assert_eq!(
+        also(&["0 ok wz1", "0 ok rz_", "1 ok wx1ry_", "2 ok wy1rx_"]),
+        "G2-item, G-update: T3 read `y` as nothing before T4 wrote `1`, yet T4 read `x` as nothing \
+         before T3 wrote `1` (T3 by process 1, line 6, T4 by process 2, line 8)"
+    );
+    assert_eq!(
+        also(&["0 ok wx1ry_", "0 ok rx_", "1 ok wy1rx_"]),
+        "G2-item, G-update: T1 read `y` as nothing before T3 wrote `1`, yet T3 read `x` as nothing \
+         before T1 wrote `1` (T1 by process 0, line 2, T3 by process 1, line 6)"
+    );
 }
 
 /// What is known of the models, whatever was required.
@@ -667,7 +747,7 @@ fn who_shows_that_one_value_came_after_another_is_named_once() {
             .next()
             .unwrap();
         let names: Vec<&str> = shown.split(" with ").collect();
-        let distinct: std::collections::BTreeSet<&&str> = names.iter().collect();
+        let distinct: BTreeSet<&&str> = names.iter().collect();
         assert_eq!(distinct.len(), names.len(), "{sentence}");
     }
 }

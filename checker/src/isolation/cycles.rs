@@ -4,9 +4,10 @@ use super::anomaly::{Anomaly, Dependencies, Order};
 use super::components::{Components, Rule};
 use super::cycle::{self, Answer, Step};
 use super::effort::Effort;
-use super::explain::{self, Parties};
+use super::explain::{self, Clause, Parties};
 use super::findings::Findings;
 use super::graph::{Graph, Why};
+use super::sentence::Sentence;
 use super::settle::open_questions;
 use super::updates;
 
@@ -24,12 +25,12 @@ pub(crate) trait Relations {
 
     /// Fewer transactions that prove an anomaly, with a sentence about them, where some of
     /// those of a cycle and its evidence can be spared.
-    fn fewer(&self, _anomaly: Anomaly, _members: &[u32]) -> Option<(String, Vec<u32>)> {
+    fn fewer(&self, _anomaly: Anomaly, _members: &[u32]) -> Option<(Sentence, Vec<u32>)> {
         None
     }
 
-    /// The step in words, where `first` and `second` are how the two are called.
-    fn say(&self, step: &Step, first: &str, second: &str) -> String;
+    /// The step in words.
+    fn say(&self, step: &Step) -> Clause;
 }
 
 /// Notes the cycles among the transactions. Returns those for which it cannot tell.

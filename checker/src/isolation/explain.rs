@@ -6,6 +6,7 @@ use super::anomaly::{Anomaly, Order};
 use super::cycle::Step;
 use super::cycles::Relations;
 use super::graph::Why;
+use super::sentence::Sentence;
 use super::txns::{Txns, What};
 use crate::history::{Operation, Outcome};
 use crate::verdict::Kind;
@@ -76,12 +77,23 @@ pub(super) fn shown(txns: &Txns<'_>, list: &[u32]) -> String {
     format!("[{}]", parts.join(", "))
 }
 
+/// How one transaction of two depends on the other, in words.
+pub(crate) struct Clause {
+    /// Whom it is said of.
+    pub(crate) subject: u32,
+    /// What stands between the two.
+    pub(crate) verb: String,
+    pub(crate) object: u32,
+    /// What stands behind them.
+    pub(crate) rest: String,
+}
+
 /// The sentence about a cycle, and the transactions that prove it.
 pub(crate) fn cycle(
     parties: &dyn Parties,
     relations: &dyn Relations,
     steps: &[Step],
-) -> (String, Vec<u32>) {
+) -> (Sentence, Vec<u32>) {
     let mut members: Vec<u32> = steps.iter().map(|step| step.from).collect();
     let evidence: Vec<u32> = steps
         .iter()
@@ -90,52 +102,51 @@ pub(crate) fn cycle(
     members.extend(evidence);
     members.sort_unstable();
     members.dedup();
-    // By number as the witness lists them.
-    let line = |txn: &u32| Some(parties.operation(*txn)?.invoke.line());
-    let is_reported = |txn: &&u32| line(txn).is_some();
-    let mut named: Vec<u32> = members.iter().filter(is_reported).copied().collect();
-    named.sort_by_key(line);
-    let name = |txn: u32| match named.iter().position(|named| *named == txn) {
-        Some(at) => format!("T{}", at + 1),
-        None => parties.unreported(txn),
-    };
-    let said: Vec<String> = steps
+    let mut said: Vec<Sentence> = steps
         .iter()
-        .map(|step| say(relations, steps, step, &name))
+        .map(|step| say(parties, relations, steps, step))
         .collect();
-    let (last, before) = said.split_last().expect("a cycle has steps");
-    let who: Vec<String> = named
-        .iter()
-        .map(|txn| introduce(parties, *txn, &name(*txn)))
-        .collect();
-    let sentence = format!("{}, yet {last} ({})", before.join(", "), who.join(", "));
+    let last = said.pop().expect("a cycle has steps");
+    let sentence = Sentence::default().join(said, ", ").then(", yet ");
+    let sentence = introduce(sentence.join([last], ""), parties, &members);
     (sentence, members)
 }
 
-fn say(
-    relations: &dyn Relations,
-    steps: &[Step],
-    step: &Step,
-    name: &impl Fn(u32) -> String,
-) -> String {
-    let (first, second) = (name(step.from), name(step.to));
-    match step.why {
-        Why::RealTime => format!("{first} had been acknowledged before {second} began"),
-        Why::Process => format!("{second} was done by the process that had done {first}"),
-        _ => {
-            let said = relations.say(step, &first, &second);
-            said + &shown_by(relations, steps, step, name)
+fn say(parties: &dyn Parties, relations: &dyn Relations, steps: &[Step], step: &Step) -> Sentence {
+    let clause = |subject, verb: &str, object, rest: &str| Clause {
+        subject,
+        verb: verb.to_owned(),
+        object,
+        rest: rest.to_owned(),
+    };
+    let (first, second) = (step.from, step.to);
+    let (clause, others) = match step.why {
+        Why::RealTime => {
+            let said = clause(first, "had been acknowledged before", second, " began");
+            (said, Vec::new())
         }
+        Why::Process => {
+            let verb = "was done by the process that had done";
+            (clause(second, verb, first, ""), Vec::new())
+        }
+        _ => (relations.say(step), shown_by(relations, steps, step)),
+    };
+    let sentence = Sentence::default()
+        .name(parties, clause.subject)
+        .then(format!(" {} ", clause.verb))
+        .name(parties, clause.object)
+        .then(clause.rest);
+    if others.is_empty() {
+        return sentence;
     }
+    let others = others
+        .into_iter()
+        .map(|txn| Sentence::default().name(parties, txn));
+    sentence.then(", as ").join(others, " with ").then(" shows")
 }
 
 /// Who else it takes to know of a step, besides those of the cycle.
-fn shown_by(
-    relations: &dyn Relations,
-    steps: &[Step],
-    step: &Step,
-    name: &impl Fn(u32) -> String,
-) -> String {
+fn shown_by(relations: &dyn Relations, steps: &[Step], step: &Step) -> Vec<u32> {
     let mut others = relations.evidence(step);
     let mut named: Vec<u32> = steps.iter().map(|step| step.from).collect();
     others.retain(|txn| {
@@ -143,13 +154,7 @@ fn shown_by(
         named.push(*txn);
         is_new
     });
-    match others.len() {
-        0 => String::new(),
-        _ => {
-            let others: Vec<String> = others.into_iter().map(name).collect();
-            format!(", as {} shows", others.join(" with "))
-        }
-    }
+    others
 }
 
 /// The sentence about transactions for which no order serves: what is wrong with each, and the
@@ -160,19 +165,13 @@ pub(super) fn unordered(
     order: Order,
     core: &[u32],
     keys: &str,
-) -> String {
+) -> Sentence {
     let kept = match order {
         Order::Any => "",
         Order::Process => ", if each process does one after the other",
         Order::RealTime => ", if what was acknowledged comes before what began later",
     };
-    let mut core = core.to_vec();
-    core.sort_by_key(|txn| txns.operation(*txn).invoke.line());
-    let who: Vec<String> = (1..)
-        .zip(core)
-        .map(|(number, txn)| introduce(txns, txn, &format!("T{number}")))
-        .collect();
-    format!("{what}{kept}{keys} ({})", who.join(", "))
+    introduce(Sentence::from(format!("{what}{kept}{keys}")), txns, core)
 }
 
 /// Which keys some transactions have to do with that others of them wrote.
@@ -200,15 +199,20 @@ pub(super) fn keys_between(txns: &Txns<'_>, members: &[u32]) -> String {
     }
 }
 
-/// A transaction by its name here, and where it is found.
-pub(crate) fn introduce(parties: &dyn Parties, txn: u32, name: &str) -> String {
-    let Some(operation) = parties.operation(txn) else {
-        return parties.unreported(txn);
-    };
-    format!(
-        "{name} by process {}, line {}{}",
-        operation.process(),
-        operation.invoke.line(),
-        parties.remark(txn)
-    )
+/// The sentence, and where those are found that have names in it: in the order of their lines.
+fn introduce(sentence: Sentence, parties: &dyn Parties, txns: &[u32]) -> Sentence {
+    let reported = txns
+        .iter()
+        .filter_map(|txn| Some((*txn, parties.operation(*txn)?)));
+    let mut reported: Vec<(u32, &Operation<'_>)> = reported.collect();
+    reported.sort_by_key(|(_, operation)| operation.invoke.line());
+    let who = reported.into_iter().map(|(txn, operation)| {
+        Sentence::default().name(parties, txn).then(format!(
+            " by process {}, line {}{}",
+            operation.process(),
+            operation.invoke.line(),
+            parties.remark(txn)
+        ))
+    });
+    sentence.then(" (").join(who, ", ").then(")")
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::anomaly::Anomaly;
 use super::consistency::Consistency;
 use super::explain::Parties;
+use super::sentence::{Names, Sentence};
 use crate::unsat_core::Core;
 use crate::verdict::{Class, MAY_BE_FEWER, Violation};
 
@@ -15,34 +16,56 @@ pub(crate) struct Findings {
 }
 
 /// An anomaly that occurs.
+#[derive(Clone)]
 pub(crate) struct Found {
     /// How often it was noticed.
     pub(crate) count: u64,
-    /// Its first instance.
+    /// What is said of its first instance; not yet with the names that transactions have where
+    /// more is told.
+    pub(crate) sentence: Sentence,
+    /// That instance by itself.
     pub(crate) violation: Violation,
+}
+
+impl From<Violation> for Found {
+    /// In its sentence nobody has a name.
+    fn from(violation: Violation) -> Self {
+        Found {
+            count: 1,
+            sentence: violation.sentence.clone().into(),
+            violation,
+        }
+    }
 }
 
 impl Findings {
     /// Notes an anomaly. The sentence and the transactions that prove it are only asked
     /// for the first time.
-    pub(crate) fn add(
+    pub(crate) fn add<S: Into<Sentence>>(
         &mut self,
         parties: &dyn Parties,
         anomaly: Anomaly,
-        evidence: impl FnOnce() -> (String, Vec<u32>),
+        evidence: impl FnOnce() -> (S, Vec<u32>),
     ) {
         if let Some(found) = self.found.get_mut(&anomaly) {
             found.count += 1;
             return;
         }
         let (sentence, witness) = evidence();
+        let sentence = sentence.into();
         let kind = parties.kind(anomaly, &witness);
         let witness = witness.into_iter().filter_map(|txn| parties.operation(txn));
-        let violation = Violation::new(Class::Safety, kind, sentence, witness);
+        let violation = Violation::new(
+            Class::Safety,
+            kind,
+            Names::default().fill(&sentence),
+            witness,
+        );
         self.found.insert(
             anomaly,
             Found {
                 count: 1,
+                sentence,
                 violation,
             },
         );
@@ -55,7 +78,7 @@ impl Findings {
         parties: &dyn Parties,
         anomaly: Anomaly,
         core: Core<u32>,
-        sentence: impl FnOnce(&[u32]) -> String,
+        sentence: impl FnOnce(&[u32]) -> Sentence,
     ) {
         let is_first = !self.found.contains_key(&anomaly);
         let Core {
@@ -72,16 +95,12 @@ impl Findings {
     }
 
     /// Notes an anomaly that is explained already.
-    pub(crate) fn note(&mut self, anomaly: Anomaly, violation: impl FnOnce() -> Violation) {
+    pub(crate) fn note<F: Into<Found>>(&mut self, anomaly: Anomaly, found: impl FnOnce() -> F) {
         if let Some(found) = self.found.get_mut(&anomaly) {
             found.count += 1;
             return;
         }
-        let found = Found {
-            count: 1,
-            violation: violation(),
-        };
-        self.found.insert(anomaly, found);
+        self.found.insert(anomaly, found().into());
     }
 
     /// Whether it was noticed, or something that is a case of it.
@@ -98,10 +117,13 @@ impl Findings {
     }
 
     /// The first anomaly, in the order in which reports name them, that is asked for.
-    pub(crate) fn first(&self, is_asked: impl Fn(Anomaly) -> bool) -> Option<Violation> {
+    pub(crate) fn first(&self, is_asked: impl Fn(Anomaly) -> bool) -> Option<Found> {
         let mut found = self.found.iter();
         let found = found.find(|(anomaly, _)| is_asked(**anomaly));
-        found.map(|(_, found)| found.violation.clone())
+        found.map(|(_, found)| Found {
+            count: 1,
+            ..found.clone()
+        })
     }
 
     pub(crate) fn anomalies(&self) -> impl Iterator<Item = Anomaly> + '_ {

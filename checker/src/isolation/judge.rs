@@ -3,6 +3,7 @@
 use super::anomaly::Anomaly;
 use super::consistency::Consistency;
 use super::findings::Found;
+use super::sentence::{Names, Sentence};
 use crate::history::{History, Operation};
 use crate::liveness::{Deadline, STUCK};
 use crate::verdict::{
@@ -64,11 +65,11 @@ pub(crate) fn verdict(
         };
     }
     let mut summary = Summary::of(operations);
+    let mut names = Names::default();
     for (anomaly, found) in &evidence.found {
-        summary.notes.push(format!(
-            "{anomaly}, which is allowed here: {}",
-            found.violation.sentence
-        ));
+        let sentence = names.fill(&found.sentence);
+        let note = format!("{anomaly}, which is allowed here: {sentence}");
+        summary.notes.push(note);
     }
     summary.guarantee = guarantee;
     summary.isolation = Some(Box::new(isolation));
@@ -193,8 +194,9 @@ fn violated(
         .into_iter()
         .partition(|(anomaly, _)| *anomaly == shown);
     let primary = primary.into_iter().next();
-    let (_, Found { mut violation, .. }) = primary.expect("something forbidden was found");
-    let also = told_once(&violation.sentence, others);
+    let (_, primary) = primary.expect("something forbidden was found");
+    let also = told_once(&primary.sentence, others);
+    let mut violation = primary.violation;
     violation.also.extend(also);
     violation.also.push(summed_up(&isolation));
     violation.guarantee = guarantee;
@@ -203,20 +205,21 @@ fn violated(
 }
 
 /// The sentences of anomalies by their names. What was told already, of this anomaly or that, is
-/// not told again.
-fn told_once(first: &str, others: Vec<(Anomaly, Found)>) -> Vec<String> {
-    let mut told: Vec<(String, String)> = Vec::new();
-    for (anomaly, found) in others {
-        let sentence = match found.violation.sentence {
-            sentence if sentence == first => "the same".to_owned(),
-            sentence => sentence,
-        };
+/// not told again. Who has a name in the first sentence has the same one here.
+fn told_once(first: &Sentence, others: Vec<(Anomaly, Found)>) -> Vec<String> {
+    let mut told: Vec<(String, Sentence)> = Vec::new();
+    for (anomaly, Found { sentence, .. }) in others {
         match told.iter_mut().find(|(_, other)| *other == sentence) {
             Some((names, _)) => *names += &format!(", {anomaly}"),
             None => told.push((anomaly.to_string(), sentence)),
         }
     }
-    let line = |(names, sentence)| format!("{names}: {sentence}");
+    let mut names = Names::default();
+    names.fill(first);
+    let line = |(anomalies, sentence): (String, Sentence)| match sentence {
+        sentence if sentence == *first => format!("{anomalies}: the same"),
+        sentence => format!("{anomalies}: {}", names.fill(&sentence)),
+    };
     told.into_iter().map(line).collect()
 }
 

@@ -73,6 +73,7 @@ mod micro;
 mod options;
 mod order;
 mod register;
+pub(crate) mod sentence;
 pub(crate) mod serial;
 pub(crate) mod settle;
 mod txns;

@@ -11,7 +11,7 @@ use crate::history::Operation;
 use crate::isolation::anomaly::Anomaly;
 use crate::isolation::cycle::Step;
 use crate::isolation::cycles::Relations;
-use crate::isolation::explain::Parties;
+use crate::isolation::explain::{Clause, Parties};
 use crate::isolation::graph::{Builder, Graph, NONE, Span, Why};
 use crate::verdict::Kind;
 
@@ -349,12 +349,20 @@ impl Relations for Revisions<'_, '_> {
         evidence
     }
 
-    fn say(&self, step: &Step, first: &str, second: &str) -> String {
+    fn say(&self, step: &Step) -> Clause {
         let key = self.txns.show_key(step.key as usize);
-        match step.why {
-            Why::Overwrote => format!("{second} overwrote {key} after {first} wrote it"),
-            Why::Read => format!("{second} read {key} as {first} wrote it"),
-            _ => format!("{first} read {key} before {second} wrote it"),
+        let (first, second) = (step.from, step.to);
+        let (subject, verb, object) = match step.why {
+            Why::Overwrote => (second, format!("overwrote {key} after"), first),
+            Why::Read => (second, format!("read {key} as"), first),
+            _ => (first, format!("read {key} before"), second),
+        };
+        let rest = " wrote it".to_owned();
+        Clause {
+            subject,
+            verb,
+            object,
+            rest,
         }
     }
 }

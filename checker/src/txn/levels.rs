@@ -137,12 +137,11 @@ fn decide(txns: &Txns<'_>, level: Level) -> Answer {
     let finding = resolve::resolve(txns, &is_asked);
     match finding.answer {
         resolve::Answer::Certain(_) => {
-            let violation = finding.certain.first(is_asked);
-            Answer::No(Box::new(
-                violation.expect("something that is asked about is certain"),
-            ))
+            let found = finding.certain.first(is_asked);
+            let found = found.expect("something that is asked about is certain");
+            Answer::No(Box::new(found.violation))
         }
-        resolve::Answer::Always(_, violation) => Answer::No(violation),
+        resolve::Answer::Always(_, found) => Answer::No(Box::new(found.violation)),
         resolve::Answer::Unknown => Answer::Undecided(finding.reason),
         resolve::Answer::Explained(commits) => match missing_revision(txns, &commits) {
             Some(reason) => Answer::Undecided(reason),

@@ -196,9 +196,9 @@ fn evidence(
             }
             likeliest = Some(commits);
         }
-        Answer::Always(Some(common), violation) => certain.note(common, || *violation),
+        Answer::Always(Some(common), found) => certain.note(common, || *found),
         // Which weaker models are broken with it depends on the choice.
-        Answer::Always(None, violation) => return Err(violation),
+        Answer::Always(None, found) => return Err(Box::new(found.violation)),
         Answer::Unknown => {}
     }
     let evidence = Evidence {

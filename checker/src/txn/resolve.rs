@@ -23,10 +23,9 @@ use super::explain;
 use super::extract::{Read, Txns};
 use super::model::{Commits, Model, Unexplained};
 use crate::isolation::anomaly::{Anomaly, Dependencies, Order};
-use crate::isolation::findings::Findings;
+use crate::isolation::findings::{Findings, Found};
 use crate::isolation::settle::open_questions;
 use crate::search::Clock;
-use crate::verdict::Violation;
 
 /// How many choices go into a minute, and how many transactions that are looked at on the
 /// way: the budget's time says how many there may be. On any machine that is not a slow one
@@ -53,7 +52,7 @@ pub(super) enum Answer {
     Certain(Commits),
     /// Each choice has something of it: what they have in common, and what one of them
     /// has.
-    Always(Option<Anomaly>, Box<Violation>),
+    Always(Option<Anomaly>, Box<Found>),
     /// Neither is certain.
     Unknown,
 }
@@ -203,7 +202,7 @@ struct Search<'t, 'h> {
     /// Why a failure to explain is no proof of a violation.
     unclear: Option<String>,
     /// What was wrong with the first choice.
-    first: Option<Box<Violation>>,
+    first: Option<Box<Found>>,
     /// What was wrong with all choices so far, if that was the same thing.
     common: Option<Option<Anomaly>>,
 }
@@ -306,9 +305,7 @@ impl<'t, 'h> Search<'t, 'h> {
                 (finding.open, finding.reason) = (open, reason.to_owned());
                 Answer::Explained(commits)
             }
-            (None, None, Some(violation)) => {
-                Answer::Always(self.common.take().flatten(), violation)
-            }
+            (None, None, Some(found)) => Answer::Always(self.common.take().flatten(), found),
             (None, Some(reason), _) => {
                 finding.open = open_questions(&finding.certain);
                 finding.open.extend([Anomaly::G1a, Anomaly::GarbageRead]);
@@ -385,14 +382,14 @@ impl<'t, 'h> Search<'t, 'h> {
             return found;
         }
         if options.is_empty() {
-            self.fail(unmade.anomaly, Box::new(unmade.violation));
+            self.fail(unmade.anomaly, Box::new(unmade.violation.into()));
         }
         None
     }
 
     /// Notes what is wrong with a choice.
-    fn fail(&mut self, anomaly: Anomaly, violation: Box<Violation>) {
-        self.first.get_or_insert(violation);
+    fn fail(&mut self, anomaly: Anomaly, found: Box<Found>) {
+        self.first.get_or_insert(found);
         self.common = Some(match self.common {
             None => Some(anomaly),
             Some(Some(common)) if common.implied().contains(&anomaly) => Some(anomaly),
@@ -431,7 +428,7 @@ impl<'t, 'h> Search<'t, 'h> {
         }
         let judged = choice.judge();
         match judged.findings.first(self.is_asked) {
-            Some(violation) => self.fail(anomaly, Box::new(violation)),
+            Some(found) => self.fail(anomaly, Box::new(found)),
             None => self.unclear = Some(judged.reason.to_owned()),
         }
         None
@@ -453,8 +450,8 @@ impl<'t, 'h> Search<'t, 'h> {
             .anomalies()
             .find(|found| (self.is_asked)(*found))
         {
-            let violation = judged.findings.first(self.is_asked)?;
-            self.fail(anomaly, Box::new(violation));
+            let found = judged.findings.first(self.is_asked)?;
+            self.fail(anomaly, Box::new(found));
             return None;
         }
         if judged.open.iter().any(|anomaly| (self.is_asked)(*anomaly)) {

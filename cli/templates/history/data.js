@@ -47,6 +47,11 @@ const texts = packed.texts;
 const witness = packed.witness;
 const nameInWitness = new Map(witness.map((operation, index) => [operation, packed.witness_names[index]]));
 
+/** Operations that an undecided verdict is about. */
+const named = new Set(packed.named);
+/** What the sentence about a violation names, keys among it. */
+const keys = new Set(packed.keys);
+
 /** A value for people: reads and writes, and small objects, in words. */
 function shown(place, isAsked = false) {
   if (place < 0) return "";
@@ -55,17 +60,40 @@ function shown(place, isAsked = false) {
 /** Those of answers, and those of what was asked for. */
 const shownCache = [[], []];
 
-function inWords(text, isAsked) {
-  if (!/^(\[\[|\{)/.test(text)) return text;
-  let value;
+function parsed(text) {
   try {
     // Numbers beyond 2^53, such as the ids of leases, would not survive as numbers.
-    value = JSON.parse(text.replace(/([[:,])(-?\d{16,})(?=[\],}])/g, '$1"$2"'));
+    return JSON.parse(text.replace(/([[:,])(-?\d{16,})(?=[\],}])/g, '$1"$2"'));
   } catch {
-    return text;
+    return undefined;
   }
+}
+
+function inWords(text, isAsked) {
+  if (!/^(\[\[|\{)/.test(text)) return text;
+  const value = parsed(text);
+  if (value === undefined) return text;
   if (!Array.isArray(value)) return objectInWords(value) ?? text;
   return value.every(isMicro) ? `{${value.map((one) => microInWords(one, isAsked)).join(", ")}}` : text;
+}
+
+/** As `shown`; of long transactions of the proof, what they did with the keys that the sentence names. */
+function telling(operation, place, isAsked = false) {
+  if (!nameInWitness.has(operation) || place < 0 || !texts[place].startsWith("[[")) return shown(place, isAsked);
+  const parts = micros(texts[place]) ?? [];
+  const matters = ([, key]) => keys.has(typeof key === "string" ? key : JSON.stringify(key));
+  const kept = parts.filter(matters);
+  const others = parts.length - kept.length;
+  if (kept.length === 0 || others < OTHERS_LEAST) return shown(place, isAsked);
+  return `{${kept.map((one) => microInWords(one, isAsked)).join(", ")}, \u2026 ${others} others}`;
+}
+/** Fewer are not worth leaving out. */
+const OTHERS_LEAST = 3;
+
+/** The micro-operations of a transaction; null of anything else. */
+function micros(text) {
+  const value = parsed(text);
+  return Array.isArray(value) && value.every(isMicro) ? value : null;
 }
 
 function isMicro(one) {
@@ -100,8 +128,8 @@ function label(operation) {
   let text = texts[f[operation]];
   // A lock's argument is `lock "a"`; once is enough.
   const name = `${text} `;
-  const asked = shown(argument[operation], true);
-  const answer = outcome[operation] === OK ? shown(result[operation]) : "";
+  const asked = telling(operation, argument[operation], true);
+  const answer = outcome[operation] === OK ? telling(operation, result[operation]) : "";
   // The answer of a transaction repeats what it asked for.
   const isRepeated = asked.startsWith("{") && answer.startsWith("{");
   if (asked !== "" && !isRepeated) text += ` ${withoutStart(asked, name)}`;

@@ -12,13 +12,16 @@ const BAR_LEAST = 2;
 const CAPTION_LONGEST = 80;
 /** About the width of a letter of MONO. */
 const LETTER = 6.7;
+/** The name of a band that has less room is left out; its tooltip has it. */
+const NAME_LEAST = 16;
 
 let colours = {};
 
 function readColours() {
   const style = getComputedStyle(document.documentElement);
   const names = ["paper", "raised", "line", "ink", "faint", "ok", "ok-ink", "fail", "info", "open", "proof", "fault",
-    "mark", "deadline", "leader", "lease", "hold", "order", "hit"];
+    "mark", "deadline", "leader", "lease", "hold", "order", "hit",
+    "unknown"];
   colours = Object.fromEntries(names.map((name) => [name, style.getPropertyValue(`--${name}`).trim()]));
 }
 
@@ -40,8 +43,12 @@ function draw() {
   pen.fillRect(0, 0, view.width, view.height);
   pen.save();
   clip(LABELS, AXIS, view.width - LABELS, view.height - AXIS);
+  for (const band of everywhere) drawBand(band, AXIS, view.height - AXIS);
+  drawBandNames(everywhere, view.height - FOOT + 3, 1);
+  clip(LABELS, AXIS, view.width - LABELS, view.lanesHeight);
   drawGround();
   drawWitnessLines();
+  for (const lane of visibleLanes()) drawBandNames(lane.bands, yOf(lane) + 2, lane.nameRows);
   for (const lane of visibleLanes()) drawLane(lane);
   for (const operation of [view.hovered, view.selected]) drawMarked(operation);
   for (const lane of visibleLanes()) drawCaptions(lane);
@@ -59,27 +66,26 @@ function clip(x, y, width, height) {
 }
 
 function visibleLanes() {
-  const [top, bottom] = [view.top, view.top + view.height - AXIS];
+  const [top, bottom] = [view.top, view.top + view.lanesHeight];
   return view.layout.visible.filter((lane) => lane.top + lane.height > top && lane.top < bottom);
 }
 
 const yOf = (lane) => AXIS + lane.top - view.top;
 
-/** What lies behind all lanes. */
+/** What lies behind the bars. */
 function drawGround() {
   for (const lane of visibleLanes()) {
     pen.fillStyle = colours.line;
     pen.fillRect(LABELS, Math.round(yOf(lane) + lane.height) - 1, view.width, 1);
   }
-  for (const band of everywhere) drawBand(band, AXIS, view.height - AXIS);
-  drawBandNames(everywhere, view.height - 14);
   for (const lane of visibleLanes()) {
     for (const band of lane.bands) drawBand(band, yOf(lane) + 1, lane.height - 2);
-    drawBandNames(lane.bands, yOf(lane) + 2);
   }
 }
 
-const BAND_OPACITY = { fault: 0.16, leader: 0.4, hold: 0.22, deadline: 0.16, mark: 0 };
+/** How far the lines of a fault's ground are from each other. */
+const HATCH = 6;
+const BAND_OPACITY = { fault: 0.04, leader: 0.4, hold: 0.22, deadline: 0.16, mark: 0 };
 
 function drawBand(band, y, height) {
   const from = view.x(axis.ofTime(band.from));
@@ -96,30 +102,90 @@ function drawBand(band, y, height) {
   }
   pen.globalAlpha = band.lane === null ? 0.08 : (BAND_OPACITY[band.kind] ?? 0.16);
   pen.fillRect(from, y, width, height);
+  if (band.kind === "fault" && band.lane !== null) hatch(from, y, width, height);
   pen.globalAlpha = band.kind === "mark" ? 0.45 : 0.8;
   pen.fillRect(from, y, band.kind === "deadline" ? 2 : 1, height);
   pen.globalAlpha = 1;
 }
 
-/** The names of bands, as far as there is room beside each other. */
-function drawBandNames(bands, y) {
+/** Slanting lines: two grounds on each other would give a colour that the legend does not have. */
+function hatch(from, y, width, height) {
+  const [start, end] = [Math.max(from, LABELS), Math.min(from + width, view.width)];
+  pen.save();
+  clip(start, y, end - start, height);
+  pen.strokeStyle = colours.fault;
+  pen.globalAlpha = 0.3;
+  pen.beginPath();
+  for (let x = Math.floor((start - height) / HATCH) * HATCH; x < end; x += HATCH) {
+    pen.moveTo(x, y + height);
+    pen.lineTo(x + height, y);
+  }
+  pen.stroke();
+  pen.restore();
+}
+
+/** The names of bands, each where its band begins, in so many rows. */
+function drawBandNames(bands, y, rows) {
   pen.font = SANS;
   pen.textBaseline = "top";
-  pen.fillStyle = colours.faint;
-  let taken = LABELS;
-  for (const band of bands) {
-    const isExpiry = band.kind === "lease" && band.from === band.to;
-    if (band.kind === "lease" && !isExpiry) continue;
-    const from = view.x(axis.ofTime(band.from));
-    if (from > view.width) return;
-    const lasts = band.to === null ? view.width : view.x(axis.ofTime(band.to));
-    const start = Math.max(from + 3, taken);
-    const isInstant = isExpiry || band.kind === "deadline";
-    const name = cut(band.label, isInstant ? 200 : lasts - start, 5.6);
-    if (name === "" || lasts < LABELS) continue;
-    pen.fillText(name, start, y);
-    taken = start + pen.measureText(name).width + 6;
+  for (const name of placeNames(bands, rows)) {
+    const width = pen.measureText(name.text).width;
+    const room = name.end - name.start;
+    const text = width < room + 1 ? name.text : cut(name.text, room, width / name.text.length);
+    drawOver(text, name.start, y + name.row * BAND_NAME, colours.faint);
   }
+}
+
+/** Where the names of bands stand that are seen: from `start` to no further than `end`, in a row. */
+function placeNames(bands, rows) {
+  /** The name that stands last in each row. */
+  const last = Array(rows).fill(null);
+  const takenIn = (row) => (last[row] ? last[row].end + 6 : LABELS);
+  const names = [];
+  for (const band of bands.filter(isNamed)) {
+    const from = view.x(axis.ofTime(band.from));
+    if (from > view.width) break;
+    const lasts = band.to === null ? view.width : Math.min(view.x(axis.ofTime(band.to)), view.width);
+    if (lasts < LABELS) continue;
+    const isInstant = isNamedInstant(band);
+    const width = Math.min(pen.measureText(band.label).width, isInstant ? 200 : Infinity);
+    let start = Math.max(from + 3, LABELS);
+    // Of an instant near the right edge it stands on the left.
+    if (isInstant && start + width > view.width) start = Math.max(from - 3 - width, LABELS);
+    const end = isInstant ? Math.min(start + width, view.width) : Math.min(start + width, lasts);
+    let row = last.findIndex((_, index) => takenIn(index) <= start);
+    if (row < 0) row = makeRoom(last, from, start);
+    if (row < 0) continue;
+    start = Math.max(start, takenIn(row));
+    if (end - start < NAME_LEAST) continue;
+    last[row] = { text: band.label, start, end, row };
+    names.push(last[row]);
+  }
+  return names;
+}
+
+/** The row in which the last name leaves room for one at `start`, if it is cut; -1: none. */
+function makeRoom(last, from, start) {
+  const left = last.map((name) => start - 6 - name.start);
+  const row = left.indexOf(Math.max(...left));
+  if (left[row] >= NAME_LEAST) {
+    last[row].end = start - 6;
+    return row;
+  }
+  // What began before the view may stand anywhere.
+  const ends = last.map((name) => name.end);
+  return from < LABELS ? ends.indexOf(Math.min(...ends)) : -1;
+}
+
+/** A text on whatever ground: lines that pass behind it would cross letters out. */
+function drawOver(text, x, y, colour) {
+  pen.strokeStyle = colours.paper;
+  pen.lineWidth = 3;
+  pen.lineJoin = "round";
+  pen.strokeText(text, x, y);
+  pen.lineWidth = 1;
+  pen.fillStyle = colour;
+  pen.fillText(text, x, y);
 }
 
 /** As much of a text as there is room for. */
@@ -241,16 +307,22 @@ function drawBar(operation, from, y, width, height) {
   const outcome = operations.outcome[operation];
   const isProof = nameInWitness.has(operation);
   const isFaded = witness.length > 0 && !isProof && operation !== view.selected;
-  pen.globalAlpha = isFaded ? 0.5 : 1;
-  pen.fillStyle = colours[OUTCOMES[outcome]];
   const start = Math.max(from, LABELS - 4);
   const end = Math.min(from + width, view.width + 4);
-  if (outcome === FAIL) pen.fillRect(start, y + height / 4, end - start, height / 2);
-  else pen.fillRect(start, y, end - start, height);
+  const [top, tall] = outcome === FAIL ? [y + height / 4, height / 2] : [y, height];
+  if (isFaded) {
+    // What lies behind it would mix with its colour and its label.
+    pen.fillStyle = colours.paper;
+    pen.fillRect(start, top, end - start, tall);
+  }
+  pen.globalAlpha = isFaded ? 0.5 : 1;
+  pen.fillStyle = colours[OUTCOMES[outcome]];
+  pen.fillRect(start, top, end - start, tall);
   if (outcome === OPEN) drawArrow(from + width, y, height);
   if (width > 30) drawLabel(operation, start, end, y, height);
   pen.globalAlpha = 1;
   if (isProof) drawProof(operation, from, y, width, height);
+  else if (named.has(operation)) frame(from, y, width, height, colours.unknown);
   if (operation === view.selected || operation === view.hovered || isHit(operation)) {
     pen.strokeStyle = operation === view.selected || operation === view.hovered ? colours.ink : colours.hit;
     pen.lineWidth = 2;
@@ -281,12 +353,16 @@ function drawLabel(operation, start, end, y, height) {
 /** How wide the name is that a bar of the proof bears. */
 const badgeWidth = (operation) => 7 + 7 * nameInWitness.get(operation).length;
 
-/** A frame and its name in the proof. */
-function drawProof(operation, from, y, width, height) {
-  pen.strokeStyle = colours.proof;
+function frame(from, y, width, height, colour) {
+  pen.strokeStyle = colour;
   pen.lineWidth = 2.5;
   pen.strokeRect(from - 1, y - 1, width + 2, height + 2);
   pen.lineWidth = 1;
+}
+
+/** A frame and its name in the proof. */
+function drawProof(operation, from, y, width, height) {
+  frame(from, y, width, height, colours.proof);
   const badge = badgeWidth(operation);
   const left = width > 30 ? Math.max(from, LABELS) : from - badge - 1;
   pen.fillStyle = colours.proof;
@@ -395,11 +471,12 @@ function tickName(ns, step) {
 /** The names of the lanes, which stay where they are. */
 function drawNames() {
   pen.save();
-  clip(0, AXIS, view.width, view.height - AXIS);
   pen.fillStyle = colours.raised;
   pen.fillRect(0, AXIS, LABELS - 1, view.height);
   pen.fillStyle = colours.line;
   pen.fillRect(LABELS - 1, AXIS, 1, view.height);
+  if (FOOT > 0) pen.fillRect(0, view.height - FOOT, view.width, 1);
+  clip(0, AXIS, view.width, view.lanesHeight);
   pen.font = "12px system-ui, sans-serif";
   pen.textBaseline = "middle";
   for (const lane of visibleLanes()) {

@@ -49,7 +49,9 @@ function setOrdered(ordered) {
   redraw();
 }
 
+/** All of the proof; where its lanes are too far apart for that, nothing but these. */
 function showWitness() {
+  if (!view.proofFits()) setProofOnly(true);
   view.showWitness();
   redraw();
 }
@@ -160,7 +162,7 @@ canvas.addEventListener("wheel", (event) => {
   if (event.shiftKey || Math.abs(event.deltaX) > Math.abs(event.deltaY)) {
     return pan((event.deltaX || event.deltaY) * unit, 0);
   }
-  const lanesFit = view.layout.height <= view.height - AXIS;
+  const lanesFit = view.layout.height <= view.lanesHeight;
   if (event.ctrlKey || event.metaKey || lanesFit || event.offsetY < AXIS) {
     return zoom(Math.exp(-event.deltaY * unit * 0.0022), event.offsetX);
   }
@@ -272,6 +274,17 @@ function chooseAxis() {
   if (operations.count < 5000 && telling < 12) setEvenly(true);
 }
 
+/** In the list of the proof, too, long transactions say what matters of them. */
+function tellKeys() {
+  for (const link of document.querySelectorAll("#witness a")) {
+    const operation = Number(link.dataset.operation);
+    const code = link.querySelector("code");
+    const { argument, result, outcome } = operations;
+    const place = outcome[operation] === OK ? result[operation] : argument[operation];
+    if (telling(operation, place) !== shown(place)) code.textContent = label(operation);
+  }
+}
+
 function begin() {
   readColours();
   at("to-witness").hidden = at("proof-lanes").parentElement.hidden = witness.length === 0;
@@ -280,8 +293,10 @@ function begin() {
   tellFound();
   fitCanvases();
   chooseAxis();
-  if (witness.length > 0) view.showWitness();
-  else view.showAll();
+  if (witness.length > 0) showWitness();
+  else showAll();
+  for (const operation of packed.named.slice(0, 1)) view.reveal(operation);
+  tellKeys();
   followAddress();
   draw();
 }

@@ -58,8 +58,9 @@ const lanes = packed.lanes.map((lane, index) => ({
   proof: [],
   top: 0,
   height: 0,
-  /** How far below its top the rows begin: above are the names of its bands. */
+  /** How far below its top the rows begin: above are the names of its bands, in so many lines. */
   padding: 4,
+  nameRows: 1,
 }));
 const bands = packed.bands;
 const lanesInOrder = [
@@ -80,7 +81,7 @@ function fillRows() {
     rowOf[operation] = index;
     row.busyUntil = end[operation] < 0 ? Infinity : end[operation];
     row.operations.push(operation);
-    if (outcome[operation] !== OK || nameInWitness.has(operation)) row.rare.push(operation);
+    if (outcome[operation] !== OK || nameInWitness.has(operation) || named.has(operation)) row.rare.push(operation);
     if (outcome[operation] === INFO && (lane.pendingFrom < 0 || end[operation] < lane.pendingFrom)) {
       lane.pendingFrom = end[operation];
     }
@@ -88,6 +89,14 @@ function fillRows() {
   }
 }
 fillRows();
+
+/** The height of the name of a band. */
+const BAND_NAME = 12;
+const isExpiry = (band) => band.kind === "lease" && band.from === band.to;
+/** Instants of which more is said than that they were. */
+const isNamedInstant = (band) => band.kind === "deadline" || isExpiry(band);
+/** Of a lease only the end is worth a name. */
+const isNamed = (band) => isNamedInstant(band) || (band.kind !== "lease" && band.from !== band.to);
 
 const everywhere = [];
 for (const band of bands) {
@@ -97,22 +106,37 @@ for (const band of bands) {
 everywhere.sort((a, b) => a.from - b.from);
 for (const lane of lanes) {
   lane.bands.sort((a, b) => a.from - b.from);
-  if (lane.isClient && lane.bands.length > 0) lane.padding = 16;
+  if (!lane.isClient || lane.bands.length === 0) continue;
+  // Bands of two sorts may begin close to each other.
+  lane.nameRows = new Set(lane.bands.filter(isNamed).map((band) => band.kind)).size > 1 ? 2 : 1;
+  lane.padding = 4 + lane.nameRows * BAND_NAME;
 }
 
 /** The height of what is written below the bars of the proof. */
 const CAPTION = 14;
 /** In how many lines: those that stand close get one each. */
-const captionRows = (lane) => Math.min(lane.proof.length, 3);
+const captionRows = (lane) => Math.min(lane.proof.length, lane.captionsMost);
+const CAPTION_ROWS_MOST = 3;
+/** Below the lanes: the names of what lies behind all of them. */
+const FOOT = everywhere.some(isNamed) ? 18 : 0;
 
 /** Places the visible lanes below each other; the height of all. */
 function layOut(height, proofOnly) {
+  let layout = layOutWith(CAPTION_ROWS_MOST, height, proofOnly);
+  // Better all of the proof with fewer words than a part of it.
+  for (let most = CAPTION_ROWS_MOST - 1; proofOnly && most >= 0 && layout.height > height; most--) {
+    layout = layOutWith(most, height, proofOnly);
+  }
+  return layout;
+}
+
+function layOutWith(captionsMost, height, proofOnly) {
   const visible = lanesInOrder.filter((lane) => !proofOnly || !lane.isClient || lane.proof.length > 0);
+  for (const lane of lanes) [lane.height, lane.captionsMost] = [0, captionsMost];
   const rows = visible.reduce((sum, lane) => sum + Math.max(lane.rows.length, 1), 0);
   const between = visible.reduce((sum, lane) => sum + lane.padding + captionRows(lane) * CAPTION + 5, 0);
   const rowHeight = Math.max(15, Math.min(32, Math.floor((height - between) / Math.max(rows, 1))));
   let top = 0;
-  for (const lane of lanes) lane.height = 0;
   for (const lane of visible) {
     lane.top = top;
     lane.rowHeight = lane.isClient ? rowHeight : 15;

@@ -31,6 +31,10 @@ const view = {
   get right() {
     return this.place(this.width);
   },
+  /** How high the part of the picture is in which the lanes are. */
+  get lanesHeight() {
+    return this.height - AXIS - FOOT;
+  },
   get fittingScale() {
     return (this.width - LABELS) / (axis.end - axis.start || 1);
   },
@@ -46,7 +50,7 @@ const view = {
     this.left = zoomedOut
       ? axis.start
       : Math.min(Math.max(this.left, axis.start - margin), last + margin);
-    const lowest = Math.max(0, this.layout.height - (this.height - AXIS));
+    const lowest = Math.max(0, this.layout.height - this.lanesHeight);
     this.top = Math.min(Math.max(this.top, 0), lowest);
   },
 
@@ -87,12 +91,18 @@ const view = {
   },
 
   revealLane(operation) {
-    const lane = lanes[operations.lane[operation]];
-    const top = lane.top + lane.padding + rowOf[operation] * lane.rowHeight;
+    const [top, bottom] = extent(operation);
     if (top < this.top) this.top = top - 8;
-    const bottom = top + lane.rowHeight + 8;
-    if (bottom > this.top + this.height - AXIS) this.top = bottom - (this.height - AXIS);
+    if (bottom + 8 > this.top + this.lanesHeight) this.top = bottom + 8 - this.lanesHeight;
     this.clamp();
+  },
+
+  /** Whether the bars of the proof are near enough to each other to be seen together. */
+  proofFits() {
+    if (witness.some((operation) => lanes[operations.lane[operation]].height === 0)) return false;
+    let [top, bottom] = [Infinity, -Infinity];
+    for (const [from, to] of witness.map(extent)) [top, bottom] = [Math.min(top, from), Math.max(bottom, to)];
+    return bottom - top <= this.lanesHeight;
   },
 
   /** Shows the operations that prove the violation, all together. */
@@ -104,13 +114,14 @@ const view = {
       to = Math.max(to, axis.endOf(operation));
     }
     this.frame(from, to);
-    this.revealLane(witness[witness.length - 1]);
-    this.revealLane(witness[0]);
+    // What stands highest is seen in any case.
+    const fromBelow = [...witness].sort((one, other) => extent(other)[0] - extent(one)[0]);
+    for (const operation of fromBelow) this.revealLane(operation);
   },
 
   /** The operation under a point of the picture, or -1. */
   operationAt(x, y) {
-    if (x < LABELS || y < AXIS) return -1;
+    if (x < LABELS || y < AXIS || y >= AXIS + this.lanesHeight) return -1;
     const at = y - AXIS + this.top;
     const lane = this.layout.visible.find((one) => at >= one.top && at < one.top + one.height);
     if (!lane) return -1;
@@ -121,6 +132,13 @@ const view = {
     return nearest(row.rare, place, slack) ?? nearest(row.operations, place, slack) ?? -1;
   },
 };
+
+/** Where the row of an operation begins and ends, from the top of the lanes on. */
+function extent(operation) {
+  const lane = lanes[operations.lane[operation]];
+  const top = lane.top + lane.padding + rowOf[operation] * lane.rowHeight;
+  return [top, top + lane.rowHeight];
+}
 
 /** The operation of a row at a place, or within `slack` of it. */
 function nearest(row, place, slack) {
@@ -146,6 +164,6 @@ function fitCanvases() {
     }
   }
   [view.width, view.height] = [canvas.clientWidth, canvas.clientHeight];
-  view.layout = layOut(view.height - AXIS, view.proofOnly);
+  view.layout = layOut(view.lanesHeight, view.proofOnly);
   return changed;
 }

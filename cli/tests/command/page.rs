@@ -219,6 +219,8 @@ fn of_several_histories_each_has_its_page_in_a_folder() {
     let index = folder.read("pages/index.html");
     assert!(index.contains(r#"<a href="a.html">a.jsonl</a>"#), "{index}");
     assert!(index.contains("Safety violation: VFresh"), "{index}");
+    assert!(index.contains("<code>a, but not that</code>"), "{index}");
+    assert!(!index.contains('`'), "{index}");
     folder
         .run("check --html one.html a.jsonl b.jsonl")
         .exits_with(2)
@@ -310,7 +312,7 @@ fn operations_of_the_proof_are_called_as_the_sentence_calls_them() {
     for text in [
         r#"<span class="called">T1</span> <b>client 5 (process 0)</b>"#,
         "T1 read <code>x</code> as nothing before T2 wrote <code>1</code>",
-        "T2 by process 1 (client 6), line 3",
+        "T2 by process 1 (client 6), <a href=\"#operation=1\" data-operation=\"1\">line 3</a>",
         // It was asked for before it was read.
         "txn {r x, w y = 1} -&#62; ok {r x = absent, w y = 1}",
     ] {
@@ -320,6 +322,21 @@ fn operations_of_the_proof_are_called_as_the_sentence_calls_them() {
     folder.run("check --html h.html h.jsonl").exits_with(1);
     let names = &data(&folder.read("h.html"))["witness_names"];
     assert_eq!(*names, serde_json::json!(["1"]));
+}
+
+#[test]
+fn an_undecided_verdict_leads_to_the_operations_that_it_names() {
+    let folder = Folder::new();
+    let nobody_wrote = WRITE_SKEW.replace(
+        r#""ok","f":"txn","value":[["r","x",null]"#,
+        r#""ok","f":"txn","value":[["r","x",3]"#,
+    );
+    folder.write("h.jsonl", nobody_wrote);
+    folder.run("check --html h.html h.jsonl").exits_with(4);
+    let page = folder.read("h.html");
+    assert_eq!(data(&page)["named"], serde_json::json!([0]));
+    let link = r##"<a href="#operation=0" data-operation="0">line 2</a>"##;
+    assert!(markup(&page).contains(link), "{page}");
 }
 
 #[test]

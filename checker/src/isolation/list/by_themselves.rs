@@ -10,13 +10,14 @@
 
 use super::super::anomaly::Anomaly;
 use super::super::effort::Effort;
+use super::super::findings::Found;
+use super::super::sentence::Sentence;
 use super::super::txns::Txns;
 use super::edges::Lists;
 use super::versions::Versions;
 use super::{NAMES, evidence};
 use crate::search::Budget;
 use crate::unsat_core::{Answer, ONE_BY_ONE_MAX, core};
-use crate::verdict::Violation;
 
 /// How many bytes it may take to look at a few transactions.
 const TRY_BYTES: usize = 1 << 20;
@@ -27,7 +28,7 @@ pub(super) fn fewer(
     txns: &Txns<'_>,
     anomaly: Anomaly,
     members: &[u32],
-) -> Option<(String, Vec<u32>)> {
+) -> Option<(Sentence, Vec<u32>)> {
     let shows = |some: &[u32]| match shown(txns, anomaly, some) {
         Some(_) => Answer::Impossible,
         None => Answer::Possible,
@@ -39,12 +40,12 @@ pub(super) fn fewer(
     if core.len() == members.len() {
         return None;
     }
-    let violation = shown(txns, anomaly, &core)?;
-    Some((violation.sentence, core))
+    let found = shown(txns, anomaly, &core)?;
+    Some((found.sentence, core))
 }
 
 /// The anomaly, if these transactions show it.
-fn shown(txns: &Txns<'_>, anomaly: Anomaly, some: &[u32]) -> Option<Violation> {
+fn shown(txns: &Txns<'_>, anomaly: Anomaly, some: &[u32]) -> Option<Found> {
     let budget = Budget {
         time: None,
         memory_bytes: TRY_BYTES,
@@ -60,5 +61,5 @@ fn shown(txns: &Txns<'_>, anomaly: Anomaly, some: &[u32]) -> Option<Violation> {
         .found
         .into_iter();
     let (_, found) = found.find(|(other, _)| *other == anomaly)?;
-    Some(found.violation)
+    Some(found)
 }

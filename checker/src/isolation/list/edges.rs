@@ -3,8 +3,10 @@
 use super::super::anomaly::Anomaly;
 use super::super::cycle::Step;
 use super::super::cycles::Relations;
+use super::super::explain::Clause;
 use super::super::graph::{Builder, Graph, Why};
 use super::super::group::Group;
+use super::super::sentence::Sentence;
 use super::super::txns::{NONE, Status, Txns, What};
 use super::by_themselves;
 use super::versions::{INCOMPATIBLE, Versions};
@@ -291,38 +293,44 @@ impl Relations for Lists<'_, '_> {
         }
     }
 
-    fn fewer(&self, anomaly: Anomaly, members: &[u32]) -> Option<(String, Vec<u32>)> {
+    fn fewer(&self, anomaly: Anomaly, members: &[u32]) -> Option<(Sentence, Vec<u32>)> {
         if self.is_part {
             return None;
         }
         by_themselves::fewer(self.txns, anomaly, members)
     }
 
-    fn say(&self, step: &Step, first: &str, second: &str) -> String {
+    fn say(&self, step: &Step) -> Clause {
         let key = step.key;
         let shown = self.txns.show_key(key);
+        let (first, second) = (step.from, step.to);
+        let clause = |subject, verb, object, rest| Clause {
+            subject,
+            verb,
+            object,
+            rest,
+        };
         match step.why {
             Why::Overwrote => {
-                let (earliest, _) = self.places(step.from, key).unwrap_or((0, NONE));
+                let (earliest, _) = self.places(first, key).unwrap_or((0, NONE));
                 let later = earliest.saturating_add(1);
-                let (_, last) = self.places(step.to, key).unwrap_or((0, NONE));
-                format!(
-                    "{second} appended {} to {shown} after {first} had appended {}",
-                    self.element(step.to, key, later.min(last), NONE),
-                    self.element(step.from, key, 0, NONE),
-                )
+                let (_, last) = self.places(second, key).unwrap_or((0, NONE));
+                let later = self.element(second, key, later.min(last), NONE);
+                let earlier = self.element(first, key, 0, NONE);
+                let verb = format!("appended {later} to {shown} after");
+                clause(second, verb, first, format!(" had appended {earlier}"))
             }
             Why::Read => {
-                let read = self
-                    .reads(step.to, key)
-                    .map_or(NONE, |(_, version)| version);
-                let element = self.element(step.from, key, 0, read.saturating_sub(1));
-                format!("{second} read {shown} with {element}, which {first} had appended")
+                let read = self.reads(second, key).map_or(NONE, |(_, version)| version);
+                let element = self.element(first, key, 0, read.saturating_sub(1));
+                let verb = format!("read {shown} with {element}, which");
+                clause(second, verb, first, " had appended".to_owned())
             }
             _ => {
-                let read = self.reads(step.from, key).map_or(0, |(version, _)| version);
-                let element = self.element(step.to, key, read, NONE);
-                format!("{first} read {shown} before {second} appended {element}")
+                let read = self.reads(first, key).map_or(0, |(version, _)| version);
+                let element = self.element(second, key, read, NONE);
+                let verb = format!("read {shown} before");
+                clause(first, verb, second, format!(" appended {element}"))
             }
         }
     }

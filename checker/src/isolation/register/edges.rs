@@ -4,9 +4,11 @@ use super::super::anomaly::{Anomaly, Dependencies, Order};
 use super::super::cycle::Step;
 use super::super::cycles::Relations;
 use super::super::effort::Effort;
+use super::super::explain::Clause;
 use super::super::graph::{Builder, Graph, Why};
 use super::super::group::Group;
 use super::super::options::KeyOrders;
+use super::super::sentence::Sentence;
 use super::super::txns::{NONE, Txns, What};
 use super::local::show;
 use super::orders::{Ideal, Known, Orders};
@@ -219,7 +221,7 @@ impl Relations for Registers<'_, '_> {
     }
 
     /// Evidence is of single steps, and what proves one may make another one needless.
-    fn fewer(&self, anomaly: Anomaly, members: &[u32]) -> Option<(String, Vec<u32>)> {
+    fn fewer(&self, anomaly: Anomaly, members: &[u32]) -> Option<(Sentence, Vec<u32>)> {
         use Dependencies as D;
         let (ideal, order) = match anomaly {
             Anomaly::Cycle(D::GSingle, Order::Any) => (Ideal::View, Order::Any),
@@ -242,16 +244,24 @@ impl Relations for Registers<'_, '_> {
         (core.len() < members.len()).then(|| (sentence(), core.clone()))
     }
 
-    fn say(&self, step: &Step, first: &str, second: &str) -> String {
+    fn say(&self, step: &Step) -> Clause {
         let key = step.key;
         let shown = self.txns.show_key(key);
+        let (first, second) = (step.from, step.to);
+        let clause = |subject, verb, object, rest| Clause {
+            subject,
+            verb,
+            object,
+            rest,
+        };
         if step.why == Why::Read {
-            let read = self.writes(step.from, key);
+            let read = self.writes(first, key);
             let value = read.map_or_else(|| "something".to_owned(), |place| self.value(key, place));
-            return format!("{second} read {shown} as {value}, which {first} had written");
+            let verb = format!("read {shown} as {value}, which");
+            return clause(second, verb, first, " had written".to_owned());
         }
         let Some((earlier, later)) = self.ends_of(step) else {
-            return format!("{second} wrote {shown} after {first}");
+            return clause(second, format!("wrote {shown} after"), first, String::new());
         };
         let proof = self.proof(step, earlier, later);
         let (earlier, later) = (self.value(key, earlier), self.value(key, later));
@@ -265,10 +275,12 @@ impl Relations for Registers<'_, '_> {
         };
         match step.why {
             Why::Overwrote => {
-                format!("{second} wrote {later} to {shown} over {earlier} of {first}{because}")
+                let verb = format!("wrote {later} to {shown} over {earlier} of");
+                clause(second, verb, first, because)
             }
             _ => {
-                format!("{first} read {shown} as {earlier} before {second} wrote {later}{because}")
+                let verb = format!("read {shown} as {earlier} before");
+                clause(first, verb, second, format!(" wrote {later}{because}"))
             }
         }
     }

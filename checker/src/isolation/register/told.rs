@@ -7,6 +7,7 @@ use super::super::cycles;
 use super::super::effort::Effort;
 use super::super::explain::{self, Parties as _};
 use super::super::options::KeyOrders;
+use super::super::sentence::Sentence;
 use super::super::txns::Txns;
 use super::super::updates;
 use super::edges::{self, Registers};
@@ -21,11 +22,11 @@ pub(super) fn sentence(
     (ideal, order): (Ideal, Order),
     anomaly: Anomaly,
     core: &[u32],
-) -> String {
+) -> Sentence {
     cycle(txns, versions, anomaly, core).unwrap_or_else(|| unordered(txns, ideal, order, core))
 }
 
-fn cycle(txns: &Txns<'_>, versions: &Versions, anomaly: Anomaly, core: &[u32]) -> Option<String> {
+fn cycle(txns: &Txns<'_>, versions: &Versions, anomaly: Anomaly, core: &[u32]) -> Option<Sentence> {
     let versions = &versions.among(core);
     let successions = Successions::of(txns, versions);
     let effort = Effort::none();
@@ -64,7 +65,7 @@ fn cycle(txns: &Txns<'_>, versions: &Versions, anomaly: Anomaly, core: &[u32]) -
 }
 
 /// That these have no order.
-fn unordered(txns: &Txns<'_>, ideal: Ideal, order: Order, core: &[u32]) -> String {
+fn unordered(txns: &Txns<'_>, ideal: Ideal, order: Order, core: &[u32]) -> Sentence {
     let what = match ideal {
         Ideal::Serial => "no order of these transactions explains what they read",
         Ideal::Snapshots => "no snapshots of what these transactions wrote explain what they read",

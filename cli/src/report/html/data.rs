@@ -15,6 +15,7 @@ use serde::Serialize;
 
 use super::bands::{self, Band, Kind};
 use super::called::called;
+use super::pieces;
 use crate::output::visible;
 
 /// Everything that is drawn.
@@ -40,10 +41,16 @@ pub(super) struct Data {
     pub(super) witness: Vec<usize>,
     /// What each of these is called.
     pub(super) witness_names: Vec<String>,
+    /// The operations that an undecided verdict names.
+    pub(super) named: Vec<usize>,
+    /// What a violation's sentence names: which keys of a long transaction matter.
+    keys: Vec<String>,
     pub(super) order: Option<Order>,
     /// Why a valid history has no linearization to show.
     #[serde(skip)]
     pub(super) no_linearization: Option<String>,
+    #[serde(skip)]
+    in_lines: InLines,
 }
 
 /// Who has bars or bands beside each other.
@@ -108,6 +115,7 @@ impl Data {
             Some(Linearization::None { reason }) => (None, Some(reason.into_owned())),
             None => (None, None),
         };
+        let in_lines = InLines::of(&operations);
         let mut texts = Texts::default();
         let columns = Columns::of(&operations, &lanes, &mut texts);
         let every_line = events
@@ -129,16 +137,50 @@ impl Data {
             bands,
             witness: witness(&operations, verdict),
             witness_names: verdict.violation().map_or_else(Vec::new, called),
+            named: named(verdict, &in_lines),
+            keys: keys(verdict),
             order: order.or_else(|| by_revision(&operations)),
             no_linearization,
+            in_lines,
         }
     }
 }
 
 impl Data {
+    /// The operation of which an event stands in this line.
+    pub(super) fn operation_in(&self, line: usize) -> Option<usize> {
+        self.in_lines.operation(line)
+    }
+
     /// The kinds of band that there are.
     pub(super) fn kinds(&self) -> std::collections::BTreeSet<Kind> {
         self.bands.iter().map(|band| band.kind).collect()
+    }
+}
+
+/// The operation of each line; none for a line that several files have.
+struct InLines(FxHashMap<usize, Option<usize>>);
+
+impl InLines {
+    fn of(operations: &[Operation<'_>]) -> Self {
+        let mut all = FxHashMap::default();
+        for (index, operation) in operations.iter().enumerate() {
+            let events = [Some(operation.invoke), operation.completion];
+            for event in events.into_iter().flatten() {
+                all.entry(event.line())
+                    .and_modify(|known| {
+                        if *known != Some(index) {
+                            *known = None;
+                        }
+                    })
+                    .or_insert(Some(index));
+            }
+        }
+        Self(all)
+    }
+
+    fn operation(&self, line: usize) -> Option<usize> {
+        self.0.get(&line).copied().flatten()
     }
 }
 
@@ -302,6 +344,30 @@ fn witness(operations: &[Operation<'_>], verdict: &Verdict) -> Vec<usize> {
         found.expect("a witness is an operation of the history")
     })
     .collect()
+}
+
+/// The operations whose lines an undecided verdict names.
+fn named(verdict: &Verdict, in_lines: &InLines) -> Vec<usize> {
+    let Verdict::Unknown { reason } = verdict else {
+        return Vec::new();
+    };
+    let pieces = pieces::linked(reason, |line| in_lines.operation(line));
+    let mut named: Vec<usize> = pieces.iter().filter_map(|piece| piece.operation).collect();
+    named.sort_unstable();
+    named.dedup();
+    named
+}
+
+/// What stands between backquotes in the sentence about a violation.
+fn keys(verdict: &Verdict) -> Vec<String> {
+    let sentence = verdict
+        .violation()
+        .map(|violation| pieces::of(&violation.sentence));
+    let pieces = sentence.into_iter().flatten();
+    pieces
+        .filter(|piece| piece.is_code)
+        .map(|piece| piece.text)
+        .collect()
 }
 
 /// How long a page may take to find an order.

@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use askama::Template;
 
+use super::pieces::{self, Piece};
 use super::{Page, words};
 
 /// A table of the pages of a folder.
@@ -22,7 +23,7 @@ struct Row {
     model: &'static str,
     state: &'static str,
     headline: String,
-    sentence: String,
+    sentence: Vec<Piece>,
 }
 
 impl Index {
@@ -35,7 +36,7 @@ impl Index {
             model: page.model.name(),
             state,
             headline,
-            sentence,
+            sentence: pieces::of(&sentence),
         });
     }
 

@@ -29,6 +29,8 @@ pub(super) struct Words {
     pub(super) contents: String,
     /// The kinds of band that there are.
     pub(super) bands: Vec<Kind>,
+    /// Whether there are operations that an undecided verdict is about.
+    pub(super) has_named: bool,
 }
 
 /// An operation that proves a violation.
@@ -52,18 +54,20 @@ impl Words {
         }
         let violation = page.verdict.violation();
         let notes = notes(page.verdict, data).into_iter();
+        let with_links = |text: &str| pieces::linked(text, |line| data.operation_in(line));
         Words {
             state,
             headline,
             meaning: violation.map(|violation| violation.kind.meaning),
-            sentence: pieces::of(&sentence),
+            sentence: with_links(&sentence),
             notes: notes
-                .map(|note| pieces::of(&with_clients(&note, page.history)))
+                .map(|note| with_links(&with_clients(&note, page.history)))
                 .collect(),
             witness: violation.map_or_else(Vec::new, |violation| witness(violation, data)),
             source: source(&page.history.header().source),
             contents: contents(page, data),
             bands: data.kinds().into_iter().collect(),
+            has_named: !data.named.is_empty(),
         }
     }
 }
