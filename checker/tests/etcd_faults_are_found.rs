@@ -945,9 +945,14 @@ fn a_write_of_unknown_outcome_is_shown_by_who_was_told_of_it() {
 #[test]
 fn among_thousands_of_writes_of_unknown_outcome_a_few_operations_are_the_proof() {
     type Fault = fn(&mut Store) -> bool;
-    let faults: [(Fault, &str); 2] = [
+    let faults: [(Fault, &str); 7] = [
         (Store::read_before_the_last_write, "lost-write"),
         (Store::read_as_absent, "vanished"),
+        (Store::read_with_another_value, "wrong-version"),
+        (Store::read_as_created_later, "wrong-version"),
+        (Store::read_as_attached, "wrong-lease"),
+        (Store::count_a_put_twice, "wrong-version"),
+        (Store::count_more_than_were_asked_for, "wrong-version"),
     ];
     for (fault, kind) in faults {
         let mut store = Store::default();
@@ -1065,6 +1070,55 @@ impl Store {
         };
         self.put(key, true, true);
         self.read(key, Some(before.shown(key)));
+        true
+    }
+
+    /// Reads a key as it is, and then as something else.
+    fn read_otherwise(&mut self, other: impl Fn(&Held, usize) -> String) -> bool {
+        let key = self.keys.iter().position(Option::is_some);
+        let Some((key, held)) = key.and_then(|key| Some((key, self.keys[key]?))) else {
+            return false;
+        };
+        self.read(key, Some(held.shown(key)));
+        self.read(key, Some(other(&held, key)));
+        true
+    }
+
+    fn read_with_another_value(&mut self) -> bool {
+        // Some other write of this key wrote that.
+        let held = self.keys[0];
+        self.put(0, true, true);
+        let Some(Held { value, .. }) = held else {
+            return false;
+        };
+        self.read_otherwise(|held, key| Held { value, ..*held }.shown(key))
+    }
+
+    fn read_as_created_later(&mut self) -> bool {
+        self.read_otherwise(|held, key| {
+            let created = held.created + 1;
+            Held { created, ..*held }.shown(key)
+        })
+    }
+
+    fn read_as_attached(&mut self) -> bool {
+        self.read_otherwise(|held, key| held.shown(key).replace(",0]", ",7]"))
+    }
+
+    fn count_a_put_twice(&mut self) -> bool {
+        self.read_otherwise(|held, key| {
+            let count = held.count + 1;
+            Held { count, ..*held }.shown(key)
+        })
+    }
+
+    /// From then on the version of a key is too large.
+    fn count_more_than_were_asked_for(&mut self) -> bool {
+        self.put(0, true, true);
+        if let Some(held) = &mut self.keys[0] {
+            held.count += 5_000;
+        }
+        self.read(0, self.keys[0].map(|held| held.shown(0)));
         true
     }
 

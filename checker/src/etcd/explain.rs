@@ -27,6 +27,11 @@ pub(super) fn explain(
     match contradiction {
         Contradiction::Key(key, difference) => explainer.key(*key, difference),
         Contradiction::Joint(joint, makers) => explainer.joint(joint, makers),
+        Contradiction::Told {
+            kind,
+            sentence,
+            entries,
+        } => explainer.violation(*kind, sentence.clone(), entries.iter().copied()),
         Contradiction::Twice { entry, seen } => explainer.violation(
             TWICE,
             "a write of unknown outcome was seen at two revisions".to_owned(),
@@ -393,7 +398,7 @@ fn certainly_not(call: &Call<'_>, branch: bool) -> bool {
 }
 
 /// The kind of a violation, by how it was seen.
-fn in_context(kind: Kind, how: How) -> Kind {
+pub(super) fn in_context(kind: Kind, how: How) -> Kind {
     let says_more = [NEVER_WRITTEN, REFUSED_WRITE, TORN_TXN].contains(&kind);
     match how {
         How::Serializable if !says_more => SERIALIZABLE,

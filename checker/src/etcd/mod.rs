@@ -106,6 +106,7 @@
 
 mod alike;
 mod compaction;
+mod counted;
 mod deletions;
 mod explain;
 mod facts;

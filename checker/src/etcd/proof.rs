@@ -88,6 +88,9 @@ pub(super) fn tighten(log: &Log<'_>, violation: &mut Violation) {
     needed.retain(|entry| {
         shown.contains(entry) || is_asked_for || search.judge_without(&known, *entry).is_none()
     });
+    if !search.is_certain {
+        violation.also.push(MAY_BE_FEWER.to_owned());
+    }
     if listed.is_subset(&needed) {
         return;
     }

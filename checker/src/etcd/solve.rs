@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::alike::Alike;
+use super::counted;
 use super::facts::{By, Change, Effect, Facts, Joint, JointFact, Seen, attached_keys};
 use super::gaps::Gaps;
 use super::lease::Lives;
@@ -16,6 +17,7 @@ use super::order::Order;
 use super::timeline::{Difference, Differences, Missing, State, Timeline, replay, state_at};
 use super::watch::Coverage;
 use crate::search::Clock;
+use crate::verdict::Kind;
 
 /// How many attempts of the search go into a minute: the budget's time says how many it may
 /// make. On any machine that is not a slow one it takes less.
@@ -23,6 +25,9 @@ const ATTEMPTS_PER_MINUTE: u64 = 50_000;
 
 /// How many wrong facts about several keys are looked at in one step.
 const JOINTS_MAX: usize = 4;
+
+/// Where so many operations may have happened, what was seen is counted before it is searched.
+const SEARCHED_AT_ONCE: usize = 64;
 
 /// How many revisions are tried for one operation.
 const PLACES_MAX: usize = 64;
@@ -101,6 +106,12 @@ pub(super) enum Contradiction<'a> {
         entry: usize,
         seen: usize,
     },
+    /// What was seen contradicts itself, whatever happened besides.
+    Told {
+        kind: Kind,
+        sentence: String,
+        entries: Vec<usize>,
+    },
 }
 
 /// A write whose answer does not say that it took a revision, and the one that it took: one of
@@ -125,7 +136,7 @@ pub(super) enum Solution<'a> {
 }
 
 pub(super) struct Solver<'a> {
-    log: &'a Log<'a>,
+    pub(super) log: &'a Log<'a>,
     pub(super) coverage: &'a Coverage,
     pub(super) facts: Facts<'a>,
     timelines: Vec<Timeline<'a>>,
@@ -143,7 +154,7 @@ pub(super) struct Solver<'a> {
     /// the same known revision.
     places_in_line: Vec<i64>,
     /// The revisions that nobody took.
-    gaps: Gaps,
+    pub(super) gaps: Gaps,
     /// The keys that revocations may have deleted, by the revision in their answers.
     revoked: BTreeMap<i64, Vec<usize>>,
     pub(super) pending: Vec<Pending<'a>>,
@@ -192,9 +203,20 @@ pub(super) fn solve<'a>(
         return Solution::Impossible(Box::new((*contradiction, None)));
     }
     solver.place_deletions();
+    // A search among so many may not come to an end. Elsewhere tests hold it against the search.
+    let are_many = solver.pending.len() > SEARCHED_AT_ONCE;
+    let is_counted = are_many || cfg!(debug_assertions);
+    let miscounted = is_counted.then(|| counted::find_wrong(&solver)).flatten();
+    let is_miscounted = miscounted.is_some();
+    if let Some(contradiction) = miscounted.filter(|_| are_many) {
+        return Solution::Impossible(Box::new((contradiction, None)));
+    }
     solver.replay_all();
     match solver.search(0) {
-        true => Solution::Possible(solver.placed()),
+        true => {
+            debug_assert!(!is_miscounted, "the search places what counting rules out");
+            Solution::Possible(solver.placed())
+        }
         false if solver.is_spent || solver.was_cut => {
             let unplaced = |one: &&Pending<'_>| !one.is_placed;
             let pending = solver.pending.iter().filter(unplaced).count();
