@@ -574,9 +574,12 @@ impl<'p> Search<'p> {
         let row = self.rows[from as usize]..self.rows[from as usize + 1];
         self.spend(u64::from(row.end - row.start))?;
         for (at, word) in (0..).zip(row) {
+            let first = self.base[from as usize] + at * 64;
             let mut bits = self.words[self.words.len() / 2 + word as usize];
+            // Most of them come before that one, too, as is known already.
+            bits &= !self.word_before(to, first);
             while bits != 0 {
-                before.push(self.base[from as usize] + at * 64 + bits.trailing_zeros());
+                before.push(first + bits.trailing_zeros());
                 bits &= bits - 1;
             }
         }
@@ -593,6 +596,15 @@ impl<'p> Search<'p> {
             }
         }
         Ok(())
+    }
+
+    /// Which of the 64 points from `first` on come before a point, as its row tells.
+    fn word_before(&self, point: u32, first: u32) -> u64 {
+        let row = self.rows[point as usize]..self.rows[point as usize + 1];
+        let at = first.checked_sub(self.base[point as usize]);
+        let word = at.map(|at| row.start + at / 64);
+        let word = word.filter(|word| *word < row.end);
+        word.map_or(0, |word| self.words[self.words.len() / 2 + word as usize])
     }
 
     /// Where time orders nothing, draws all arcs together: each point learns what is behind those
