@@ -79,9 +79,15 @@ pub(crate) fn yes_or_no(
     if told == NULL || told != "true" && told != "false" && text(told) == text(asked) {
         return Ok(None);
     }
-    let answer = serde_json::from_str(told);
-    answer
-        .map(Some)
+    true_or_false(told, completion).map(Some)
+}
+
+/// The answer of a completion that must have one.
+///
+/// # Errors
+/// When it is neither.
+pub(crate) fn true_or_false(told: &str, completion: &Event) -> Result<bool, HistoryError> {
+    serde_json::from_str(told)
         .map_err(|error| HistoryError::value(completion, "true or false", &error))
 }
 

@@ -104,8 +104,7 @@ pub(super) fn find_conflict(election: &Election<'_>, bounds: &Bounds) -> Option<
                 operation: told_by.unwrap_or(index),
                 revision,
             };
-            let violation = explain(election, &known, &late, index);
-            return Some(violation);
+            return Some(explain(election, &known, &late, index));
         }
     }
     None

@@ -16,10 +16,10 @@
 //!
 //! O(n log n) for n answers.
 
-use std::fmt;
+use std::collections::BTreeSet;
 
-use super::explain::in_context;
-use super::facts::{Change, Effect, Fact, Seen};
+use super::explain::{in_context, other_lease, show};
+use super::facts::{By, Change, Effect, Fact, Seen};
 use super::kinds::{WRONG_LEASE, WRONG_VERSION};
 use super::log::puts;
 use super::message::{EARLIER, KeyValue, UNKNOWN};
@@ -41,13 +41,19 @@ struct Between<'a> {
     to: Shown<'a>,
     /// How many puts there were.
     needed: i64,
-    /// How many of these are not known.
-    hidden: usize,
+    /// Those whose revision is known, the second version's among them.
+    known: Vec<Change<'a>>,
 }
 
 impl Between<'_> {
     fn end(&self) -> i64 {
         self.to.kv.3
+    }
+
+    /// How many puts are not known.
+    fn hidden(&self) -> usize {
+        let needed = usize::try_from(self.needed).unwrap_or(0);
+        needed.saturating_sub(self.known.len())
     }
 
     fn entries(&self) -> impl Iterator<Item = usize> {
@@ -58,10 +64,27 @@ impl Between<'_> {
 
 /// The first key whose versions contradict each other.
 pub(super) fn find_wrong<'a>(solver: &Solver<'a>) -> Option<Contradiction<'a>> {
-    (0..solver.log.keys.len()).find_map(|key| {
+    let asked = asked(solver);
+    asked.iter().enumerate().find_map(|(key, asked)| {
         let shown = shown(solver, key);
-        find_unlike(solver, key, &shown).or_else(|| find_miscounted(solver, key, &shown))
+        find_unlike(solver, key, &shown).or_else(|| find_miscounted(solver, key, &shown, asked))
     })
+}
+
+/// By key the last revision before each put of unknown outcome can have happened, in order.
+fn asked(solver: &Solver<'_>) -> Vec<Vec<i64>> {
+    let mut asked = vec![Vec::new(); solver.log.keys.len()];
+    for one in solver.pending.iter().filter(|one| !one.is_placed) {
+        let effects = one.branches.iter().flat_map(|branch| &branch.effects);
+        let puts = effects.filter(|(_, effect)| is_put(effect));
+        // Of two branches one is taken.
+        let keys: BTreeSet<usize> = puts.map(|(key, _)| *key).collect();
+        for key in keys {
+            asked[key].push(one.after);
+        }
+    }
+    asked.iter_mut().for_each(|asked| asked.sort_unstable());
+    asked
 }
 
 /// The versions of a key that were seen, in the order in which they were written.
@@ -83,64 +106,44 @@ fn find_unlike<'a>(
     shown: &[Shown<'a>],
 ) -> Option<Contradiction<'a>> {
     let name = &solver.log.keys[key];
-    let differs = |kind: Kind, one: &Shown<'a>, other: &Shown<'a>| {
-        let sentence = format!(
-            "`{name}` was seen as {}, and as {}",
-            one.kv_of(),
-            other.kv_of()
-        );
-        let kind = in_context(kind, other.fact.how);
-        told(kind, sentence, [one.fact.entry, other.fact.entry])
-    };
-    for of_one in shown.chunk_by(|one, other| one.kv.3 == other.kv.3) {
-        let mut with_value = of_one.iter().filter(|shown| shown.kv.1.is_some());
-        if let Some(first) = with_value.next()
-            && let Some(other) = with_value.find(|other| other.kv.1 != first.kv.1)
+    let mut of_each = shown.chunk_by(|one, other| one.kv.3 == other.kv.3);
+    of_each.find_map(|of_one| {
+        if let Some((one, other)) = differing(of_one, |kv| kv.1.as_ref())
+            .or_else(|| differing(of_one, create))
+            .or_else(|| differing(of_one, version))
+            .or_else(|| differing(of_one, lease))
         {
-            return Some(differs(WRONG_VERSION, first, other));
+            let is_lease = lease(one.kv) != lease(other.kv);
+            let kind = if is_lease { WRONG_LEASE } else { WRONG_VERSION };
+            let (first, second) = (one.told(), other.told());
+            let sentence = format!("`{name}` was seen as {first}, and as {second}");
+            let entries = [one.fact.entry, other.fact.entry];
+            return Some(told(in_context(kind, other.fact.how), sentence, entries));
         }
-        for field in [create, version, lease] {
-            let mut known = of_one.iter().filter(|shown| field(shown.kv).is_some());
-            let Some(first) = known.next() else { continue };
-            if let Some(other) = known.find(|other| field(other.kv) != field(first.kv)) {
-                let is_lease = lease(first.kv) != lease(other.kv);
-                let kind = if is_lease { WRONG_LEASE } else { WRONG_VERSION };
-                return Some(differs(kind, first, other));
-            }
-        }
-        let with_value = of_one.iter().find(|shown| shown.kv.1.is_some());
-        let with_lease = of_one.iter().find(|shown| lease(shown.kv).is_some());
-        let (Some(one), Some(other)) = (with_value, with_lease) else {
-            continue;
-        };
-        let place = (key, one.kv.1.clone()?);
-        let writer = solver.log.writers.get(&place);
-        let Some(writer) = writer.filter(|_| !solver.log.repeated.contains(&place)) else {
-            continue;
-        };
-        let of_key = |put: &super::message::Put<'_>| put.key == *name;
+        let one = of_one.iter().find(|shown| shown.kv.1.is_some())?;
+        let other = of_one.iter().find(|shown| lease(shown.kv).is_some())?;
+        let writer = solver.log.only_writer(&(key, one.kv.1.clone()?))?;
         let wrote = puts(&solver.log.entries[writer.entry].call);
-        let mut wrote = wrote
-            .into_iter()
-            .filter(|(put, branch)| of_key(put) && *branch == writer.branch);
-        let (put, _) = wrote.next()?;
-        if lease(other.kv) != Some(put.lease) {
-            let attached = |lease: i64| match lease {
-                0 => "no lease".to_owned(),
-                lease => format!("lease {lease}"),
-            };
-            let sentence = format!(
-                "`{name}` was seen as {}, but it was written with {}, and is said to have {}",
-                other.kv_of(),
-                attached(put.lease),
-                attached(other.kv.5)
-            );
-            let kind = in_context(WRONG_LEASE, other.fact.how);
+        let mut wrote = wrote.into_iter();
+        let (put, _) = wrote.find(|(put, branch)| put.key == *name && *branch == writer.branch)?;
+        (lease(other.kv) != Some(put.lease)).then(|| {
+            let why = other_lease(put.lease, other.kv.5);
+            let sentence = format!("`{name}` was seen as {}, but {why}", other.told());
             let entries = [writer.entry, one.fact.entry, other.fact.entry];
-            return Some(told(kind, sentence, entries));
-        }
-    }
-    None
+            told(in_context(WRONG_LEASE, other.fact.how), sentence, entries)
+        })
+    })
+}
+
+/// The first that tells this of a version, and one that tells something else.
+fn differing<'s, 'a, T: PartialEq>(
+    of_one: &'s [Shown<'a>],
+    told: impl Fn(&'a KeyValue<'a>) -> Option<T>,
+) -> Option<(&'s Shown<'a>, &'s Shown<'a>)> {
+    let mut known = of_one.iter().filter(|shown| told(shown.kv).is_some());
+    let first = known.next()?;
+    let other = known.find(|other| told(other.kv) != told(first.kv))?;
+    Some((first, other))
 }
 
 /// Versions between which there was not room for as many puts as they count, or that count more
@@ -149,64 +152,62 @@ fn find_miscounted<'a>(
     solver: &Solver<'a>,
     key: usize,
     shown: &[Shown<'a>],
+    asked: &[i64],
 ) -> Option<Contradiction<'a>> {
+    let betweens = betweens(solver, key, shown);
     let name = &solver.log.keys[key];
-    let mut asked: Vec<i64> = Vec::new();
-    for one in solver.pending.iter().filter(|one| !one.is_placed) {
-        let effects = one.branches.iter().flat_map(|branch| &branch.effects);
-        let mut puts = effects.filter(|(of, effect)| *of == key && is_put(effect));
-        asked.extend(puts.next().map(|_| one.after));
-    }
-    asked.sort_unstable();
-    let mut before: Vec<Between<'a>> = Vec::new();
-    for between in betweens(solver, key, shown) {
+    let seen = |between: &Between<'a>| format!("`{name}` was seen as {}", between.to.told());
+    let since = |between: &Between<'a>| {
         let needed = count(u64::try_from(between.needed).unwrap_or(0), "put");
-        let since = format!(
-            "`{name}` was seen as {}, so there were {needed} since revision {}",
-            between.to.kv_of(),
-            between.start
-        );
-        let known = known_puts(solver, key, &between);
-        if between.needed < known.len() as i64 {
-            let sentence = format!("{since}, but {} are known", known.len());
-            let enough = usize::try_from(between.needed + 1).unwrap_or(1);
-            let known = known.iter().take(enough.max(1));
-            let known = known.flat_map(|change| entries_of(solver, shown, change));
-            return Some(miscounted(&between, sentence, known));
+        let (seen, start) = (seen(between), between.start);
+        format!("{seen}, so there were {needed} since revision {start}")
+    };
+    let mut all_hidden = 0;
+    for (place, between) in betweens.iter().enumerate() {
+        if between.needed < between.known.len() as i64 {
+            let (since, known) = (since(between), between.known.len());
+            let sentence = format!("{since}, but {known} are known");
+            let enough = usize::try_from(between.needed).unwrap_or(0) + 1;
+            let enough = between.known.iter().take(enough);
+            let enough = enough.filter_map(|change| entry_of(solver, shown, change));
+            return Some(miscounted(between, sentence, enough));
         }
+        let hidden = between.hidden();
         let room = solver.gaps.within(between.start + 1, between.end());
-        let room = room.take(between.hidden).count();
-        if room < between.hidden {
+        let room = room.take(hidden).count();
+        if room < hidden {
             let sentence = format!(
-                "{since}; {} are not known, and no more than {room} of the revisions there can be \
-                 theirs",
-                between.hidden
+                "{}; {hidden} are not known, and no more than {room} of the revisions there can \
+                 be theirs",
+                since(between)
             );
-            return Some(miscounted(&between, sentence, []));
+            return Some(miscounted(between, sentence, []));
         }
-        let available = asked.partition_point(|after| *after < between.end());
+        all_hidden += hidden;
         let end = between.end();
-        before.push(between);
-        // The fewest versions, back from here, that need more.
-        let mut hidden = 0;
-        let first = before.iter().rposition(|one| {
-            hidden += one.hidden;
-            hidden > available
-        });
-        if let Some(first) = first {
-            let between = &before[before.len() - 1];
+        let available = asked.partition_point(|after| *after < end);
+        if all_hidden > available {
+            // The fewest versions, back from here, that need more.
+            let mut hidden = 0;
+            let first = betweens[..=place].iter().rposition(|one| {
+                hidden += one.hidden();
+                hidden > available
+            })?;
             let sentence = format!(
-                "`{name}` was seen as {}, so since revision {} there were {} that are not known, \
-                 but by revision {end} only {available} of unknown outcome had been asked for",
-                between.to.kv_of(),
-                before[first].start,
+                "{}, so since revision {} there were {} that are not known, but by revision {end} \
+                 only {available} of unknown outcome had been asked for",
+                seen(between),
+                betweens[first].start,
                 count(hidden as u64, "put"),
             );
-            let others = before[first..].iter().flat_map(Between::entries);
-            return Some(miscounted(between, sentence, others));
-        }
-        if before.last().is_some_and(|one| one.hidden == 0) {
-            before.pop();
+            let needing = betweens[first..=place]
+                .iter()
+                .filter(|one| one.hidden() > 0);
+            return Some(miscounted(
+                between,
+                sentence,
+                needing.flat_map(Between::entries),
+            ));
         }
     }
     None
@@ -226,27 +227,23 @@ fn betweens<'a>(solver: &Solver<'a>, key: usize, shown: &[Shown<'a>]) -> Vec<Bet
         if one.kv.3 <= start && number == before {
             continue;
         }
-        let mut between = Between {
+        betweens.push(Between {
             from,
             start,
             to: *one,
             needed: number - before,
-            hidden: 0,
-        };
-        let known = known_puts(solver, key, &between).len();
-        let needed = usize::try_from(between.needed).unwrap_or(0);
-        between.hidden = needed.saturating_sub(known);
-        betweens.push(between);
+            known: known_puts(solver, key, start, one.kv.3),
+        });
     }
     betweens
 }
 
-/// The puts between two versions, and the second itself, whose revision is known.
-fn known_puts<'a>(solver: &Solver<'a>, key: usize, between: &Between<'a>) -> Vec<Change<'a>> {
+/// The puts after one revision and up to another one that are known.
+fn known_puts<'a>(solver: &Solver<'a>, key: usize, start: i64, end: i64) -> Vec<Change<'a>> {
     let changes = &solver.facts.changes[key];
-    let first = changes.partition_point(|change| change.revision <= between.start);
-    let changes = changes[first..].iter();
-    let there = changes.take_while(|change| change.revision <= between.end());
+    let first = changes.partition_point(|change| change.revision <= start);
+    let there = changes[first..].iter();
+    let there = there.take_while(|change| change.revision <= end);
     there
         .filter(|change| is_put(&change.effect))
         .copied()
@@ -254,8 +251,8 @@ fn known_puts<'a>(solver: &Solver<'a>, key: usize, between: &Between<'a>) -> Vec
 }
 
 /// The operation that made a change, or who saw it if nobody was told.
-fn entries_of<'a>(solver: &Solver<'a>, shown: &[Shown<'a>], change: &Change<'a>) -> Option<usize> {
-    let super::facts::By::Entry(entry) = change.by else {
+fn entry_of<'a>(solver: &Solver<'a>, shown: &[Shown<'a>], change: &Change<'a>) -> Option<usize> {
+    let By::Entry(entry) = change.by else {
         return None;
     };
     let seen = || shown.iter().find(|shown| shown.kv.3 == change.revision);
@@ -303,17 +300,12 @@ fn lease(kv: &KeyValue<'_>) -> Option<i64> {
 }
 
 impl Shown<'_> {
-    fn kv_of(&self) -> impl fmt::Display {
-        let KeyValue(_, value, created, modified, number, attached) = self.kv;
-        let value = value.as_ref().map_or("a value", |value| value.as_ref());
-        let mut text = format!("\"{value}\" of revision {modified}");
-        if *number != UNKNOWN {
-            text += &format!(", version {number}");
-        }
-        if create(self.kv).is_some() {
+    fn told(&self) -> String {
+        let mut text = show(self.kv);
+        if let Some(created) = create(self.kv) {
             text += &format!(", created at revision {created}");
         }
-        if lease(self.kv).is_some_and(|lease| lease > 0) {
+        if let Some(attached) = lease(self.kv).filter(|lease| *lease > 0) {
             text += &format!(", attached to lease {attached}");
         }
         text

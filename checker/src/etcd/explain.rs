@@ -340,10 +340,6 @@ impl Version<'_> {
 fn not_as_written(version: &Version<'_>, kv: &KeyValue<'_>) -> (Kind, String) {
     let KeyValue(_, value, created, _, number, lease) = kv;
     let unknown = super::message::UNKNOWN;
-    let attached = |lease: i64| match lease {
-        0 => "no lease".to_owned(),
-        lease => format!("lease {lease}"),
-    };
     if let Some(value) = value
         && *value != version.value
     {
@@ -355,9 +351,7 @@ fn not_as_written(version: &Version<'_>, kv: &KeyValue<'_>) -> (Kind, String) {
         return (WRONG_VERSION, why);
     }
     if ![unknown, version.lease].contains(lease) {
-        let (was, seen) = (attached(version.lease), attached(*lease));
-        let why = format!("it was written with {was}, and is said to have {seen}");
-        return (WRONG_LEASE, why);
+        return (WRONG_LEASE, other_lease(version.lease, *lease));
     }
     let revision = version.create_revision;
     let said = match *created {
@@ -368,7 +362,17 @@ fn not_as_written(version: &Version<'_>, kv: &KeyValue<'_>) -> (Kind, String) {
     (WRONG_VERSION, why)
 }
 
-fn show(kv: &KeyValue<'_>) -> String {
+/// That a key was written with another lease than it is said to have.
+pub(super) fn other_lease(written: i64, seen: i64) -> String {
+    let attached = |lease: i64| match lease {
+        0 => "no lease".to_owned(),
+        lease => format!("lease {lease}"),
+    };
+    let (written, seen) = (attached(written), attached(seen));
+    format!("it was written with {written}, and is said to have {seen}")
+}
+
+pub(super) fn show(kv: &KeyValue<'_>) -> String {
     let KeyValue(_, value, _, modified, version, _) = kv;
     let value = value.as_ref().map_or("a value", |value| value.as_ref());
     let unknown = super::message::UNKNOWN;

@@ -227,6 +227,12 @@ impl<'h> Log<'h> {
         &self.entries[entry].operation
     }
 
+    /// The write of a value of a key, if there is one and no other.
+    pub(super) fn only_writer(&self, value: &(usize, Cow<'h, str>)) -> Option<&Writer> {
+        let writer = self.writers.get(value);
+        writer.filter(|_| !self.repeated.contains(value))
+    }
+
     fn find_writers(&mut self) -> Result<(), HistoryError> {
         let mut repeated: FxHashSet<(usize, Cow<'h, str>)> = FxHashSet::default();
         let mut writers: FxHashMap<(usize, Cow<'h, str>), Writer> = FxHashMap::default();

@@ -36,7 +36,16 @@ const LISTED_MAX: usize = 32;
 /// they do not, and what is wrong otherwise.
 pub(super) fn prove(log: &Log<'_>, violation: &mut Violation, otherwise: Option<Violation>) {
     let units = Units::of(log);
-    let mut search = Search::of(log, &units);
+    prove_with(&mut Search::of(log, &units), violation, otherwise);
+}
+
+/// As [`prove`], with this search.
+fn prove_with(
+    search: &mut Search<'_, '_>,
+    violation: &mut Violation,
+    otherwise: Option<Violation>,
+) {
+    let (log, units) = (search.log, search.units);
     let mut listed = entries_of(log, violation);
     listed.extend(otherwise.iter().flat_map(|other| entries_of(log, other)));
     let found = search.proof(&listed);
@@ -66,7 +75,7 @@ pub(super) fn tighten(log: &Log<'_>, violation: &mut Violation) {
     let start = units.of_entries(log, &listed);
     let Some(proven) = search.judge(&start) else {
         if search.is_certain {
-            prove(log, violation, None);
+            prove_with(&mut search, violation, None);
         }
         return;
     };

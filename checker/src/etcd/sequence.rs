@@ -138,10 +138,7 @@ fn writer(log: &Log<'_>, told: &[Told<'_>]) -> Option<(usize, bool)> {
             return None;
         };
         let value = (log.key(&version.0), version.1.clone()?);
-        let writer = log
-            .writers
-            .get(&value)
-            .filter(|_| !log.repeated.contains(&value))?;
+        let writer = log.only_writer(&value)?;
         let is_txn = matches!(log.entries[writer.entry].call, Call::Txn(..));
         is_txn.then_some((writer.entry, writer.branch))
     })

@@ -297,13 +297,10 @@ impl<'a> Solver<'a> {
                     continue;
                 };
                 let place = (key, value.clone());
-                let Some(writer) = self.log.writers.get(&place) else {
+                // Of several writes of one value the search finds the right one.
+                let Some(writer) = self.log.only_writer(&place) else {
                     continue;
                 };
-                // Of several writes of one value the search finds the right one.
-                if self.log.repeated.contains(&place) {
-                    continue;
-                }
                 if !is_unknown(&self.log.entries[writer.entry].call) {
                     continue;
                 }

@@ -29,8 +29,8 @@ pub(super) struct Collector<'b> {
     told: FxHashMap<u64, u64>,
     names: FxHashMap<String, u64>,
     memory: usize,
-    /// How many events wait to be added, and the bytes that they hold.
-    waiting: (usize, usize),
+    /// The events that wait to be added.
+    waiting: Held,
 }
 
 /// Where the parts of an event are.
@@ -82,7 +82,7 @@ impl<'b> Collector<'b> {
             told: FxHashMap::default(),
             names: FxHashMap::default(),
             memory: 0,
-            waiting: (0, 0),
+            waiting: Held::default(),
         }
     }
 
@@ -165,18 +165,19 @@ impl<'b> Collector<'b> {
 
     /// An event that waits to be added.
     pub(super) fn waits(&mut self, line: usize, found: &Found) -> Result<(), ImportError> {
-        self.waiting.0 += 1;
-        self.waiting.1 += size_of::<(EventPlace, Found)>() + found.f.len();
-        self.waiting.1 += found.value.as_str().len();
-        match self.waiting.0.is_multiple_of(ALLOW_EVERY) {
-            true => self.allow(line, 2 * self.waiting.1),
+        self.waiting.events += 1;
+        self.waiting.bytes += size_of::<(EventPlace, Found)>() + found.f.len();
+        self.waiting.bytes += found.value.as_str().len();
+        match self.waiting.events.is_multiple_of(ALLOW_EVERY) {
+            // Each gets an invocation with the same value.
+            true => self.allow(line, 2 * self.waiting.bytes),
             false => Ok(()),
         }
     }
 
     /// What waited is added now.
     pub(super) fn waited(&mut self) {
-        self.waiting = (0, 0);
+        self.waiting = Held::default();
     }
 
     /// Asks whether it may go on with so many bytes besides; if not, what the whole takes

@@ -88,6 +88,22 @@ pub(crate) struct Clause {
     pub(crate) rest: String,
 }
 
+impl Clause {
+    pub(crate) fn new(
+        subject: u32,
+        verb: impl Into<String>,
+        object: u32,
+        rest: impl Into<String>,
+    ) -> Self {
+        Self {
+            subject,
+            verb: verb.into(),
+            object,
+            rest: rest.into(),
+        }
+    }
+}
+
 /// The sentence about a cycle, and the transactions that prove it.
 pub(crate) fn cycle(
     parties: &dyn Parties,
@@ -113,21 +129,15 @@ pub(crate) fn cycle(
 }
 
 fn say(parties: &dyn Parties, relations: &dyn Relations, steps: &[Step], step: &Step) -> Sentence {
-    let clause = |subject, verb: &str, object, rest: &str| Clause {
-        subject,
-        verb: verb.to_owned(),
-        object,
-        rest: rest.to_owned(),
-    };
     let (first, second) = (step.from, step.to);
     let (clause, others) = match step.why {
         Why::RealTime => {
-            let said = clause(first, "had been acknowledged before", second, " began");
+            let said = Clause::new(first, "had been acknowledged before", second, " began");
             (said, Vec::new())
         }
         Why::Process => {
             let verb = "was done by the process that had done";
-            (clause(second, verb, first, ""), Vec::new())
+            (Clause::new(second, verb, first, ""), Vec::new())
         }
         _ => (relations.say(step), shown_by(relations, steps, step)),
     };

@@ -357,12 +357,6 @@ impl Relations for Revisions<'_, '_> {
             Why::Read => (second, format!("read {key} as"), first),
             _ => (first, format!("read {key} before"), second),
         };
-        let rest = " wrote it".to_owned();
-        Clause {
-            subject,
-            verb,
-            object,
-            rest,
-        }
+        Clause::new(subject, verb, object, " wrote it")
     }
 }

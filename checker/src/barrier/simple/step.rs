@@ -1,8 +1,8 @@
 //! The operations on a barrier.
 
 use super::super::value::Holder;
-use crate::history::{Event, HistoryError, Operation, Outcome};
-use crate::keyed::unknown_operation;
+use crate::history::{HistoryError, Operation, Outcome};
+use crate::keyed::{true_or_false, unknown_operation};
 use crate::mutex::turns::{Does, Turn, Who};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +46,7 @@ impl Step {
         let holder = Holder::of(operation.invoke)?;
         let answer = match operation.ok() {
             Some(_) if action == Action::Wait => Some(true),
-            Some(completion) => Some(is_true(completion)?),
+            Some(completion) => Some(true_or_false(completion.value().as_str(), completion)?),
             None => None,
         };
         Ok(Self {
@@ -90,16 +90,5 @@ impl Step {
             (Action::Hold, Some(false)) => Some(true),
             _ => None,
         }
-    }
-}
-
-fn is_true(completion: &Event) -> Result<bool, HistoryError> {
-    match completion.value().as_str() {
-        "true" => Ok(true),
-        "false" => Ok(false),
-        _ => completion
-            .value()
-            .parse()
-            .map_err(|error| HistoryError::value(completion, "true or false", &error)),
     }
 }

@@ -133,24 +133,26 @@ impl<'e, 'h> Taker<'e, 'h> {
         let Some((state, position)) = self.answer(index, answer, revision) else {
             return;
         };
-        let Some((before, told_by)) = told else {
+        match told {
             // What comes first is no older than the first question.
-            let bounds = &mut self.claims.bounds;
-            bounds.not_yet_as_told(asked, state.until, index);
-            let told = Some((position, index));
-            self.streams.insert(stream, Stream { asked, told });
-            return;
-        };
-        if revision.is_some_and(|revision| revision < before) || state.until <= before {
-            let sentence = format!(
-                "observer `{stream}` was told {}, which was over at revision {}, after it had been \
-                 told of revision {before}",
-                said(answer),
-                revision.map_or(state.until, |revision| state.until.min(revision + 1)),
-            );
-            return self.refute(GOES_BACK, sentence, [told_by, index]);
+            None => self
+                .claims
+                .bounds
+                .not_yet_as_told(asked, state.until, index),
+            Some((before, told_by))
+                if revision.is_some_and(|revision| revision < before) || state.until <= before =>
+            {
+                let sentence = format!(
+                    "observer `{stream}` was told {}, which was over at revision {}, after it had \
+                     been told of revision {before}",
+                    said(answer),
+                    revision.map_or(state.until, |revision| state.until.min(revision + 1)),
+                );
+                return self.refute(GOES_BACK, sentence, [told_by, index]);
+            }
+            Some(_) => {}
         }
-        if before < position {
+        if told.is_none_or(|(before, _)| before < position) {
             let told = Some((position, index));
             self.streams.insert(stream, Stream { asked, told });
         }

@@ -304,12 +304,6 @@ impl Relations for Lists<'_, '_> {
         let key = step.key;
         let shown = self.txns.show_key(key);
         let (first, second) = (step.from, step.to);
-        let clause = |subject, verb, object, rest| Clause {
-            subject,
-            verb,
-            object,
-            rest,
-        };
         match step.why {
             Why::Overwrote => {
                 let (earliest, _) = self.places(first, key).unwrap_or((0, NONE));
@@ -318,19 +312,19 @@ impl Relations for Lists<'_, '_> {
                 let later = self.element(second, key, later.min(last), NONE);
                 let earlier = self.element(first, key, 0, NONE);
                 let verb = format!("appended {later} to {shown} after");
-                clause(second, verb, first, format!(" had appended {earlier}"))
+                Clause::new(second, verb, first, format!(" had appended {earlier}"))
             }
             Why::Read => {
                 let read = self.reads(second, key).map_or(NONE, |(_, version)| version);
                 let element = self.element(first, key, 0, read.saturating_sub(1));
                 let verb = format!("read {shown} with {element}, which");
-                clause(second, verb, first, " had appended".to_owned())
+                Clause::new(second, verb, first, " had appended")
             }
             _ => {
                 let read = self.reads(first, key).map_or(0, |(version, _)| version);
                 let element = self.element(second, key, read, NONE);
                 let verb = format!("read {shown} before");
-                clause(first, verb, second, format!(" appended {element}"))
+                Clause::new(first, verb, second, format!(" appended {element}"))
             }
         }
     }

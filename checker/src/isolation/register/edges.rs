@@ -248,20 +248,14 @@ impl Relations for Registers<'_, '_> {
         let key = step.key;
         let shown = self.txns.show_key(key);
         let (first, second) = (step.from, step.to);
-        let clause = |subject, verb, object, rest| Clause {
-            subject,
-            verb,
-            object,
-            rest,
-        };
         if step.why == Why::Read {
             let read = self.writes(first, key);
             let value = read.map_or_else(|| "something".to_owned(), |place| self.value(key, place));
             let verb = format!("read {shown} as {value}, which");
-            return clause(second, verb, first, " had written".to_owned());
+            return Clause::new(second, verb, first, " had written");
         }
         let Some((earlier, later)) = self.ends_of(step) else {
-            return clause(second, format!("wrote {shown} after"), first, String::new());
+            return Clause::new(second, format!("wrote {shown} after"), first, "");
         };
         let proof = self.proof(step, earlier, later);
         let (earlier, later) = (self.value(key, earlier), self.value(key, later));
@@ -276,11 +270,11 @@ impl Relations for Registers<'_, '_> {
         match step.why {
             Why::Overwrote => {
                 let verb = format!("wrote {later} to {shown} over {earlier} of");
-                clause(second, verb, first, because)
+                Clause::new(second, verb, first, because)
             }
             _ => {
                 let verb = format!("read {shown} as {earlier} before");
-                clause(first, verb, second, format!(" wrote {later}{because}"))
+                Clause::new(first, verb, second, format!(" wrote {later}{because}"))
             }
         }
     }

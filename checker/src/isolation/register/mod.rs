@@ -48,10 +48,10 @@
 //! square of that for those in doubt.
 //! Without real time it is O(n^2) for those near what real time forbids (`nearby`), and only
 //! where these do not decide, for all. What the required models depend on is asked first; when
-//! that is known, the rest may take as long again, or a little. Whether transactions of registers are serializable is
-//! NP-complete (Papadimitriou 1979): where the time or the memory of the budget does not suffice, the
-//! verdict is *unknown*, and says which of them (`effort`). So it is where what explains a violation
-//! would take more memory than there is.
+//! that is known, the rest may take as long again, or a little. Whether transactions of registers
+//! are serializable is NP-complete (Papadimitriou 1979): where the time or the memory of the budget
+//! does not suffice, the verdict is *unknown*, and says which of them (`effort`). So it is where
+//! what explains a violation would take more memory than there is.
 
 mod edges;
 mod local;
