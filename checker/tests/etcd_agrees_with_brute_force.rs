@@ -216,12 +216,15 @@ impl Watch {
     fn is_right(&self, state: &State) -> bool {
         let expected = events(state, self.start);
         let mut told = 0;
+        // The last revision that an event or a notice of progress told of.
+        let mut known = 0;
         for (events, header) in &self.notices {
             if events.is_empty() {
                 let missing = expected.get(told).is_some_and(|event| event.1 <= *header);
-                if missing {
+                if missing || *header < known {
                     return false;
                 }
+                known = *header;
                 continue;
             }
             for event in events {
@@ -239,6 +242,7 @@ impl Watch {
             }
             // A revision comes as a whole.
             let last = events.last().map_or(0, |event| event.1);
+            known = last;
             if expected.get(told).is_some_and(|event| event.1 == last) {
                 return false;
             }

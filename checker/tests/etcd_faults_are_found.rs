@@ -249,6 +249,39 @@ fn a_read_shows_the_state_of_its_revision() {
 }
 
 #[test]
+fn a_read_returns_no_more_than_its_limit() {
+    let writes = r#"
+        0-1 put {"key":"a","value":"1"} => {} @2
+        2-3 put {"key":"b","value":"2"} => {} @3
+    "#;
+    let read = |limit: i64, more: bool| {
+        format!(
+            r#"{writes}4-5 range {{"key":"a","end":"z","limit":{limit}}} => {{"kvs":[["a","1",2,2,1,0],["b","2",3,3,1,0]],"count":2,"more":{more}}} @3"#
+        )
+    };
+    breaks("malformed-answer", &[2], &read(1, false));
+    breaks("malformed-answer", &[2], &read(1, true));
+    let violation = violation(&ops(&read(1, false)));
+    assert!(
+        violation
+            .sentence
+            .contains("returns 2 keys, although it was asked for 1 at most"),
+        "{violation}"
+    );
+    // None at all, or one that is not reached.
+    for limit in [-1, 0, 2, 3] {
+        holds(&read(limit, false));
+    }
+    breaks(
+        "malformed-answer",
+        &[2],
+        &format!(
+            r#"{writes}4-5 txn {{"if":[],"then":[{{"range":{{"key":"a","end":"z","limit":1}}}}],"else":[]}} => {{"succeeded":true,"results":[{{"range":{{"kvs":[["a","1",2,2,1,0],["b","2",3,3,1,0]],"count":2}}}}]}} @3"#
+        ),
+    );
+}
+
+#[test]
 fn it_is_told_what_is_wrong_with_a_value_of_the_right_revision() {
     let told = |range: &str, end: &str| {
         let all = ops(&format!(
@@ -730,6 +763,29 @@ fn what_a_watch_was_told_of_progress_holds() {
                8-9 notice {} => {"watch":1,"events":[{"put":[["a","1",2,2,1,0],null]}]} @3"#,
         ),
     );
+    let event = r#"6-7 notice {} => {"watch":1,"events":[{"put":[["a","1",2,2,1,0],null]},{"put":[["b","2",3,3,1,0],null]}]} @3"#;
+    let progress = |at: u64, revision: i64| {
+        format!(
+            "\n{at}-{} notice {{}} => {{\"watch\":1}} @{revision}",
+            at + 1
+        )
+    };
+    // It goes back behind an event, or behind what was told of progress.
+    breaks(
+        "watch-progress",
+        &[2, 3, 4],
+        &watched(&format!("{event}{}", progress(8, 2))),
+    );
+    breaks(
+        "watch-progress",
+        &[2, 3, 4],
+        &watched(&format!("{}{}", progress(6, 3), progress(8, 2))),
+    );
+    holds(&watched(&format!(
+        "{event}{}{}",
+        progress(8, 3),
+        progress(10, 3)
+    )));
     // Of all watches of a stream at once.
     breaks(
         "watch-lost-event",

@@ -110,6 +110,64 @@ fn what_a_store_or_a_watch_does_wrong_is_found() {
     assert_eq!(others, BTreeSet::new());
 }
 
+fn kind(verdict: &Verdict) -> Option<&'static str> {
+    verdict.violation().map(|violation| violation.kind.name)
+}
+
+/// A store with this many keys, each written once.
+fn run_of_keys(keys: usize) -> Run {
+    let mut run = Run::new(4);
+    for key in 0..keys {
+        run.change(&mut 1, true, &format!("key{key}"), None, Fate::Answered);
+    }
+    run
+}
+
+#[test]
+fn a_read_returns_no_more_than_its_limit() {
+    for (limit, expected) in [
+        (-1, None),
+        (0, None),
+        (1, Some("malformed-answer")),
+        (2, Some("malformed-answer")),
+        (3, None),
+    ] {
+        let mut run = run_of_keys(3);
+        run.read(2, "key", "kez", 0);
+        let read = run.operations.last_mut().unwrap();
+        *read = read.replace("\"Limit\":0", &format!("\"Limit\":{limit}"));
+        let judged = verdict(&run, &run.watch("", 2, false));
+        assert_eq!(kind(&judged), expected, "limit {limit}: {judged}");
+    }
+}
+
+#[test]
+fn notices_of_progress_do_not_go_back() {
+    let run = run_of_keys(3);
+    let progress =
+        |revision: i64| format!(r#"{{"IsProgressNotify":true,"Revision":{revision},"Time":9}}"#);
+    let watch = run.watch("", 2, false);
+    let last = progress(run.revision);
+    for (told, expected) in [
+        (vec![4], None),
+        (vec![4, 4], None),
+        // Behind an event, and behind another notice.
+        (vec![2], Some("watch-progress")),
+        (vec![4, 2], Some("watch-progress")),
+    ] {
+        let told: Vec<String> = told.into_iter().map(progress).collect();
+        let judged = verdict(&run, &watch.replace(&last, &told.join(",")));
+        assert_eq!(kind(&judged), expected, "{told:?}: {judged}");
+    }
+    // Before there was anything to hear of.
+    let early = watch.replace(
+        r#""Responses": ["#,
+        &format!(r#""Responses": [{},{},"#, progress(1), progress(0)),
+    );
+    let judged = verdict(&run, &early);
+    assert_eq!(kind(&judged), Some("watch-progress"), "{judged}");
+}
+
 /// Those of 2023: versions are not counted, watches say neither what was there before nor what
 /// is new, and a write that is known to have happened has another name.
 #[test]

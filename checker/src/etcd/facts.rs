@@ -319,7 +319,14 @@ impl<'a> Facts<'a> {
             true => returned == 0,
             false => (is_cut || result.count == returned) && result.more == is_cut,
         };
-        if !is_right {
+        if range.limit > 0 && returned > range.limit {
+            let how = format!(
+                "returns {}, although it was asked for {} at most",
+                keys_of(returned),
+                range.limit
+            );
+            self.nonsense.push((entry, how));
+        } else if !is_right {
             let kept_back = if result.more { "more" } else { "no more" };
             let how = format!(
                 "counts {}, returns {returned}, and says that there are {kept_back}",

@@ -42,7 +42,7 @@ kinds! {
     WATCH_TORN = "watch-torn": "a watch heard of one revision in two answers";
     WATCH_FILTER = "watch-filter": "a watch heard of something that it did not ask for";
     WATCH_START = "watch-before-start": "a watch heard of a revision before the first that it asked for";
-    WATCH_PROGRESS = "watch-progress": "a watch heard of a change after it was told that all changes up to there had come";
+    WATCH_PROGRESS = "watch-progress": "a watch heard of a change that a notice of progress had covered, or its progress went back";
     WATCH_HEADER = "watch-header": "a watch heard of a change under the header of an older revision";
     WATCH_LOST = "watch-lost-event": "a watch never heard of a change although it heard of later ones";
     WATCH_INVENTED = "watch-invented-event": "a watch heard of a change that did not happen";

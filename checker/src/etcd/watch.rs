@@ -12,6 +12,7 @@
 //!                                                          watch-lost-event
 //! watch 2 hears      put b, and then put a                 5 after 6: watch-unordered
 //! watch 3 hears      progress 6, and then put b            6 again: watch-progress
+//! watch 4 hears      put b, and then progress 5            5 after 6: watch-progress
 //! ```
 //!
 //! What a watch hears must be the changes to its keys, from its start revision on, without a
@@ -317,9 +318,21 @@ impl<'a> Heard<'a> {
                 continue;
             }
             if notice.events.is_empty() {
-                if progress.is_none_or(|(known, _)| known < header) {
-                    progress = Some((header, entry));
+                if let Some((known, before, _)) = last.filter(|(known, ..)| header < *known) {
+                    let sentence = format!(
+                        "watch {name} was told that it had heard of everything up to revision \
+                         {header} after it had heard of revision {known}"
+                    );
+                    return violation(WATCH_PROGRESS, sentence, &[before, entry]);
                 }
+                if let Some((told, before)) = progress.filter(|(told, _)| header < *told) {
+                    let sentence = format!(
+                        "watch {name} was told that it had heard of everything up to revision \
+                         {header} after it had been told so of revision {told}"
+                    );
+                    return violation(WATCH_PROGRESS, sentence, &[before, entry]);
+                }
+                progress = Some((header, entry));
                 continue;
             }
             for event in &notice.events {
