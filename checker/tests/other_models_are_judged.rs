@@ -86,6 +86,58 @@ fn texts_of_json_are_those_that_they_stand_for() {
     }
 }
 
+/// Maps and sets have no order, and a number of 64 bits is the same however it is written.
+#[test]
+fn values_that_are_equal_in_clojure_are_the_same() {
+    let register = |written: &str, told: &str, read: &str| {
+        format!(
+            "{{:process 0, :type :invoke, :f :write, :value {written}}}\n\
+             {{:process 0, :type :ok, :f :write, :value {told}}}\n\
+             {{:process 1, :type :invoke, :f :read, :value nil}}\n\
+             {{:process 1, :type :ok, :f :read, :value {read}}}\n"
+        )
+    };
+    let check = Check::new().model(Model::Register);
+    for (written, told, read, other) in [
+        ("#{3 1 2}", "#{1 2 3}", "#{2 3 1}", "#{2 3 4}"),
+        (
+            "#{#{1 2} 10 9}",
+            "#{9 10 #{2 1}}",
+            "#{10 9 #{1 2}}",
+            "#{1 2 10 9}",
+        ),
+        (
+            "[{:a 1 :b 2}]",
+            "[{:b 2, :a 1}]",
+            "[{:b 2 :a 1}]",
+            "[{:b 1 :a 2}]",
+        ),
+        (
+            "#{{:a 1 :b 2} {:c 3}}",
+            "#{{:c 3} {:b 2 :a 1}}",
+            "#{{:b 2 :a 1} {:c 3}}",
+            "#{{:b 2 :a 1}}",
+        ),
+        (
+            "[{{:a 1 :b 2} 3}]",
+            "[{{:b 2 :a 1} 3}]",
+            "[{{:b 2 :a 1} 3}]",
+            "[{{:b 2} 3}]",
+        ),
+        ("1e3", "1000.0", "1.0E3", "1000"),
+        ("1.50", "1.5", "15e-1", "1.51"),
+        ("-0.0", "0.0", "0.", "0"),
+    ] {
+        assert_eq!(
+            verdict(&check, &register(written, told, read)),
+            "valid",
+            "{written}"
+        );
+        let checked = judged(&check, &register(written, told, other));
+        assert_eq!(name(&checked), "garbage-read", "{other}");
+    }
+}
+
 #[test]
 fn what_is_no_json_is_refused_with_its_place() {
     let check = Check::new();

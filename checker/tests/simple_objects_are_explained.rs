@@ -607,7 +607,8 @@ fn transactions_that_read_what_never_was() {
     assert!(check(&history, Model::MultiRegister).unwrap().is_valid());
 }
 
-/// Lists as values are the same however they are spaced and escaped.
+/// Lists and objects as values are the same however they are spaced and escaped, and whatever
+/// the order of their fields.
 #[test]
 fn values_are_the_same_where_their_texts_are() {
     let raw = |during: (u64, u64), f: &'static str, asked: &str, answer: &str| {
@@ -621,31 +622,45 @@ fn values_are_the_same_where_their_texts_are() {
             ..ok(during, f, NOTHING, NOTHING)
         }
     };
-    let spaced = r#"[1, "\u00e9", "a b"]"#;
-    let compact = r#"[1,"é","a b"]"#;
-    let other = r#"[1,"é","ab"]"#;
+    let spaced = r#"[1, "\u00e9", "a b", {"b":{"d":[1],"c":2},"\u0061":null}]"#;
+    let compact = r#"[1,"é","a b",{"b":{"d":[1],"c":2},"a":null}]"#;
+    let reordered = r#"[1,"é","a b",{"a":null,"b":{"c":2,"d":[1]}}]"#;
+    let other = r#"[1,"é","ab",{"a":null,"b":{"c":2,"d":[1]}}]"#;
+    let of_other_fields = r#"[1,"é","a b",{"b":null,"a":{"c":2,"d":[1]}}]"#;
     let is_valid = |model: &str, ops: &[Op]| {
         let history = history(model, "{}", ops);
         check(&history, model.parse::<Model>().unwrap())
             .unwrap()
             .is_valid()
     };
-    for (seen, is_it) in [(spaced, true), (compact, true), (other, false)] {
+    for (seen, is_it) in [
+        (spaced, true),
+        (compact, true),
+        (reordered, true),
+        (other, false),
+        (of_other_fields, false),
+    ] {
         let set = [
             raw((0, 1), "add", spaced, "null"),
             raw((2, 3), "read", "null", &format!("[{seen}]")),
         ];
         assert_eq!(is_valid("set", &set), is_it, "{seen}");
         let register = [
-            raw((0, 1), "write", spaced, "null"),
+            raw((0, 1), "write", spaced, reordered),
             raw((2, 3), "read", "null", seen),
         ];
         assert_eq!(is_valid("register", &register), is_it, "{seen}");
         let micro = |f: &str, value: &str| format!(r#"[["{f}","x",{value}]]"#);
         let txns = [
-            raw((0, 1), "txn", &micro("w", spaced), &micro("w", compact)),
+            raw((0, 1), "txn", &micro("w", spaced), &micro("w", reordered)),
             raw((2, 3), "txn", &micro("r", "null"), &micro("r", seen)),
         ];
         assert_eq!(is_valid("rw-register", &txns), is_it, "{seen}");
+        let map = |value: &str| format!(r#"{{"key":"k","value":{value}}}"#);
+        let kv = [
+            raw((0, 1), "put", &map(spaced), &map(reordered)),
+            raw((2, 3), "get", r#"{"key":"k"}"#, &map(seen)),
+        ];
+        assert_eq!(is_valid("kv", &kv), is_it, "{seen}");
     }
 }

@@ -9,7 +9,8 @@
 //! | `nil`, `true`, `false`, strings, integers in any base, decimal fractions | the same |
 //! | keywords, symbols, characters, ratios such as `1/2`, `##Inf` | strings, keywords without the colon |
 //! | what Clojure prints besides: regular expressions `#"a.*"`, vars `#'a/b` | strings |
-//! | lists, vectors, sets | arrays |
+//! | lists, vectors | arrays |
+//! | sets, which have no order | arrays whose elements stand in one that is always the same |
 //! | maps | objects; keys that are no text become the text of their JSON |
 //! | tagged values such as `#inst "..."` and records such as `#jepsen.history.Op{...}` | the value behind the tag |
 //!
@@ -17,10 +18,12 @@
 //!
 //! JSON is read by the same reader, see [`Notation`].
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use super::number::push_number;
 use super::text::{Fault, Place, Text};
+use crate::compact::compact;
 use crate::history::Problem;
 
 /// How deep values may be nested.
@@ -239,7 +242,7 @@ impl<'a> Edn<'a> {
             [b'[', ..] => self.list(b']', 1, out, depth),
             [b'(' | b'#' | b'\\', ..] if self.is_json() => self.word(out),
             [b'(', ..] => self.list(b')', 1, out, depth),
-            [b'#', b'{', ..] => self.list(b'}', 2, out, depth),
+            [b'#', b'{', ..] => self.set(out, depth),
             [b'#', b'"', ..] => self.expression(out),
             [b'{', ..] => self.map(out, depth),
             [b']' | b')' | b'}', ..] => Err(self.wrong("a bracket is closed that is not open")),
@@ -266,6 +269,42 @@ impl<'a> Edn<'a> {
         out: &mut String,
         depth: usize,
     ) -> Result<(), Fault> {
+        self.elements(close, opening, out, depth, |_| {})
+    }
+
+    /// The elements of a set, in the order of their texts, of which shorter ones come first.
+    fn set(&mut self, out: &mut String, depth: usize) -> Result<(), Fault> {
+        let begin = out.len();
+        let mut starts = Vec::new();
+        self.elements(b'}', 2, out, depth, |start| starts.push(start))?;
+        let ends = starts.iter().skip(1).map(|start| start - 1);
+        let ends = ends.chain([out.len() - 1]);
+        let mut elements: Vec<(Cow<'_, str>, &str)> = starts
+            .iter()
+            .zip(ends)
+            .map(|(&start, end)| (compact(&out[start..end]), &out[start..end]))
+            .collect();
+        let order = |(one, _): &(Cow<'_, str>, &str), (other, _): &(Cow<'_, str>, &str)| {
+            (one.len(), one).cmp(&(other.len(), other))
+        };
+        elements.sort_by(order);
+        let elements: Vec<&str> = elements.iter().map(|(_, element)| *element).collect();
+        let ordered = elements.join(",");
+        out.truncate(begin + 1);
+        out.push_str(&ordered);
+        out.push(']');
+        Ok(())
+    }
+
+    /// What stands between two brackets; `begins` is told where each element begins.
+    fn elements(
+        &mut self,
+        close: u8,
+        opening: usize,
+        out: &mut String,
+        depth: usize,
+        mut begins: impl FnMut(usize),
+    ) -> Result<(), Fault> {
         self.text.advance(opening);
         out.push('[');
         let mut is_first = true;
@@ -280,6 +319,7 @@ impl<'a> Edn<'a> {
                 out.push(',');
             }
             is_first = false;
+            begins(out.len());
             self.form(out, depth + 1)?;
         }
     }
@@ -303,7 +343,7 @@ impl<'a> Edn<'a> {
             self.form(out, depth + 1)?;
             if !out[start..].starts_with('"') {
                 // JSON has only text for keys.
-                let key = out[start..].to_owned();
+                let key = compact(&out[start..]).into_owned();
                 out.truncate(start);
                 push_text(out, &key);
             }
@@ -511,13 +551,13 @@ mod tests {
             ("+7N", "7"),
             ("-0", "0"),
             ("1.5M", "1.5"),
-            ("1e3", "1e3"),
+            ("1e3", "1000.0"),
             ("22/7", "\"22/7\""),
             (":append", "\"append\""),
             (":a/b", "\"a/b\""),
             ("symbol?", "\"symbol?\""),
             ("##Inf", "\"Inf\""),
-            ("[0x1F 017 2r101 1.]", "[31,15,5,1]"),
+            ("[0x1F 017 2r101 1.]", "[31,15,5,1.0]"),
             (r#"#"a\"\\d""#, r#""a\\\"\\\\d""#),
             ("#'user/f", "\"user/f\""),
             (
@@ -530,6 +570,13 @@ mod tests {
             (r"[\( 1]", "[\"(\",1]"),
             ("[1 [2, 3] ()]", "[1,[2,3],[]]"),
             ("#{1 2}", "[1,2]"),
+            ("#{}", "[]"),
+            ("#{10 :b 9 -1 #{3 1}}", r#"[9,-1,10,"b",[1,3]]"#),
+            (
+                "#{{:b 2 :a 1} {:a 0 :b 3}}",
+                r#"[{"a":0,"b":3},{"b":2,"a":1}]"#,
+            ),
+            ("{{:b 2 :a 1} 3}", r#"{"{\"a\":1,\"b\":2}":3}"#),
             ("{:a 1, 2 nil, [3] :x}", r#"{"a":1,"2":null,"[3]":"x"}"#),
             ("#jepsen.history.Op{:a 1}", r#"{"a":1}"#),
             ("#inst \"2020\"", "\"2020\""),

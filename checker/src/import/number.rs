@@ -4,6 +4,9 @@ use super::edn::push_text;
 
 /// Appends the number that a token is; none when it is no number. What JSON has no numbers for,
 /// ratios and what is written in another base with more than 128 bits, becomes text.
+///
+/// A number with a point or an exponent is one of 64 bits, which is written in one way: `1e3` and
+/// `1000.0` are the same. Those that end in `M` have all of their digits.
 pub(super) fn push_number(out: &mut String, token: &str) -> Option<()> {
     let unsigned = token.strip_prefix(['+', '-']).unwrap_or(token);
     let sign = if token.starts_with('-') { "-" } else { "" };
@@ -20,10 +23,24 @@ pub(super) fn push_number(out: &mut String, token: &str) -> Option<()> {
         push_text(out, token.strip_prefix('+').unwrap_or(token));
     } else {
         let fraction = fraction(unsigned)?;
-        out.push_str(sign);
-        out.push_str(&fraction);
+        if unsigned.ends_with('M') {
+            out.push_str(sign);
+            out.push_str(&fraction);
+        } else {
+            push_double(out, sign, fraction.parse().ok()?);
+        }
     }
     Some(())
+}
+
+/// Appends a number that is not negative, with its sign; one that is too large is what Clojure
+/// calls `##Inf`.
+fn push_double(out: &mut String, sign: &str, number: f64) {
+    match serde_json::Number::from_f64(number) {
+        Some(number) if number.as_f64() == Some(0.0) => out.push_str(&number.to_string()),
+        Some(number) => out.push_str(&format!("{sign}{number}")),
+        None => push_text(out, &format!("{sign}Inf")),
+    }
 }
 
 fn are_digits(text: &str) -> bool {
@@ -117,10 +134,17 @@ mod tests {
             ("1.5", "1.5"),
             ("1.5M", "1.5"),
             ("5M", "5"),
-            ("-1.", "-1"),
-            ("01.50", "1.50"),
+            ("-1.", "-1.0"),
+            ("01.50", "1.5"),
+            ("01.50M", "1.50"),
             ("00.5", "0.5"),
-            ("1e3", "1e3"),
+            ("1e3", "1000.0"),
+            ("1000.0", "1000.0"),
+            ("1.0E+3", "1000.0"),
+            ("1e300", "1e+300"),
+            ("-0.0", "0.0"),
+            ("1e400", "\"Inf\""),
+            ("-1e400", "\"-Inf\""),
             ("1.E-3M", "1e-3"),
             (
                 "123456789012345678901234567890",
