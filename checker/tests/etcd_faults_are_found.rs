@@ -522,6 +522,17 @@ fn leases_live_as_long_as_they_were_promised() {
         0-1 grant {"lease":7,"ttl":5} => {"ttl":2} @1
         "#,
     );
+    // Nobody was told when it ends by itself, which it does not.
+    let revoked_at_most = r#"
+        0-1 grant {"lease":7,"ttl":-1} => {"ttl":-1} @1
+        100000-100001 keep-alive {"lease":7} => {"ttl":0} @1
+    "#;
+    breaks("lease-early", &[0, 1], revoked_at_most);
+    let told = violation(&ops(revoked_at_most)).sentence.to_string();
+    assert!(
+        told.ends_with("but nobody had revoked it, and nothing else could end it"),
+        "{told}"
+    );
     // A grant that may come yet promises nothing either.
     holds(
         r#"

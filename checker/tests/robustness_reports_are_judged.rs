@@ -168,6 +168,34 @@ fn notices_of_progress_do_not_go_back() {
     assert_eq!(kind(&judged), Some("watch-progress"), "{judged}");
 }
 
+/// Reports say nothing of the time that leases live.
+#[test]
+fn a_lease_that_nobody_revoked_did_not_end() {
+    let mut run = run_of_keys(1);
+    let grant = r#"{"Type":"leaseGrant","LeaseGrant":{"LeaseID":7}}"#;
+    let output = format!(
+        r#"{{"LeaseGrant":{{"LeaseID":7}},"Revision":{},"Error":""}}"#,
+        run.revision
+    );
+    run.write_down(1, grant, &output);
+    run.change(&mut 1, true, "key1", None, Fate::Answered);
+    let put = run.operations.last_mut().unwrap();
+    *put = put.replace("\"LeaseID\":0", "\"LeaseID\":7");
+    assert!(verdict(&run, &run.watch("", 2, false)).is_valid());
+    run.keys.remove("key1");
+    run.revision += 1;
+    run.read(2, "key1", "", 0);
+    let right = run.watch("", 2, false);
+    let judged = verdict(&run, &right);
+    assert_eq!(kind(&judged), Some("lease-early"), "{judged}");
+    let told = judged.to_string();
+    assert!(
+        told.contains("had not been revoked, and nothing else could end it"),
+        "{told}"
+    );
+    assert!(told.contains(r#"grant {"lease":7,"ttl":-1}"#), "{told}");
+}
+
 /// Those of 2023: versions are not counted, watches say neither what was there before nor what
 /// is new, and a write that is known to have happened has another name.
 #[test]

@@ -2,7 +2,7 @@
 
 use super::facts::{By, Fact, Facts, How, Joint, JointFact, Seen};
 use super::kinds::*;
-use super::lease::Lives;
+use super::lease::{Lives, NEVER};
 use super::log::{Call, Entry, Log, Reply, puts};
 use super::lost;
 use super::message::KeyValue;
@@ -251,10 +251,11 @@ impl Explainer<'_, '_> {
         let lease = version.lease;
         let promised = self.lives.must_live_until(lease, seen.completed);
         if let Some((renewal, until)) = promised.filter(|(_, until)| lease != 0 && told < *until) {
-            let why = format!(
-                "lease {lease}, which it is attached to, must live until {} at least",
-                Seconds(until)
-            );
+            let lives = match until {
+                NEVER => "had not been revoked, and nothing else could end it".to_owned(),
+                until => format!("must live until {} at least", Seconds(until)),
+            };
+            let why = format!("lease {lease}, which it is attached to, {lives}");
             let by = by.into_iter().chain([renewal]).collect();
             return (LEASE_EARLY, why, by);
         }

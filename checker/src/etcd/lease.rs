@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::facts::refused_lease;
 use super::kinds::{DEAD_LEASE, LEASE_EARLY, LEASE_KEYS, LEASE_TTL};
 use super::log::{Call, Log, Reply, puts, took};
+use super::message::UNTIL_REVOKED;
 use super::order::Order;
 use crate::history::Event;
 use crate::verdict::{Class, Seconds, Violation};
@@ -66,9 +67,9 @@ impl Lives {
                 note(life);
             }
         };
-        let mut renew = |lease: i64, ttl: i64, life_goes_on: bool| {
+        let mut renew = |lease: i64, lasts_ns: u64, life_goes_on: bool| {
             with(lease, &mut |life| {
-                let until = invoked.saturating_add(lasts_ns(ttl));
+                let until = invoked.saturating_add(lasts_ns);
                 if life.renewed.is_none_or(|(_, known)| known < until) {
                     life.renewed = Some((index, until));
                 }
@@ -78,10 +79,14 @@ impl Lives {
             });
         };
         match &entry.call {
-            Call::Grant(lease, Reply::Done(result)) => renew(lease.lease, result.ttl, false),
-            Call::Grant(lease, Reply::Unknown) => renew(lease.lease, lease.ttl, false),
+            Call::Grant(lease, Reply::Done(result)) => {
+                renew(lease.lease, granted_ns(result.ttl), false);
+            }
+            Call::Grant(lease, Reply::Unknown) => {
+                renew(lease.lease, granted_ns(lease.ttl), false);
+            }
             Call::KeepAlive(lease, Reply::Done(result)) if result.ttl > 0 => {
-                renew(lease.lease, result.ttl, true);
+                renew(lease.lease, lasts_ns(result.ttl), true);
             }
             Call::KeepAlive(lease, Reply::Done(_)) => {
                 with(lease.lease, &mut |life| life.gone.push(index));
@@ -142,12 +147,23 @@ impl Lives {
         })
     }
 
-    /// When a lease can have ended by itself at the earliest, in nanoseconds, and
+    /// When a lease can have ended by itself at the earliest, in nanoseconds or [`NEVER`], and
     /// the answer that says so; unless somebody may have revoked it.
     pub(super) fn must_live_until(&self, lease: i64, event: usize) -> Option<(usize, u64)> {
         let life = self.leases.get(&lease)?;
         let may_be_revoked = life.revocation_invoked.is_some_and(|at| at < event);
         life.renewed.filter(|_| !may_be_revoked)
+    }
+}
+
+/// The instant at which a lease ends by itself that does not.
+pub(super) const NEVER: u64 = u64::MAX;
+
+/// Nanoseconds that a lease certainly lives after it was granted.
+fn granted_ns(ttl: i64) -> u64 {
+    match ttl {
+        UNTIL_REVOKED => NEVER,
+        ttl => lasts_ns(ttl),
     }
 }
 
@@ -233,12 +249,14 @@ fn find_early(log: &Log<'_>, lives: &Lives) -> Option<Violation> {
                 continue;
             };
             if told < until {
-                let sentence = format!(
-                    "lease {lease} was gone by {}, but an answer had promised it until {} at \
-                     least, and nobody had revoked it",
-                    Seconds(told),
-                    Seconds(until)
-                );
+                let why = match until {
+                    NEVER => "nobody had revoked it, and nothing else could end it".to_owned(),
+                    until => format!(
+                        "an answer had promised it until {} at least, and nobody had revoked it",
+                        Seconds(until)
+                    ),
+                };
+                let sentence = format!("lease {lease} was gone by {}, but {why}", Seconds(told));
                 let witness = [log.operation(renewal), operation];
                 return Some(Violation::new(
                     Class::Safety,

@@ -228,7 +228,7 @@ impl<'a> Txn<'a> {
 pub struct Lease {
     /// The lease, which is granted at most once in a history.
     pub lease: i64,
-    /// Seconds; only in a `grant`.
+    /// Seconds, or [`UNTIL_REVOKED`]; only in a `grant`.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub ttl: i64,
 }
@@ -386,10 +386,13 @@ pub struct TxnResult<'a> {
     pub results: Vec<OpResult<'a>>,
 }
 
+/// The time to live of a grant of which only a revocation is told to end the lease.
+pub const UNTIL_REVOKED: i64 = -1;
+
 /// What a `grant`, a `keep-alive` or a `time-to-live` gave.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeaseResult<'a> {
-    /// Seconds left; 0 or less: there is no such lease.
+    /// Seconds left; 0 or less: there is no such lease, but for [`UNTIL_REVOKED`] of a `grant`.
     pub ttl: i64,
     /// The keys attached to it, if they were asked for.
     #[serde(

@@ -249,7 +249,7 @@ pub enum Problem {
     },
     /// It is none of the formats that are known.
     #[error(
-        "this is none of the formats that are recognized ({known}); if it is one all the same, name it"
+        "this is none of the formats that are recognized ({known}); if it is one all the same, name the format"
     )]
     Unrecognized {
         /// The names of the formats.

@@ -5,11 +5,10 @@ use std::borrow::Cow;
 use super::report::{
     KeyValue, Lease, Operation, Put, Range, Request, Txn, TxnOperation, TxnResult, Value,
 };
-use crate::etcd::message::{self, Compare, OpResult, Relation, Target, TxnOp, UNKNOWN};
+use crate::etcd::message::{
+    self, Compare, OpResult, Relation, Target, TxnOp, UNKNOWN, UNTIL_REVOKED,
+};
 use crate::history::Json;
-
-/// Longer than any run: in these tests leases end by a revocation alone.
-const FOR_EVER_S: i64 = 1 << 32;
 
 /// What an operation is in a history of the model `etcd`.
 pub(super) struct Told {
@@ -50,12 +49,13 @@ pub(super) fn told(operation: &Operation<'_>) -> Result<Option<Told>, String> {
                 // Nobody learned the lease, so nobody can use it.
                 return Ok(None);
             };
+            // In these tests leases end by a revocation alone.
             let lease = message::Lease {
                 lease: id,
-                ttl: FOR_EVER_S,
+                ttl: UNTIL_REVOKED,
             };
             let answer = message::LeaseResult {
-                ttl: FOR_EVER_S,
+                ttl: UNTIL_REVOKED,
                 keys: Vec::new(),
             };
             ("grant", json(&lease), Some(json(&answer)))
