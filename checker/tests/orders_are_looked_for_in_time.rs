@@ -7,9 +7,11 @@ use std::time::{Duration, Instant};
 
 use etcd_checker::search::Budget;
 use etcd_checker::{
-    Consistency, History, Linearization, Model, Options, Verdict, check_with, linearization,
+    Consistency, History, Linearization, Model, Options, Verdict, check_with, check_within,
+    linearization,
 };
 use support::Random;
+use support::busy::register::busy_register;
 use support::transactions::{Object, busy_transactions};
 
 fn within(history: &History, time: Option<Duration>, asked: Consistency) -> Verdict {
@@ -39,6 +41,21 @@ fn many_clients_at_once_are_put_in_an_order() {
         panic!("{order:?}");
     };
     assert_eq!(order.len(), 6_000);
+}
+
+/// Values come back, so that only a search finds an order: among a hundred clients, one that writes
+/// what nobody needs soon comes to an end that it sees late.
+#[test]
+fn registers_of_many_clients_are_put_in_an_order_within_little_memory() {
+    let budget = Budget {
+        time: None,
+        memory_bytes: 8 << 20,
+    };
+    for seed in 0..10 {
+        let history = busy_register(&mut Random(seed), 20_000, 100);
+        let verdict = check_within(&history, Model::CasRegister, &budget).unwrap();
+        assert!(verdict.is_valid(), "seed {seed}: {verdict}");
+    }
 }
 
 /// Where the time is over, the verdict is unknown, and says so.

@@ -120,6 +120,30 @@ impl Sequential for Registers<'_> {
         Some(vec![after])
     }
 
+    const PREFERS: bool = true;
+
+    /// What leaves the value that `next` needs goes first; then what compares with the value that
+    /// is there, for it finds that one seldom. Whoever writes can do so at any time.
+    fn preference(
+        &self,
+        state: &u32,
+        (input, _): (&Self::Input, Option<&Answer>),
+        (next, next_output): (&Self::Input, Option<&Answer>),
+    ) -> u8 {
+        let needed = match (next.1, next_output) {
+            (Ask::Read, Some(Answer::Read(value))) => Some(*value),
+            (Ask::CompareAndSet { old, .. }, Some(Answer::Compared(true))) => Some(old),
+            _ => None,
+        };
+        let is_needed = |value| needed == Some(value) && value != *state;
+        match input.1 {
+            Ask::CompareAndSet { old, new } if old == *state && is_needed(new) => 0,
+            Ask::Write(value) if is_needed(value) => 0,
+            Ask::CompareAndSet { .. } => 1,
+            Ask::Read | Ask::Write(_) => 2,
+        }
+    }
+
     fn order(&self, calls: &[Call<&Self::Input, &Answer>]) -> Option<Vec<usize>> {
         order(self.initial, &acts(calls))
     }

@@ -2,6 +2,7 @@
 
 use super::budget::{Clock, Limit};
 use super::cache::{Cache, Entry, NONE, Slots};
+use super::leaps::Leaps;
 use super::plan::{Event, Plan, Role};
 use super::states::States;
 use super::{Budget, Failure, Sequential};
@@ -47,6 +48,9 @@ impl Stuck {
 /// How many states are shown.
 const STATES_MAX: usize = 8;
 
+/// Keys of calls that did not return are larger than those of others.
+const PENDING: u64 = 1 << 48;
+
 /// Looks for an order from when the part was new.
 pub(super) fn explore<M: Sequential + ?Sized>(
     model: &M,
@@ -79,14 +83,14 @@ pub(super) fn explore_from<M: Sequential + ?Sized>(
 }
 
 /// A place on the way from the start, and what has been tried there.
-struct Frame {
+pub(super) struct Frame {
     entry: u32,
     /// The call that is being tried; [`NONE`] at first.
     call: u32,
-    /// Its rank, and one more.
-    tried: u32,
+    /// Its key, and one more.
+    tried: u64,
     /// How many states of other frames wait below those of this one.
-    waiting: u32,
+    pub(super) waiting: u32,
 }
 
 pub(super) struct Explorer<'e, 'c, M: Sequential + ?Sized> {
@@ -99,6 +103,7 @@ pub(super) struct Explorer<'e, 'c, M: Sequential + ?Sized> {
     frames: Vec<Frame>,
     /// States that the calls of frames may lead to as well.
     waiting: Vec<u32>,
+    pub(super) leaps: Leaps,
     /// Where the search stands: the next event, ..
     pub(super) cursor: usize,
     /// .. the state, ..
@@ -121,7 +126,12 @@ pub(super) struct Explorer<'e, 'c, M: Sequential + ?Sized> {
 }
 
 impl<'e, 'c, M: Sequential + ?Sized> Explorer<'e, 'c, M> {
-    fn new(model: &'e M, plan: &'e Plan<'c, M>, clock: &'e Clock<'e>, memory_bytes: usize) -> Self {
+    pub(super) fn new(
+        model: &'e M,
+        plan: &'e Plan<'c, M>,
+        clock: &'e Clock<'e>,
+        memory_bytes: usize,
+    ) -> Self {
         let slots = plan.slot_words;
         Self {
             model,
@@ -132,6 +142,7 @@ impl<'e, 'c, M: Sequential + ?Sized> Explorer<'e, 'c, M> {
             cache: Cache::new(slots, plan.pending_words),
             frames: Vec::new(),
             waiting: Vec::new(),
+            leaps: Leaps::default(),
             cursor: 0,
             state: 0,
             done: vec![0; slots + plan.pending_words],
@@ -146,7 +157,7 @@ impl<'e, 'c, M: Sequential + ?Sized> Explorer<'e, 'c, M> {
     }
 
     /// The last step of an order of all calls, if there is one.
-    fn run(&mut self, initial: Vec<M::State>) -> Result<Option<Entry>, Limit> {
+    pub(super) fn run(&mut self, initial: Vec<M::State>) -> Result<Option<Entry>, Limit> {
         for state in initial {
             let state = self.number(state);
             if let Some(last) = self.run_from(state)? {
@@ -177,7 +188,8 @@ impl<'e, 'c, M: Sequential + ?Sized> Explorer<'e, 'c, M> {
             return Ok(Some(start));
         }
         self.enter(start)?;
-        while let Some(frame) = self.frames.last() {
+        while self.is_anything_left() {
+            let frame = self.frames.last().expect("something is left");
             if self.clock.is_over() {
                 return Err(Limit::Time(std::time::Duration::ZERO));
             }
@@ -200,6 +212,19 @@ impl<'e, 'c, M: Sequential + ?Sized> Explorer<'e, 'c, M> {
             self.enter(entry)?;
         }
         Ok(None)
+    }
+
+    /// Goes back where the search has come no further for long, and to what was left like that
+    /// when there is nothing else.
+    fn is_anything_left(&mut self) -> bool {
+        let Self {
+            leaps,
+            frames,
+            waiting,
+            ..
+        } = self;
+        leaps.step(self.cursor, frames, waiting);
+        !frames.is_empty() || leaps.resume(frames, waiting)
     }
 
     fn is_finished(&self) -> bool {
@@ -231,6 +256,7 @@ impl<'e, 'c, M: Sequential + ?Sized> Explorer<'e, 'c, M> {
             + self.states.bytes()
             + self.frames.capacity() * size_of::<Frame>()
             + self.waiting.capacity() * size_of::<u32>()
+            + self.leaps.bytes()
     }
 
     /// The next thing to try at the last frame: a call, and the state that it leads to.
@@ -245,11 +271,10 @@ impl<'e, 'c, M: Sequential + ?Sized> Explorer<'e, 'c, M> {
                 return None;
             }
             let call = self.next_call(frame.tried)?;
-            let operation = &self.plan.operations[call as usize];
-            let rank = operation.rank;
-            let role = operation.role;
+            let key = self.key(call);
+            let role = self.plan.operations[call as usize].role;
             let frame = self.frames.last_mut().expect("it was there above");
-            (frame.call, frame.tried) = (call, rank + 1);
+            (frame.call, frame.tried) = (call, key + 1);
             let from = self.state;
             let first = self.waiting.len();
             self.steps(call);
@@ -296,24 +321,47 @@ impl<'e, 'c, M: Sequential + ?Sized> Explorer<'e, 'c, M> {
         }
     }
 
-    /// The call to try after those of a smaller rank: of the open ones that have not
+    /// When a call is tried: those of a smaller key before. Pending ones come last.
+    fn key(&self, call: u32) -> u64 {
+        let operation = &self.plan.operations[call as usize];
+        let preference = match operation.role {
+            Role::Pending => return PENDING + u64::from(operation.rank),
+            _ if M::PREFERS => self.preference(call),
+            _ => 0,
+        };
+        u64::from(preference) << u32::BITS | u64::from(operation.rank)
+    }
+
+    /// What the object says of trying it now.
+    fn preference(&self, call: u32) -> u8 {
+        let Some(Event::Return(next)) = self.plan.events.get(self.cursor) else {
+            return 0;
+        };
+        let next = &self.plan.calls[*next as usize];
+        let known = &self.plan.calls[call as usize];
+        let state = self.states.get(self.state);
+        (self.model).preference(
+            state,
+            (known.input, known.output),
+            (next.input, next.output),
+        )
+    }
+
+    /// The call to try after those of a smaller key: of the open ones that have not
     /// taken effect the one that must first. Of equal ones only the first need be tried.
-    fn next_call(&self, rank_min: u32) -> Option<u32> {
-        let mut best: Option<(u32, u32)> = None;
+    fn next_call(&self, key_min: u64) -> Option<u32> {
+        let mut best: Option<(u64, u32)> = None;
         for call in self.candidates() {
-            let rank = self.plan.operations[call as usize].rank;
-            if rank >= rank_min
-                && best.is_none_or(|(other, _)| rank < other)
-                && !self.has_equal(call)
+            let key = self.key(call);
+            if key >= key_min && best.is_none_or(|(other, _)| key < other) && !self.has_equal(call)
             {
-                best = Some((rank, call));
+                best = Some((key, call));
             }
         }
         if let Some((_, call)) = best {
             return Some(call);
         }
-        let events = self.plan.events.len();
-        let first = (rank_min as usize).saturating_sub(events);
+        let first = key_min.saturating_sub(PENDING + self.plan.events.len() as u64) as usize;
         (first..self.pending_open)
             .map(|bit| self.plan.pending[bit])
             .find(|call| {
@@ -453,6 +501,17 @@ impl<'e, 'c, M: Sequential + ?Sized> Explorer<'e, 'c, M> {
         self.in_slot[bit] = call;
     }
 
+    /// The opposite of [`Self::open`], and of [`Self::occupy`].
+    fn close(&mut self, call: u32) {
+        let operation = &self.plan.operations[call as usize];
+        let bit = operation.bit as usize;
+        match operation.role {
+            Role::Idle => {}
+            Role::Pending => self.pending_open -= 1,
+            Role::Changes | Role::Reads | Role::Optional => self.vacate(bit / 64, 1 << (bit % 64)),
+        }
+    }
+
     /// The slot is free.
     fn vacate(&mut self, word: usize, mask: u64) {
         for slots in [&mut self.open, &mut self.reads, &mut self.optional] {
@@ -460,25 +519,22 @@ impl<'e, 'c, M: Sequential + ?Sized> Explorer<'e, 'c, M> {
         }
     }
 
-    /// Back to an entry from which the search has come here.
+    /// To an entry where the search has been. Most often it has come here from there.
     fn return_to(&mut self, entry: u32) {
         let target = self.cache.entry(entry);
         while self.cursor > target.cursor as usize {
             self.cursor -= 1;
             match self.plan.events[self.cursor] {
                 Event::Return(call) => self.occupy(call),
-                Event::Invoke(call) => {
-                    let operation = &self.plan.operations[call as usize];
-                    match operation.role {
-                        Role::Idle => {}
-                        Role::Pending => self.pending_open -= 1,
-                        Role::Changes | Role::Reads | Role::Optional => {
-                            let bit = operation.bit as usize;
-                            self.vacate(bit / 64, 1 << (bit % 64));
-                        }
-                    }
-                }
+                Event::Invoke(call) => self.close(call),
             }
+        }
+        while self.cursor < target.cursor as usize {
+            match self.plan.events[self.cursor] {
+                Event::Return(call) => self.close(call),
+                Event::Invoke(call) => self.open(call),
+            }
+            self.cursor += 1;
         }
         self.state = target.state;
         self.done.copy_from_slice(self.cache.words(entry));
@@ -490,7 +546,7 @@ impl<'e, 'c, M: Sequential + ?Sized> Explorer<'e, 'c, M> {
     }
 
     /// What takes effect on the way to this step, reads included.
-    fn replay(&mut self, last: Entry) -> Vec<u32> {
+    pub(super) fn replay(&mut self, last: Entry) -> Vec<u32> {
         let mut steps = Vec::new();
         let mut step = last;
         while step.parent != NONE {

@@ -34,6 +34,10 @@
 //!   reads, or in more calls of unknown outcome made use of.
 //! - *The next read is looked at ahead*: a state is not gone on from when it cannot become the
 //!   one that the next read has seen ([`Sequential::can_become`]).
+//! - *What is tried first* an object may say ([`Sequential::preference`]): a register that something
+//!   writes which the next read needs.
+//! - *A mistake may be seen late.* Where the search has come no further for long it goes on from
+//!   an earlier place, and comes back when nothing else is left.
 //! - *Parts are searched one by one*, several at a time.
 //! - *An order may be plain* ([`Sequential::order`]), as that of a register in which each value is
 //!   written once.
@@ -82,7 +86,7 @@
 //! Time and memory are bounded ([`Budget`]); when they do not suffice the answer is
 //! [`Found::Unknown`]. All answers but that one are the same on every machine.
 //!
-//! Modules: `plan` sorts the calls out, `explore` searches, `look_ahead` says where not to, `cache`, `states` and `table`
+//! Modules: `plan` sorts the calls out, `explore` searches, `look_ahead` says where not to and `leaps` where it goes on elsewhere, `cache`, `states` and `table`
 //! are its memory, `aspects` asks smaller questions, `parts` runs several searches, `first` finds the instant from which there is
 //! no order, `minimal` finds the witness, `history` is for calls that come from a [`History`](crate::History).
 
@@ -92,6 +96,7 @@ mod cache;
 mod explore;
 mod first;
 mod history;
+mod leaps;
 mod look_ahead;
 mod minimal;
 mod parts;

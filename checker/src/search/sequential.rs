@@ -157,6 +157,24 @@ pub trait Sequential: Sync {
         true
     }
 
+    /// Whether [`Sequential::preference`] ever says anything.
+    const PREFERS: bool = false;
+
+    /// How soon an operation should be tried in this state, where `next` is the one that has to
+    /// take effect before any other can return: those of smaller numbers first, and of the same
+    /// number that which must return first.
+    ///
+    /// It matters only to how long a search takes to find an order, not to whether there is one.
+    fn preference(
+        &self,
+        state: &Self::State,
+        call: (&Self::Input, Option<&Self::Output>),
+        next: (&Self::Input, Option<&Self::Output>),
+    ) -> u8 {
+        let _ = (state, call, next);
+        0
+    }
+
     /// An order of these calls of one part, by their index, that the object can do, where there
     /// is a quicker way to one than to try all; calls that did not return need not be in it.
     /// None where there is no order, and where none is found like that: then it is searched for.
