@@ -5,12 +5,15 @@
 mod support;
 
 use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Duration;
 
 use etcd_checker::import::Format;
-use etcd_checker::{Check, Verdict, check_file};
+use etcd_checker::search::Budget;
+use etcd_checker::{Check, Options, Verdict, check_file};
 use serde_json::Value;
 use support::Random;
-use support::reports::{Fate, Run, run};
+use support::reports::{Change, Fate, KEYS, Run, run};
 
 fn verdict(run: &Run, watch: &str) -> Verdict {
     let folder = tempfile::tempdir().unwrap();
@@ -40,6 +43,59 @@ fn many_unknown_outcomes_are_resolved() {
     let run = run(&mut random, 4_000, 20);
     let verdict = verdict(&run, &run.watch("", 2, false));
     assert!(verdict.is_valid(), "{verdict}");
+}
+
+/// Who deleted what is a question of its own where several keys are deleted at once: a watch of
+/// everything says what happened, not who did it.
+#[test]
+fn deletions_of_several_keys_by_whom_nobody_knows_are_resolved() {
+    let no_search = Budget {
+        time: Some(Duration::from_secs(1)),
+        ..Budget::default()
+    };
+    let mut random = Random(8);
+    let mut all = run(&mut random, 200, 10);
+    let mut client = 1;
+    for _ in 0..2_000 {
+        let fate = match random.below(8) {
+            0 => Fate::Unanswered,
+            1 => Fate::Lost,
+            _ => Fate::Answered,
+        };
+        let mut key = || format!("key{}", random.below(KEYS));
+        let keys = BTreeSet::from([key(), key(), key()]);
+        let keys: Vec<String> = keys.into_iter().collect();
+        match random.below(4) {
+            0 => all.delete_several(&mut client, &keys, fate),
+            _ => all.change(&mut client, true, &keys[0], None, Fate::Answered),
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    all.write(folder.path(), &all.watch("", 2, true));
+    let options = Options {
+        budget: no_search,
+        ..Options::default()
+    };
+    let judged = |folder: &Path| Check::new().options(options.clone()).file(folder).unwrap();
+    let verdict = judged(folder.path()).verdict;
+    assert!(verdict.is_valid(), "{verdict}");
+
+    // More keys are gone at once than anybody deleted.
+    all.revision += 1;
+    let gone = std::mem::take(&mut all.keys);
+    assert!(gone.len() > 3);
+    all.changes
+        .extend(gone.into_iter().map(|(key, previous)| Change {
+            revision: all.revision,
+            key,
+            version: None,
+            is_create: false,
+            previous: Some(previous),
+        }));
+    all.write(folder.path(), &all.watch("", 2, true));
+    let verdict = judged(folder.path()).verdict;
+    let kind = verdict.violation().map(|violation| violation.kind.name);
+    assert_eq!(kind, Some("watch-invented-event"), "{verdict}");
 }
 
 #[test]

@@ -110,7 +110,7 @@ pub(super) enum JointFact<'a> {
 }
 
 /// All that answers say.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Facts<'a> {
     /// By key.
     pub(super) changes: Vec<Vec<Change<'a>>>,

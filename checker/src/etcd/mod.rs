@@ -64,6 +64,9 @@
 //! verdict is the same on every machine, unless it is so slow that the time itself is over
 //! before. An attempt is taken back before the next one, so they hold no memory.
 //!
+//! Where watches have told of all changes of all keys nothing is searched: the state at each
+//! revision is known, and who deleted what is a matching of revisions with operations (`assigned`).
+//!
 //! # Leases
 //!
 //! A lease ends once, by a revocation or when its time is over, and with it go all
@@ -105,6 +108,7 @@
 //! keys, is not judged: a leader may answer that before it has applied the last write.
 
 mod alike;
+mod assigned;
 mod compaction;
 mod counted;
 mod deletions;
@@ -142,6 +146,10 @@ use log::Log;
 use order::Order;
 use solve::{Placed, Solution, solve};
 use watch::{Coverage, Watches};
+
+/// The part of the budget that it may take to find out whether reads and writes are wrong by
+/// themselves, where it is known that something is.
+const BLAME_DIVISOR: u32 = 120;
 
 /// Decides whether the history is one of etcd.
 ///
@@ -215,7 +223,7 @@ fn explanation(log: &Log<'_>) -> Result<Result<Vec<Placed>, Box<Found>>, History
     let coverage = watches.coverage(log);
     let mut told = Facts::of(log, &order);
     watches.tell(log, &order, &compactions, &mut told);
-    let all = judge(log, &order, &lives, told, &coverage);
+    let all = judge(log, &order, &lives, told, &coverage, &log.budget);
     let gap = || sequence::find_gap(log, &watches);
     let wrong_sequence = gap().or_else(|| sequence::find_shuffled(log, &watches));
     let (wrong_watch, all) = match (wrong_watch, all) {
@@ -227,7 +235,11 @@ fn explanation(log: &Log<'_>) -> Result<Result<Vec<Placed>, Box<Found>>, History
     let lost = lost::find(log, &facts, &coverage);
     // Reads and writes alone, so that a watch is not to blame for what they show.
     let nothing = Coverage::default();
-    let alone = judge(log, &order, &lives, facts, &nothing).err();
+    let short = Budget {
+        time: log.budget.time.map(|time| time / BLAME_DIVISOR),
+        ..log.budget
+    };
+    let alone = judge(log, &order, &lives, facts, &nothing, &short).err();
     // Where these are right by themselves, what a watch lost for certain comes before what the
     // search says, which begins with what writes of unknown outcome may explain.
     let of_watch = wrong_watch.or(lost).or(wrong_sequence).map(Found::sure);
@@ -246,8 +258,9 @@ fn judge<'a>(
     lives: &Lives,
     facts: Facts<'a>,
     coverage: &'a Coverage,
+    budget: &Budget,
 ) -> Result<Vec<Placed>, Box<Found>> {
-    match solve(log, order, lives, facts, coverage) {
+    match solve(log, order, lives, facts, coverage, budget) {
         Solution::Possible(placed) => Ok(placed),
         Solution::Impossible(found) => {
             let (first, otherwise) = *found;

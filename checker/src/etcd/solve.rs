@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::alike::Alike;
+use super::assigned::Assigned;
 use super::counted;
 use super::facts::{By, Change, Effect, Facts, Joint, JointFact, Seen, attached_keys};
 use super::gaps::Gaps;
@@ -16,12 +17,15 @@ use super::message::{Compare, Relation, Target, Txn, TxnOp, UNKNOWN};
 use super::order::Order;
 use super::timeline::{Difference, Differences, Missing, State, Timeline, replay, state_at};
 use super::watch::Coverage;
-use crate::search::Clock;
+use crate::search::{Budget, Clock};
 use crate::verdict::Kind;
 
 /// How many attempts of the search go into a minute: the budget's time says how many it may
 /// make. On any machine that is not a slow one it takes less.
 const ATTEMPTS_PER_MINUTE: u64 = 50_000;
+
+/// The part of its attempts that the search may make after a guess who deleted what.
+const GUESS_DIVISOR: u64 = 8;
 
 /// How many wrong facts about several keys are looked at in one step.
 const JOINTS_MAX: usize = 4;
@@ -156,7 +160,7 @@ pub(super) struct Solver<'a> {
     /// The revisions that nobody took.
     pub(super) gaps: Gaps,
     /// The keys that revocations may have deleted, by the revision in their answers.
-    revoked: BTreeMap<i64, Vec<usize>>,
+    pub(super) revoked: BTreeMap<i64, Vec<usize>>,
     pub(super) pending: Vec<Pending<'a>>,
     alike: Alike,
     /// The place of each operation of unknown outcome in `pending`.
@@ -183,55 +187,119 @@ pub(super) fn solve<'a>(
     lives: &Lives,
     facts: Facts<'a>,
     coverage: &'a Coverage,
+    budget: &Budget,
 ) -> Solution<'a> {
-    let mut solver = Solver::new(log, coverage, facts);
-    solver.pending = pending(log, order, lives);
-    solver.places_in_line = places_in_line(&solver.pending);
-    solver.alike = Alike::of(&solver.pending, &solver.seen_values);
-    for (index, pending) in solver.pending.iter().enumerate() {
-        if let By::Entry(entry) = pending.by {
-            solver.pending_of.insert(entry, index);
-        }
+    if coverage.is_empty() {
+        let solver = Solver::prepared(log, order, lives, facts, coverage, budget);
+        let impossible = |contradiction: Box<_>| Solution::impossible(*contradiction);
+        return solver.map_or_else(impossible, Solver::searched);
     }
-    let grants = log.grants.iter().map(|(lease, grant)| {
-        let entry = &log.entries[*grant];
-        let known = order.known_before(entry.operation.invoked).0;
-        (*lease, known.max(entry.header()))
-    });
-    solver.granted_after = grants.collect();
-    if let Err(contradiction) = solver.place_what_was_seen(order) {
-        return Solution::Impossible(Box::new((*contradiction, None)));
+    let solver = Solver::prepared(log, order, lives, facts.clone(), coverage, budget);
+    let mut solver = match solver {
+        Ok(solver) => solver,
+        Err(contradiction) => return Solution::impossible(*contradiction),
+    };
+    let assigned = solver.assign_deletions();
+    if assigned == Assigned::Exactly {
+        return solver.compared();
     }
-    solver.place_deletions();
-    // A search among so many may not come to an end. Elsewhere tests hold it against the search.
-    let are_many = solver.pending.len() > SEARCHED_AT_ONCE;
-    let is_counted = are_many || cfg!(debug_assertions);
-    let miscounted = is_counted.then(|| counted::find_wrong(&solver)).flatten();
-    let is_miscounted = miscounted.is_some();
-    if let Some(contradiction) = miscounted.filter(|_| are_many) {
-        return Solution::Impossible(Box::new((contradiction, None)));
+    solver.attempts_max /= GUESS_DIVISOR;
+    let guess = solver.searched();
+    if matches!(guess, Solution::Possible(_)) {
+        return guess;
     }
-    solver.replay_all();
-    match solver.search(0) {
-        true => {
-            debug_assert!(!is_miscounted, "the search places what counting rules out");
-            Solution::Possible(solver.placed())
+    // As above, which was no contradiction.
+    match Solver::prepared(log, order, lives, facts, coverage, budget) {
+        Ok(mut solver) => {
+            solver.place_deletions();
+            solver.searched()
         }
-        false if solver.is_spent || solver.was_cut => {
-            let unplaced = |one: &&Pending<'_>| !one.is_placed;
-            let pending = solver.pending.iter().filter(unplaced).count();
-            Solution::Unknown(solver.first, pending)
-        }
-        false => {
-            let first = solver.first.expect("the search failed somewhere");
-            let deepest = solver.deepest.map(|(_, contradiction)| contradiction);
-            Solution::Impossible(Box::new((first, deepest)))
-        }
+        Err(contradiction) => Solution::impossible(*contradiction),
+    }
+}
+
+impl<'a> Solution<'a> {
+    fn impossible(contradiction: Contradiction<'a>) -> Self {
+        Self::Impossible(Box::new((contradiction, None)))
     }
 }
 
 impl<'a> Solver<'a> {
-    fn new(log: &'a Log<'a>, coverage: &'a Coverage, mut facts: Facts<'a>) -> Self {
+    /// With what is known to have happened.
+    fn prepared(
+        log: &'a Log<'a>,
+        order: &Order,
+        lives: &Lives,
+        facts: Facts<'a>,
+        coverage: &'a Coverage,
+        budget: &Budget,
+    ) -> Result<Self, Box<Contradiction<'a>>> {
+        let mut solver = Solver::new(log, coverage, facts, budget);
+        solver.pending = pending(log, order, lives);
+        solver.places_in_line = places_in_line(&solver.pending);
+        solver.alike = Alike::of(&solver.pending, &solver.seen_values);
+        for (index, pending) in solver.pending.iter().enumerate() {
+            if let By::Entry(entry) = pending.by {
+                solver.pending_of.insert(entry, index);
+            }
+        }
+        let grants = log.grants.iter().map(|(lease, grant)| {
+            let entry = &log.entries[*grant];
+            let known = order.known_before(entry.operation.invoked).0;
+            (*lease, known.max(entry.header()))
+        });
+        solver.granted_after = grants.collect();
+        solver.place_what_was_seen(order)?;
+        Ok(solver)
+    }
+
+    /// What it comes to where nothing is left to be searched for.
+    fn compared(mut self) -> Solution<'a> {
+        self.replay_all();
+        // The first one is that which the fewest operations might have explained.
+        match self.hardest() {
+            Some((contradiction, _)) => Solution::impossible(contradiction),
+            None if self.is_spent => self.given_up(),
+            None => Solution::Possible(self.placed()),
+        }
+    }
+
+    fn given_up(self) -> Solution<'a> {
+        let unplaced = |one: &&Pending<'_>| !one.is_placed;
+        let pending = self.pending.iter().filter(unplaced).count();
+        Solution::Unknown(self.first, pending)
+    }
+
+    fn searched(mut self) -> Solution<'a> {
+        // A search among so many may not come to an end. Elsewhere tests hold it against the search.
+        let are_many = self.pending.len() > SEARCHED_AT_ONCE;
+        let is_counted = are_many || cfg!(debug_assertions);
+        let miscounted = is_counted.then(|| counted::find_wrong(&self)).flatten();
+        let is_miscounted = miscounted.is_some();
+        if let Some(contradiction) = miscounted.filter(|_| are_many) {
+            return Solution::impossible(contradiction);
+        }
+        self.replay_all();
+        match self.search(0) {
+            true => {
+                debug_assert!(!is_miscounted, "the search places what counting rules out");
+                Solution::Possible(self.placed())
+            }
+            false if self.is_spent || self.was_cut => self.given_up(),
+            false => {
+                let first = self.first.expect("the search failed somewhere");
+                let deepest = self.deepest.map(|(_, contradiction)| contradiction);
+                Solution::Impossible(Box::new((first, deepest)))
+            }
+        }
+    }
+
+    fn new(
+        log: &'a Log<'a>,
+        coverage: &'a Coverage,
+        mut facts: Facts<'a>,
+        budget: &Budget,
+    ) -> Self {
         for (changes, facts) in facts.changes.iter_mut().zip(&mut facts.facts) {
             changes.sort_by_key(|change| change.revision);
             // What says how a state came about goes first: another fact about the same
@@ -275,8 +343,8 @@ impl<'a> Solver<'a> {
             granted_after: BTreeMap::new(),
             seen_values: seen_values(&facts),
             attempts: 0,
-            attempts_max: log.budget.steps(ATTEMPTS_PER_MINUTE),
-            clock: log.budget.clock(),
+            attempts_max: budget.steps(ATTEMPTS_PER_MINUTE),
+            clock: budget.clock(),
             is_spent: false,
             was_cut: false,
             first: None,
@@ -406,15 +474,13 @@ impl<'a> Solver<'a> {
         }
     }
 
-    /// Takes the difference that the fewest things could explain, and tries them all.
-    /// Each difference must be explained by something, so any would do; one that
-    /// nothing explains ends the attempt at once.
-    fn search(&mut self, depth: usize) -> bool {
+    /// The difference that the fewest things could explain. None also when the time is over.
+    fn hardest(&mut self) -> Option<(Contradiction<'a>, Explanations)> {
         let mut fewest: Option<(Contradiction<'a>, Explanations)> = None;
         for difference in self.differences() {
             self.is_spent |= self.clock.is_over();
             if self.is_spent {
-                return false;
+                return None;
             }
             let explanations = self.explanations(&difference);
             let is_fewer =
@@ -423,7 +489,18 @@ impl<'a> Solver<'a> {
                 fewest = Some((difference.contradiction, explanations));
             }
         }
-        let Some((contradiction, explanations)) = fewest else {
+        fewest
+    }
+
+    /// Takes the difference that the fewest things could explain, and tries them all.
+    /// Each difference must be explained by something, so any would do; one that
+    /// nothing explains ends the attempt at once.
+    fn search(&mut self, depth: usize) -> bool {
+        let hardest = self.hardest();
+        if self.is_spent {
+            return false;
+        }
+        let Some((contradiction, explanations)) = hardest else {
             return true;
         };
         if depth == 0 {
@@ -592,7 +669,7 @@ impl<'a> Solver<'a> {
 
     /// Whether each lease that it needs lives then, and none that it ends is
     /// used afterwards.
-    fn leases_live(&self, pending: usize, branch: usize, revision: i64) -> bool {
+    pub(super) fn leases_live(&self, pending: usize, branch: usize, revision: i64) -> bool {
         let branch = &self.pending[pending].branches[branch];
         let is_dead = |lease: i64| {
             let granted_after = self.granted_after.get(&lease);
@@ -738,7 +815,7 @@ fn keys_of(log: &Log<'_>, what: &JointFact<'_>) -> Vec<usize> {
 }
 
 /// Whether a comparison of one key holds. An absent key has zeros.
-fn holds(compare: &Compare<'_>, state: &State<'_>) -> bool {
+pub(super) fn holds(compare: &Compare<'_>, state: &State<'_>) -> bool {
     let Compare(target, _, relation, operand) = compare;
     let value = state.version.map_or(0, |version| match target {
         Target::Version => version.version,

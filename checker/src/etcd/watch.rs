@@ -82,6 +82,11 @@ impl Coverage {
         Some(covered.watch)
     }
 
+    /// Whether no watch was told of anything.
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_key.iter().all(Vec::is_empty)
+    }
+
     /// Whether a watch was told of all changes of a key up to this revision.
     pub(super) fn knows_all(&self, key: usize, revision: i64) -> bool {
         // Revision 1 is an empty store.

@@ -158,26 +158,72 @@ impl Run {
         let input = format!(
             r#"{{"Type":"txn","Txn":{{"Conditions":[{conditions}],"OperationsOnSuccess":[{op}],"OperationsOnFailure":[]}}}}"#
         );
-        if fate == Fate::Answered {
-            let results = if holds {
-                format!(r#"{{"KVs":null,"Count":0,"Deleted":{deleted}}}"#)
-            } else {
-                String::new()
-            };
-            let output = format!(
-                r#"{{"Txn":{{"Failure":{},"Results":[{results}]}},"Revision":{},"Error":""}}"#,
-                !holds, self.revision
-            );
-            self.write_down(*client, &input, &output);
+        let results = if holds {
+            format!(r#"{{"KVs":null,"Count":0,"Deleted":{deleted}}}"#)
         } else {
-            self.write_down(
-                *client,
-                &input,
-                r#"{"Revision":0,"Error":"context deadline exceeded"}"#,
-            );
-            self.streams += 1;
-            *client = self.streams;
+            String::new()
+        };
+        let output = format!(
+            r#"{{"Txn":{{"Failure":{},"Results":[{results}]}},"Revision":{},"Error":""}}"#,
+            !holds, self.revision
+        );
+        self.answer(client, &input, &output, fate);
+    }
+
+    /// Writes down what a client was told, if it was told anything.
+    fn answer(&mut self, client: &mut i64, input: &str, output: &str, fate: Fate) {
+        if fate == Fate::Answered {
+            return self.write_down(*client, input, output);
         }
+        let error = r#"{"Revision":0,"Error":"context deadline exceeded"}"#;
+        self.write_down(*client, input, error);
+        self.streams += 1;
+        *client = self.streams;
+    }
+
+    /// Deletes several keys at once.
+    pub fn delete_several(&mut self, client: &mut i64, keys: &[String], fate: Fate) {
+        let mut deleted = vec![0; keys.len()];
+        if fate != Fate::Lost {
+            let revision = self.revision + 1;
+            for (key, deleted) in keys.iter().zip(&mut deleted) {
+                let Some(previous) = self.keys.remove(key) else {
+                    continue;
+                };
+                *deleted = 1;
+                self.changes.push(Change {
+                    revision,
+                    key: key.clone(),
+                    version: None,
+                    is_create: false,
+                    previous: Some(previous),
+                });
+            }
+            if deleted.contains(&1) {
+                self.revision = revision;
+                self.states.push(self.keys.clone());
+            }
+        }
+        let ops: Vec<String> = (keys.iter())
+            .map(|key| {
+                format!(
+                    r#"{{"Type":"delete-operation","Range":{{"Start":"","End":"","Limit":0}},"Put":{{"Key":"","Value":{{}},"LeaseID":0}},"Delete":{{"Key":"{key}"}}}}"#
+                )
+            })
+            .collect();
+        let input = format!(
+            r#"{{"Type":"txn","Txn":{{"Conditions":[],"OperationsOnSuccess":[{}],"OperationsOnFailure":[]}}}}"#,
+            ops.join(",")
+        );
+        let results: Vec<String> = (deleted.iter())
+            .map(|deleted| format!(r#"{{"KVs":null,"Count":0,"Deleted":{deleted}}}"#))
+            .collect();
+        let output = format!(
+            r#"{{"Txn":{{"Failure":false,"Results":[{}]}},"Revision":{},"Error":""}}"#,
+            results.join(","),
+            self.revision
+        );
+        self.answer(client, &input, &output, fate);
     }
 
     pub fn event(change: &Change, prev_kv: bool) -> String {
@@ -205,15 +251,18 @@ impl Run {
 
     /// A watch of everything that begins so, from a revision on.
     pub fn watch(&self, prefix: &str, from: i64, prev_kv: bool) -> String {
-        let events: Vec<String> = self
+        let changes: Vec<&Change> = self
             .changes
             .iter()
             .filter(|change| change.revision >= from && change.key.starts_with(prefix))
-            .map(|change| Self::event(change, prev_kv))
             .collect();
-        let mut responses: Vec<String> = events
-            .chunks(3)
-            .map(|events| {
+        // What happened at one revision is told at once.
+        let answer = |change: &Change| (change.revision - from) / 3;
+        let mut responses: Vec<String> = changes
+            .chunk_by(|one, next| answer(one) == answer(next))
+            .map(|changes| {
+                let events = changes.iter().map(|change| Self::event(change, prev_kv));
+                let events: Vec<String> = events.collect();
                 format!(
                     r#"{{"Events":[{}],"Revision":{},"Time":7}}"#,
                     events.join(","),
