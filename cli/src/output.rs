@@ -120,13 +120,19 @@ pub(crate) fn plain(text: &str) -> String {
     plain
 }
 
-/// Text in which what no font has is spelled out, and what changes the direction of writing:
-/// the end of all keys with a prefix may be `\u{10ffff}`.
+/// Text in which what no font has is spelled out, what changes the direction of writing, what
+/// takes no room, and marks that stand on the letter before: the end of all keys with a prefix
+/// may be `\u{10ffff}`, and texts that differ are not to look alike.
 pub(crate) fn visible(text: &str) -> Cow<'_, str> {
     let is_hidden = |character: char| {
         let number = u32::from(character);
         let is_none = number & 0xfffe == 0xfffe || (0xfdd0..=0xfdef).contains(&number);
-        is_none || matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        let is_mark = matches!(character, '\u{300}'..='\u{36f}');
+        let has_no_room = matches!(
+            character,
+            '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}'
+        );
+        is_none || is_mark || has_no_room
     };
     if !text.contains(is_hidden) {
         return Cow::Borrowed(text);

@@ -10,8 +10,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use etcd_checker::history::Source;
-use etcd_checker::import::{Budget, Format};
+use etcd_checker::history::{Problem, ReadError, Source};
+use etcd_checker::import::{Budget, CheckError, Format, ImportError};
 use etcd_checker::verdict::WitnessOperation;
 use etcd_checker::{Checked, Consistency, KeyOrders, Linearization, Model, Options, search};
 use serde_json::Value;
@@ -312,7 +312,7 @@ impl Check {
             }
             Err(error) => {
                 // The other files are still worth a look.
-                let error = error.context(name);
+                let error = with_option(error).context(name);
                 output::error(&error);
                 file.error = Some(output::chain(&error));
                 Status::Usage
@@ -402,5 +402,21 @@ fn name(path: &Path) -> String {
         "standard input".to_owned()
     } else {
         path.display().to_string()
+    }
+}
+
+/// Where the format is to be named, the option that does so.
+fn with_option(error: anyhow::Error) -> anyhow::Error {
+    let import = match error.downcast_ref() {
+        Some(CheckError::Import(import)) => Some(import),
+        _ => error.downcast_ref::<ImportError>(),
+    };
+    match import {
+        Some(ImportError::Read(ReadError::History(history)))
+            if matches!(history.problem, Problem::Unrecognized { .. }) =>
+        {
+            anyhow::anyhow!("{error} with `--from FORMAT`")
+        }
+        _ => error,
     }
 }

@@ -343,12 +343,31 @@ fn the_format_can_be_named() {
     folder
         .run("check x")
         .exits_with(2)
-        .notes("x: line 1, column 1: this is none of the formats");
+        .notes("x: line 1, column 1: this is none of the formats")
+        .notes("if it is one all the same, name the format with `--from FORMAT`");
     folder.write("m.edn", "{:type :invoke :f :fly :process 1}\n");
     folder
         .run("check m.edn")
         .exits_with(2)
         .notes("do not tell which model they are for");
+}
+
+#[test]
+fn values_that_differ_do_not_look_alike() {
+    let folder = Folder::new();
+    let event = |kind: &str, f: &str, value: &str| {
+        format!("{{:process 0, :type :{kind}, :f :{f}, :value {value}}}\n")
+    };
+    let history = event("invoke", "write", "\"\u{e9}\"")
+        + &event("ok", "write", "nil")
+        + &event("invoke", "read", "nil")
+        + &event("ok", "read", "\"e\u{301}\"");
+    folder.write("h.edn", history);
+    folder
+        .run("check h.edn")
+        .exits_with(1)
+        .says("read -> ok \"e\\u{301}\"")
+        .says("the value `\u{e9}`");
 }
 
 #[test]

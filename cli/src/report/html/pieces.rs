@@ -131,5 +131,9 @@ mod tests {
         assert_eq!(of(&format!("`{long}` left"))[0].text, cut);
         assert!(cut.ends_with("\u{e9}\u{2026} (4700 characters more)"));
         assert_eq!(short("a..\u{10ffff}"), r"a..\u{10ffff}");
+        assert_eq!(
+            short("\u{e9} e\u{301} a\u{200b}"),
+            "\u{e9} e\\u{301} a\\u{200b}"
+        );
     }
 }
