@@ -139,18 +139,11 @@ impl<'h> Election<'h> {
         Ok(election)
     }
 
-    /// What an operation is. Not kept: it takes more memory than it takes time to read it
-    /// once more.
-    ///
-    /// # Errors
-    /// When it is none of an election.
-    pub(super) fn read(&self, index: usize) -> Result<Call<'h>, HistoryError> {
-        call(&self.operations.get(index))
-    }
-
-    /// What an operation is, once all have been read.
+    /// What an operation is, once all have been read. Not kept: it takes more memory than it
+    /// takes time to read it once more.
     pub(super) fn call(&self, index: usize) -> Call<'h> {
-        self.read(index).expect("it was read before")
+        let call = Reader::default().read(&self.operations.get(index));
+        call.expect("it was read before")
     }
 
     /// The operations with what they are, once all have been read.
@@ -182,7 +175,39 @@ impl<'h> Election<'h> {
     }
 }
 
-fn call<'h>(operation: &Operation<'h>) -> Result<Call<'h>, HistoryError> {
+/// Reads what operations are, one after the other.
+#[derive(Default)]
+pub(super) struct Reader<'h> {
+    /// What who asked last was told: mostly the next is told the same.
+    last: Option<(&'h str, Leader<'h>)>,
+}
+
+impl<'h> Reader<'h> {
+    /// # Errors
+    /// When it is none of an election.
+    pub(super) fn read(&mut self, operation: &Operation<'h>) -> Result<Call<'h>, HistoryError> {
+        call(self, operation)
+    }
+
+    fn answer(&mut self, operation: &Operation<'h>) -> Result<Option<Answer<'h>>, HistoryError> {
+        let Some(ok) = operation.ok() else {
+            return Ok(None);
+        };
+        let text = ok.value().as_str();
+        if let Some((last, leader)) = &self.last
+            && *last == text
+        {
+            return Ok(Some(Answer::Leader(leader.clone())));
+        }
+        let answer = answer(ok)?;
+        if let Answer::Leader(leader) = &answer {
+            self.last = Some((text, leader.clone()));
+        }
+        Ok(Some(answer))
+    }
+}
+
+fn call<'h>(reader: &mut Reader<'h>, operation: &Operation<'h>) -> Result<Call<'h>, HistoryError> {
     let invoke = operation.invoke;
     Ok(match operation.f() {
         "campaign" => Call::Campaign {
@@ -199,10 +224,10 @@ fn call<'h>(operation: &Operation<'h>) -> Result<Call<'h>, HistoryError> {
         "resign" => Call::Resign {
             term: of_term(invoke)?.term,
         },
-        "leader" => Call::Leader(answer(operation)?),
+        "leader" => Call::Leader(reader.answer(operation)?),
         "observe" => Call::Observe {
             stream: text_of(invoke)?,
-            answer: answer(operation)?,
+            answer: reader.answer(operation)?,
         },
         "run" => Call::Run,
         "act" => Call::Act {
@@ -292,16 +317,13 @@ fn proclaimed(invoke: &Event) -> Result<(i64, Cow<'_, str>), HistoryError> {
     Ok((term, value))
 }
 
-fn answer<'h>(operation: &Operation<'h>) -> Result<Option<Answer<'h>>, HistoryError> {
-    let Some(ok) = operation.ok() else {
-        return Ok(None);
-    };
+fn answer(ok: &Event) -> Result<Answer<'_>, HistoryError> {
     if let Some(leader) = Leader::plain(ok.value()) {
-        return Ok(Some(Answer::Leader(leader)));
+        return Ok(Answer::Leader(leader));
     }
-    let parsed: Result<Option<Leader<'h>>, _> = ok.value().parse();
+    let parsed: Result<Option<Leader<'_>>, _> = ok.value().parse();
     let leader = parsed.map_err(|error| HistoryError::value(ok, ANSWER, &error))?;
-    Ok(Some(leader.map_or(Answer::Vacant, Answer::Leader)))
+    Ok(leader.map_or(Answer::Vacant, Answer::Leader))
 }
 
 fn text_of(event: &Event) -> Result<Cow<'_, str>, HistoryError> {

@@ -231,6 +231,11 @@ pub(super) fn is_lock(operation: &Operation<'_>) -> bool {
     matches!(operation.f(), "lock" | "try-lock")
 }
 
+/// Whether it is done with a lock that was granted.
+fn is_of_holder(operation: &Operation<'_>) -> bool {
+    matches!(operation.f(), "unlock" | "write")
+}
+
 impl<'h> Locks<'h> {
     /// Sorts the operations out, and finds a token that was granted twice.
     pub(super) fn of(
@@ -437,11 +442,10 @@ impl<'h> Locks<'h> {
 
     fn take_grants(&mut self, model: &'static str) -> Result<(), HistoryError> {
         let mut by_name: FxHashMap<Cow<'h, str>, usize> = FxHashMap::default();
-        for (index, operation) in self.operations.iter().enumerate() {
-            match operation.f() {
-                "lock" | "try-lock" => {}
-                "unlock" | "write" => continue,
-                other => return Err(unknown_operation(operation.invoke, model, other)),
+        let asks = |operation: &Operation<'_>| !is_of_holder(operation);
+        for (index, operation) in self.operations.iter_with_values(asks) {
+            if !is_lock(&operation) {
+                return Err(unknown_operation(operation.invoke, model, operation.f()));
             }
             let asked = match LockValue::plain(operation.invoke.value()) {
                 Some(asked) => asked,
@@ -553,11 +557,8 @@ impl<'h> Locks<'h> {
     fn take_what_holders_do(&mut self) -> Result<(), HistoryError> {
         // Who acts one after the other was mostly granted one after the other too.
         let mut near = 0;
-        for (index, operation) in self.operations.iter().enumerate() {
+        for (index, operation) in self.operations.iter_with_values(is_of_holder) {
             let is_unlock = operation.f() == "unlock";
-            if !is_unlock && operation.f() != "write" {
-                continue;
-            }
             let held = match HeldValue::plain(operation.invoke.value()) {
                 Some(held) => held,
                 None => parse(operation.invoke, "{\"lock\":\"name\",\"token\":5}")?,

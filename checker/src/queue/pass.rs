@@ -65,9 +65,18 @@ impl From<HistoryError> for Stop {
 #[derive(Clone, Copy)]
 struct Open {
     invoked: u32,
-    is_enqueue: bool,
+    what: What,
     /// Of an enqueue, unless it is known to fail.
     item: Index,
+}
+
+/// As wide as what stands beside it: a byte that was just written cannot be read together with
+/// others without waiting for it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+enum What {
+    Enqueue,
+    Dequeue,
 }
 
 struct Pass<'h, S: Shape> {
@@ -115,26 +124,26 @@ impl<'h, S: Shape> Pass<'h, S> {
     }
 
     fn begin(&mut self, index: usize, event: &'h Event) -> Result<Open, Stop> {
-        let is_enqueue = match event.f() {
-            "enqueue" => true,
-            "dequeue" => false,
+        let (what, item) = match event.f() {
+            "enqueue" => (What::Enqueue, self.begin_enqueue(index, event)?),
+            "dequeue" => (What::Dequeue, Index::NONE),
             other => return Err(unknown_operation(event, S::MODEL, other).into()),
         };
-        self.counts(is_enqueue).open += 1;
+        self.counts(what).open += 1;
+        let invoked = number(index);
         Ok(Open {
-            invoked: number(index),
-            is_enqueue,
-            item: if is_enqueue {
-                self.begin_enqueue(index, event)?
-            } else {
-                Index::NONE
-            },
+            invoked,
+            what,
+            item,
         })
     }
 
-    fn counts(&mut self, is_enqueue: bool) -> &mut Counts {
+    fn counts(&mut self, what: What) -> &mut Counts {
         let [enqueues, dequeues] = &mut self.values.counts;
-        if is_enqueue { enqueues } else { dequeues }
+        match what {
+            What::Enqueue => enqueues,
+            What::Dequeue => dequeues,
+        }
     }
 
     fn begin_enqueue(&mut self, index: usize, event: &'h Event) -> Result<Index, Stop> {
@@ -159,7 +168,7 @@ impl<'h, S: Shape> Pass<'h, S> {
     }
 
     fn end(&mut self, open: Open, index: usize, event: &'h Event) -> Result<(), Stop> {
-        let counts = self.counts(open.is_enqueue);
+        let counts = self.counts(open.what);
         counts.open -= 1;
         *match event.kind() {
             EventKind::Ok => &mut counts.ok,
@@ -167,7 +176,7 @@ impl<'h, S: Shape> Pass<'h, S> {
             EventKind::Info | EventKind::Invoke => &mut counts.info,
         } += 1;
         let invoked = open.invoked as usize;
-        if open.is_enqueue {
+        if open.what == What::Enqueue {
             S::check_end(&self.values.history.events()[invoked], event)?;
             match (open.item.get(), event.kind()) {
                 (Some(item), EventKind::Ok) => self.values.items[item].acknowledge(index),
@@ -288,7 +297,7 @@ impl<'h, S: Shape> Pass<'h, S> {
         let values = &mut self.values;
         for open in std::mem::take(&mut self.open).into_values().flatten() {
             values.open.push(open.invoked as usize);
-            if !open.is_enqueue {
+            if open.what == What::Dequeue {
                 values.pending.push(open.invoked as usize);
             }
         }

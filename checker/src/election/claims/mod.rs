@@ -15,7 +15,7 @@ use crate::history::{Event, HistoryError, Operation, Outcome};
 use crate::verdict::{Class, Kind, Violation};
 
 use super::bounds::Bounds;
-use super::extract::{Call, Election};
+use super::extract::{Call, Election, Reader};
 use super::record::{Record, State};
 
 const FALSE_LEADER: Kind = Kind {
@@ -72,8 +72,9 @@ impl Claims {
     pub(super) fn of(election: &Election<'_>) -> Result<Self, HistoryError> {
         let mut taker = Taker::new(election);
         taker.take_values();
-        for (index, operation) in election.operations.iter().enumerate() {
-            taker.take(index, &operation, election.read(index)?);
+        let mut reader = Reader::default();
+        for (index, operation) in election.operations.iter_with_values(|_| true) {
+            taker.take(index, &operation, reader.read(&operation)?);
         }
         Ok(taker.claims)
     }
