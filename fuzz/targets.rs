@@ -1,5 +1,5 @@
 //! What holds of every input, whatever it is. Used by the fuzz targets and by
-//! `checker/tests/readers_withstand_anything.rs`.
+//! `checker/tests/reads/anything.rs`.
 
 #![allow(unreachable_pub, reason = "included as a module")]
 

@@ -5,8 +5,8 @@
 
 use etcd_checker::history::Outcome;
 
-use super::support::Op;
-use super::support_elections::{Change, leader, value};
+use super::Op;
+use super::elections::{Change, leader, value};
 
 fn record(ops: &[Op]) -> Vec<Change> {
     let mut answers: Vec<&Op> = ops

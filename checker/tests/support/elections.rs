@@ -5,7 +5,7 @@
 use etcd_checker::history::{Json, Outcome};
 use serde_json::{Value, json};
 
-use super::support::{Op, Random};
+use super::{Op, Random};
 
 /// A change of a key, as etcd tells it.
 #[derive(Clone, Debug)]

@@ -5,8 +5,8 @@
 
 use serde_json::Value;
 
-use super::support::Op;
-use super::support::busy::etcd::{Keys, events, serve};
+use super::Op;
+use super::busy::etcd::{Keys, events, serve};
 
 /// Whether a run of etcd gives these answers.
 pub fn is_right(ops: &[Op]) -> bool {

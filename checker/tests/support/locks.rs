@@ -7,7 +7,7 @@ use etcd_checker::History;
 use etcd_checker::history::{Evidence, Json, OperationId, Recorder};
 use serde_json::json;
 
-use super::support::{Random, header};
+use super::{Random, header};
 
 /// How a run of the service is drawn.
 #[derive(Clone, Copy)]

@@ -1,19 +1,31 @@
 //! What the tests share: a small random generator and histories from operations.
 
-#![allow(dead_code, unreachable_pub, reason = "each test file uses a part")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each of those who use it uses a part"
+)]
 
 pub mod busy;
+pub mod corpus;
+pub mod election_twin;
+pub mod elections;
 pub mod etcd;
+pub mod etcd_twin;
 pub mod frontier;
 pub mod linearization;
+pub mod lock_twin;
+pub mod locks;
 pub mod naive;
 pub mod objects;
 pub mod planted;
 pub mod queues;
 pub mod register_logs;
 pub mod reliable;
+pub mod replay;
 pub mod reports;
 pub mod transactions;
+pub mod versions;
 
 use std::collections::VecDeque;
 

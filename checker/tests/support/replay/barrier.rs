@@ -6,7 +6,7 @@ use etcd_checker::History;
 use etcd_checker::history::{Operation, Outcome};
 use serde_json::json;
 
-use super::super::support::linearization::in_order_with;
+use super::super::linearization::in_order_with;
 use super::{asked_and_told, value};
 
 /// Raises a barrier, takes it down and passes it. Returns how many operations of unknown

@@ -6,7 +6,7 @@ use etcd_checker::History;
 use etcd_checker::history::{Operation, Outcome};
 use serde_json::{Value, json};
 
-use super::super::support::linearization::in_order_with;
+use super::super::linearization::in_order_with;
 use super::asked_and_told;
 
 /// What the keys of the candidates tell, besides the operations.

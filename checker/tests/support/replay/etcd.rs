@@ -10,7 +10,7 @@ use etcd_checker::etcd::message::{
 use etcd_checker::history::{Event, Operation, Outcome};
 use serde::Deserialize;
 
-use super::super::support::linearization::in_order_with;
+use super::super::linearization::in_order_with;
 
 /// Serves the requests in this order. Returns how many of unknown outcome were among them, and
 /// how often keys had gone with a lease that nobody revoked. Stops where a transaction of

@@ -3,7 +3,7 @@
 use etcd_checker::History;
 use serde_json::Value;
 
-use super::super::support::linearization::in_order;
+use super::super::linearization::in_order;
 use super::asked_and_told;
 
 /// Does the operations in this order.

@@ -6,7 +6,7 @@ use etcd_checker::history::{Operation, Outcome};
 use etcd_checker::{Consistency, History};
 use serde_json::{Value, json};
 
-use super::super::support::linearization::{complete, in_order_with};
+use super::super::linearization::{complete, in_order_with};
 use super::value;
 
 /// Does the transactions one after the other, and compares what they read, as far as they
