@@ -1,7 +1,5 @@
 //! What the Go STM gets wrong, put to ours one by one, on the simulated etcd.
 
-mod support;
-
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -1,8 +1,6 @@
 //! A transaction that begins with what the one before it has revealed promises
 //! no less than one that reads anew.
 
-mod support;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 

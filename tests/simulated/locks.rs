@@ -1,8 +1,6 @@
 //! What the locks promise when sessions are lost, watches break and answers do not
 //! come, shown one by one in the simulation.
 
-mod support;
-
 use std::sync::{Arc, Mutex as SyncMutex};
 use std::time::Duration;
 

@@ -1,8 +1,6 @@
 //! What the recipes promise when the network and the machines fail, shown one
 //! by one in the simulation.
 
-mod support;
-
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 

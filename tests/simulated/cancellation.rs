@@ -1,8 +1,6 @@
 //! Whatever a recipe is doing, dropping its future leaves nothing behind: shown
 //! in the simulation by dropping it at each of its await points in turn.
 
-mod support;
-
 use std::collections::BTreeSet;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};

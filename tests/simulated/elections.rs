@@ -1,8 +1,6 @@
 //! What the election promises when sessions are lost, watches break and answers do
 //! not come, shown one by one in the simulation.
 
-mod support;
-
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -1,8 +1,6 @@
 //! What the queues promise when machines fail, shown one by one in the
 //! simulation.
 
-mod support;
-
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

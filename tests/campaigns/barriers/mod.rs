@@ -2,8 +2,6 @@
 //! by one.
 
 mod promises;
-#[path = "../support/mod.rs"]
-mod support;
 
 use etcd_recipes::campaign::plan::RunPlan;
 use etcd_recipes::campaign::simulate::simulate;
