@@ -24,7 +24,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rustc_hash::FxHashMap;
 
 use super::bounds::{self, Bounds};
-use super::minimal::{self, Known, More, WORK_MAX, Window};
+use super::minimal::{self, Known, More, NEAR_WINDOWS, WORK_MAX, Window};
 use super::rounds::{Enter, Failure, Reason, Rounds, Search};
 use super::value::{Holder, failures, happened, is_absent, participants, stuck, who_waited};
 use crate::history::{History, HistoryError, Operation, Outcome};
@@ -35,9 +35,6 @@ use crate::liveness::Deadline;
 use crate::search::{Budget, Limit};
 use crate::unsat_core::Answer;
 use crate::verdict::{Class, Kind, Summary, Verdict, Violation, count};
-
-/// So many windows around what looks wrong are searched through before all is.
-const NEAR_WINDOWS: usize = 4;
 
 const EARLY_ENTER: Kind = Kind {
     name: "early-enter",

@@ -7,6 +7,12 @@ use crate::search::{Others, given};
 use crate::unsat_core::{self, Answer};
 use crate::verdict::{MAY_BE_FEWER, Violation};
 
+/// More operations than this nobody likes to read.
+const MANY: usize = 8;
+
+/// So many windows around what looks wrong are searched through before all is.
+pub(super) const NEAR_WINDOWS: usize = 4;
+
 /// So many operations are few enough to be read, if they prove it whatever the others did.
 pub(super) const FEW: usize = 4;
 
@@ -22,6 +28,7 @@ const NEAR: usize = 512;
 const LOOKED_AT_MAX: usize = 4_000_000;
 
 /// Which answers count, and what may have become of the operations whose answers do not.
+#[derive(Clone)]
 pub(super) struct Known {
     counts: Vec<bool>,
     others: Others,
@@ -44,6 +51,15 @@ impl Known {
         Self { counts, others }
     }
 
+    /// The same, and these.
+    pub(super) fn and(&self, indices: &[usize]) -> Self {
+        let mut known = self.clone();
+        for index in indices {
+            known.counts[*index] = true;
+        }
+        known
+    }
+
     /// Whether the answer of this one counts.
     pub(super) fn counts(&self, index: usize) -> bool {
         self.counts[index]
@@ -53,9 +69,7 @@ impl Known {
     /// happen.
     pub(super) fn is_over_by(&self, operation: &Operation<'_>) -> usize {
         match operation.outcome() {
-            Outcome::Ok | Outcome::Fail if self.others == Others::InTheirTime => {
-                operation.completed
-            }
+            Outcome::Ok | Outcome::Fail if self.others_are_in_time() => operation.completed,
             _ => usize::MAX,
         }
     }
@@ -118,8 +132,6 @@ pub(super) struct Window {
     pub(super) among: Vec<usize>,
     /// Of these those that began and were over in it.
     whole: Vec<usize>,
-    /// Its first event.
-    pub(super) start: usize,
     /// How many operations there are at all.
     count: usize,
 }
@@ -130,7 +142,6 @@ impl Window {
         Self {
             among: (0..operations.len()).collect(),
             whole: (0..operations.len()).collect(),
-            start: 0,
             count: operations.len(),
         }
     }
@@ -154,7 +165,6 @@ impl Window {
         Self {
             among,
             whole,
-            start,
             count: operations.len(),
         }
     }
@@ -336,6 +346,11 @@ pub(super) fn few_of(
 }
 
 impl Needed {
+    /// Whether people can read it, and nothing is too much.
+    pub(super) fn is_short(&self) -> bool {
+        self.is_least && self.indices.len() <= MANY
+    }
+
     /// The violation, saying what it leaves open of the others, and whether fewer operations
     /// may prove it.
     pub(super) fn judge(&self, mut violation: Violation) -> Violation {

@@ -90,8 +90,14 @@
 //! matter that may have taken effect in it: if the others did so in their time, those that went on;
 //! if at any time, no more than the rounds of those that are listed need. Of a cyclic barrier the
 //! rounds before those of which something is known are not asked about, so an operation is left out
-//! only if it can be; that the ones that are left cannot be is seen where all is known of the rounds
-//! before, or else not at all, which is told.
+//! only if it can be; that the ones that are left cannot be is seen where more is known of the rounds
+//! before, or else not at all.
+//!
+//! Whoever lost its session could have filled a place of a cyclic barrier at any later time, if it
+//! were not known that its lease was gone. So where many did, that a round was early rests on the
+//! closes of all of them. Where that is more than eight operations, what had ended before is given
+//! ([`Others::InTheirTimeSince`]); each question then goes on from the rounds that were over by
+//! then (`cyclic/since.rs`).
 //!
 //! That somebody was refused for no reason rests on all who came and left before. Where these
 //! are more than a few, they are given ([`Others::InTheirTimeSince`]). So they are where very

@@ -57,6 +57,19 @@ impl<'u> Pools<'u> {
         }
     }
 
+    /// The same where the first of the unknown are these as well, and others may come later.
+    pub(super) fn with<'v>(
+        &self,
+        unknown: &'v [(usize, usize)],
+        bounds: &'v Bounds<'v>,
+    ) -> Pools<'v> {
+        Pools {
+            ways: self.ways.clone(),
+            most: self.most,
+            ..Pools::new(unknown, bounds)
+        }
+    }
+
     /// The same where only so many ways are kept, those that are found first. There may be others
     /// when none is left.
     pub(super) fn keeping(self, most: usize) -> Self {

@@ -9,6 +9,7 @@ use etcd_checker::search::Others;
 use etcd_checker::{History, Model, Verdict, Violation, check};
 
 use crate::support;
+use crate::support::losses::{Fault, Losses};
 use crate::support::replay;
 use crate::support::{Op, Random, history, witness_ops};
 
@@ -763,9 +764,9 @@ impl Cyclic<'_> {
     fn search(
         &self,
         round: u64,
-        used: u32,
+        used: u64,
         now: u64,
-        seen: &mut BTreeSet<(u64, u32, u64)>,
+        seen: &mut BTreeSet<(u64, u64, u64)>,
     ) -> bool {
         if round > self.last {
             return true;
@@ -773,52 +774,48 @@ impl Cyclic<'_> {
         if !seen.insert((round, used, now)) {
             return false;
         }
-        let members: Vec<&Op> = self
-            .ops
-            .iter()
-            .filter(|op| told(op).is_some_and(|told| told.0 == round))
-            .collect();
-        let later = self
-            .ops
-            .iter()
-            .filter(|op| told(op).is_some_and(|t| t.0 >= round));
+        let is_member = |op: &&Op| told(op).is_some_and(|told| told.0 == round);
+        let members: Vec<&Op> = self.ops.iter().filter(is_member).collect();
+        let is_later = |op: &&Op| told(op).is_some_and(|told| told.0 >= round);
+        let later = self.ops.iter().filter(is_later);
         let deadline = later.map(due).min().unwrap_or(u64::MAX);
         let places: BTreeSet<u64> = members.iter().map(|op| told(op).unwrap().1).collect();
         let fits = |place: &u64| *place < self.count as u64;
         if places.len() < members.len() || !places.iter().all(fits) || members.len() > self.count {
             return false;
         }
-        let unknown: Vec<usize> = (0..self.ops.len())
-            .filter(|index| {
-                let op = &self.ops[*index];
-                let is_wait = op.f == "wait" && op.outcome != Outcome::Fail;
-                is_wait && told(op).is_none() && used & (1 << index) == 0
-            })
-            .collect();
-        for chosen in 0_u32..1 << unknown.len() {
-            if members.len() + chosen.count_ones() as usize != self.count {
-                continue;
-            }
-            let picked = unknown
-                .iter()
-                .enumerate()
-                .filter(|(bit, _)| chosen & (1 << bit) != 0);
-            let picked: Vec<usize> = picked.map(|(_, index)| *index).collect();
-            let all = || {
-                members
-                    .iter()
-                    .copied()
-                    .chain(picked.iter().map(|i| &self.ops[*i]))
-            };
+        let may_fill = |index: &usize| {
+            let op = &self.ops[*index];
+            let is_wait = op.f == "wait" && op.outcome != Outcome::Fail;
+            is_wait && told(op).is_none() && used & (1 << index) == 0
+        };
+        let unknown: Vec<usize> = (0..self.ops.len()).filter(may_fill).collect();
+        let missing = self.count - members.len();
+        choices(&unknown, missing).into_iter().any(|picked| {
+            let picked_ops = picked.iter().map(|index| &self.ops[*index]);
+            let all = || members.iter().copied().chain(picked_ops.clone());
             let now = all().map(|op| op.invoked).max().unwrap_or(0).max(now);
             let ends = all().map(|op| self.gone(op)).min().unwrap_or(u64::MAX);
             let used = picked.iter().fold(used, |set, index| set | 1 << index);
-            if now < deadline && now < ends && self.search(round + 1, used, now, seen) {
-                return true;
-            }
-        }
-        false
+            now < deadline && now < ends && self.search(round + 1, used, now, seen)
+        })
     }
+}
+
+/// All ways to choose so many of these.
+fn choices(all: &[usize], number: usize) -> Vec<Vec<usize>> {
+    if number == 0 {
+        return vec![Vec::new()];
+    }
+    let Some((first, rest)) = all.split_first() else {
+        return Vec::new();
+    };
+    let mut with = choices(rest, number - 1);
+    for choice in &mut with {
+        choice.push(*first);
+    }
+    with.extend(choices(rest, number));
+    with
 }
 
 fn cyclic_twin(ops: &[Op], count: usize) -> bool {
@@ -938,6 +935,42 @@ fn the_cyclic_barrier() {
         });
     }
     assert_spread(&tally, &["early-round", "same-place"]);
+}
+
+/// Each who lost its session could have filled a place at any later time, if it were not known
+/// that its lease was gone: then what had ended before is given.
+#[test]
+fn cyclic_barriers_where_many_are_lost() {
+    let mut random = Random(21);
+    let (mut given, mut by_themselves) = (0, 0);
+    for number in 0..800 {
+        let losses = Losses {
+            parties: 3,
+            count: 2,
+            one_in: 2,
+            fault: [Fault::Early, Fault::CountsDead][number % 2],
+        };
+        let fault_at = [12, 22][number / 2 % 2];
+        let operations = fault_at + 6 + random.below(14);
+        let ops = losses.run(&mut random, operations, &[fault_at]);
+        let whole = history("cyclic-barrier", "{\"count\":2}", &ops);
+        let verdict = check(&whole, Model::CyclicBarrier).unwrap();
+        assert_eq!(verdict.is_valid(), cyclic_twin(&ops, 2), "{verdict}");
+        let Some(violation) = verdict.violation() else {
+            continue;
+        };
+        assert!(violation.witness.len() <= 8, "{violation}");
+        match violation.others {
+            Others::InTheirTimeSince(_) => given += 1,
+            Others::AtAnyTime | Others::InTheirTime => by_themselves += 1,
+        }
+        check_witness(&whole, &ops, violation, &|ops| cyclic_twin(ops, 2));
+    }
+    println!("{given} with what is given, {by_themselves} without");
+    assert!(
+        given >= 30 && by_themselves >= 20,
+        "{given}, {by_themselves}"
+    );
 }
 
 #[test]

@@ -17,6 +17,7 @@ use crate::support::busy::plain::{
 };
 use crate::support::busy::turns::{Kind, turns};
 use crate::support::busy::with_unknown;
+use crate::support::losses::{Fault, Losses};
 use crate::support::planted::ops_of;
 use crate::support::{Op, Random};
 
@@ -217,6 +218,37 @@ fn barriers_that_many_raise() {
             // Those who went on at that time may all be needed, and nobody else.
             let violation = assert_short(&history, MANY);
             assert_proves(&history, &violation);
+        }
+    }
+}
+
+/// Of all who lost their session nobody but those who matter is listed, nor when it was over.
+#[test]
+fn cyclic_barriers_that_many_lost() {
+    for (parties, count) in [(3, 2), (10, 10), (12, 5)] {
+        for one_in in [0, 20, 100] {
+            for fault in [Fault::Early, Fault::CountsDead] {
+                let sizes = &[300, 2_000, 20_000][..if count == 5 { 3 } else { 2 }];
+                for size in sizes.iter().copied() {
+                    let losses = Losses {
+                        parties,
+                        count,
+                        one_in,
+                        fault,
+                    };
+                    let ops = losses.run(&mut Random(17), size, &[size / 3, size / 2]);
+                    let parameters = format!("{{\"count\":{count}}}");
+                    let history = support::history("cyclic-barrier", &parameters, &ops);
+                    let verdict = check(&history);
+                    // One who comes too soon may have met those who were lost.
+                    if let Some(violation) = verdict.violation() {
+                        assert!(violation.witness.len() <= 8, "{losses:?} {violation}");
+                        let mut also = violation.also.iter();
+                        let is_minimal = also.all(|also| !also.contains("perhaps fewer"));
+                        assert!(is_minimal, "{losses:?} {violation}");
+                    }
+                }
+            }
         }
     }
 }

@@ -16,6 +16,7 @@ pub mod frontier;
 pub mod linearization;
 pub mod lock_twin;
 pub mod locks;
+pub mod losses;
 pub mod naive;
 pub mod objects;
 pub mod planted;

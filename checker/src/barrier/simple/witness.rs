@@ -25,9 +25,6 @@ use super::sweep::{Course, Stop, Sweep};
 use crate::search::Others;
 use crate::unsat_core::{self, Answer, Core};
 
-/// More operations than this nobody likes to read.
-const MANY: usize = 8;
-
 /// How much work it may take to leave out what is not needed, in steps of the search and events
 /// passed: no time, so that a history has the same witness everywhere.
 const WORK_MAX: u64 = 500_000;
@@ -253,13 +250,6 @@ impl Questions<'_> {
             indices: core.things,
             is_least: core.is_least,
         }
-    }
-}
-
-impl Needed {
-    /// Whether people can read it, and nothing is too much.
-    fn is_short(&self) -> bool {
-        self.is_least && self.indices.len() <= MANY
     }
 }
 
