@@ -195,23 +195,20 @@ impl<'a> Solver<'a> {
             return May::No;
         }
         let branch_of = &one.branches[branch];
-        let all = [
-            self.deletes_just(heard, branch_of, revision),
-            self.condition_holds(heard, branch_of, revision),
-        ];
-        match () {
-            () if all.contains(&May::No) => May::No,
-            () if !self.leases_live(pending, branch, revision) => May::No,
-            () if all.contains(&May::NobodyKnows) => May::NobodyKnows,
-            () => May::Yes,
+        let deletes = self.deletes_just(heard, branch_of, revision);
+        if deletes == May::No || !self.leases_live(pending, branch, revision) {
+            return May::No;
+        }
+        match self.condition_holds(heard, branch_of, revision) {
+            May::Yes => deletes,
+            other => other,
         }
     }
 
     /// Whether a branch deletes those keys that were deleted.
     fn deletes_just(&self, heard: &Heard<'_>, branch: &Branch<'_>, revision: i64) -> May {
         let deleted = &heard.deleted[&revision];
-        let keys: BTreeSet<usize> = branch.effects.iter().map(|(key, _)| *key).collect();
-        if !deleted.is_subset(&keys) {
+        if !touches_all(branch, deleted) {
             return May::No;
         }
         let mut may = May::Yes;
@@ -253,6 +250,17 @@ impl<'a> Solver<'a> {
             false => May::No,
         }
     }
+}
+
+fn touches_all(branch: &Branch<'_>, keys: &BTreeSet<usize>) -> bool {
+    /// Among so many a key is found sooner than a set is made of them.
+    const FEW: usize = 16;
+    let touched = branch.effects.iter().map(|(key, _)| *key);
+    if branch.effects.len() > FEW {
+        return keys.is_subset(&touched.collect());
+    }
+    keys.iter()
+        .all(|key| touched.clone().any(|other| other == *key))
 }
 
 /// Pairs of places with those who take them.

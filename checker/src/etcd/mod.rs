@@ -117,6 +117,7 @@ mod facts;
 mod gaps;
 mod kinds;
 mod lease;
+mod lease_uses;
 mod linearization;
 mod log;
 mod lost;

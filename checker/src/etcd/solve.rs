@@ -12,6 +12,7 @@ use super::counted;
 use super::facts::{By, Change, Effect, Facts, Joint, JointFact, Seen, attached_keys};
 use super::gaps::Gaps;
 use super::lease::Lives;
+use super::lease_uses::LeaseUses;
 use super::log::{Call, Log};
 use super::message::{Compare, Relation, Target, Txn, TxnOp, UNKNOWN};
 use super::order::Order;
@@ -167,6 +168,8 @@ pub(super) struct Solver<'a> {
     pending_of: FxHashMap<usize, usize>,
     /// The last revision before each lease can have been granted.
     granted_after: BTreeMap<i64, i64>,
+    /// By the changes of the facts.
+    lease_uses: LeaseUses,
     seen_values: SeenValues<'a>,
     attempts: u64,
     attempts_max: u64,
@@ -341,6 +344,7 @@ impl<'a> Solver<'a> {
             alike: Alike::default(),
             pending_of: FxHashMap::default(),
             granted_after: BTreeMap::new(),
+            lease_uses: LeaseUses::of(&facts.changes),
             seen_values: seen_values(&facts),
             attempts: 0,
             attempts_max: budget.steps(ATTEMPTS_PER_MINUTE),
@@ -679,21 +683,11 @@ impl<'a> Solver<'a> {
             {
                 return true;
             }
-            let ends = |change: &Change<'_>| {
-                change.effect == Effect::End(lease) && change.revision < revision
-            };
-            self.facts.changes.iter().flatten().any(ends)
-        };
-        let used_later = |key: usize, ended: i64| {
-            let uses = |change: &Change<'_>| {
-                change.revision > revision
-                    && matches!(change.effect, Effect::Put { lease, .. } if lease == ended)
-            };
-            self.facts.changes[key].iter().any(uses)
+            self.lease_uses.has_ended_before(lease, revision)
         };
         !branch.leases.iter().any(|lease| is_dead(*lease))
             && !branch.effects.iter().any(|(key, effect)| match effect {
-                Effect::End(lease) => used_later(*key, *lease),
+                Effect::End(lease) => self.lease_uses.is_put_after(*key, *lease, revision),
                 _ => false,
             })
     }
@@ -714,6 +708,7 @@ impl<'a> Solver<'a> {
                 by,
             };
             changes.insert(place, change);
+            self.lease_uses.add(key, &effect, revision);
             touched.push(key);
         }
         let entry = match by {
@@ -748,8 +743,10 @@ impl<'a> Solver<'a> {
         one.is_placed = false;
         let by = one.by;
         let branch = &one.branches[branch];
-        for &(key, _) in &branch.effects {
-            self.facts.changes[key].retain(|change| (change.revision, change.by) != (revision, by));
+        for (key, effect) in &branch.effects {
+            self.facts.changes[*key]
+                .retain(|change| (change.revision, change.by) != (revision, by));
+            self.lease_uses.remove(*key, effect, revision);
         }
         self.occupied.remove(&revision);
         self.gaps.give_back(revision);
