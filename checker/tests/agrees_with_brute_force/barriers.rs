@@ -388,6 +388,37 @@ fn the_barrier() {
     );
 }
 
+/// Where each could have made way for another one, what had ended before is given.
+#[test]
+fn barriers_where_many_go_on() {
+    let mut random = Random(8);
+    let (mut given, mut by_themselves) = (0, 0);
+    for _ in 0..400 {
+        let mut ops = barrier_run(&mut random, 24, 8, false);
+        for op in &mut ops {
+            let told = op.outcome == Outcome::Ok && op.f != "wait";
+            if told && random.one_in(6) {
+                let result = op.result == json("true");
+                op.result = json(if result { "false" } else { "true" });
+            }
+        }
+        let whole = history("barrier", "{}", &ops);
+        let verdict = check(&whole, Model::Barrier).unwrap();
+        assert_eq!(verdict.is_valid(), barrier_twin(&ops), "{verdict}");
+        let Some(violation) = verdict.violation() else {
+            continue;
+        };
+        assert!(violation.witness.len() <= 8, "{violation}");
+        match violation.others {
+            Others::InTheirTimeSince(_) => given += 1,
+            Others::AtAnyTime | Others::InTheirTime => by_themselves += 1,
+        }
+        check_witness(&whole, &ops, violation, &barrier_twin);
+    }
+    println!("{given} with what is given, {by_themselves} without");
+    assert!(given >= 5, "{given}");
+}
+
 #[track_caller]
 fn assert_spread(tally: &Tally, kinds: &[&str]) {
     let share = tally.valid * 100 / tally.all;

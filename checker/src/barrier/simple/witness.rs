@@ -13,7 +13,9 @@
 //! known begin at one of them: each takes as long as what came after it. Where everybody waits
 //! for somebody else, each answer that one would leave out could have made way for another
 //! one, and so on from the beginning. Then what had ended before some event is given, and the
-//! marks are those of a pass in which everything is known.
+//! marks are those of a pass in which everything is known. Very many may go on when the wrong
+//! answer comes, each of which was told only later that it did not help: so those are looked at
+//! first that ended last of what it takes.
 
 use std::cell::Cell;
 use std::cmp::Reverse;
@@ -26,8 +28,10 @@ use crate::search::Others;
 use crate::unsat_core::{self, Answer, Core};
 
 /// How much work it may take to leave out what is not needed, in steps of the search and events
-/// passed: no time, so that a history has the same witness everywhere.
+/// passed: no time, so that a history has the same witness everywhere. What takes long where
+/// nothing is given mostly ends in more than people like to read.
 const WORK_MAX: u64 = 500_000;
+const WORK_MAX_NOTHING_GIVEN: u64 = 60_000;
 
 /// So many events that are passed are as much work as a step.
 const EVENTS_PER_STEP: usize = 8;
@@ -42,6 +46,7 @@ struct Questions<'q> {
     end: usize,
     bounds: &'q Bounds<'q>,
     work: Cell<u64>,
+    work_max: u64,
 }
 
 /// The answers that alone make the history impossible, whose first answer that nothing explains
@@ -54,21 +59,23 @@ pub(super) fn needed(
     line: impl Fn(usize) -> u64,
     bounds: &Bounds<'_>,
 ) -> Needed {
-    let questions = || Questions {
+    let questions = |work_max| Questions {
         course,
         end: course.steps[failed].completed,
         bounds,
         work: Cell::new(0),
+        work_max,
     };
-    let in_their_time = questions().in_their_time();
-    let at_any_time = questions().at_any_time(in_their_time.as_ref());
+    let nothing_given = || questions(WORK_MAX_NOTHING_GIVEN);
+    let in_their_time = nothing_given().in_their_time();
+    let at_any_time = nothing_given().at_any_time(in_their_time.as_ref());
     let shortest = at_any_time.or(in_their_time);
     if let Some(needed) = shortest.as_ref()
         && needed.is_short()
     {
         return shortest.expect("it is there");
     }
-    let recent = questions().recent(line);
+    let recent = questions(WORK_MAX).recent(line);
     match shortest {
         Some(needed) if needed.indices.len() <= recent.indices.len() => needed,
         _ => recent,
@@ -83,7 +90,7 @@ impl Questions<'_> {
     /// Whether the history is possible as far as this is known, which is nothing but `listed` of
     /// what began behind the mark. None if nothing more should be asked.
     fn ask(&self, mark: &Sweep<'_>, known: &Known, listed: &[usize]) -> Option<Answer> {
-        if self.bounds.is_over() || self.work.get() > WORK_MAX {
+        if self.is_spent() {
             return None;
         }
         // Nothing can be wrong behind the last answer that counts.
@@ -99,6 +106,10 @@ impl Questions<'_> {
             Err(Stop::Failed(_)) => Answer::Impossible,
             Err(Stop::Spent(_)) => Answer::Unknown,
         })
+    }
+
+    fn is_spent(&self) -> bool {
+        self.bounds.is_over() || self.work.get() > self.work_max
     }
 
     fn known(&self, listed: &[usize], others: Others) -> Known {
@@ -192,27 +203,29 @@ impl Questions<'_> {
     /// alone does not say what is in its way, but is better than many.
     fn recent(&self, line: impl Fn(usize) -> u64) -> Needed {
         let completed = |step: &usize| self.steps()[*step].completed;
-        let mut ended = self.between(0, self.end);
-        ended.retain(|step| completed(step) <= self.end);
+        let by = self.impossible_by();
+        let mut ended = self.between(0, by);
+        ended.retain(|step| completed(step) <= by);
         ended.sort_unstable_by_key(|step| Reverse(completed(step)));
         let places = std::iter::successors(Some(0), |place| Some(place * 2 + 1));
-        let ended: Vec<usize> = places
-            .map_while(|place| ended.get(place).copied())
-            .collect();
-        let over_since = |step: &usize| self.over_since(completed(step));
-        let listed: Vec<Vec<usize>> = ended.iter().map(over_since).collect();
-        let begin = |listed: &Vec<usize>| {
-            let first = listed.first();
-            first.map_or(0, |first| self.steps()[*first].invoked)
-        };
+        let mut places: Vec<usize> = places.take_while(|place| *place < ended.len()).collect();
+        if self.is_spent() {
+            // Nothing can be left out any more. What ended before the wrong answer is right.
+            let since_wrong = ended.partition_point(|step| completed(step) > self.end);
+            places = vec![since_wrong];
+        }
         // Those that take longer begin earlier, so the marks go backwards, too.
-        let starts: Vec<usize> = listed.iter().map(begin).collect();
+        let start = |place: &usize| self.first_over_since(completed(&ended[*place]), by);
+        let starts: Vec<usize> = places.iter().map(start).collect();
         let all = Known::all(self.steps().len());
         let marks = self.marks(&all, &starts);
         let mut found: Option<Needed> = None;
-        for ((since, listed), mark) in ended.iter().zip(listed).zip(&marks) {
-            let others = Others::InTheirTimeSince(line(*since));
-            let given = self.over_before(completed(since));
+        for (place, mark) in places.into_iter().zip(&marks) {
+            let since = ended[place];
+            let others = Others::InTheirTimeSince(line(since));
+            let given = self.over_before(completed(&since));
+            let mut listed = ended[..=place].to_vec();
+            listed.sort_unstable();
             let core = unsat_core::core_while(listed, usize::MAX, |listed| {
                 let known = self.known(&[&given, listed].concat(), others);
                 self.ask(mark, &known, listed)
@@ -230,11 +243,38 @@ impl Questions<'_> {
         found.expect("an answer is wrong")
     }
 
-    /// Those that began before the answer came, and ended at this event or later.
-    fn over_since(&self, event: usize) -> Vec<usize> {
-        let mut over = self.between(0, self.end);
-        over.retain(|index| self.steps()[*index].completed >= event);
-        over
+    /// The first event such that what had ended by then makes it impossible. Those who went on
+    /// when the wrong answer came may have been told only later that they did not help.
+    fn impossible_by(&self) -> usize {
+        let steps = self.steps();
+        let mut open = self.between(0, self.end);
+        open.retain(|step| steps[*step].completed >= self.end);
+        open.sort_unstable_by_key(|step| steps[*step].completed);
+        let all = Known::all(steps.len());
+        let marks = self.marks(&all, &[self.first_over_since(self.end, self.end)]);
+        let given = self.over_before(self.end);
+        let others = Others::InTheirTime;
+        let number = unsat_core::smallest(open.len(), |number| {
+            let last = number
+                .checked_sub(1)
+                .map(|last| steps[open[last]].completed);
+            let mut listed = self.between(0, last.unwrap_or(0));
+            listed.retain(|step| {
+                let completed = steps[*step].completed;
+                self.end <= completed && Some(completed) <= last
+            });
+            let known = self.known(&[&given[..], &listed].concat(), others);
+            self.ask(&marks[0], &known, &listed) == Some(Answer::Impossible)
+        });
+        let last = number.checked_sub(1);
+        last.map_or(self.end, |last| steps[open[last]].completed)
+    }
+
+    /// When the first of those began that were not over before this event, and began by another.
+    fn first_over_since(&self, event: usize, by: usize) -> usize {
+        let steps = self.steps().iter().take_while(|step| step.invoked <= by);
+        let mut over = steps.filter(|step| step.is_over() && step.completed >= event);
+        over.next().map_or(0, |first| first.invoked)
     }
 
     /// Those that ended before this event.
