@@ -76,31 +76,68 @@ pub(super) fn explain(
     }
 }
 
-/// A value that nobody ever wrote. It is wrong whatever became of writes of unknown outcome,
-/// and none of those is to blame for it.
-pub(super) fn never_written(log: &Log<'_>, facts: &Facts<'_>) -> Option<Violation> {
+/// A value that nobody can have written by then. It is wrong whatever became of writes of
+/// unknown outcome, and none of those is to blame for it.
+pub(super) fn not_written(log: &Log<'_>, facts: &Facts<'_>) -> Option<Violation> {
+    find_not_written(log, facts, &Coverage::default(), |_| true)
+}
+
+/// A value whose write did not happen. Of a watch that is all that is said here: when its client
+/// heard of something need not be a time of the same clock.
+pub(super) fn refused(log: &Log<'_>, facts: &Facts<'_>, coverage: &Coverage) -> Option<Violation> {
+    find_not_written(log, facts, coverage, |kind| kind == REFUSED_WRITE)
+}
+
+/// One of the wanted kind.
+fn find_not_written(
+    log: &Log<'_>,
+    facts: &Facts<'_>,
+    coverage: &Coverage,
+    wanted: impl Fn(Kind) -> bool,
+) -> Option<Violation> {
     for (key, of_key) in facts.facts.iter().enumerate() {
         for fact in of_key {
             let (Seen::Version(kv) | Seen::Writing(kv)) = fact.seen else {
                 continue;
             };
-            let Some(value) = &kv.1 else {
+            let why = why_not_written(log, key, fact, kv);
+            let Some((kind, why, writer)) = why.filter(|(kind, ..)| wanted(*kind)) else {
                 continue;
             };
-            if log.writers.contains_key(&(key, value.clone())) {
-                continue;
-            }
             let (name, revision) = (&log.keys[key], fact.revision);
             let sentence = format!(
-                "`{name}` was seen as {} at revision {revision}, but nobody ever wrote that",
+                "`{name}` was seen as {} at revision {revision}, but {why}",
                 show(kv)
             );
-            let kind = in_context(NEVER_WRITTEN, fact.how);
-            let witness = [log.operation(fact.entry)];
+            let request = coverage.request_of(fact.entry);
+            let witness = writer.into_iter().chain([fact.entry]).chain(request);
+            let witness = witness.map(|entry| log.operation(entry));
+            let kind = in_context(kind, fact.how);
             return Some(Violation::new(Class::Safety, kind, sentence, witness));
         }
     }
     None
+}
+
+/// Why a value cannot have been written by the time at which it was seen, and the write of it.
+fn why_not_written(
+    log: &Log<'_>,
+    key: usize,
+    fact: &Fact<'_>,
+    kv: &KeyValue<'_>,
+) -> Option<(Kind, &'static str, Option<usize>)> {
+    let value = (key, kv.1.clone()?);
+    if !log.writers.contains_key(&value) {
+        return Some((NEVER_WRITTEN, "nobody ever wrote that", None));
+    }
+    let writer = log.only_writer(&value)?;
+    let entry = &log.entries[writer.entry];
+    if entry.operation.invoked > log.operation(fact.entry).completed {
+        let why = "that write had not begun";
+        return Some((NEVER_WRITTEN, why, Some(writer.entry)));
+    }
+    let why = "that write did not happen";
+    certainly_not(&entry.call, writer.branch).then_some((REFUSED_WRITE, why, Some(writer.entry)))
 }
 
 struct Explainer<'e, 'h> {
@@ -179,35 +216,25 @@ impl Explainer<'_, '_> {
         kv: &KeyValue<'_>,
         state: &State<'_>,
     ) -> (Kind, String, Vec<usize>) {
-        let writer = kv.1.as_ref().map(|value| (key, value.clone()));
-        let writer = writer.map(|place| self.log.writers.get(&place).copied());
-        if let Some(None) = writer {
-            return (NEVER_WRITTEN, "nobody ever wrote that".to_owned(), vec![]);
+        if let Some((kind, why, writer)) = why_not_written(self.log, key, fact, kv) {
+            return (kind, why.to_owned(), writer.into_iter().collect());
         }
-        let is_repeated =
-            kv.1.as_ref()
-                .is_some_and(|value| self.log.repeated.contains(&(key, value.clone())));
-        if let Some(writer) = writer.flatten().filter(|_| !is_repeated) {
-            let entry = &self.log.entries[writer.entry];
+        let value = kv.1.as_ref().map(|value| (key, value.clone()));
+        let writer = value.as_ref().and_then(|of| self.log.writers.get(of));
+        let only = value.as_ref().and_then(|of| self.log.only_writer(of));
+        if let Some(only) = only {
+            let entry = &self.log.entries[only.entry];
             let told = entry.header();
-            if entry.operation.invoked > self.log.operation(fact.entry).completed {
-                let why = "that write had not begun".to_owned();
-                return (NEVER_WRITTEN, why, vec![writer.entry]);
-            }
-            if certainly_not(&entry.call, writer.branch) {
-                let why = "that write did not happen".to_owned();
-                return (REFUSED_WRITE, why, vec![writer.entry]);
-            }
             if entry.wrote() && told != kv.3 {
                 let why = format!("it was written at revision {told}");
                 let is_txn = puts(&entry.call).len() > 1;
                 let kind = if is_txn { TORN_TXN } else { WRONG_REVISION };
-                return (kind, why, vec![writer.entry]);
+                return (kind, why, vec![only.entry]);
             }
         }
         let by: Vec<usize> = maker(state.by)
             .into_iter()
-            .chain(writer.flatten().map(|writer| writer.entry))
+            .chain(writer.map(|writer| writer.entry))
             .collect();
         let Some(version) = &state.version else {
             let (kind, why) = match state.by {

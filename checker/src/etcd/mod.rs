@@ -214,7 +214,7 @@ fn explanation(log: &Log<'_>) -> Result<Result<Vec<Placed>, Box<Found>>, History
         .or_else(|| find_out_of_order(log, &order))
         .or_else(|| lease::find_wrong(log, &order, &lives))
         .or_else(|| compaction::find_wrong(log, &order, &compactions))
-        .or_else(|| explain::never_written(log, &facts));
+        .or_else(|| explain::not_written(log, &facts));
     if let Some(violation) = simple {
         return Ok(Err(Found::sure(violation)));
     }
@@ -224,7 +224,10 @@ fn explanation(log: &Log<'_>) -> Result<Result<Vec<Placed>, Box<Found>>, History
     let coverage = watches.coverage(log);
     let mut told = Facts::of(log, &order);
     watches.tell(log, &order, &compactions, &mut told);
-    let all = judge(log, &order, &lives, told, &coverage, &log.budget);
+    let all = match explain::refused(log, &told, &coverage) {
+        Some(violation) => Err(Found::sure(violation)),
+        None => judge(log, &order, &lives, told, &coverage, &log.budget),
+    };
     let gap = || sequence::find_gap(log, &watches);
     let wrong_sequence = gap().or_else(|| sequence::find_shuffled(log, &watches));
     let (wrong_watch, all) = match (wrong_watch, all) {

@@ -97,6 +97,47 @@ fn deletions_of_several_keys_by_whom_nobody_knows_are_resolved() {
     assert_eq!(kind, Some("watch-invented-event"), "{verdict}");
 }
 
+/// That a write was seen which was refused takes two answers to see, however many writes of
+/// unknown outcome there are besides.
+#[test]
+fn a_refused_write_that_was_seen_is_told_before_any_search() {
+    let mut random = Random(9);
+    let mut all = run(&mut random, 200, 10);
+    let mut client = 1;
+    for _ in 0..3_000 {
+        let fate = match random.below(8) {
+            0 => Fate::Unanswered,
+            1 => Fate::Lost,
+            _ => Fate::Answered,
+        };
+        let key = format!("key{}", random.below(KEYS));
+        let modified = all.keys.get(&key).map_or(0, |(_, revision, _)| *revision);
+        match random.below(4) {
+            0 => all.delete_several(&mut client, &[key], fate),
+            1 => all.change(&mut client, true, &key, Some(modified), Fate::Answered),
+            _ => all.read(client, "key", "kez", 0),
+        }
+    }
+    let is_refusable = |text: &String| {
+        text.contains("ExpectedRevision")
+            && text.contains("put-operation")
+            && text.contains(r#""Failure":false"#)
+    };
+    let half = all.operations.len() / 2;
+    let refused = all.operations[half..].iter().position(is_refusable);
+    let refused = half + refused.expect("one write compares and is done");
+    let told = &mut all.operations[refused];
+    let results = told.find(r#""Results":["#).expect("it has results");
+    let end = told[results..].find("]}").expect("which end");
+    told.replace_range(results..results + end, r#""Results":["#);
+    *told = told.replace(r#""Failure":false"#, r#""Failure":true"#);
+
+    let verdict = verdict(&all, &all.watch("", 2, true));
+    let violation = verdict.violation().expect("it was seen");
+    assert_eq!(violation.kind.name, "refused-write", "{verdict}");
+    assert_eq!(violation.witness.len(), 2, "{verdict}");
+}
+
 #[test]
 fn what_a_store_or_a_watch_does_wrong_is_found() {
     // What was said instead of what is expected.
